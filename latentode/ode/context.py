@@ -1,0 +1,71 @@
+r"""What a row's vector field is told besides time and state.
+
+In $\dot z = f(t, z, c(t))$ the context $c$ has a part that stays fixed along a row's solve (statics,
+an embedding) and a part that is a *control path* $u(t)$ known in advance (doses, schedules).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Context", "StepControl"]
+
+
+@dataclass(frozen=True)
+class StepControl:
+    """A path that holds each value until the next one is known: u(t) = value at the last time <= t.
+
+    Before the first time the first value holds. Padding repeats a row's last time and value, so it
+    changes nothing.
+
+    Args:
+        times: when each value begins, ascending along a row, shape `(rows, changes)`.
+        values: shape `(rows, changes, controls)`.
+    """
+
+    times: Tensor
+    values: Tensor
+
+    def at(self, t: Tensor) -> Tensor:
+        """The values in force at `t` of shape `(rows,)`: shape `(rows, controls)`."""
+        index = (self.times <= t[:, None]).sum(dim=1).sub(1).clamp(min=0)
+        return self.values[torch.arange(len(t), device=t.device), index]
+
+    def repeat(self, n: int) -> StepControl:
+        """The same rows `n` times over, copy by copy."""
+        return StepControl(self.times.repeat(n, 1), self.values.repeat(n, 1, 1))
+
+
+@dataclass(frozen=True)
+class Context:
+    """The fixed part and the control path of each row; either may be absent.
+
+    Args:
+        fixed: shape `(rows, fixed)`.
+        control: a path with the same rows.
+    """
+
+    fixed: Tensor | None = None
+    control: StepControl | None = None
+
+    def at(self, t: Tensor) -> Tensor | None:
+        """Everything known at `t` of shape `(rows,)`: shape `(rows, fixed + controls)`, or None."""
+        parts = [] if self.fixed is None else [self.fixed]
+        if self.control is not None:
+            parts.append(self.control.at(t))
+        return torch.cat(parts, dim=1) if parts else None
+
+    def repeat(self, n: int) -> Context:
+        """The same rows `n` times over, copy by copy: `n * rows` rows."""
+        return Context(
+            None if self.fixed is None else self.fixed.repeat(n, 1),
+            None if self.control is None else self.control.repeat(n),
+        )
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that a gradient may have to reach."""
+        control = () if self.control is None else (self.control.values,)
+        return (() if self.fixed is None else (self.fixed,)) + control

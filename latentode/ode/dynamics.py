@@ -1,0 +1,82 @@
+r"""Dynamics: the vector field $f$ of $\dot z = f(t, z, c(t))$, rows independent of one another.
+
+Second of the four arrows: a solver turns `(Dynamics, z0, span)` into a trajectory.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from latentode.ode.context import Context
+
+__all__ = ["Dynamics", "MLPDynamics"]
+
+
+class Dynamics(nn.Module, ABC):
+    """A vector field. Rows never mix: row i of the result depends on row i of the arguments only."""
+
+    @abstractmethod
+    def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
+        """Evaluates dz/dt.
+
+        Args:
+            t: the time of each row, shape `(rows,)`.
+            z: the states, shape `(rows, latent)`.
+            context: what else a row is told, or None.
+
+        Returns:
+            dz/dt, shape `(rows, latent)`.
+        """
+
+
+class MLPDynamics(Dynamics):
+    r"""A multi-layer perceptron with tanh: $f(t, z, c) = W_n \tanh(\dots \tanh(W_1 [z, c, t]))$.
+
+    Smooth, hence kind to solvers. The last layer starts small, so that an untrained trajectory is
+    nearly constant instead of running away over long spans.
+
+    Args:
+        state_size: latent size.
+        hidden: widths of the hidden layers.
+        context_size: size of what `context.at(t)` returns; 0 for none.
+        time_dependent: whether t is an input too (then shifting time changes the solution).
+
+    References:
+        Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
+
+    Example:
+        >>> f = MLPDynamics(3, hidden=(8,))
+        >>> f(torch.zeros(5), torch.randn(5, 3)).shape
+        torch.Size([5, 3])
+    """
+
+    INITIAL_GAIN = 0.1
+
+    def __init__(
+        self,
+        state_size: int,
+        hidden: tuple[int, ...] = (64, 64),
+        context_size: int = 0,
+        time_dependent: bool = False,
+    ) -> None:
+        super().__init__()
+        self.context_size = context_size
+        self.time_dependent = time_dependent
+        sizes = (state_size + context_size + time_dependent, *hidden, state_size)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        last = self.layers[-1]
+        nn.init.xavier_uniform_(last.weight, gain=self.INITIAL_GAIN)  # type: ignore[arg-type]
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
+        known = None if context is None or not self.context_size else context.at(t)
+        parts = [z] if known is None else [z, known]
+        if self.time_dependent:
+            parts.append(t[:, None])
+        x = torch.cat(parts, dim=1) if len(parts) > 1 else z
+        for layer in self.layers[:-1]:
+            x = torch.tanh(layer(x))
+        return self.layers[-1](x)

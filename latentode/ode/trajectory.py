@@ -1,0 +1,131 @@
+r"""Trajectory: the solution as a function of time, evaluated anywhere in its span.
+
+Between two knots $t_a, t_b$ with states $z_a, z_b$ and slopes $f_a, f_b$ it is the cubic Hermite
+polynomial in $u = (t - t_a)/(t_b - t_a)$,
+
+$$z(t) = (1+2u)(1-u)^2 z_a + u^2(3-2u) z_b + (t_b-t_a)\,[u(1-u)^2 f_a - u^2(1-u) f_b],$$
+
+fourth-order accurate (Hairer, Norsett and Wanner, *Solving ODEs I*, II.6). So the cost of a solve
+does not depend on how many times are asked for, and asking for one more changes no other answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentode.errors import SolveError
+
+__all__ = ["Trajectory"]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A path per row through its own knots.
+
+    Args:
+        times: knots, ascending or descending along each row, shape `(rows, knots)`.
+        states: z at the knots, shape `(rows, knots, latent)`.
+        slopes: dz/dt at the knots, shape `(rows, knots, latent)`.
+        evaluations: how many times the solver called the vector field (each call sees all rows).
+    """
+
+    times: Tensor
+    states: Tensor
+    slopes: Tensor
+    evaluations: int = 0
+
+    @property
+    def final(self) -> Tensor:
+        """z at the end of each row's span, shape `(rows, latent)`."""
+        return self.states[:, -1]
+
+    def __call__(self, times: Tensor) -> Tensor:
+        """z at `times` of shape `(rows, queries)`, each in its row's span.
+
+        Returns:
+            Shape `(rows, queries, latent)`.
+
+        Raises:
+            SolveError: if a time lies outside its row's span; the message names both.
+        """
+        rows, flat = self._flat(times)
+        return self.at(rows, flat).reshape(*times.shape, -1)
+
+    def derivative(self, times: Tensor) -> Tensor:
+        """dz/dt of the interpolant at `times`, shapes as for a call.
+
+        It is the derivative of the polynomial, third-order accurate; where the exact slope of the
+        model matters, call the vector field at `self(times)`.
+        """
+        rows, flat = self._flat(times)
+        k, u, width, inverse = self._locate(rows, flat)
+        za, zb = self.states[rows, k], self.states[rows, k + 1]
+        fa, fb = self.slopes[rows, k], self.slopes[rows, k + 1]
+        chord = (zb - za) * inverse
+        slope = 6 * u * (1 - u) * chord + (1 - u) * (1 - 3 * u) * fa + u * (3 * u - 2) * fb
+        return torch.where(width == 0, fa, slope).reshape(*times.shape, -1)
+
+    def at(self, rows: Tensor, times: Tensor) -> Tensor:
+        """z at flat (row, time) pairs: the unchecked form for callers that know their spans.
+
+        Args:
+            rows: shape `(queries,)`.
+            times: shape `(queries,)`; beyond a row's span its outermost polynomial goes on.
+
+        Returns:
+            Shape `(queries, latent)`.
+        """
+        k, u, width, _ = self._locate(rows, times)
+        v = 1 - u
+        za, zb = self.states[rows, k], self.states[rows, k + 1]
+        fa, fb = self.slopes[rows, k], self.slopes[rows, k + 1]
+        bend = u * v * (v * fa - u * fb) * width
+        return (1 + 2 * u) * v * v * za + u * u * (3 - 2 * u) * zb + bend
+
+    def join(self, later: Trajectory) -> Trajectory:
+        """This path followed by one that begins where this ends; both run the same way in time."""
+        return Trajectory(
+            torch.cat([self.times, later.times[:, 1:]], dim=1),
+            torch.cat([self.states, later.states[:, 1:]], dim=1),
+            torch.cat([self.slopes, later.slopes[:, 1:]], dim=1),
+            self.evaluations + later.evaluations,
+        )
+
+    def reverse(self) -> Trajectory:
+        """The same path with its knots in the opposite order."""
+        return Trajectory(
+            self.times.flip(1), self.states.flip(1), self.slopes.flip(1), self.evaluations
+        )
+
+    def _locate(self, rows: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The knot before each time, the position after it in [0, 1], the width and its inverse."""
+        knots = self.times[rows]
+        ascending = (self.times[:, -1] >= self.times[:, 0])[rows, None]
+        passed = torch.where(ascending, knots <= times[:, None], knots >= times[:, None])
+        k = passed.sum(dim=1).sub(1).clamp(0, self.times.shape[1] - 2)
+        start = knots.gather(1, k[:, None])
+        width = knots.gather(1, k[:, None] + 1) - start
+        # A span of no length has one state; dividing by one instead of zero keeps gradients finite.
+        inverse = 1 / torch.where(width == 0, torch.ones_like(width), width)
+        return k, (times[:, None] - start) * inverse, width, inverse
+
+    def _flat(self, times: Tensor) -> tuple[Tensor, Tensor]:
+        if times.ndim != 2 or len(times) != len(self.times):
+            raise SolveError(
+                f"times has shape {tuple(times.shape)}, expected (rows, queries) with "
+                f"{len(self.times)} rows"
+            )
+        low = torch.minimum(self.times[:, 0], self.times[:, -1])[:, None]
+        high = torch.maximum(self.times[:, 0], self.times[:, -1])[:, None]
+        outside = (times < low) | (times > high) | ~torch.isfinite(times)
+        if outside.any():
+            row, query = (int(i) for i in outside.nonzero()[0])
+            raise SolveError(
+                f"time {times[row, query].item():g} of row {row} lies outside its span "
+                f"[{low[row].item():g}, {high[row].item():g}]; solve over a longer span"
+            )
+        rows = torch.arange(len(times), device=times.device).repeat_interleave(times.shape[1])
+        return rows, times.reshape(-1)
