@@ -65,9 +65,7 @@ class Solver:
         if self.method not in METHODS:
             raise SolveError(f"method {self.method!r} is unknown; choose from {', '.join(METHODS)}")
         if self.adjoint not in ADJOINTS:
-            raise SolveError(
-                f"adjoint {self.adjoint!r} is unknown; choose from {', '.join(ADJOINTS)}"
-            )
+            raise SolveError(f"adjoint {self.adjoint!r} is unknown; choose from {', '.join(ADJOINTS)}")
         if self.intervals < 1 or self.steps < 1:
             raise SolveError("intervals and steps must be at least 1")
 
@@ -97,9 +95,7 @@ class Solver:
         """
         _check_shapes(z0, t0, t1)
         field = _RescaledField(dynamics, t0, t1, context)
-        s = torch.linspace(
-            0, 1, self.intervals * self._steps() + 1, dtype=z0.dtype, device=z0.device
-        )
+        s = torch.linspace(0, 1, self.intervals * self._steps() + 1, dtype=z0.dtype, device=z0.device)
         states = self._integrate(field, z0, s)[:: self._steps()].transpose(0, 1)
         evaluations = field.evaluations
         knots = s[:: self._steps()]
@@ -139,9 +135,7 @@ class Solver:
 class _RescaledField(nn.Module):
     """The vector field in s, with a count of its evaluations."""
 
-    def __init__(
-        self, dynamics: VectorField, t0: Tensor, t1: Tensor, context: Context | None
-    ) -> None:
+    def __init__(self, dynamics: VectorField, t0: Tensor, t1: Tensor, context: Context | None) -> None:
         super().__init__()
         self.dynamics = dynamics
         self.t0, self.t1, self.width = t0, t1, t1 - t0
@@ -159,9 +153,7 @@ class _RescaledField(nn.Module):
         return tuple(p for p in tensors if p.requires_grad)
 
 
-def _slopes(
-    dynamics: VectorField, times: Tensor, states: Tensor, context: Context | None
-) -> Tensor:
+def _slopes(dynamics: VectorField, times: Tensor, states: Tensor, context: Context | None) -> Tensor:
     """dz/dt at all knots by one call: rows are laid out knot after knot."""
     rows, knots = times.shape
     repeated = None if context is None else context.repeat(knots)

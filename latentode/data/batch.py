@@ -1,0 +1,125 @@
+"""Batch: several cut series as flat tensors, time counted from each one's forecast origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentode.data.dataset import Ragged, SeriesDataset
+from latentode.data.observations import Observations
+from latentode.data.scaling import Scaling
+from latentode.data.task import Cut, Cuttable, Task
+
+__all__ = ["Batch", "Series"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model sees of several series.
+
+    Args:
+        context: what the encoder sees; times at or before the origin are <= 0.
+        target: what the model is asked for, with the answers.
+        start: time of the first context observation (<= 0; 0 where there is none), float64,
+            shape `(series,)`.
+        static: encoded static features, shape `(series, static)`.
+        control_time: when each known value begins, ascending, shape `(series, changes)`.
+        control_value: shape `(series, changes, known)`.
+    """
+
+    context: Observations
+    target: Observations
+    start: Tensor
+    static: Tensor
+    control_time: Tensor
+    control_value: Tensor
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(
+            self.context.to(device),
+            self.target.to(device),
+            self.start.to(device),
+            self.static.to(device),
+            self.control_time.to(device),
+            self.control_value.to(device),
+        )
+
+
+class Series:
+    """Scaled series in memory, from which batches are assembled by slicing flat arrays.
+
+    Args:
+        dataset: what was read, in data units.
+        scaling: fitted on the training series.
+    """
+
+    def __init__(self, dataset: SeriesDataset, scaling: Scaling) -> None:
+        self.dataset = dataset
+        self.value = scaling.scale_values(dataset.value, dataset.variable)
+        self.static = scaling.encode_static(dataset)
+        self.first, self.last = dataset.first, dataset.last
+        self.keys = scaling.keys(dataset)
+        if dataset.schema.known:
+            time, value, self.known_parts = dataset.known_paths()
+            self.known_time, self.known_value = time, scaling.scale_known(value)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def batch(self, indices: np.ndarray, task: Task, keys: np.ndarray | None = None) -> Batch:
+        """Cuts and collates series.
+
+        Args:
+            indices: which series, in batch order; a series may occur more than once.
+            task: how they are cut.
+            keys: random key of each cut, uint64; the series' own by default.
+        """
+        positions, series = self.dataset.parts.gather(indices)
+        time = self.dataset.time[positions]
+        keys = self.keys[indices] if keys is None else keys
+        cut = task.cut(Cuttable(time, series, self.first[indices], self.last[indices], keys))
+        return self.collate(indices, positions, series, cut)
+
+    def collate(
+        self, indices: np.ndarray, positions: np.ndarray, series: np.ndarray, cut: Cut
+    ) -> Batch:
+        """Concatenates cut series; times become relative to the origin in float64."""
+        time = self.dataset.time[positions] - cut.origin[series]
+        flat = Observations(
+            torch.from_numpy(series),
+            torch.from_numpy(self.dataset.variable[positions]),
+            torch.from_numpy(time),
+            torch.from_numpy(self.value[positions]),
+        )
+        start = np.zeros(len(indices))
+        np.minimum.at(start, series[cut.context], time[cut.context])
+        control_time, control_value = self._controls(indices, cut.origin)
+        return Batch(
+            flat.select(torch.from_numpy(np.nonzero(cut.context)[0])),
+            flat.select(torch.from_numpy(np.nonzero(cut.target)[0])),
+            torch.from_numpy(start),
+            torch.from_numpy(self.static[indices]),
+            control_time,
+            control_value,
+        )
+
+    def _controls(self, indices: np.ndarray, origin: np.ndarray) -> tuple[Tensor, Tensor]:
+        if not self.dataset.schema.known:
+            empty = torch.zeros(len(indices), 0, dtype=torch.float64)
+            return empty, empty[..., None]
+        positions = _padded(self.known_parts, indices)
+        time = self.known_time[positions] - origin[:, None]
+        return torch.from_numpy(time), torch.from_numpy(self.known_value[positions])
+
+
+def _padded(parts: Ragged, indices: np.ndarray) -> np.ndarray:
+    """Positions of rows `indices`, each padded to the longest by its own last element."""
+    begin, end = parts.offsets[indices], parts.offsets[indices + 1]
+    width = int((end - begin).max(initial=1))
+    return np.minimum(begin[:, None] + np.arange(width), end[:, None] - 1)

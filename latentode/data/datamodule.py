@@ -1,0 +1,161 @@
+"""IrregularDataModule: irregular tables as Lightning data, cut afresh every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from latentode.data.batch import Batch, Series
+from latentode.data.dataset import SeriesDataset
+from latentode.data.scaling import Scaling
+from latentode.data.schema import Schema
+from latentode.data.task import Forecasting, Task, mix
+from latentode.errors import SchemaError
+
+__all__ = ["IrregularDataModule"]
+
+MIN_CUTS = 512
+
+
+class IrregularDataModule(LightningDataModule):
+    """Training and validation batches of `Batch`, for any Lightning `Trainer`.
+
+    Scaling is fitted on `train` only and travels in the checkpoint. An epoch cuts each training
+    series `cuts / n_series` times at freshly drawn places; validation cuts are always the same.
+
+    Args:
+        train: a frame, or a dataset already read.
+        validation: likewise, or None for no validation.
+        schema: roles of the columns of the frames.
+        task: how training series are cut; validation uses `task.fixed()`.
+        batch_size: cuts per batch.
+        cuts: cuts per epoch; at least one per series, and 512 unless told.
+        seed: of the cuts and of their order.
+
+    Raises:
+        SchemaError: for a table that cannot be read.
+
+    Example:
+        >>> frame = pd.DataFrame({"id": 1, "time": [0.0, 0.4, 1.7, 2.0], "x": [1.0, 2.0, 3.0, 4.0]})
+        >>> data = IrregularDataModule(frame, task=Forecasting(horizon=1.0), cuts=8)
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> len(batch)
+        8
+    """
+
+    def __init__(
+        self,
+        train: pd.DataFrame | SeriesDataset,
+        validation: pd.DataFrame | SeriesDataset | None = None,
+        schema: Schema | None = None,
+        task: Task | None = None,
+        batch_size: int = 64,
+        cuts: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if task is None:
+            raise SchemaError("say what to learn: task=Forecasting(horizon='24h'), for example")
+        train = _read(train, schema)
+        train.require_observed()
+        self.schema, self.axis = train.schema, train.axis
+        self.task = task.resolve(train.axis)
+        self.scaling = Scaling.fit(train)
+        self.train = Series(train, self.scaling)
+        self.validation = None
+        if validation is not None:
+            self.validation = Series(_read(validation, train.schema), self.scaling)
+        self.batch_size = batch_size
+        self.cuts = max(MIN_CUTS if cuts is None else cuts, len(train))
+        self.seed = seed
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `LitLatentODE` must know of the data: `LitLatentODE(**data.sizes, ...)`."""
+        horizon = self.task.horizon if isinstance(self.task, Forecasting) else None
+        span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
+        return {
+            "n_variables": len(self.schema.targets or ()),
+            "n_static": self.scaling.n_static,
+            "n_known": len(self.schema.known),
+            "time_scale": span if horizon is None else float(horizon),
+        }
+
+    def train_dataloader(self) -> DataLoader:
+        data = _Cuts(self.train, self.task, self.seed)
+        sampler = _Draws(len(self.train), self.cuts, self.seed)
+        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        if self.validation is None:
+            return []
+        data = _Cuts(self.validation, self.task.fixed(), self.seed)
+        order = [(0, i, 0) for i in range(len(self.validation))]
+        return DataLoader(data, self.batch_size, sampler=order, collate_fn=_as_is)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Schema and scaling as primitives, so that a checkpoint alone says how to read new data."""
+        return {"schema": self.schema.to_json(), "scaling": self.scaling.to_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuses to go on with a checkpoint that was trained on otherwise scaled data."""
+        if Scaling.from_dict(state_dict["scaling"]) != self.scaling:
+            raise SchemaError(
+                "the checkpoint was trained on other training data (its scaling differs); resume "
+                "with the same frame, or start a new fit"
+            )
+
+
+Key = tuple[int, int, int]
+
+
+class _Draws(Sampler[Key]):
+    """(epoch, series, draw): every series equally often, in an order shuffled per epoch."""
+
+    def __init__(self, n_series: int, cuts: int, seed: int) -> None:
+        self.n_series, self.cuts, self.seed, self.epoch = n_series, cuts, seed, 0
+
+    def __len__(self) -> int:
+        return self.cuts
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning, also when a fit resumes."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Key]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        rounds = -(-self.cuts // self.n_series)
+        orders = [generator.permutation(self.n_series) for _ in range(rounds)]
+        series = np.concatenate(orders)[: self.cuts]
+        for place, index in enumerate(series.tolist()):
+            yield self.epoch, index, place // self.n_series
+
+
+class _Cuts(Dataset[Batch]):
+    """Batches by lists of keys, assembled at once rather than series by series."""
+
+    def __init__(self, series: Series, task: Task, seed: int) -> None:
+        self.series, self.task, self.seed = series, task, seed
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __getitems__(self, keys: list[Key]) -> Batch:
+        epoch, index, draw = np.array(keys, dtype=np.int64).T
+        own = mix(mix(mix(self.series.keys[index], self.seed), epoch), draw)
+        return self.series.batch(index, self.task, own)
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _read(table: pd.DataFrame | SeriesDataset, schema: Schema | None) -> SeriesDataset:
+    if isinstance(table, SeriesDataset):
+        return table
+    return SeriesDataset.from_frame(table, schema)

@@ -1,0 +1,110 @@
+"""Queries by a user: from `at=` to a table of (identifier, time), each time as the user's table has it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.dataset import SeriesDataset
+from latentode.data.timeaxis import Duration
+from latentode.errors import SchemaError
+
+__all__ = ["At", "QueryTimes", "query_times"]
+
+At = Duration | dt.date | pd.DataFrame | Sequence[object] | pd.Index | pd.Series | np.ndarray
+_DURATION = re.compile(r"^\s*\+?[\d.]+\s*[A-Za-z]+(\s*[\d.]+\s*[A-Za-z]+)*\s*$")
+
+
+@dataclass(frozen=True)
+class QueryTimes:
+    """Places in time that were asked for.
+
+    Args:
+        series: index of the series, shape `(places,)`.
+        time: since the series' start in time units, float64, shape `(places,)`.
+        keys: identifier (if the table has one) and time, as columns of the table's own types.
+    """
+
+    series: np.ndarray
+    time: np.ndarray
+    keys: pd.DataFrame
+
+
+def query_times(history: SeriesDataset, at: At, count: int | None = None) -> QueryTimes:
+    """Reads `at`.
+
+    Args:
+        history: series that are asked about.
+        at: one of: a duration ("24h", a timedelta; for number times a single number) ahead of each
+            series' last observation; timestamps, asked of every series; or a frame with the
+            identifier and time columns.
+        count: with a duration, how many equally spaced times to answer up to it (1 unless told).
+
+    Raises:
+        SchemaError: for an unknown series, a frame without a time, times that cannot be read.
+    """
+    if isinstance(at, pd.DataFrame):
+        return _from_frame(history, at)
+    if _is_duration(history, at):
+        return _ahead(history, at, 1 if count is None else count)  # type: ignore[arg-type]
+    if count is not None:
+        raise SchemaError("count goes with a duration such as at='24h', not with timestamps")
+    listed = [at] if isinstance(at, str | dt.date | np.generic) else list(at)  # type: ignore[arg-type]
+    if not listed:
+        raise SchemaError("at is empty: give timestamps, a frame, or a duration such as '24h'")
+    column = history.axis.parse(pd.Series(listed), "at")
+    series = np.repeat(np.arange(len(history)), len(column))
+    return _make(history, series, pd.concat([column] * len(history), ignore_index=True))
+
+
+def _is_duration(history: SeriesDataset, at: object) -> bool:
+    if isinstance(at, bool):
+        return False
+    if isinstance(at, int | float | dt.timedelta | np.timedelta64):
+        return True
+    return isinstance(at, str) and history.axis.is_calendar and bool(_DURATION.match(at))
+
+
+def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes:
+    if count < 1:
+        raise SchemaError(f"count must be at least 1, got {count}")
+    horizon = history.axis.duration(duration, "at")
+    steps = np.arange(1, count + 1) / count * horizon
+    series = np.repeat(np.arange(len(history)), count)
+    units = history.last[series] + np.tile(steps, len(history))
+    elapsed = units * history.axis.ticks_per_unit
+    if history.axis.is_calendar:
+        elapsed = np.rint(elapsed).astype(np.int64)
+    ticks = history.start[series] + elapsed
+    return _make(history, series, history.axis.restore(ticks))
+
+
+def _from_frame(history: SeriesDataset, at: pd.DataFrame) -> QueryTimes:
+    schema = history.schema
+    needed = [c for c in (schema.id, schema.time) if c is not None]
+    absent = [c for c in needed if c not in at.columns]
+    if absent:
+        raise SchemaError(
+            f"at has no column `{absent[0]}`; give a frame with the columns {' and '.join(needed)}"
+        )
+    if at.empty:
+        raise SchemaError("at has no rows: nothing is asked for")
+    series = np.zeros(len(at), dtype=np.int64)
+    if schema.id is not None:
+        series = history.index_of(at[schema.id])
+    column = history.axis.parse(at[str(schema.time)], f"at column `{schema.time}`")
+    return _make(history, series, column.reset_index(drop=True))
+
+
+def _make(history: SeriesDataset, series: np.ndarray, column: pd.Series) -> QueryTimes:
+    ticks = history.axis.query_ticks(column)
+    time = history.axis.to_units(ticks, history.start[series])
+    keys = pd.DataFrame({str(history.schema.time): column.reset_index(drop=True)})
+    if history.schema.id is not None:
+        keys.insert(0, history.schema.id, history.ids[series])
+    return QueryTimes(series, time, keys)

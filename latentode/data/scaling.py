@@ -1,0 +1,120 @@
+"""Scaling: what turns data units into model units, fitted on training observations only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import StandardScaler
+
+from latentode.data.dataset import SeriesDataset
+from latentode.data.task import mix
+
+__all__ = ["Scaling"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Standardisation of variables, known columns and numeric statics; categories of the others.
+
+    Args:
+        loc: mean of each variable over its training observations.
+        scale: standard deviation likewise; 1 for a constant.
+        known_loc: mean of each known column.
+        known_scale: standard deviation of each known column.
+        static_loc: per numeric static column its mean.
+        static_scale: per numeric static column its standard deviation.
+        categories: per text static column its values in training, in sorted order.
+    """
+
+    loc: tuple[float, ...]
+    scale: tuple[float, ...]
+    known_loc: tuple[float, ...] = ()
+    known_scale: tuple[float, ...] = ()
+    static_loc: dict[str, float] = field(default_factory=dict)
+    static_scale: dict[str, float] = field(default_factory=dict)
+    categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def fit(cls, dataset: SeriesDataset) -> Scaling:
+        """Fits on every observation of `dataset`, which must hold training series only."""
+        columns = [dataset.value[dataset.variable == v] for v in range(len(dataset.variables))]
+        loc, scale = _standardise(columns)
+        known = dataset.known_paths()[1].T if dataset.schema.known else []
+        known_loc, known_scale = _standardise(list(known))
+        static = dataset.static_frame()
+        numeric = [c for c in static.columns if pd.api.types.is_numeric_dtype(static[c])]
+        columns = [static[c].dropna().to_numpy(dtype=np.float64) for c in numeric]
+        static_loc, static_scale = _standardise(columns)
+        return cls(
+            loc,
+            scale,
+            known_loc,
+            known_scale,
+            dict(zip(numeric, static_loc, strict=True)),
+            dict(zip(numeric, static_scale, strict=True)),
+            {
+                c: tuple(sorted(static[c].dropna().astype(str).unique()))
+                for c in static.columns
+                if c not in numeric
+            },
+        )
+
+    @property
+    def n_static(self) -> int:
+        """Number of encoded static features."""
+        return 2 * len(self.static_loc) + sum(len(c) for c in self.categories.values())
+
+    def scale_values(self, value: np.ndarray, variable: np.ndarray) -> np.ndarray:
+        """Values of the given variables in standard deviations from their mean."""
+        return (value - np.asarray(self.loc)[variable]) / np.asarray(self.scale)[variable]
+
+    def scale_known(self, value: np.ndarray) -> np.ndarray:
+        """Known columns, shape `(rows, known)`, likewise."""
+        return (value - np.asarray(self.known_loc)) / np.asarray(self.known_scale)
+
+    def encode_static(self, dataset: SeriesDataset) -> np.ndarray:
+        """Static features, shape `(series, n_static)`.
+
+        A numeric column gives two: its standardised value (0 where it is missing) and whether it
+        is there. A text column gives one per training category; an unknown one is all zeros.
+        """
+        frame = dataset.static_frame()
+        parts = [np.zeros((len(dataset), 0))]
+        for name in self.static_loc:
+            value = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            there = ~np.isnan(value)
+            scaled = (value - self.static_loc[name]) / self.static_scale[name]
+            parts.append(np.stack([np.where(there, scaled, 0.0), there], axis=1))
+        for name, categories in self.categories.items():
+            parts.append(frame[name].astype(str).to_numpy()[:, None] == np.array([*categories]))
+        return np.concatenate(parts, axis=1, dtype=np.float64)
+
+    def keys(self, dataset: SeriesDataset) -> np.ndarray:
+        """A random key per series that depends on its identifier only, uint64."""
+        hashed = pd.util.hash_array(dataset.ids.astype(str).to_numpy(dtype=object))
+        return mix(hashed, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Primitives; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Scaling:
+        """Reads what `to_dict` wrote, also after a round trip through JSON."""
+        fixed = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
+        fixed["categories"] = {k: tuple(v) for k, v in state["categories"].items()}
+        return cls(**fixed)
+
+
+def _standardise(columns: list[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    locs, scales = [], []
+    for values in columns:
+        if len(values) == 0:
+            values = np.zeros(1)
+        scaler = StandardScaler().fit(values[:, None])
+        locs.append(float(scaler.mean_[0]))  # type: ignore[index]
+        scales.append(float(scaler.scale_[0]))  # type: ignore[index]
+    return tuple(locs), tuple(scales)

@@ -1,0 +1,176 @@
+"""Task: where a series is cut into what is seen and what is asked.
+
+A cut is made in time, series by series: it depends on that series and its own random draws, never on
+the batch. Draws come from a counter-based generator keyed by the series' identifier, so permuting or
+regrouping series changes no cut.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from latentode.data.timeaxis import Duration, TimeAxis
+
+__all__ = ["Cut", "Cuttable", "Forecasting", "Interpolation", "Task", "uniform"]
+
+
+@dataclass(frozen=True)
+class Cuttable:
+    """Several series to cut, observations sorted by series and time.
+
+    Args:
+        time: float64, time since the series' start, shape `(observations,)`.
+        series: ascending, shape `(observations,)`.
+        first: time of each series' first observation, shape `(series,)`.
+        last: time of each series' last observation, shape `(series,)`.
+        keys: random key of each series, uint64, shape `(series,)`.
+    """
+
+    time: np.ndarray
+    series: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    keys: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which observations are context and which are targets.
+
+    Args:
+        origin: forecast origin of each series, time since its start, shape `(series,)`.
+        context: mask over observations: what the encoder sees.
+        target: mask over observations: what the model is asked for.
+    """
+
+    origin: np.ndarray
+    context: np.ndarray
+    target: np.ndarray
+
+
+class Task(ABC):
+    """A way to cut series."""
+
+    @abstractmethod
+    def resolve(self, axis: TimeAxis) -> Task:
+        """The same task with its durations in the time units of `axis`."""
+
+    @abstractmethod
+    def cut(self, series: Cuttable) -> Cut:
+        """Cuts each series."""
+
+    def fixed(self) -> Task:
+        """The task to validate on: the same cuts every time. Itself unless it draws origins."""
+        return self
+
+
+@dataclass(frozen=True)
+class Forecasting(Task):
+    """Context up to the origin (inclusive), targets in `(origin, origin + horizon]`.
+
+    Args:
+        horizon: how far ahead to look.
+        context: how far back the encoder sees; None for all.
+        origin: "random" (one of the series' own observation times, all but the last equally
+            likely), "last" (a horizon before the last observation, but no earlier than the first),
+            "end" (the last observation: everything is context), or a duration since the series'
+            start.
+
+    Example:
+        >>> Forecasting("24h").resolve(TimeAxis("datetime")).horizon
+        24.0
+    """
+
+    horizon: Duration
+    context: Duration | None = None
+    origin: Duration = "random"
+
+    def resolve(self, axis: TimeAxis) -> Forecasting:
+        origin = self.origin
+        return replace(
+            self,
+            horizon=axis.duration(self.horizon),
+            context=None if self.context is None else axis.duration(self.context, "context"),
+            origin=origin if origin in ("random", "last", "end") else axis.duration(origin, "origin"),
+        )
+
+    def fixed(self) -> Forecasting:
+        return replace(self, origin="last") if self.origin == "random" else self
+
+    def cut(self, series: Cuttable) -> Cut:
+        horizon = float(self.horizon)  # type: ignore[arg-type]
+        if self.origin == "random":
+            origin = _random_origins(series)
+        elif self.origin == "last":
+            origin = np.maximum(series.last - horizon, series.first)
+        elif self.origin == "end":
+            origin = series.last
+        else:
+            origin = np.full(len(series.last), float(self.origin))  # type: ignore[arg-type]
+        ahead = series.time - origin[series.series]
+        context = ahead <= 0
+        if self.context is not None:
+            context &= ahead >= -float(self.context)  # type: ignore[arg-type]
+        return Cut(origin, context, (ahead > 0) & (ahead <= horizon))
+
+
+@dataclass(frozen=True)
+class Interpolation(Task):
+    """Some of each series' times are seen, the others are asked for; the origin is the last time.
+
+    Args:
+        keep: probability that a time is seen.
+    """
+
+    keep: float = 0.5
+
+    def resolve(self, axis: TimeAxis) -> Interpolation:
+        return self
+
+    def cut(self, series: Cuttable) -> Cut:
+        begins = np.r_[True, np.diff(series.series) > 0] if len(series.time) else np.zeros(0, bool)
+        new = begins | np.r_[True, np.diff(series.time) > 0][: len(series.time)]
+        event = np.cumsum(new)
+        event = event - np.repeat(event[begins], np.diff(np.r_[np.nonzero(begins)[0], len(event)]))
+        seen = uniform(series.keys[series.series], event) < self.keep
+        return Cut(series.last, seen, ~seen)
+
+
+def uniform(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:
+    """Uniform numbers in [0, 1), one per (key, counter), by the splitmix64 finaliser.
+
+    References:
+        Fast splittable pseudorandom number generators (Steele, Lea and Flood, 2014).
+
+    Example:
+        >>> one = uniform(np.array([7], dtype=np.uint64), 3)
+        >>> both = uniform(np.array([5, 7], dtype=np.uint64), np.array([9, 3]))
+        >>> bool(one[0] == both[1])
+        True
+    """
+    return (mix(keys, counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def mix(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:
+    """A new uint64 key from each (key, counter)."""
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    with np.errstate(over="ignore"):
+        x = keys + golden * (np.asarray(counter).astype(np.uint64) + np.uint64(1))
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def _random_origins(series: Cuttable) -> np.ndarray:
+    """One of each series' observations before its last time, drawn uniformly; else the last time."""
+    before = series.time < series.last[series.series]
+    counts = np.bincount(series.series[before], minlength=len(series.last))
+    begin = np.searchsorted(series.series, np.arange(len(series.last)))
+    pick = begin + (uniform(series.keys, 0) * counts).astype(np.int64)
+    origin = series.last.copy()
+    some = counts > 0
+    origin[some] = series.time[pick[some]]
+    return origin

@@ -1,0 +1,202 @@
+"""Forecast: the predictive distribution at queries, in data units, and how to compute one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.distributions import Distribution
+
+from latentode.data.batch import Series
+from latentode.data.observations import Queries
+from latentode.data.scaling import Scaling
+from latentode.data.task import Cut
+from latentode.errors import LatentODEError
+from latentode.model import LatentODE
+from latentode.nn.encoders import shared_noise
+from latentode.nn.likelihoods import Likelihood, with_parameters
+
+__all__ = ["Asked", "Forecast", "forecast"]
+
+BISECTIONS = 60  # halvings of a bracket: far below float32 resolution
+ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Flat queries against series in memory, each with the forecast origin it is asked from.
+
+    Args:
+        series: index of the series, shape `(queries,)`.
+        variable: index of the variable.
+        time: time since the series' start, in time units, float64.
+        origin: forecast origin since the series' start; what was observed later is not seen.
+    """
+
+    series: np.ndarray
+    variable: np.ndarray
+    time: np.ndarray
+    origin: np.ndarray
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """An equal mixture over latent samples of one distribution per query.
+
+    Args:
+        keys: identifier, time and variable of each query.
+        distribution: components in scaled units, shape `(samples, queries)`, float64, on the CPU.
+        likelihood: whose distribution it is.
+        loc: per query, what scaled 0 is in data units.
+        scale: per query, what one scaled unit is in data units.
+    """
+
+    keys: pd.DataFrame
+    distribution: Distribution
+    likelihood: Likelihood
+    loc: np.ndarray
+    scale: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Predictive mean in data units, shape `(queries,)`."""
+        return self.loc + self.scale * self.distribution.mean.mean(dim=0).numpy()
+
+    @property
+    def std(self) -> np.ndarray:
+        """Predictive standard deviation in data units: within and between latent samples."""
+        means = self.distribution.mean
+        variance = self.distribution.variance.mean(dim=0) + means.var(dim=0, correction=0)
+        return self.scale * variance.sqrt().numpy()
+
+    def cdf(self, value: np.ndarray) -> np.ndarray:
+        """P(x <= value) of each query, `value` in data units, shape `(queries,)`."""
+        scaled = (value - self.loc) / self.scale
+        return self.likelihood.cdf(self.distribution, scaled).mean(axis=0)
+
+    def quantile(self, q: float) -> np.ndarray:
+        """The value below which the mixture has probability `q`, shape `(queries,)`.
+
+        Raises:
+            LatentODEError: unless 0 < q < 1.
+        """
+        if not 0 < q < 1:
+            raise LatentODEError(f"a quantile level lies between 0 and 1, got {q}")
+        mean, std = self.mean, self.std
+        # By Cantelli's inequality the q-quantile is within this many deviations of the mean.
+        reach = np.sqrt(max((1 - q) / q, q / (1 - q)))
+        low, high = mean - reach * std, mean + reach * std
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (low + high)
+            above = self.cdf(middle) >= q
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return 0.5 * (low + high)
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """Joint draws, shape `(n, queries)`: within a draw all queries share one latent path."""
+        generator = np.random.default_rng(seed)
+        paths = generator.integers(self.distribution.batch_shape[0], size=n)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(generator.integers(2**31)))
+            rounds = int(np.bincount(paths).max())
+            drawn = self.distribution.sample((rounds,)).numpy()
+        order = pd.Series(paths).groupby(paths).cumcount().to_numpy()
+        return self.loc + self.scale * drawn[order, paths]
+
+    def to_frame(self, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
+        """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""
+        frame = self.keys.copy()
+        frame["mean"], frame["std"] = self.mean, self.std
+        for q in quantiles:
+            frame[f"q{q:g}"] = self.quantile(q)
+        return frame
+
+
+def forecast(
+    model: LatentODE,
+    series: Series,
+    scaling: Scaling,
+    asked: Asked,
+    keys: pd.DataFrame,
+    context: float,
+    samples: int = 32,
+) -> Forecast:
+    """Answers queries, each from what its series had shown by its origin.
+
+    Args:
+        model: trained; its mode and parameters are left as they are.
+        series: histories.
+        scaling: the one the model was trained with.
+        asked: the queries; none earlier than `context` before its origin.
+        keys: what to call them.
+        context: how far back of the origin the encoder sees, in time units.
+        samples: latent samples in the mixture.
+    """
+    pairs = np.stack([asked.series.astype(np.float64), asked.origin])
+    rows, row_of = np.unique(pairs, axis=1, return_inverse=True)
+    row_of = row_of.reshape(-1)
+    indices, origins = rows[0].astype(np.int64), rows[1]
+    noise = shared_noise(samples, model.latent_size)
+    parts, places = [], []
+    training = model.training
+    model.eval()
+    for begin in range(0, len(indices), ROWS_AT_ONCE):
+        chosen = np.arange(begin, min(begin + ROWS_AT_ONCE, len(indices)))
+        places.append(np.nonzero((row_of >= chosen[0]) & (row_of <= chosen[-1]))[0])
+        batch_cut = (indices[chosen], origins[chosen], context)
+        local = _queries(asked, places[-1], row_of[places[-1]] - begin, origins[row_of])
+        parts.append(_answer(model, series, batch_cut, local, noise))
+    model.train(training)
+    loc, scale = np.asarray(scaling.loc), np.asarray(scaling.scale)
+    return Forecast(
+        keys,
+        _restore_order(parts, np.concatenate(places)) if parts else _empty(model, samples),
+        model.likelihood,
+        loc[asked.variable],
+        scale[asked.variable],
+    )
+
+
+def _queries(asked: Asked, at: np.ndarray, rows: np.ndarray, origin: np.ndarray) -> Queries:
+    return Queries(
+        torch.from_numpy(rows),
+        torch.from_numpy(asked.variable[at]),
+        torch.from_numpy(asked.time[at] - origin[at]),
+    )
+
+
+@torch.no_grad()
+def _answer(
+    model: LatentODE,
+    series: Series,
+    cut: tuple[np.ndarray, np.ndarray, float],
+    queries: Queries,
+    noise: torch.Tensor,
+) -> Distribution:
+    """The components, shape `(samples, queries)`, float64."""
+    indices, origin, context = cut
+    positions, owner = series.dataset.parts.gather(indices)
+    ahead = series.dataset.time[positions] - origin[owner]
+    seen = (ahead <= 0) & (ahead >= -context)
+    batch = series.collate(indices, positions, owner, Cut(origin, seen, np.zeros_like(seen)))
+    device = next(model.parameters()).device
+    distribution, _ = model(batch.to(device), queries.to(device), noise.to(device))
+    return with_parameters(distribution, lambda p: p.detach().cpu().double())
+
+
+def _restore_order(parts: list[Distribution], places: np.ndarray) -> Distribution:
+    order = torch.from_numpy(np.argsort(places))
+    names = parts[0].arg_constraints
+    joined = {n: torch.cat([getattr(p, n) for p in parts], dim=1)[:, order] for n in names}
+    return type(parts[0])(**joined, validate_args=False)
+
+
+def _empty(model: LatentODE, samples: int) -> Distribution:
+    raw = torch.zeros(samples, 0, model.likelihood.n_raw, dtype=torch.float64)
+    return model.likelihood.distribution(raw, raw[..., 0])

@@ -1,0 +1,168 @@
+r"""Encoders: observations -> a distribution over initial states, $q(z(t_0)\mid x) = N(\mu, \sigma^2)$.
+
+First of the four arrows. An encoder reads each series' events towards $t_0$: backwards in time if
+$t_0$ is the start of the context (Chen et al., 2018), forwards if it is the forecast origin.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from latentode.nn.events import Events
+from latentode.nn.mlp import mlp
+from latentode.ode import MLPDynamics, Solver
+
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "GRUEncoder",
+    "LatentHead",
+    "LatentState",
+    "ODERNNEncoder",
+    "shared_noise",
+]
+
+
+@dataclass(frozen=True)
+class LatentState:
+    r"""$q(z(t_0))$ of each row: a diagonal normal, or a point where `scale` is None.
+
+    Args:
+        loc: shape `(rows, latent)`.
+        scale: positive, same shape.
+    """
+
+    loc: Tensor
+    scale: Tensor | None
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """z(t0) by reparameterisation.
+
+        Args:
+            noise: standard normal, shape `(samples, rows or 1, latent)`.
+
+        Returns:
+            Shape `(samples, rows, latent)`.
+        """
+        spread = torch.zeros_like(self.loc) if self.scale is None else self.scale
+        return self.loc + spread * noise
+
+    def kl(self) -> Tensor:
+        """KL(q || N(0, 1)) of each row, shape `(rows,)`; 0 for a point."""
+        if self.scale is None:
+            return self.loc.new_zeros(len(self.loc))
+        variance = self.scale**2
+        return 0.5 * (variance + self.loc**2 - 1 - variance.log()).sum(dim=1)
+
+
+class Encoder(nn.Module, ABC):
+    """Summarises each series' events, read towards t0."""
+
+    @abstractmethod
+    def forward(self, events: Events, t0: Tensor) -> Tensor:
+        """Args: events in reading order; `t0` of shape `(series,)`. Returns `(series, hidden)`."""
+
+
+class GRUEncoder(Encoder):
+    """A GRU that is told the gaps and which variables were observed.
+
+    Args:
+        n_variables: number of variables.
+        hidden_size: size of its state.
+    """
+
+    def __init__(self, n_variables: int, hidden_size: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(2 * n_variables + 2, hidden_size, batch_first=True)
+
+    def forward(self, events: Events, t0: Tensor) -> Tensor:
+        # Padded, not packed: the state is read off at each series' own last event.
+        states, _ = self.gru(events.features(t0))
+        final = (events.length - 1).clamp(min=0)
+        state = states[torch.arange(len(final), device=final.device), final]
+        return torch.where(events.length[:, None] > 0, state, torch.zeros_like(state))
+
+
+class ODERNNEncoder(Encoder):
+    """A GRU cell whose state follows an ODE between events, and from the last event to t0.
+
+    Each series advances over its own gaps, never over a union of the batch's times.
+
+    Args:
+        n_variables: number of variables.
+        hidden_size: size of its state.
+        solver: how the state is carried over a gap.
+
+    References:
+        Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
+        https://arxiv.org/abs/1907.03907
+    """
+
+    def __init__(self, n_variables: int, hidden_size: int, solver: Solver | None = None) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(2 * n_variables + 2, hidden_size)
+        self.dynamics = MLPDynamics(hidden_size, hidden=(hidden_size,))
+        self.solver = solver or Solver(method="midpoint", intervals=1)
+
+    def forward(self, events: Events, t0: Tensor) -> Tensor:
+        features = events.features(t0)
+        state = features.new_zeros(len(features), self.cell.hidden_size)
+        before = events.time[:, 0]
+        for i in range(features.shape[1]):
+            present = (events.length > i)[:, None]
+            carried = self.solver.solve(self.dynamics, state, before, events.time[:, i]).final
+            state = torch.where(present, self.cell(features[:, i], carried), state)
+            before = events.time[:, i]
+        some = events.length > 0
+        return self.solver.solve(self.dynamics, state, before, torch.where(some, t0, before)).final
+
+
+ENCODERS: dict[str, type[Encoder]] = {"gru": GRUEncoder, "ode-rnn": ODERNNEncoder}
+
+
+class LatentHead(nn.Module):
+    """From a summary and static features to q(z(t0)).
+
+    Args:
+        summary_size: size of what the encoder returns.
+        n_static: number of encoded static features.
+        latent_size: size of z.
+        variational: False makes q a point.
+    """
+
+    MIN_SCALE = 1e-4
+    INITIAL_SHIFT = -2.0
+
+    def __init__(
+        self, summary_size: int, n_static: int, latent_size: int, variational: bool = True
+    ) -> None:
+        super().__init__()
+        self.latent_size = latent_size
+        self.variational = variational
+        self.layers = mlp(
+            summary_size + n_static, summary_size, latent_size * (2 if variational else 1)
+        )
+
+    def forward(self, summary: Tensor, static: Tensor) -> LatentState:
+        """Args: `(series, summary)` and `(series, static)`."""
+        raw = self.layers(torch.cat([summary, static], dim=1))
+        if not self.variational:
+            return LatentState(raw, None)
+        loc, spread = raw.chunk(2, dim=1)
+        scale = nn.functional.softplus(spread + self.INITIAL_SHIFT) + self.MIN_SCALE
+        return LatentState(loc, scale)
+
+
+def shared_noise(samples: int, latent_size: int, seed: int = 0) -> Tensor:
+    """Standard normal noise that every series shares, shape `(samples, 1, latent)`.
+
+    The same for all, so that a series' forecast does not depend on its companions, and antithetic
+    (each draw with its negative), so that the mean over samples is that of q.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    half = torch.randn((samples + 1) // 2, 1, latent_size, generator=generator)
+    return torch.cat([half, -half])[:samples]

@@ -1,0 +1,85 @@
+"""Events: the padded layout that a recurrent encoder needs, made from flat observations.
+
+All values that a series has at one time form one event. Rows are padded at the end only, each series
+on its own times: nothing is taken from its companions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentode.data.observations import Observations
+
+__all__ = ["Events", "last_values"]
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events of each series in reading order.
+
+    Args:
+        time: shape `(series, events)`; padding repeats the last event's time.
+        value: 0 where nothing was observed, shape `(series, events, variables)`.
+        observed: 1 where something was, same shape.
+        length: number of events, shape `(series,)`.
+    """
+
+    time: Tensor
+    value: Tensor
+    observed: Tensor
+    length: Tensor
+
+    @classmethod
+    def of(cls, observations: Observations, n_series: int, n_variables: int, backward: bool) -> Events:
+        """Gathers observations in any order; `backward` reads from the last to the first."""
+        order = torch.argsort(observations.time, stable=True)
+        order = order[torch.argsort(observations.series[order], stable=True)]
+        sorted_ = observations.select(order)
+        new = torch.ones_like(sorted_.series, dtype=torch.bool)
+        new[1:] = (sorted_.series.diff() != 0) | (sorted_.time.diff() != 0)
+        event = new.long().cumsum(0) - 1
+        owner = sorted_.series[new]
+        length = torch.bincount(owner, minlength=n_series)
+        place = torch.arange(len(owner), device=owner.device) - (length.cumsum(0) - length)[owner]
+        if backward:
+            place = length[owner] - 1 - place
+        width = max(1, int(length.max())) if n_series else 1
+        value = sorted_.value.new_zeros(n_series, width, n_variables)
+        observed = torch.zeros_like(value)
+        slot = (sorted_.series, place[event], sorted_.variable)
+        value[slot] = sorted_.value
+        observed[slot] = 1.0
+        time = sorted_.time.new_zeros(n_series, width)
+        time[owner, place] = sorted_.time[new]
+        final = (length - 1).clamp(min=0)[:, None]
+        padding = torch.arange(width, device=time.device) > final
+        return cls(torch.where(padding, time.gather(1, final), time), value, observed, length)
+
+    def features(self, t0: Tensor) -> Tensor:
+        """Values, what was observed, the gap since the event read before, and the time to `t0`.
+
+        Returns:
+            Shape `(series, events, 2 * variables + 2)`.
+        """
+        gap = torch.zeros_like(self.time)
+        gap[:, 1:] = self.time.diff(dim=1).abs()
+        reach = (self.time - t0[:, None]).abs()
+        return torch.cat([self.value, self.observed, gap[..., None], reach[..., None]], dim=2)
+
+
+def last_values(observations: Observations, n_series: int, n_variables: int) -> Tensor:
+    """The latest value of each (series, variable), 0 (the training mean) where there is none.
+
+    Returns:
+        Shape `(series, variables)`.
+    """
+    cell = observations.series * n_variables + observations.variable
+    latest = observations.time.new_full((n_series * n_variables,), -torch.inf)
+    latest = latest.scatter_reduce(0, cell, observations.time, "amax")
+    chosen = observations.time == latest[cell]
+    values = observations.value.new_zeros(n_series * n_variables)
+    values[cell[chosen]] = observations.value[chosen]
+    return values.reshape(n_series, n_variables)
