@@ -13,7 +13,6 @@ from torch.distributions import Distribution
 from latentode.data.batch import Series
 from latentode.data.observations import Queries
 from latentode.data.scaling import Scaling
-from latentode.data.task import Cut
 from latentode.errors import LatentODEError
 from latentode.model import LatentODE
 from latentode.nn.encoders import shared_noise
@@ -180,11 +179,7 @@ def _answer(
     noise: torch.Tensor,
 ) -> Distribution:
     """The components, shape `(samples, queries)`, float64."""
-    indices, origin, context = cut
-    positions, owner = series.dataset.parts.gather(indices)
-    ahead = series.dataset.time[positions] - origin[owner]
-    seen = (ahead <= 0) & (ahead >= -context)
-    batch = series.collate(indices, positions, owner, Cut(origin, seen, np.zeros_like(seen)))
+    batch = series.batch_at(*cut)
     device = next(model.parameters()).device
     distribution, _ = model(batch.to(device), queries.to(device), noise.to(device))
     return with_parameters(distribution, lambda p: p.detach().cpu().double())

@@ -107,7 +107,8 @@ class LatentODE(nn.Module):
         events = Events.of(
             self._scaled(batch.context), len(batch), self._n_variables(), self.t0 == "start"
         )
-        return self.head(self.encoder(events, self._t0(batch)), batch.static.to(self.dtype))
+        summary = self.encoder(events, self._t0(batch), self._last(batch))
+        return self.head(summary, batch.static.to(self.dtype))
 
     def trajectory(self, batch: Batch, z0: Tensor, times: Tensor) -> Trajectory:
         """The path of each sample of each series, long enough for `times`.
@@ -149,9 +150,11 @@ class LatentODE(nn.Module):
         raw = self.decoder(z.reshape(samples, len(queries), -1), queries.variable)
         anchor = raw.new_zeros(len(queries))
         if self.anchor:
-            last = last_values(self._scaled(batch.context), n, self._n_variables())
-            anchor = last[queries.series, queries.variable]
+            anchor = self._last(batch)[queries.series, queries.variable]
         return self.likelihood.distribution(raw, anchor.expand(samples, -1))
+
+    def _last(self, batch: Batch) -> Tensor:
+        return last_values(self._scaled(batch.context), len(batch), self._n_variables())
 
     def _n_variables(self) -> int:
         return self.decoder.n_variables

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.observations import Observations
-from latentode.data.scaling import Scaling
-from latentode.data.task import Cut, Cuttable, Task
+from latentode.data.scaling import Scaling, series_keys
+from latentode.data.task import Cut, Cuttable, Task, context_cut
 
 __all__ = ["Batch", "Series"]
 
@@ -23,8 +23,7 @@ class Batch:
     Args:
         context: what the encoder sees; times at or before the origin are <= 0.
         target: what the model is asked for, with the answers.
-        start: time of the first context observation (<= 0; 0 where there is none), float64,
-            shape `(series,)`.
+        start: where each context begins (<= 0), float64, shape `(series,)`.
         static: encoded static features, shape `(series, static)`.
         control_time: when each known value begins, ascending, shape `(series, changes)`.
         control_value: shape `(series, changes, known)`.
@@ -64,7 +63,7 @@ class Series:
         self.value = scaling.scale_values(dataset.value, dataset.variable)
         self.static = scaling.encode_static(dataset)
         self.first, self.last = dataset.first, dataset.last
-        self.keys = scaling.keys(dataset)
+        self.keys = series_keys(dataset)
         if dataset.schema.known:
             time, value, self.known_parts = dataset.known_paths()
             self.known_time, self.known_value = time, scaling.scale_known(value)
@@ -80,11 +79,23 @@ class Series:
             task: how they are cut.
             keys: random key of each cut, uint64; the series' own by default.
         """
-        positions, series = self.dataset.parts.gather(indices)
-        time = self.dataset.time[positions]
         keys = self.keys[indices] if keys is None else keys
-        cut = task.cut(Cuttable(time, series, self.first[indices], self.last[indices], keys))
+        positions, series = self.dataset.parts.gather(indices)
+        cut = task.cut(self.cuttable(indices, positions, series, keys))
         return self.collate(indices, positions, series, cut)
+
+    def batch_at(self, indices: np.ndarray, origin: np.ndarray, context: float) -> Batch:
+        """Contexts of up to `context` before given origins (time since each start); no targets."""
+        positions, series = self.dataset.parts.gather(indices)
+        cuttable = self.cuttable(indices, positions, series, self.keys[indices])
+        return self.collate(indices, positions, series, context_cut(cuttable, origin, context, 0.0))
+
+    def cuttable(
+        self, indices: np.ndarray, positions: np.ndarray, series: np.ndarray, keys: np.ndarray
+    ) -> Cuttable:
+        """What a task sees of the observations at `positions`, which belong to rows `series`."""
+        time = self.dataset.time[positions]
+        return Cuttable(time, series, self.first[indices], self.last[indices], keys)
 
     def collate(
         self, indices: np.ndarray, positions: np.ndarray, series: np.ndarray, cut: Cut
@@ -97,13 +108,11 @@ class Series:
             torch.from_numpy(time),
             torch.from_numpy(self.value[positions]),
         )
-        start = np.zeros(len(indices))
-        np.minimum.at(start, series[cut.context], time[cut.context])
         control_time, control_value = self._controls(indices, cut.origin)
         return Batch(
             flat.select(torch.from_numpy(np.nonzero(cut.context)[0])),
             flat.select(torch.from_numpy(np.nonzero(cut.target)[0])),
-            torch.from_numpy(start),
+            torch.from_numpy(cut.start - cut.origin),
             torch.from_numpy(self.static[indices]),
             control_time,
             control_value,

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from latentode.data.dataset import SeriesDataset
 from latentode.data.task import mix
 
-__all__ = ["Scaling"]
+__all__ = ["Scaling", "series_keys"]
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,6 @@ class Scaling:
             parts.append(frame[name].astype(str).to_numpy()[:, None] == np.array([*categories]))
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
-    def keys(self, dataset: SeriesDataset) -> np.ndarray:
-        """A random key per series that depends on its identifier only, uint64."""
-        hashed = pd.util.hash_array(dataset.ids.astype(str).to_numpy(dtype=object))
-        return mix(hashed, 0)
-
     def to_dict(self) -> dict[str, Any]:
         """Primitives; `from_dict` is its inverse."""
         return asdict(self)
@@ -107,6 +102,12 @@ class Scaling:
         fixed = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
         fixed["categories"] = {k: tuple(v) for k, v in state["categories"].items()}
         return cls(**fixed)
+
+
+def series_keys(dataset: SeriesDataset) -> np.ndarray:
+    """A random key per series that depends on its identifier only, uint64."""
+    hashed = pd.util.hash_array(dataset.ids.astype(str).to_numpy(dtype=object))
+    return mix(hashed, 0)
 
 
 def _standardise(columns: list[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from latentode.data.timeaxis import Duration, TimeAxis
 
-__all__ = ["Cut", "Cuttable", "Forecasting", "Interpolation", "Task", "uniform"]
+__all__ = ["Cut", "Cuttable", "Forecasting", "Interpolation", "Task", "context_cut", "uniform"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,23 @@ class Cut:
 
     Args:
         origin: forecast origin of each series, time since its start, shape `(series,)`.
+        start: where its context begins, no later than the origin, likewise.
         context: mask over observations: what the encoder sees.
         target: mask over observations: what the model is asked for.
     """
 
     origin: np.ndarray
+    start: np.ndarray
     context: np.ndarray
     target: np.ndarray
+
+
+def context_cut(series: Cuttable, origin: np.ndarray, context: float, horizon: float) -> Cut:
+    """Context `[origin - context, origin]`, targets `(origin, origin + horizon]`."""
+    ahead = series.time - origin[series.series]
+    start = np.minimum(origin, np.maximum(series.first, origin - context))
+    seen = (ahead <= 0) & (ahead >= -context)
+    return Cut(origin, start, seen, (ahead > 0) & (ahead <= horizon))
 
 
 class Task(ABC):
@@ -110,11 +120,8 @@ class Forecasting(Task):
             origin = series.last
         else:
             origin = np.full(len(series.last), float(self.origin))  # type: ignore[arg-type]
-        ahead = series.time - origin[series.series]
-        context = ahead <= 0
-        if self.context is not None:
-            context &= ahead >= -float(self.context)  # type: ignore[arg-type]
-        return Cut(origin, context, (ahead > 0) & (ahead <= horizon))
+        context = np.inf if self.context is None else float(self.context)  # type: ignore[arg-type]
+        return context_cut(series, origin, context, horizon)
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,7 @@ class Interpolation(Task):
         event = np.cumsum(new)
         event = event - np.repeat(event[begins], np.diff(np.r_[np.nonzero(begins)[0], len(event)]))
         seen = uniform(series.keys[series.series], event) < self.keep
-        return Cut(series.last, seen, ~seen)
+        return Cut(series.last, series.first, seen, ~seen)
 
 
 def uniform(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:

@@ -63,8 +63,17 @@ class Encoder(nn.Module, ABC):
     """Summarises each series' events, read towards t0."""
 
     @abstractmethod
-    def forward(self, events: Events, t0: Tensor) -> Tensor:
-        """Args: events in reading order; `t0` of shape `(series,)`. Returns `(series, hidden)`."""
+    def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
+        """Reads a context.
+
+        Args:
+            events: in reading order.
+            t0: where reading ends, shape `(series,)`.
+            last: latest value of each variable, shape `(series, variables)`.
+
+        Returns:
+            Shape `(series, hidden)`.
+        """
 
 
 class GRUEncoder(Encoder):
@@ -77,11 +86,11 @@ class GRUEncoder(Encoder):
 
     def __init__(self, n_variables: int, hidden_size: int) -> None:
         super().__init__()
-        self.gru = nn.GRU(2 * n_variables + 2, hidden_size, batch_first=True)
+        self.gru = nn.GRU(Events.n_features(n_variables), hidden_size, batch_first=True)
 
-    def forward(self, events: Events, t0: Tensor) -> Tensor:
+    def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
         # Padded, not packed: the state is read off at each series' own last event.
-        states, _ = self.gru(events.features(t0))
+        states, _ = self.gru(events.features(t0, last))
         final = (events.length - 1).clamp(min=0)
         state = states[torch.arange(len(final), device=final.device), final]
         return torch.where(events.length[:, None] > 0, state, torch.zeros_like(state))
@@ -104,12 +113,12 @@ class ODERNNEncoder(Encoder):
 
     def __init__(self, n_variables: int, hidden_size: int, solver: Solver | None = None) -> None:
         super().__init__()
-        self.cell = nn.GRUCell(2 * n_variables + 2, hidden_size)
+        self.cell = nn.GRUCell(Events.n_features(n_variables), hidden_size)
         self.dynamics = MLPDynamics(hidden_size, hidden=(hidden_size,))
         self.solver = solver or Solver(method="midpoint", intervals=1)
 
-    def forward(self, events: Events, t0: Tensor) -> Tensor:
-        features = events.features(t0)
+    def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
+        features = events.features(t0, last)
         state = features.new_zeros(len(features), self.cell.hidden_size)
         before = events.time[:, 0]
         for i in range(features.shape[1]):

@@ -15,6 +15,8 @@ from latentode.data.observations import Observations
 
 __all__ = ["Events", "last_values"]
 
+CHANGE_GAIN = 4.0  # brings typical changes to the size of typical values
+
 
 @dataclass(frozen=True)
 class Events:
@@ -58,16 +60,30 @@ class Events:
         padding = torch.arange(width, device=time.device) > final
         return cls(torch.where(padding, time.gather(1, final), time), value, observed, length)
 
-    def features(self, t0: Tensor) -> Tensor:
-        """Values, what was observed, the gap since the event read before, and the time to `t0`.
+    def features(self, t0: Tensor, last: Tensor) -> Tensor:
+        """What a recurrent encoder reads at each event.
+
+        Values, their difference from each variable's latest one (a change is often small against
+        the spread of the data), what was observed, the gap since the event read before, and the
+        time to `t0`.
+
+        Args:
+            t0: where reading ends, shape `(series,)`.
+            last: of `last_values`, shape `(series, variables)`.
 
         Returns:
-            Shape `(series, events, 2 * variables + 2)`.
+            Shape `(series, events, 3 * variables + 2)`.
         """
         gap = torch.zeros_like(self.time)
         gap[:, 1:] = self.time.diff(dim=1).abs()
         reach = (self.time - t0[:, None]).abs()
-        return torch.cat([self.value, self.observed, gap[..., None], reach[..., None]], dim=2)
+        change = (self.value - last[:, None]) * self.observed * CHANGE_GAIN
+        return torch.cat([self.value, change, self.observed, gap[..., None], reach[..., None]], dim=2)
+
+    @staticmethod
+    def n_features(n_variables: int) -> int:
+        """Size of what `features` returns."""
+        return 3 * n_variables + 2
 
 
 def last_values(observations: Observations, n_series: int, n_variables: int) -> Tensor:

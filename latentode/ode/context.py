@@ -6,12 +6,13 @@ an embedding) and a part that is a *control path* $u(t)$ known in advance (doses
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Context", "StepControl"]
+__all__ = ["Context", "LinearControl", "StepControl"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,53 @@ class StepControl:
         """The same rows `n` times over, copy by copy."""
         return StepControl(self.times.repeat(n, 1), self.values.repeat(n, 1, 1))
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that a gradient may have to reach; moving a jump in time has none."""
+        return (self.values,)
+
+    def replace(self, tensors: Sequence[Tensor]) -> StepControl:
+        """The same path with others in the place of `tensors()`."""
+        return StepControl(self.times, *tensors)
+
+
+@dataclass(frozen=True)
+class LinearControl:
+    r"""A path through its values, straight between them: $u(t) = (1-\theta) u_k + \theta u_{k+1}$.
+
+    Before the first time the first value holds, after the last the last: a known path is never
+    extrapolated. Padding repeats a row's last time and value, so it changes nothing.
+
+    Args:
+        times: ascending along a row, shape `(rows, values)`, at least one.
+        values: shape `(rows, values, controls)`.
+    """
+
+    times: Tensor
+    values: Tensor
+
+    def at(self, t: Tensor) -> Tensor:
+        """The values at `t` of shape `(rows,)`: shape `(rows, controls)`."""
+        row = torch.arange(len(t), device=t.device)
+        last = self.times.shape[1] - 1
+        k = (self.times <= t[:, None]).sum(dim=1).sub(1).clamp(min=0)
+        after = (k + 1).clamp(max=last)
+        start, end = self.times[row, k], self.times[row, after]
+        width = torch.where(end > start, end - start, torch.ones_like(end))
+        theta = ((t - start) / width).clamp(0, 1)[:, None]
+        return torch.lerp(self.values[row, k], self.values[row, after], theta)
+
+    def repeat(self, n: int) -> LinearControl:
+        """The same rows `n` times over, copy by copy."""
+        return LinearControl(self.times.repeat(n, 1), self.values.repeat(n, 1, 1))
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors that a gradient may have to reach."""
+        return (self.times, self.values)
+
+    def replace(self, tensors: Sequence[Tensor]) -> LinearControl:
+        """The same path with others in the place of `tensors()`."""
+        return LinearControl(*tensors)
+
 
 @dataclass(frozen=True)
 class Context:
@@ -49,7 +97,7 @@ class Context:
     """
 
     fixed: Tensor | None = None
-    control: StepControl | None = None
+    control: StepControl | LinearControl | None = None
 
     def at(self, t: Tensor) -> Tensor | None:
         """Everything known at `t` of shape `(rows,)`: shape `(rows, fixed + controls)`, or None."""
@@ -67,5 +115,11 @@ class Context:
 
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors that a gradient may have to reach."""
-        control = () if self.control is None else (self.control.values,)
+        control = () if self.control is None else self.control.tensors()
         return (() if self.fixed is None else (self.fixed,)) + control
+
+    def replace(self, tensors: Sequence[Tensor]) -> Context:
+        """The same context with others in the place of `tensors()`."""
+        own = 0 if self.fixed is None else 1
+        control = None if self.control is None else self.control.replace(tensors[own:])
+        return Context(tensors[0] if own else None, control)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from latentode.ode.context import Context
+from latentode.ode.kernel import AutogradKernel, Kernel
+from latentode.ode.mlp_kernel import MLPKernel
 
 __all__ = ["Dynamics", "MLPDynamics"]
 
@@ -30,6 +32,16 @@ class Dynamics(nn.Module, ABC):
         Returns:
             dz/dt, shape `(rows, latent)`.
         """
+
+    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel:
+        """How native solves evaluate this field and pull it back; override for a pullback by hand.
+
+        Args:
+            times: of every evaluation to come, shape `(evaluations, rows)`.
+            context: what each row is told.
+            z0: the first states, shape `(rows, latent)`.
+        """
+        return AutogradKernel(self, times, context)
 
 
 class MLPDynamics(Dynamics):
@@ -80,3 +92,23 @@ class MLPDynamics(Dynamics):
         for layer in self.layers[:-1]:
             x = torch.tanh(layer(x))
         return self.layers[-1](x)
+
+    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel:
+        layers = [layer for layer in self.layers if type(layer) is nn.Linear]
+        plain = len(layers) == len(self.layers) > 1 and layers[0].weight.dtype == z0.dtype
+        # A forward pre-hook (pruning, for one) may set weights that are only known inside forward.
+        if not plain or any(layer._forward_pre_hooks for layer in layers):
+            return super().kernel(times, context, z0)
+        return MLPKernel(layers, z0.shape[1], *self._known(times, context))
+
+    def _known(self, times: Tensor, context: Context | None) -> tuple[Tensor | None, Tensor | None]:
+        """Inputs besides z that stay, `(rows, ...)`, and that differ, `(evaluations, rows, ...)`."""
+        context = context if self.context_size else None
+        fixed = None if context is None else context.fixed
+        varying = []
+        if context is not None and context.control is not None:
+            control = context.control
+            varying.append(torch.stack([control.at(t) for t in times]))
+        if self.time_dependent:
+            varying.append(times[..., None])
+        return fixed, torch.cat(varying, dim=-1) if varying else None

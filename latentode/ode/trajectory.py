@@ -85,6 +85,22 @@ class Trajectory:
         bend = u * v * (v * fa - u * fb) * width
         return (1 + 2 * u) * v * v * za + u * u * (3 - 2 * u) * zb + bend
 
+    def check_finite(self) -> Trajectory:
+        """This path, if every state on it is finite. Native solves leave this check to the caller.
+
+        Raises:
+            SolveError: naming the first row that is not and the time it begins.
+        """
+        finite = torch.isfinite(self.states).all(dim=2)
+        if finite.all():
+            return self
+        row, knot = (int(i) for i in (~finite).nonzero()[0])
+        raise SolveError(
+            f"the state of row {row} is not finite from time {self.times[row, knot].item():g} on; "
+            "take more steps, bound the dynamics, or lower the learning rate if this happens in "
+            "training"
+        )
+
     def join(self, later: Trajectory) -> Trajectory:
         """This path followed by one that begins where this ends; both run the same way in time."""
         return Trajectory(

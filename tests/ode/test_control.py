@@ -25,9 +25,7 @@ def test_before_the_first_time_the_first_value_holds():
 
 
 def test_repeated_padding_changes_nothing():
-    padded = StepControl(
-        torch.cat([TIMES, TIMES[:, -1:]], 1), torch.cat([VALUES, VALUES[:, -1:]], 1)
-    )
+    padded = StepControl(torch.cat([TIMES, TIMES[:, -1:]], 1), torch.cat([VALUES, VALUES[:, -1:]], 1))
     for t in torch.linspace(-1, 8, 40):
         both = t.expand(2)
         assert torch.equal(padded.at(both), StepControl(TIMES, VALUES).at(both))

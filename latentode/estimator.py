@@ -1,0 +1,442 @@
+"""LatentODEForecaster: `fit` and `predict` on DataFrames, in scikit-learn's manner."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from latentode.baselines import LastValue
+from latentode.callbacks import BestWeights, EpochProgress
+from latentode.data.batch import Series
+from latentode.data.datamodule import IrregularDataModule
+from latentode.data.dataset import SeriesDataset
+from latentode.data.queries import At, query_times
+from latentode.data.scaling import Scaling
+from latentode.data.schema import Schema
+from latentode.data.split import split_validation
+from latentode.data.task import Forecasting
+from latentode.data.timeaxis import Duration, TimeAxis
+from latentode.errors import LatentODEError, SchemaError
+from latentode.evaluation import observed_ahead
+from latentode.forecast import Asked, Forecast, forecast
+from latentode.training import LitLatentODE
+
+__all__ = ["LatentODEForecaster"]
+
+CONTEXT_HORIZONS = 8
+QUANTILES = (0.1, 0.5, 0.9)
+FORMAT = 1
+
+
+class LatentODEForecaster(BaseEstimator):
+    """Forecasts irregular series at any timestamps with a latent ODE.
+
+    Args:
+        horizon: how far ahead to learn to look: "24h", or a number in the unit of a numeric time
+            column. None takes a quarter of the median span of the series. Longer questions are
+            answered too, by carrying the ODE on.
+        context: how far back the encoder looks; None takes eight horizons.
+        latent_size: size of the latent state.
+        hidden_size: width of the networks.
+        encoder: "gru" or "ode-rnn".
+        likelihood: "normal" or "student-t".
+        t0: where the latent state starts: "origin" (the end of the history) or "start" (its
+            beginning, as in the 2018 paper).
+        solver: arguments of `latentode.ode.Solver`, such as `{"method": "dopri5"}`.
+        max_epochs: most epochs to train.
+        patience: epochs without improvement on held-out data after which training stops.
+        batch_size: cuts per optimiser step.
+        lr: peak learning rate.
+        duplicates: what to do with several rows of one (series, time): "error", "mean", "last".
+        verbose: whether to show a progress bar.
+        random_state: seed of weights, cuts and their order.
+
+    Attributes:
+        schema_: the schema with every column named.
+        horizon_, context_: in time units of `axis_`.
+        module_: the trained `LitLatentODE`; `module_.model` is the network.
+        history_: a frame of metrics per epoch.
+
+    References:
+        Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
+        https://arxiv.org/abs/1907.03907
+    """
+
+    def __init__(
+        self,
+        horizon: Duration | None = None,
+        context: Duration | None = None,
+        latent_size: int = 16,
+        hidden_size: int = 64,
+        encoder: str = "gru",
+        likelihood: str = "normal",
+        t0: str = "origin",
+        solver: dict[str, Any] | None = None,
+        max_epochs: int = 60,
+        patience: int = 12,
+        batch_size: int = 32,
+        lr: float = 3e-3,
+        duplicates: str = "error",
+        verbose: bool = True,
+        random_state: int = 0,
+    ) -> None:
+        self.horizon = horizon
+        self.context = context
+        self.latent_size = latent_size
+        self.hidden_size = hidden_size
+        self.encoder = encoder
+        self.likelihood = likelihood
+        self.t0 = t0
+        self.solver = solver
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.batch_size = batch_size
+        self.lr = lr
+        self.duplicates = duplicates
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(
+        self,
+        df: pd.DataFrame,
+        schema: Schema | None = None,
+        validation: pd.DataFrame | None = None,
+        save_to: str | Path | None = None,
+    ) -> LatentODEForecaster:
+        """Trains on a table, wide or long, and keeps the weights that did best on held-out data.
+
+        Args:
+            df: training table; never modified.
+            schema: roles of its columns; what it leaves open is detected.
+            validation: table of held-out series. Without it a fifth of the series is held out where
+                there are at least 20, otherwise the last horizon of every series.
+            save_to: folder to save the best model so far into, during the fit, so that a crash or
+                an interruption loses nothing.
+
+        Returns:
+            Itself.
+
+        Raises:
+            SchemaError: for a table that cannot be read, before any training.
+        """
+        dataset = SeriesDataset.from_frame(df, schema, self.duplicates)
+        dataset.require_observed()
+        self.schema_, self.axis_ = dataset.schema, dataset.axis
+        self.horizon_, self.context_ = self._durations(dataset)
+        data = self._data(dataset, validation)
+        self.scaling_, self._sizes = data.scaling, data.sizes
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.random_state)
+            self.module_ = self._module()
+            self._train(data, None if save_to is None else Path(save_to))
+        return self
+
+    def predict(
+        self,
+        history: pd.DataFrame,
+        at: At,
+        count: int | None = None,
+        quantiles: Sequence[float] = QUANTILES,
+        variables: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Forecasts after, and fills in within, the given histories.
+
+        Args:
+            history: table with the columns of training; targets may be missing anywhere.
+            at: timestamps asked of every series, a frame of (identifier, time) and known columns,
+                or a duration ahead of each series' last observation.
+            count: with a duration, how many equally spaced times up to it.
+            quantiles: levels between 0 and 1.
+            variables: which variables; all unless told.
+
+        Returns:
+            A long frame in data units: identifier, time, `variable`, `mean`, `std`, and a column
+            such as `q0.1` per level; times as asked, each with its variables in turn.
+
+        Raises:
+            NotFittedError: before `fit`.
+            SchemaError: for a history or a question that cannot be read.
+        """
+        return self.forecast(history, at, count, variables).to_frame(quantiles)
+
+    def forecast(
+        self,
+        history: pd.DataFrame,
+        at: At,
+        count: int | None = None,
+        variables: Sequence[str] | None = None,
+    ) -> Forecast:
+        """The predictive distribution itself; arguments as for `predict`."""
+        self._check_fitted()
+        chosen = self._chosen(variables)
+        dataset = self._read(self._with_known(history, at))
+        places = query_times(dataset, at, count)
+        series = np.repeat(places.series, len(chosen))
+        time = np.repeat(places.time, len(chosen))
+        variable = np.tile(chosen, len(places.series))
+        self._check_not_before_history(dataset, series, time)
+        asked = Asked(series, variable, time, self._origins(dataset, series, time))
+        keys = places.keys.loc[places.keys.index.repeat(len(chosen))].reset_index(drop=True)
+        keys["variable"] = np.asarray(dataset.variables, dtype=object)[variable]
+        return self._answer(dataset, asked, keys)
+
+    def backtest(
+        self,
+        df: pd.DataFrame,
+        horizon: Duration | None = None,
+        quantiles: Sequence[float] = QUANTILES,
+    ) -> pd.DataFrame:
+        """Forecasts every observation of a table from each earlier time of its series.
+
+        Args:
+            df: held-out table.
+            horizon: how far ahead; the fitted one unless told.
+            quantiles: levels between 0 and 1.
+
+        Returns:
+            A long frame: identifier, `origin`, time, `lead` (in time units), `variable`, `actual`,
+            `mean`, `std` and quantiles, for `latentode.metrics.summarise`.
+        """
+        self._check_fitted()
+        dataset = self._read(df)
+        ahead = self.horizon_ if horizon is None else self.axis_.duration(horizon)
+        asked, actual, keys = observed_ahead(dataset, ahead)
+        frame = self._answer(dataset, asked, keys).to_frame(quantiles)
+        frame.insert(len(keys.columns), "actual", actual)
+        return frame
+
+    def score(self, df: pd.DataFrame) -> float:
+        """Skill over the last-value forecast: 1 - MAE / MAE(last value), mean over variables.
+
+        0 is no better than repeating the last value, 1 is perfect, below 0 is worse.
+        """
+        self._check_fitted()
+        dataset = self._read(df)
+        asked, actual, keys = observed_ahead(dataset, self.horizon_)
+        if len(actual) == 0:
+            raise SchemaError("no series has two times within a horizon: nothing can be scored")
+        last = LastValue()
+        last.mean_ = np.asarray(self.scaling_.loc)
+        error = np.abs(self._answer(dataset, asked, keys).mean - actual)
+        naive = np.abs(last.answer(dataset, asked) - actual)
+        by = pd.DataFrame({"error": error, "naive": naive}).groupby(asked.variable).mean()
+        return float((1 - by["error"] / by["naive"].clip(lower=1e-12)).mean())
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `forecaster.json` and `weights.pt` into a folder, which is made if need be."""
+        self._check_fitted()
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "format": FORMAT,
+            "parameters": self.get_params(),
+            "schema": self.schema_.to_json(),
+            "axis": vars(self.axis_),
+            "scaling": self.scaling_.to_dict(),
+            "sizes": self._sizes,
+            "horizon": self.horizon_,
+            "context": self.context_,
+        }
+        # Each file replaces its forerunner whole, so that a crash leaves a readable model.
+        weights, described = folder / "weights.pt.new", folder / "forecaster.json.new"
+        torch.save(self.module_.state_dict(), weights)
+        described.write_text(json.dumps(state, indent=1, default=str))
+        weights.replace(folder / "weights.pt")
+        described.replace(folder / "forecaster.json")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> LatentODEForecaster:
+        """Reads what `save` wrote.
+
+        Raises:
+            LatentODEError: if the folder holds no model, or one of a later release.
+        """
+        path = Path(folder) / "forecaster.json"
+        if not path.exists():
+            raise LatentODEError(f"{folder} holds no fitted model (no forecaster.json); fit one first")
+        state = json.loads(path.read_text())
+        if state["format"] > FORMAT:
+            raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
+        model = cls(**state["parameters"])
+        model.schema_ = Schema.from_json(state["schema"])
+        model.axis_ = TimeAxis(**state["axis"])
+        model.scaling_ = Scaling.from_dict(state["scaling"])
+        model.horizon_, model.context_ = state["horizon"], state["context"]
+        model._sizes = state["sizes"]
+        with torch.random.fork_rng(devices=[]):
+            model.module_ = model._module()
+        weights = torch.load(Path(folder) / "weights.pt", map_location="cpu", weights_only=True)
+        model.module_.load_state_dict(weights)
+        model.module_.eval()
+        return model
+
+    def _durations(self, dataset: SeriesDataset) -> tuple[float, float]:
+        spans = (dataset.last - dataset.first)[dataset.last > dataset.first]
+        if len(spans) == 0:
+            raise SchemaError(
+                "no series has observations at two different times, so there is nothing to learn "
+                "from; check the id and time columns"
+            )
+        given = self.horizon
+        horizon = float(np.median(spans)) / 4 if given is None else dataset.axis.duration(given)
+        if self.context is None:
+            return horizon, CONTEXT_HORIZONS * horizon
+        return horizon, dataset.axis.duration(self.context, "context")
+
+    def _data(
+        self, dataset: SeriesDataset, validation: pd.DataFrame | None
+    ) -> IrregularDataModule:
+        if validation is None:
+            train, held_out = split_validation(dataset, self.horizon_, self.random_state)
+        else:
+            train = dataset
+            held_out = SeriesDataset.from_frame(validation, dataset.schema, self.duplicates)
+        task = Forecasting(self.horizon_, self.context_)
+        return IrregularDataModule(
+            train, held_out, task=task, batch_size=self.batch_size, seed=self.random_state
+        )
+
+    def _module(self) -> LitLatentODE:
+        return LitLatentODE(
+            **self._sizes,
+            lr=self.lr,
+            latent_size=self.latent_size,
+            hidden_size=self.hidden_size,
+            encoder=self.encoder,
+            likelihood=self.likelihood,
+            t0=self.t0,
+            solver=self.solver,
+        )
+
+    def _train(self, data: IrregularDataModule, folder: Path | None) -> None:
+        best = BestWeights(None if folder is None else lambda: self.save(folder))
+        log = _History()
+        callbacks: list[Callback] = [best, log]
+        if data.validation is not None:
+            callbacks.append(EarlyStopping("val_loss", patience=self.patience, strict=False))
+        if self.verbose:
+            callbacks.append(EpochProgress())
+        with warnings.catch_warnings(), _quiet_lightning():
+            warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", message=".*treespec.*")
+            trainer = Trainer(
+                max_epochs=self.max_epochs,
+                callbacks=callbacks,
+                gradient_clip_val=1.0,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+            )
+            try:
+                trainer.fit(self.module_, data)
+            finally:
+                best.restore(self.module_)
+                self.module_.eval()
+                self.history_ = pd.DataFrame(log.epochs)
+        if folder is not None:
+            self.save(folder)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "module_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
+
+    def _chosen(self, variables: Sequence[str] | None) -> np.ndarray:
+        known = self.schema_.targets or ()
+        for name in variables or ():
+            if name not in known:
+                raise SchemaError(
+                    f"variable {name!r} was not among the targets of training: {', '.join(known)}"
+                )
+        return np.array([known.index(v) for v in (variables or known)])
+
+    def _read(self, frame: pd.DataFrame) -> SeriesDataset:
+        dataset = SeriesDataset.from_frame(frame, self.schema_, self.duplicates)
+        if dataset.axis.is_calendar != self.axis_.is_calendar:
+            raise SchemaError(
+                f"column `{self.schema_.time}` holds {dataset.axis.kind} times, but the model was "
+                f"trained on {self.axis_.kind} times"
+            )
+        return dataset
+
+    def _with_known(self, history: pd.DataFrame, at: At) -> pd.DataFrame:
+        """The history and, below it, the rows of `at` that say something of known columns."""
+        known = self.schema_.known
+        if not known or not isinstance(at, pd.DataFrame) or not set(known) & set(at.columns):
+            return history
+        keys = [c for c in (self.schema_.id, self.schema_.time) if c is not None]
+        extra = at[[c for c in at.columns if c in (*keys, *known)]]
+        index = pd.MultiIndex.from_frame(history[keys])
+        new = ~pd.MultiIndex.from_frame(extra[keys]).isin(index)
+        statics = history[[*keys[:-1], *self.schema_.static]].drop_duplicates()
+        added = extra[new]
+        if self.schema_.static and self.schema_.id is not None:
+            added = added.merge(statics, on=self.schema_.id, how="left")
+        return pd.concat([history, added], ignore_index=True)
+
+    def _check_not_before_history(
+        self, dataset: SeriesDataset, series: np.ndarray, time: np.ndarray
+    ) -> None:
+        early = time < dataset.first[series]
+        if early.any():
+            at = int(early.argmax())
+            raise SchemaError(
+                f"series {dataset.ids[series[at]]!r} is asked about a time "
+                f"{dataset.first[series[at]] - time[at]:g} {dataset.axis.time_unit} before its first "
+                "observation; a forecast needs something observed before or around it"
+            )
+
+    def _origins(
+        self, dataset: SeriesDataset, series: np.ndarray, time: np.ndarray
+    ) -> np.ndarray:
+        """The last observation, or, for times further back than the encoder looks, an earlier one.
+
+        Going back by half contexts leaves at least half a context on the later side of the time.
+        """
+        last = dataset.last[series]
+        beyond = last - time - self.context_
+        steps = np.maximum(0, np.ceil(beyond / (self.context_ / 2)))
+        return last - steps * self.context_ / 2
+
+    def _answer(self, dataset: SeriesDataset, asked: Asked, keys: pd.DataFrame) -> Forecast:
+        series = Series(dataset, self.scaling_)
+        return forecast(self.module_.model, series, self.scaling_, asked, keys, self.context_)
+
+
+class _History(Callback):
+    """Metrics of each epoch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        self.epochs.append({"epoch": trainer.current_epoch, **metrics})
+
+
+class _quiet_lightning:
+    """Keeps Lightning's notices on hardware and hints out of the way while a fit runs."""
+
+    NAMES = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+
+    def __enter__(self) -> None:
+        self.levels = {n: logging.getLogger(n).level for n in self.NAMES}
+        for name in self.NAMES:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+    def __exit__(self, *failure: object) -> None:
+        for name, level in self.levels.items():
+            logging.getLogger(name).setLevel(level)

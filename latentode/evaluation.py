@@ -1,0 +1,95 @@
+"""Rolling evaluation: every observation asked from every earlier time of its series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from latentode.baselines import Baseline
+from latentode.data.dataset import SeriesDataset
+from latentode.data.timeaxis import Duration
+from latentode.forecast import Asked
+
+__all__ = ["at_leads", "compare", "observed_ahead"]
+
+
+def observed_ahead(
+    dataset: SeriesDataset, horizon: float
+) -> tuple[Asked, np.ndarray, pd.DataFrame]:
+    """Pairs each observation with every time of its series up to `horizon` before it.
+
+    Args:
+        dataset: series.
+        horizon: in time units.
+
+    Returns:
+        The queries, their actual values, and their keys: identifier, `origin`, time, `lead` (time
+        units), `variable`.
+    """
+    series, time = dataset.series, dataset.time
+    events = pd.DataFrame({"series": series, "time": time}).drop_duplicates()
+    origin_series, origin = events["series"].to_numpy(), events["time"].to_numpy()
+    # One ascending axis for all series: far more than a horizon lies between any two of them.
+    stride = 2 * horizon + 1 + (time.max() - time.min() if len(time) else 0.0)
+    place = series * stride + time
+    begin = np.searchsorted(place, origin_series * stride + origin, side="right")
+    end = np.searchsorted(place, origin_series * stride + origin + horizon, side="right")
+    counts = end - begin
+    owner = np.repeat(np.arange(len(origin)), counts)
+    target = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + begin[owner]
+    asked = Asked(series[target], dataset.variable[target], time[target], origin[owner])
+    return asked, dataset.value[target], _keys(dataset, asked, target)
+
+
+def compare(
+    dataset: SeriesDataset, backtest: pd.DataFrame, baselines: Sequence[Baseline], name: str
+) -> pd.DataFrame:
+    """The backtest of a model with those of fitted baselines below it, told apart by `model`.
+
+    Args:
+        dataset: what `backtest` was made from.
+        backtest: of `LatentODEForecaster.backtest`.
+        baselines: fitted on the training table.
+        name: what to call the model.
+    """
+    lead = float(backtest["lead"].max()) if len(backtest) else 0.0
+    asked, actual, keys = observed_ahead(dataset, lead)
+    frames = [backtest.assign(model=name)]
+    for baseline in baselines:
+        answer = baseline.answer(dataset, asked)
+        frames.append(keys.assign(actual=actual, mean=answer, model=baseline.name))
+    return pd.concat(frames, ignore_index=True)
+
+
+def at_leads(
+    frame: pd.DataFrame, dataset: SeriesDataset, leads: Sequence[Duration], tolerance: Duration
+) -> pd.DataFrame:
+    """The rows within `tolerance` of one of the `leads`, which replaces their own."""
+    axis = dataset.axis
+    near = axis.duration(tolerance, "tolerance")
+    parts = []
+    for lead in leads:
+        chosen = frame[(frame["lead"] - axis.duration(lead, "lead")).abs() <= near]
+        parts.append(chosen.assign(lead=str(lead)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _keys(dataset: SeriesDataset, asked: Asked, target: np.ndarray) -> pd.DataFrame:
+    schema, axis = dataset.schema, dataset.axis
+    ticks = axis.ticks_of(dataset.keys[str(schema.time)])
+    frame = pd.DataFrame({"origin": axis.restore(_origin_ticks(dataset, asked))})
+    if schema.id is not None:
+        frame.insert(0, schema.id, dataset.ids[asked.series])
+    frame[str(schema.time)] = axis.restore(ticks[dataset.row[target]])
+    frame["lead"] = asked.time - asked.origin
+    frame["variable"] = np.asarray(dataset.variables, dtype=object)[asked.variable]
+    return frame
+
+
+def _origin_ticks(dataset: SeriesDataset, asked: Asked) -> np.ndarray:
+    elapsed = asked.origin * dataset.axis.ticks_per_unit
+    if dataset.axis.kind != "float":
+        elapsed = np.rint(elapsed).astype(np.int64)
+    return dataset.start[asked.series] + elapsed

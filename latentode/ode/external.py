@@ -1,0 +1,109 @@
+r"""torchdiffeq behind the package's solver: adaptive methods, Adams methods, continuous adjoint.
+
+All rows are integrated in $s = (t - t_0)/(t_1 - t_0)$, knot to knot: $dz/ds = w f(t_0 + s w, z)$ with
+$w = t_1 - t_0$. Adaptive steps follow one error norm over the batch, so companions may change a row
+within the tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torchdiffeq
+from torch import Tensor, nn
+
+from latentode.errors import SolveError
+from latentode.ode.context import Context
+
+__all__ = ["RescaledField", "VectorField", "odeint"]
+
+VectorField = Callable[[Tensor, Tensor, Context | None], Tensor]
+
+# torchdiffeq's own default lets the order grow to 12, unstable at any useful step. These orders are
+# counts of remembered slopes plus one: both methods are then of fourth order.
+ADAMS_ORDER = {"explicit_adams": 5, "implicit_adams": 4}
+# Its "rk4" is the 3/8 rule.
+NAMES = {"rk38": "rk4"}
+
+
+class RescaledField(nn.Module):
+    """The vector field in s, with a count of its evaluations."""
+
+    def __init__(self, dynamics: VectorField, t0: Tensor, t1: Tensor, context: Context | None) -> None:
+        super().__init__()
+        self.dynamics = dynamics
+        self.t0, self.t1, self.width = t0, t1, t1 - t0
+        self.context = context
+        self.evaluations = 0
+
+    def forward(self, s: Tensor, z: Tensor) -> Tensor:
+        self.evaluations += 1
+        return self.width[:, None] * self.dynamics(self.t0 + s * self.width, z, self.context)
+
+    def differentiable(self) -> tuple[Tensor, ...]:
+        """Every tensor besides z that a gradient may have to reach."""
+        context = () if self.context is None else self.context.tensors()
+        tensors = (*self.parameters(), self.t0, self.width, *context)
+        return tuple(p for p in tensors if p.requires_grad)
+
+
+def odeint(
+    field: RescaledField,
+    z0: Tensor,
+    s: Tensor,
+    method: str,
+    tolerances: tuple[float, float],
+    backsolve: bool,
+    adaptive: bool,
+) -> Tensor:
+    """States at each of `s`, shape `(len(s), rows, latent)`.
+
+    Raises:
+        SolveError: if the method cannot go on, or cannot be differentiated as asked.
+    """
+    options, adjoint_options = _options(method, adaptive, s)
+    arguments = {
+        "rtol": tolerances[0],
+        "atol": tolerances[1],
+        "method": NAMES.get(method, method),
+        "options": options,
+    }
+    try:
+        if not backsolve:
+            _check_differentiable(field, z0, method)
+            return torchdiffeq.odeint(field, z0, s, **arguments)  # type: ignore[return-value]
+        return torchdiffeq.odeint_adjoint(  # type: ignore[return-value]
+            field,
+            z0,
+            s,
+            adjoint_options=adjoint_options,
+            adjoint_params=field.differentiable(),
+            **arguments,
+        )
+    except AssertionError as failure:
+        raise SolveError(
+            f"{method} could not go on ({failure}); loosen rtol and atol, use a fixed-step method "
+            "such as rk4, or lower the learning rate if this happens in training"
+        ) from failure
+
+
+def _options(method: str, adaptive: bool, s: Tensor) -> tuple[dict | None, dict | None]:
+    """Options of the solve and of its adjoint."""
+    if method == "scipy_solver":
+        return {"solver": "RK45"}, {"solver": "RK45"}
+    if adaptive:
+        # Steps end on knots: between steps torchdiffeq interpolates, less exactly than it solves.
+        return {"step_t": s}, {"norm": "seminorm"}
+    if method in ADAMS_ORDER:
+        return {"max_order": ADAMS_ORDER[method]}, {"max_order": ADAMS_ORDER[method]}
+    return None, {}
+
+
+def _check_differentiable(field: RescaledField, z0: Tensor, method: str) -> None:
+    wanted = z0.requires_grad or bool(field.differentiable())
+    if method == "scipy_solver" and torch.is_grad_enabled() and wanted:
+        raise SolveError(
+            "scipy_solver leaves torch, so adjoint='direct' cannot differentiate it; use "
+            "adjoint='backsolve', or solve under torch.no_grad()"
+        )
