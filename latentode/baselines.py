@@ -7,6 +7,8 @@ that a series has not shown yet is answered by its training mean.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,48 @@ from latentode.data.schema import Schema
 from latentode.data.timeaxis import UNITS, Duration
 from latentode.forecast import Asked
 
-__all__ = ["BASELINES", "Baseline", "LastValue", "LinearDrift", "SeriesMean", "TimeOfDayMean"]
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "Climatology",
+    "LastValue",
+    "LinearDrift",
+    "SeriesMean",
+    "TimeOfDayMean",
+]
+
+
+@dataclass(frozen=True)
+class Climatology:
+    """What training series show on average, in data units.
+
+    Args:
+        mean: of each variable, shape `(variables,)`; 0 for one never observed.
+        by_hour: of each variable by hour of the day in the table's own time zone, shape
+            `(variables, 24)`; the mean where an hour was never observed.
+    """
+
+    mean: np.ndarray
+    by_hour: np.ndarray
+
+    @classmethod
+    def fit(cls, dataset: SeriesDataset) -> Climatology:
+        """Averages every observation."""
+        n = len(dataset.variables)
+        mean = _group_mean(dataset.variable, dataset.value, n, np.zeros(n))
+        hour = _hour(dataset, dataset.series, dataset.time)
+        cell = dataset.variable * 24 + hour
+        by_hour = _group_mean(cell, dataset.value, n * 24, np.repeat(mean, 24))
+        return cls(mean, by_hour.reshape(n, 24))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Primitives; `from_dict` is its inverse."""
+        return {"mean": self.mean.tolist(), "by_hour": self.by_hour.tolist()}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Climatology:
+        """Reads what `to_dict` wrote."""
+        return cls(np.array(state["mean"]), np.array(state["by_hour"]))
 
 
 class Baseline(ABC):
@@ -25,7 +68,7 @@ class Baseline(ABC):
 
     name: str
 
-    def fit(self, df: pd.DataFrame | SeriesDataset, schema: Schema | None = None) -> Baseline:
+    def fit(self, df: pd.DataFrame | SeriesDataset, schema: Schema | None = None) -> Self:
         """Takes training means.
 
         Args:
@@ -33,12 +76,11 @@ class Baseline(ABC):
             schema: roles of its columns.
         """
         dataset = df if isinstance(df, SeriesDataset) else SeriesDataset.from_frame(df, schema)
-        self.schema_ = dataset.schema
-        n = len(dataset.variables)
-        counts = np.bincount(dataset.variable, minlength=n)
-        sums = np.bincount(dataset.variable, dataset.value, minlength=n)
-        self.mean_ = sums / np.maximum(counts, 1)
-        self._fit(dataset)
+        return self.use(dataset.schema, Climatology.fit(dataset))
+
+    def use(self, schema: Schema, climatology: Climatology) -> Self:
+        """Takes a resolved schema and training means that are already known."""
+        self.schema_, self.climatology_ = schema, climatology
         return self
 
     def predict(self, history: pd.DataFrame, at: At, count: int | None = None) -> pd.DataFrame:
@@ -56,11 +98,7 @@ class Baseline(ABC):
     def answer(self, dataset: SeriesDataset, asked: Asked) -> np.ndarray:
         """Values in data units, shape `(queries,)`."""
         values = self._answer(dataset, asked)
-        return np.where(np.isnan(values), self.mean_[asked.variable], values)
-
-    def _fit(self, dataset: SeriesDataset) -> None:
-        """Whatever else is taken from the training series."""
-        return
+        return np.where(np.isnan(values), self.climatology_.mean[asked.variable], values)
 
     @abstractmethod
     def _answer(self, dataset: SeriesDataset, asked: Asked) -> np.ndarray:
@@ -127,27 +165,25 @@ class TimeOfDayMean(Baseline):
 
     name = "time-of-day mean"
 
-    def _fit(self, dataset: SeriesDataset) -> None:
-        hour = _hour(dataset, dataset.series, dataset.time)
-        table = pd.DataFrame({"v": dataset.variable, "h": hour, "value": dataset.value})
-        self.by_hour_ = table.groupby(["v", "h"])["value"].mean()
-
     def _answer(self, dataset: SeriesDataset, asked: Asked) -> np.ndarray:
         hour = _hour(dataset, asked.series, asked.time)
-        index = pd.MultiIndex.from_arrays([asked.variable, hour])
-        return self.by_hour_.reindex(index).to_numpy()
+        return self.climatology_.by_hour[asked.variable, hour]
 
 
 BASELINES: tuple[type[Baseline], ...] = (LastValue, LinearDrift, SeriesMean, TimeOfDayMean)
+
+
+def _group_mean(group: np.ndarray, value: np.ndarray, n: int, default: np.ndarray) -> np.ndarray:
+    counts = np.bincount(group, minlength=n)
+    sums = np.bincount(group, value, minlength=n)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), default)
 
 
 def _cell(series: np.ndarray, variable: np.ndarray, dataset: SeriesDataset) -> np.ndarray:
     return series * len(dataset.variables) + variable
 
 
-def _asof(
-    table: pd.DataFrame, asked: Asked, when: np.ndarray, dataset: SeriesDataset
-) -> pd.DataFrame:
+def _asof(table: pd.DataFrame, asked: Asked, when: np.ndarray, dataset: SeriesDataset) -> pd.DataFrame:
     """The last row of each query's (series, variable) at or before `when`."""
     left = pd.DataFrame({"cell": _cell(asked.series, asked.variable, dataset), "when": when})
     left = left.sort_values("when", kind="stable")

@@ -17,19 +17,19 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from latentode.baselines import LastValue
+from latentode.baselines import BASELINES, Climatology, LastValue
 from latentode.callbacks import BestWeights, EpochProgress
 from latentode.data.batch import Series
 from latentode.data.datamodule import IrregularDataModule
 from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import At, query_times
+from latentode.data.queries import At, QueryTimes, query_times, times_along
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.split import split_validation
 from latentode.data.task import Forecasting
 from latentode.data.timeaxis import Duration, TimeAxis
 from latentode.errors import LatentODEError, SchemaError
-from latentode.evaluation import observed_ahead
+from latentode.evaluation import compare, observed_ahead
 from latentode.forecast import Asked, Forecast, forecast
 from latentode.training import LitLatentODE
 
@@ -38,6 +38,7 @@ __all__ = ["LatentODEForecaster"]
 CONTEXT_HORIZONS = 8
 QUANTILES = (0.1, 0.5, 0.9)
 FORMAT = 1
+MODEL_NAME = "latent ODE"
 
 
 class LatentODEForecaster(BaseEstimator):
@@ -135,6 +136,7 @@ class LatentODEForecaster(BaseEstimator):
         dataset.require_observed()
         self.schema_, self.axis_ = dataset.schema, dataset.axis
         self.horizon_, self.context_ = self._durations(dataset)
+        self.climatology_ = Climatology.fit(dataset)
         data = self._data(dataset, validation)
         self.scaling_, self._sizes = data.scaling, data.sizes
         with torch.random.fork_rng(devices=[]):
@@ -181,8 +183,23 @@ class LatentODEForecaster(BaseEstimator):
         """The predictive distribution itself; arguments as for `predict`."""
         self._check_fitted()
         chosen = self._chosen(variables)
-        dataset = self._read(self._with_known(history, at))
-        places = query_times(dataset, at, count)
+        dataset = self.read(self._with_known(history, at))
+        return self._forecast_at(dataset, query_times(dataset, at, count), chosen)
+
+    def trace(self, history: pd.DataFrame, ahead: Duration | None = None, count: int = 60) -> Forecast:
+        """The forecast along each series: from its first observation to `ahead` of its last.
+
+        Args:
+            history: table with the columns of training.
+            ahead: how far ahead; one horizon unless told.
+            count: how many evenly spaced times per series (fewer where dates or integers repeat).
+        """
+        self._check_fitted()
+        dataset = self.read(history)
+        horizon = self.horizon_ if ahead is None else self.axis_.duration(ahead, "ahead")
+        return self._forecast_at(dataset, times_along(dataset, horizon, count), self._chosen(None))
+
+    def _forecast_at(self, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray) -> Forecast:
         series = np.repeat(places.series, len(chosen))
         time = np.repeat(places.time, len(chosen))
         variable = np.tile(chosen, len(places.series))
@@ -210,12 +227,18 @@ class LatentODEForecaster(BaseEstimator):
             `mean`, `std` and quantiles, for `latentode.metrics.summarise`.
         """
         self._check_fitted()
-        dataset = self._read(df)
+        dataset = self.read(df)
         ahead = self.horizon_ if horizon is None else self.axis_.duration(horizon)
         asked, actual, keys = observed_ahead(dataset, ahead)
         frame = self._answer(dataset, asked, keys).to_frame(quantiles)
         frame.insert(len(keys.columns), "actual", actual)
         return frame
+
+    def compare(self, df: pd.DataFrame, horizon: Duration | None = None) -> pd.DataFrame:
+        """The backtest of this model and of every baseline, told apart by the column `model`."""
+        self._check_fitted()
+        baselines = [b().use(self.schema_, self.climatology_) for b in BASELINES]
+        return compare(self.read(df), self.backtest(df, horizon), baselines, MODEL_NAME)
 
     def score(self, df: pd.DataFrame) -> float:
         """Skill over the last-value forecast: 1 - MAE / MAE(last value), mean over variables.
@@ -223,12 +246,11 @@ class LatentODEForecaster(BaseEstimator):
         0 is no better than repeating the last value, 1 is perfect, below 0 is worse.
         """
         self._check_fitted()
-        dataset = self._read(df)
+        dataset = self.read(df)
         asked, actual, keys = observed_ahead(dataset, self.horizon_)
         if len(actual) == 0:
             raise SchemaError("no series has two times within a horizon: nothing can be scored")
-        last = LastValue()
-        last.mean_ = np.asarray(self.scaling_.loc)
+        last = LastValue().use(self.schema_, self.climatology_)
         error = np.abs(self._answer(dataset, asked, keys).mean - actual)
         naive = np.abs(last.answer(dataset, asked) - actual)
         by = pd.DataFrame({"error": error, "naive": naive}).groupby(asked.variable).mean()
@@ -245,6 +267,7 @@ class LatentODEForecaster(BaseEstimator):
             "schema": self.schema_.to_json(),
             "axis": vars(self.axis_),
             "scaling": self.scaling_.to_dict(),
+            "climatology": self.climatology_.to_dict(),
             "sizes": self._sizes,
             "horizon": self.horizon_,
             "context": self.context_,
@@ -273,6 +296,7 @@ class LatentODEForecaster(BaseEstimator):
         model.schema_ = Schema.from_json(state["schema"])
         model.axis_ = TimeAxis(**state["axis"])
         model.scaling_ = Scaling.from_dict(state["scaling"])
+        model.climatology_ = Climatology.from_dict(state["climatology"])
         model.horizon_, model.context_ = state["horizon"], state["context"]
         model._sizes = state["sizes"]
         with torch.random.fork_rng(devices=[]):
@@ -295,9 +319,7 @@ class LatentODEForecaster(BaseEstimator):
             return horizon, CONTEXT_HORIZONS * horizon
         return horizon, dataset.axis.duration(self.context, "context")
 
-    def _data(
-        self, dataset: SeriesDataset, validation: pd.DataFrame | None
-    ) -> IrregularDataModule:
+    def _data(self, dataset: SeriesDataset, validation: pd.DataFrame | None) -> IrregularDataModule:
         if validation is None:
             train, held_out = split_validation(dataset, self.horizon_, self.random_state)
         else:
@@ -363,7 +385,12 @@ class LatentODEForecaster(BaseEstimator):
                 )
         return np.array([known.index(v) for v in (variables or known)])
 
-    def _read(self, frame: pd.DataFrame) -> SeriesDataset:
+    def read(self, frame: pd.DataFrame) -> SeriesDataset:
+        """A table as the fitted model reads it.
+
+        Raises:
+            SchemaError: if it cannot be read, or its times are of another kind.
+        """
         dataset = SeriesDataset.from_frame(frame, self.schema_, self.duplicates)
         if dataset.axis.is_calendar != self.axis_.is_calendar:
             raise SchemaError(
@@ -399,9 +426,7 @@ class LatentODEForecaster(BaseEstimator):
                 "observation; a forecast needs something observed before or around it"
             )
 
-    def _origins(
-        self, dataset: SeriesDataset, series: np.ndarray, time: np.ndarray
-    ) -> np.ndarray:
+    def _origins(self, dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.ndarray:
         """The last observation, or, for times further back than the encoder looks, an earlier one.
 
         Going back by half contexts leaves at least half a context on the later side of the time.

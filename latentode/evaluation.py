@@ -12,12 +12,10 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.timeaxis import Duration
 from latentode.forecast import Asked
 
-__all__ = ["at_leads", "compare", "observed_ahead"]
+__all__ = ["at_leads", "bin_leads", "compare", "observed_ahead"]
 
 
-def observed_ahead(
-    dataset: SeriesDataset, horizon: float
-) -> tuple[Asked, np.ndarray, pd.DataFrame]:
+def observed_ahead(dataset: SeriesDataset, horizon: float) -> tuple[Asked, np.ndarray, pd.DataFrame]:
     """Pairs each observation with every time of its series up to `horizon` before it.
 
     Args:
@@ -61,6 +59,13 @@ def compare(
         answer = baseline.answer(dataset, asked)
         frames.append(keys.assign(actual=actual, mean=answer, model=baseline.name))
     return pd.concat(frames, ignore_index=True)
+
+
+def bin_leads(frame: pd.DataFrame, bins: int) -> pd.DataFrame:
+    """Replaces each `lead` by the upper end of its bin, of `bins` equally wide ones."""
+    width = frame["lead"].max() / bins
+    upper = np.maximum(1, np.ceil(frame["lead"] / width - 1e-9)) * width
+    return frame.assign(lead=upper.round(6))
 
 
 def at_leads(

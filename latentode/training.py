@@ -50,7 +50,7 @@ class LitLatentODE(LightningModule):
         lr: float = 3e-3,
         samples: int = 3,
         kl_warmup: int = 500,
-        context_weight: float = 0.2,
+        context_weight: float = 0.05,
         **network: Any,
     ) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.timeaxis import Duration
 from latentode.errors import SchemaError
 
-__all__ = ["At", "QueryTimes", "query_times"]
+__all__ = ["At", "QueryTimes", "query_times", "times_along"]
 
 At = Duration | dt.date | pd.DataFrame | Sequence[object] | pd.Index | pd.Series | np.ndarray
 _DURATION = re.compile(r"^\s*\+?[\d.]+\s*[A-Za-z]+(\s*[\d.]+\s*[A-Za-z]+)*\s*$")
@@ -60,6 +60,24 @@ def query_times(history: SeriesDataset, at: At, count: int | None = None) -> Que
     column = history.axis.parse(pd.Series(listed), "at")
     series = np.repeat(np.arange(len(history)), len(column))
     return _make(history, series, pd.concat([column] * len(history), ignore_index=True))
+
+
+def times_along(history: SeriesDataset, ahead: float, count: int) -> QueryTimes:
+    """Evenly spaced times from each series' first observation to `ahead` (time units) of its last.
+
+    Rounded to what the time column can hold: whole days for dates, whole numbers for integers.
+    """
+    series = np.repeat(np.arange(len(history)), count)
+    part = np.tile(np.linspace(0, 1, count), len(history))
+    time = history.first[series] + part * (history.last - history.first + ahead)[series]
+    ticks = time * history.axis.ticks_per_unit
+    if history.axis.kind != "float":
+        step = history.axis.ticks_per_unit if history.axis.kind == "date" else 1.0
+        ticks = (np.rint(ticks / step) * step).astype(np.int64)
+    places = pd.DataFrame({"series": series, "ticks": ticks}).drop_duplicates()
+    series = places["series"].to_numpy()
+    column = history.axis.restore(history.start[series] + places["ticks"].to_numpy())
+    return _make(history, series, column)
 
 
 def _is_duration(history: SeriesDataset, at: object) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from typing import cast
 
 import pandas as pd
 
+from latentode.data.columns import column_of, detect, refuse_text, row_name, some_names
 from latentode.data.timeaxis import UNITS
 from latentode.errors import SchemaError
 
@@ -22,6 +24,7 @@ TIME_NAMES = ("time", "timestamp", "ds", "date", "datetime")
 VARIABLE_NAMES = ("variable", "parameter", "itemid")
 VALUE_NAMES = ("value", "valuenum")
 MOSTLY_NUMERIC = 0.5
+UNNAMED = "Unnamed: "  # what pandas calls a column without a header: row numbers, nearly always
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,9 @@ class Schema:
             raise SchemaError(f"layout {self.layout!r} is unknown; write 'wide' or 'long'")
         if self.time_unit is not None and self.time_unit not in UNITS:
             raise SchemaError(f"time_unit {self.time_unit!r} is unknown; use {', '.join(UNITS)}")
-        roles = [c for c in (self.id, self.time, self.variable, self.value) if c]
-        roles += [*(self.targets or ()), *self.static, *self.known]
+        roles = [*self._named(), *self.static, *self.known]
+        if self.layout != "long" and self.variable is None:
+            roles += self.targets or ()  # in the long layout targets are no columns
         twice = next((c for c in roles if roles.count(c) > 1), None)
         if twice is not None:
             raise SchemaError(f"column `{twice}` has two roles in the schema; give it one")
@@ -86,23 +90,21 @@ class Schema:
             SchemaError: if a named column is missing, none can be detected, or a column that looks
                 like a variable holds text.
         """
-        if frame.columns.has_duplicates:
-            twice = frame.columns[frame.columns.duplicated()][0]
-            raise SchemaError(f"column `{twice}` occurs twice; rename one of them")
-        if frame.empty:
-            raise SchemaError(f"the table has no rows; its columns are {_names(frame.columns)}")
-        named = [c for c in (self.id, self.time, self.variable, self.value) if c]
-        _require(frame, [*named, *self.static, *self.known])
-        layout = self.layout or self._detect_layout(frame)
-        id_ = self.id or _detect(frame, ID_NAMES)
-        time = self.time or _detect(frame, TIME_NAMES)
+        _check_columns(frame)
+        _require(frame, [*self._named(), *self.static, *self.known])
+        long = self._resolve_names(frame)
+        taken = (*long._named(), *long.static, *long.known)
+        if long.layout == "wide":
+            taken += long.targets or ()
+        id_ = self.id or detect(frame.columns, ID_NAMES, taken)
+        time = self.time or detect(frame.columns, TIME_NAMES, (*taken, id_))
         if time is None:
             raise SchemaError(
-                f"no time column: none of {_names(TIME_NAMES)} is among {_names(frame.columns)}; "
-                "name it with time="
+                f"no time column: none of {some_names(TIME_NAMES)} is among "
+                f"{some_names(frame.columns)}; name it with time="
             )
-        found = replace(self, id=id_, time=time, layout=layout)
-        return found._resolve_long(frame) if layout == "long" else found._resolve_wide(frame)
+        found = replace(long, id=id_, time=time)
+        return found._resolve_long(frame) if found.layout == "long" else found._resolve_wide(frame)
 
     def describe(self) -> str:
         """One line that says what was chosen."""
@@ -110,7 +112,7 @@ class Schema:
         parts.append(f"time={self.time}")
         if self.layout == "long":
             parts.append(f"variable={self.variable}, value={self.value}")
-        parts.append(f"targets={', '.join(self.targets or ())}")
+        parts.append(f"targets={'all' if self.targets is None else ', '.join(self.targets)}")
         parts += [f"{n}={', '.join(getattr(self, n))}" for n in ("static", "known") if getattr(self, n)]
         return "; ".join(parts)
 
@@ -126,86 +128,106 @@ class Schema:
 
     @classmethod
     def from_json(cls, text: str) -> Schema:
-        """Reads what `to_json` wrote."""
-        return cls(**json.loads(text))
+        """Reads what `to_json` wrote.
 
-    def _detect_layout(self, frame: pd.DataFrame) -> str:
-        variable = self.variable or _detect(frame, VARIABLE_NAMES)
-        value = self.value or _detect(frame, VALUE_NAMES)
-        return "long" if variable and value else "wide"
+        Raises:
+            SchemaError: for anything else.
+        """
+        try:
+            state = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SchemaError(f"the schema is not JSON: {error}; write it with to_json") from error
+        names = [f.name for f in fields(cls)]
+        unknown = set(state) - set(names) if isinstance(state, dict) else {str(state)}
+        if unknown:
+            raise SchemaError(
+                f"the schema says {sorted(unknown)[0]!r}, which is unknown; use {some_names(names, 20)}"
+            )
+        return cls(**state)
 
-    def _resolve_long(self, frame: pd.DataFrame) -> Schema:
-        variable = self.variable or _detect(frame, VARIABLE_NAMES)
-        value = self.value or _detect(frame, VALUE_NAMES)
+    def _named(self) -> list[str]:
+        return [c for c in (self.id, self.time, self.variable, self.value) if c is not None]
+
+    def _resolve_names(self, frame: pd.DataFrame) -> Schema:
+        """Settles the layout and, in the long one, the columns of names and of values."""
+        if self.layout == "wide":
+            return self
+        taken = [*self._named(), *self.static, *self.known]
+        variable = self.variable or detect(frame.columns, VARIABLE_NAMES, taken)
+        value = self.value or detect(frame.columns, VALUE_NAMES, taken)
+        declared = self.layout == "long" or self.variable or self.value
         if variable is None or value is None:
+            if not declared:
+                return replace(self, layout="wide")
             raise SchemaError(
                 f"a long table needs a column of variable names and one of values; name them with "
-                f"variable= and value=; there are {_names(frame.columns)}"
+                f"variable= and value=; there are {some_names(frame.columns)}"
             )
-        missing = frame[variable].isna().to_numpy()
+        # Targets that are all columns were meant as such.
+        if not declared and self.targets and set(self.targets) <= set(frame.columns):
+            return replace(self, layout="wide")
+        return replace(self, layout="long", variable=variable, value=value)
+
+    def _resolve_long(self, frame: pd.DataFrame) -> Schema:
+        column = column_of(frame, str(self.variable))
+        missing = column.isna().to_numpy()
         if missing.any():
-            label = frame.index[int(missing.argmax())]
             raise SchemaError(
-                f"column `{variable}` names no variable at {frame.index.name or 'row'} {label}; "
-                "name it or remove that row"
+                f"column `{self.variable}` names no variable at {row_name(column, missing)}; name it "
+                "or remove that row"
             )
-        present = sorted(frame[variable].astype(str).unique())
-        return replace(self, variable=variable, value=value, targets=self.targets or tuple(present))
+        present = pd.Series(column.unique()).astype(str)
+        return replace(self, targets=self.targets or tuple(sorted(present.unique())))
 
     def _resolve_wide(self, frame: pd.DataFrame) -> Schema:
         if self.targets is not None:
             _require(frame, list(self.targets))
             return self
         roles = {self.id, self.time, *self.static, *self.known}
-        rest = [c for c in frame.columns if c not in roles]
-        targets = [c for c in rest if pd.api.types.is_numeric_dtype(frame[c])]
+        rest = [c for c in frame.columns if c not in roles and not c.startswith(UNNAMED)]
+        targets = [c for c in rest if pd.api.types.is_numeric_dtype(column_of(frame, c))]
         for column in rest:
             if column not in targets:
-                _refuse_spoilt_numbers(frame, column)
+                _refuse_spoilt_numbers(column_of(frame, column))
         if not targets:
             raise SchemaError(
-                f"no numeric column is left to model among {_names(frame.columns)}; name them with "
-                "targets="
+                f"no numeric column is left to model among {some_names(frame.columns)}; name them "
+                "with targets="
             )
         return replace(self, targets=tuple(targets))
 
 
-def _detect(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
-    lowered = {str(c).lower(): c for c in reversed(frame.columns)}
-    return next((lowered[n] for n in names if n in lowered), None)
+def _check_columns(frame: pd.DataFrame) -> None:
+    if frame.empty:
+        raise SchemaError(
+            f"the table has no rows; its columns are {some_names(frame.columns) or 'none either'}; "
+            "check the file or the filter that it came through"
+        )
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise SchemaError(f"column `{twice}` occurs twice; rename one of them")
+    for name in frame.columns:
+        if not isinstance(name, str):
+            raise SchemaError(
+                f"column {name!r} has a name that is not text; rename it, for all columns with "
+                "frame.columns = frame.columns.astype(str)"
+            )
 
 
 def _require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     for column in columns:
         if column not in frame.columns:
             raise SchemaError(
-                f"column `{column}` is not in the table, whose columns are {_names(frame.columns)}"
+                f"column `{column}` is not in the table, whose columns are "
+                f"{some_names(frame.columns)}; correct its name in the schema, or the table"
             )
 
 
-def _refuse_spoilt_numbers(frame: pd.DataFrame, column: str) -> None:
+def _refuse_spoilt_numbers(column: pd.Series) -> None:
     """A text column is left out unless it is plainly a numeric one with a few cells of text."""
-    values = frame[column].dropna()
-    numbers = pd.to_numeric(values, errors="coerce").notna()
+    if not (pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)):
+        return
+    values = column.dropna()
+    numbers = cast(pd.Series, pd.to_numeric(values.astype(object), errors="coerce")).notna()
     if len(values) and numbers.mean() >= MOSTLY_NUMERIC:
-        refuse_text(frame[column])
-
-
-def refuse_text(column: pd.Series) -> None:
-    """Raises the error for the first cell of a numeric column that is not a number."""
-    bad = (pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
-    at = int(bad.argmax())
-    if not bad.any():
-        raise SchemaError(
-            f"column `{column.name}` holds numbers written as text; convert it with pandas.to_numeric"
-        )
-    raise SchemaError(
-        f"column `{column.name}` has dtype {column.dtype}: {column.iloc[at]!r} at "
-        f"{column.index.name or 'row'} {column.index[at]} is not a number. Correct it, name it in "
-        f"na_values when reading the file, or leave `{column.name}` out of targets"
-    )
-
-
-def _names(columns: Sequence[object] | pd.Index, limit: int = 8) -> str:
-    shown = ", ".join(f"`{c}`" for c in list(columns)[:limit])
-    return shown + (f" and {len(columns) - limit} more" if len(columns) > limit else "")
+        refuse_text(column)

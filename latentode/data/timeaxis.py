@@ -8,20 +8,22 @@ float32: an epoch in float32 resolves minutes. What comes in goes out again: sam
 from __future__ import annotations
 
 import datetime as dt
-import re
 from dataclasses import dataclass, replace
+from numbers import Real
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
+from latentode.data.columns import row_name
+from latentode.data.timetext import place_in_zone, read_text, zone_name
 from latentode.errors import SchemaError
 
-__all__ = ["Duration", "TimeAxis"]
+__all__ = ["UNITS", "Duration", "TimeAxis", "parse_times"]
 
-Duration = str | float | int | pd.Timedelta | dt.timedelta
+Duration = str | float | int | pd.Timedelta | dt.timedelta | np.timedelta64
 
 UNITS = {"s": "1s", "min": "1min", "h": "1h", "D": "1D", "W": "7D"}
-_OFFSET = re.compile(r"(?:Z|[+-]\d\d:?\d\d)$")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class TimeAxis:
 
     Args:
         kind: "datetime", "date", "integer" or "float".
-        unit: for datetimes, numpy's unit of the column ("s", "ms", "us", "ns"); "D" for dates.
+        unit: for datetimes, numpy's unit of the column ("s", "ms", "us", "ns").
         timezone: name of the zone of aware datetimes, else None.
         time_unit: what one unit of model-facing time is: "s", "min", "h", "D" or "W" for calendar
             times; "1" for numbers, which are their own unit.
@@ -54,31 +56,43 @@ class TimeAxis:
     def ticks_per_unit(self) -> float:
         if not self.is_calendar:
             return 1.0
-        return float(pd.Timedelta(UNITS[self.time_unit]) / pd.Timedelta(1, self.tick))
+        return _unit(self.time_unit) / cast(pd.Timedelta, pd.Timedelta(1, self.tick))
 
     def to_units(self, ticks: np.ndarray, origin: np.ndarray | float) -> np.ndarray:
         """Time since `origin` in time units, float64; the difference is exact before the division."""
         return (ticks - origin).astype(np.float64) / self.ticks_per_unit
 
     def duration(self, value: Duration, name: str = "horizon") -> float:
-        """A duration in time units: "24h", a timedelta, or a number in the table's own unit."""
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            units = float(value)
+        """A duration in time units: "24h", a timedelta, or a number in the table's own unit.
+
+        Raises:
+            SchemaError: for what is no duration, or not a positive one.
+        """
+        if not self.is_calendar and isinstance(value, str):
+            value = _number(value)
+        if _is_number(value):
+            units = float(cast(float, value))
         elif not self.is_calendar:
             raise SchemaError(
                 f"{name} {value!r} is a calendar duration, but the time column holds numbers; give "
                 "a number in the unit of that column"
             )
         else:
-            try:
-                units = pd.Timedelta(value) / pd.Timedelta(UNITS[self.time_unit])
-            except ValueError as error:
-                raise SchemaError(
-                    f"{name} {value!r} is not a duration; write '24h', '30min', '7D'"
-                ) from error
+            units = self._calendar_duration(value, name)
         if not np.isfinite(units) or units <= 0:
             raise SchemaError(f"{name} must be positive and finite, got {value!r}")
         return units
+
+    def _calendar_duration(self, value: Duration, name: str) -> float:
+        try:
+            # pandas reads a bare "24" as nanoseconds, which nobody means.
+            if isinstance(value, str) and _is_number(_number(value)):
+                raise ValueError("a number without its unit")
+            return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(self.time_unit)
+        except (TypeError, ValueError) as error:
+            raise SchemaError(
+                f"{name} {value!r} is not a duration; write '24h', '30min', '7D'"
+            ) from error
 
     def ticks_of(self, column: pd.Series) -> np.ndarray:
         """The ticks of a column that `parse_times` produced or that holds this axis' type."""
@@ -122,28 +136,36 @@ class TimeAxis:
     def parse(self, values: pd.Series, name: str) -> pd.Series:
         """Times that a caller asks for, as a column of this axis' type or a finer one.
 
+        Args:
+            values: of any type that a time column may have; numbers may be written as text.
+            name: what to call them in messages.
+
         Raises:
             SchemaError: if they cannot be compared with this axis (a zone on one side only, ...).
         """
-        column, other = parse_times(values, name, time_format=None, timezone=None)
+        if not self.is_calendar and not pd.api.types.is_numeric_dtype(values):
+            numbers = cast(pd.Series, pd.to_numeric(values.astype(object), errors="coerce"))
+            values = numbers if numbers.notna().all() else values
+        # Several offsets are no obstacle here: they are converted to the axis' zone anyway.
+        column, other = _read(values, name, None, None, convert=self.timezone is not None)
         if other.is_calendar != self.is_calendar:
             raise SchemaError(
                 f"{name} holds {other.kind} times, but the history's times are {self.kind}"
+                f"{'s; ask in that unit' if not self.is_calendar else 's; write 2024-04-05T12:00:00'}"
             )
-        if self.kind == "datetime" and other.kind == "date":
-            column, other = pd.to_datetime(column), replace(other, kind="datetime")
-        if self.kind == "datetime" and (other.timezone is None) != (self.timezone is None):
+        if (other.timezone is None) != (self.timezone is None):
             have, lack = (name, "the history") if other.timezone else ("the history", name)
             raise SchemaError(f"{have} has a time zone and {lack} has none; give both or neither")
-        if self.timezone is not None:
-            return column.dt.tz_convert(self.timezone)
+        if self.kind == "datetime" and other.kind == "date":
+            return pd.to_datetime(column)
         if self.kind == "date" and other.kind == "datetime":
-            return self.restore(replace(other, unit=self.tick).ticks_of(column)).set_axis(column.index)
-        return column
+            ticks = replace(other, unit=self.tick).ticks_of(column)
+            return self.restore(ticks).set_axis(column.index)
+        return column if self.timezone is None else column.dt.tz_convert(self.timezone)
 
     def query_ticks(self, column: pd.Series) -> np.ndarray:
-        """Ticks of what `parse` returned; numbers stay float where the axis holds integers."""
-        if self.kind == "integer":
+        """Ticks of what `parse` returned; fractions stay where the axis holds integers."""
+        if self.kind == "integer" and not pd.api.types.is_integer_dtype(column):
             return column.to_numpy(dtype=np.float64)
         return self.ticks_of(column)
 
@@ -156,7 +178,7 @@ def parse_times(
     Args:
         column: datetimes, dates, ISO 8601 text, integers or floats.
         name: the column's name, for messages.
-        time_format: strptime format of text that is not ISO 8601.
+        time_format: strptime format of text (or of integers such as 20240405) that is not ISO 8601.
         timezone: zone to localise naive datetimes in, or to convert aware ones to.
 
     Returns:
@@ -165,85 +187,69 @@ def parse_times(
     Raises:
         SchemaError: naming the first row that cannot be read, and the fix.
     """
+    return _read(column, f"column `{name}`", time_format, timezone, convert=timezone is not None)
+
+
+def _read(
+    column: pd.Series, what: str, time_format: str | None, timezone: str | None, convert: bool
+) -> tuple[pd.Series, TimeAxis]:
+    _refuse(column, what)
+    if pd.api.types.is_numeric_dtype(column):
+        if time_format is None:
+            return _numbers(column, what, timezone)
+        column = column.astype(str)
+    if pd.api.types.is_object_dtype(column) and all(type(v) is dt.date for v in column):
+        if timezone is not None:
+            raise SchemaError(f"{what} holds dates, which have no timezone; leave it out")
+        return column, TimeAxis("date", unit="us", time_unit="D")
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        column = read_text(column, what, time_format, convert)
+    if timezone is not None:
+        column = place_in_zone(column, what, timezone)
+    unit = np.datetime_data(column.dt.tz_localize(None).dtype)[0]
+    return column, TimeAxis("datetime", unit=unit, timezone=zone_name(column, what))
+
+
+def _refuse(column: pd.Series, what: str) -> None:
+    """Refuses what is no time at all, or no time in some row."""
     if pd.api.types.is_bool_dtype(column):
-        raise SchemaError(f"column `{name}` holds booleans; a time is a datetime or a number")
+        raise SchemaError(f"{what} holds booleans; give it datetimes or numbers")
+    if column.dtype.kind == "m" or isinstance(column.dtype, pd.PeriodDtype):
+        raise SchemaError(
+            f"{what} has dtype {column.dtype}; convert durations with dt.total_seconds() and periods "
+            "with dt.to_timestamp()"
+        )
     missing = column.isna().to_numpy()
     if missing.any():
         raise SchemaError(
-            f"column `{name}` has no time at {_row(column, missing)}; give each row its time or "
-            "remove that row"
+            f"{what} has no time at {row_name(column, missing)}; give each row its time or remove "
+            "that row"
         )
-    if pd.api.types.is_numeric_dtype(column):
-        if timezone is not None:
-            raise SchemaError(f"column `{name}` holds numbers, which have no timezone; leave it out")
-        infinite = ~np.isfinite(column.to_numpy(dtype=np.float64))
-        if infinite.any():
-            raise SchemaError(f"column `{name}` is infinite at {_row(column, infinite)}")
-        kind = "integer" if pd.api.types.is_integer_dtype(column) else "float"
-        return column, TimeAxis(kind, unit="1", time_unit="1")
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        values = list(column)
-        if values and all(type(v) is dt.date for v in values):
-            return column, TimeAxis("date", unit="us", time_unit="D")
-        column = _parse_text(column, name, time_format, timezone)
-    column = _zoned(column, name, timezone)
-    unit, zone = np.datetime_data(column.dt.tz_localize(None).dtype)[0], column.dt.tz
-    return column, TimeAxis("datetime", unit=unit, timezone=None if zone is None else str(zone))
 
 
-def _parse_text(
-    column: pd.Series, name: str, time_format: str | None, timezone: str | None
-) -> pd.Series:
-    text = column.map(lambda v: v.isoformat() if isinstance(v, dt.datetime) else str(v).strip())
-    chosen = time_format or "ISO8601"
-    readable = pd.to_datetime(text, format=chosen, errors="coerce", utc=True).notna().to_numpy()
-    if not readable.all():
+def _numbers(column: pd.Series, what: str, timezone: str | None) -> tuple[pd.Series, TimeAxis]:
+    if timezone is not None:
+        raise SchemaError(f"{what} holds numbers, which have no timezone; leave it out")
+    infinite = ~np.isfinite(column.to_numpy(dtype=np.float64))
+    if infinite.any():
         raise SchemaError(
-            f"column `{name}` holds {column[~readable].iloc[0]!r} at {_row(column, ~readable)}, "
-            f"which is not a time in the format {chosen}; correct it, or give time_format= (such as "
-            "'%d/%m/%Y %H:%M') if the whole column is written so"
+            f"{what} is infinite at {row_name(column, infinite)}; correct it or remove that row"
         )
-    if time_format is None:
-        aware = text.str.contains(_OFFSET) & text.str.contains(":")
-        if aware.any() and not aware.all():
-            odd = (aware != aware.iloc[0]).to_numpy()
-            raise SchemaError(
-                f"column `{name}` mixes times with and without a zone, first at "
-                f"{_row(column, odd)}; write all of them with an offset, or none"
-            )
-        offsets = text.str.extract(f"({_OFFSET.pattern})")[0].str.replace("Z", "+00:00")
-        odd = (offsets.str.replace(":", "") != offsets.iloc[0:1].str.replace(":", "").iloc[0]) & aware
-        if odd.any() and timezone is None:
-            raise SchemaError(
-                f"column `{name}` mixes time zones: offset {offsets[odd].iloc[0]} at "
-                f"{_row(column, odd.to_numpy())} after {offsets.iloc[0]}; give timezone= (such as "
-                "'Europe/Berlin' or 'UTC') to convert all of them to"
-            )
-        return pd.to_datetime(text, format=chosen, utc=bool(odd.any()))
+    kind = "integer" if pd.api.types.is_integer_dtype(column) else "float"
+    return column, TimeAxis(kind, unit="1", time_unit="1")
+
+
+def _unit(name: str) -> pd.Timedelta:
+    return cast(pd.Timedelta, pd.Timedelta(UNITS[name]))
+
+
+def _is_number(value: object) -> bool:
+    """Also of numpy's types; but neither a boolean nor a timedelta, which is one of numpy's integers."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_ | np.timedelta64)
+
+
+def _number(text: str) -> str | float:
     try:
-        return pd.to_datetime(text, format=chosen)
+        return float(text)
     except ValueError:
-        if timezone is None:
-            raise SchemaError(
-                f"column `{name}` mixes time zones; give timezone= to convert all of them to"
-            ) from None
-        return pd.to_datetime(text, format=chosen, utc=True)
-
-
-def _zoned(column: pd.Series, name: str, timezone: str | None) -> pd.Series:
-    if timezone is None:
-        return column
-    try:
-        if column.dt.tz is not None:
-            return column.dt.tz_convert(timezone)
-        return column.dt.tz_localize(timezone)
-    except Exception as error:
-        raise SchemaError(
-            f"column `{name}` cannot be placed in time zone {timezone!r}: {error}; write the times "
-            "with their UTC offset"
-        ) from error
-
-
-def _row(column: pd.Series, bad: np.ndarray) -> str:
-    """Names the first bad row by its index label, the way every message does."""
-    return f"{column.index.name or 'row'} {column.index[int(np.argmax(bad))]}"
+        return text

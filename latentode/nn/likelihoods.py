@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,10 @@ class Likelihood(ABC):
         """
 
     @abstractmethod
+    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+        """The q-quantile of each component."""
+
+    @abstractmethod
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         """P(x <= value), in numpy: torch has no gradient-free Student-t cdf."""
 
@@ -52,6 +57,10 @@ class NormalLikelihood(Likelihood):
 
     def distribution(self, raw: Tensor, anchor: Tensor) -> Normal:
         return Normal(anchor + raw[..., 0], softplus(raw[..., 1]) + MIN_SCALE, validate_args=False)
+
+    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+        assert isinstance(distribution, Normal)
+        return distribution.loc.numpy() + distribution.scale.numpy() * special.ndtri(q)
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         assert isinstance(distribution, Normal)
@@ -69,6 +78,11 @@ class StudentTLikelihood(Likelihood):
         df = self.min_df + softplus(raw[..., 2])
         scale = softplus(raw[..., 1]) + MIN_SCALE
         return StudentT(df, anchor + raw[..., 0], scale, validate_args=False)
+
+    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+        assert isinstance(distribution, StudentT)
+        standard = special.stdtrit(distribution.df.numpy(), q)
+        return distribution.loc.numpy() + distribution.scale.numpy() * standard
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         assert isinstance(distribution, StudentT)
@@ -92,7 +106,8 @@ def gather_variable(raw: Tensor, variable: Tensor, n_raw: int) -> Tensor:
 def with_parameters(distribution: Distribution, change: Callable[[Tensor], Tensor]) -> Distribution:
     """The same kind of distribution with each of its parameters changed."""
     changed = {n: change(getattr(distribution, n)) for n in distribution.arg_constraints}
-    return type(distribution)(**changed, validate_args=False)
+    kind: Any = type(distribution)
+    return kind(**changed, validate_args=False)
 
 
 def mixture(distribution: Distribution) -> MixtureSameFamily:

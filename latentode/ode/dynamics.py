@@ -6,6 +6,7 @@ Second of the four arrows: a solver turns `(Dynamics, z0, span)` into a trajecto
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,7 @@ class MLPDynamics(Dynamics):
         self.context_size = context_size
         self.time_dependent = time_dependent
         sizes = (state_size + context_size + time_dependent, *hidden, state_size)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         last = self.layers[-1]
         nn.init.xavier_uniform_(last.weight, gain=self.INITIAL_GAIN)  # type: ignore[arg-type]
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]

@@ -33,18 +33,21 @@ class RescaledField(nn.Module):
     def __init__(self, dynamics: VectorField, t0: Tensor, t1: Tensor, context: Context | None) -> None:
         super().__init__()
         self.dynamics = dynamics
-        self.t0, self.t1, self.width = t0, t1, t1 - t0
+        self.t0, self.t1 = t0, t1
         self.context = context
         self.evaluations = 0
 
     def forward(self, s: Tensor, z: Tensor) -> Tensor:
         self.evaluations += 1
-        return self.width[:, None] * self.dynamics(self.t0 + s * self.width, z, self.context)
+        # Here and not before: the continuous adjoint differentiates this function by t0 and t1, and
+        # a width made of t0 elsewhere would count t0 twice.
+        width = self.t1 - self.t0
+        return width[:, None] * self.dynamics(self.t0 + s * width, z, self.context)
 
     def differentiable(self) -> tuple[Tensor, ...]:
         """Every tensor besides z that a gradient may have to reach."""
         context = () if self.context is None else self.context.tensors()
-        tensors = (*self.parameters(), self.t0, self.width, *context)
+        tensors = (*self.parameters(), self.t0, self.t1, *context)
         return tuple(p for p in tensors if p.requires_grad)
 
 

@@ -221,13 +221,15 @@ def _unroll(
 
 
 def _slopes(dynamics: VectorField, times: Tensor, states: Tensor, context: Context | None) -> Tensor:
-    """dz/dt at all knots by one call: rows are laid out knot after knot."""
+    """dz/dt at all knots: of a module by one call, its rows laid out knot after knot."""
     rows, knots = times.shape
-    repeated = None if context is None else context.repeat(knots)
+    if not isinstance(dynamics, nn.Module):  # a function may hold something of each row
+        each = zip(times.unbind(1), states.unbind(1), strict=True)
+        return torch.stack([dynamics(t, z, context) for t, z in each], dim=1)
     flat = dynamics(
         times.transpose(0, 1).reshape(-1),
         states.transpose(0, 1).reshape(rows * knots, -1),
-        repeated,
+        None if context is None else context.repeat(knots),
     )
     return flat.reshape(knots, rows, -1).transpose(0, 1)
 

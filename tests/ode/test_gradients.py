@@ -8,7 +8,7 @@ from latentode.errors import SolveError
 from latentode.ode import Context, MLPDynamics, Solver, StepControl
 
 
-def _context(rows, fixed, values, jumps=(0.3, 0.7)):
+def _context(rows, fixed, values, jumps=(0.33, 0.71)):
     times = torch.tensor([[-9.0, *jumps]]).expand(rows, 3)
     return Context(fixed, StepControl(times, values))
 
@@ -23,14 +23,14 @@ def _leaves(tensors):
     return tuple(t.clone().requires_grad_() for t in tensors)
 
 
-def _loss(solver, field, z0, t0, t1, fixed, values, jumps=(0.3, 0.7)):
+def _loss(solver, field, z0, t0, t1, fixed, values, jumps=(0.33, 0.71)):
     path = solver.solve(field, z0, t0, t1, _context(len(z0), fixed, values, jumps))
     queries = t0[:, None] + torch.tensor([[0.1, 0.55, 1.0]]) * (t1 - t0)[:, None]
     rows = torch.arange(len(z0)).repeat_interleave(3)
     return path.at(rows, queries.reshape(-1)).square().sum() + path.final.sin().sum()
 
 
-def _gradients(solver, field, inputs, jumps=(0.3, 0.7)):
+def _gradients(solver, field, inputs, jumps=(0.33, 0.71)):
     leaves = _leaves(inputs)
     everything = (*leaves, *field.parameters())
     return torch.autograd.grad(_loss(solver, field, *leaves, jumps), everything)
@@ -43,11 +43,22 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("name", FIELDS)
-@pytest.mark.parametrize("method", ["euler", "rk4", "dopri5"])
-def test_gradcheck_reaches_state_times_context_and_control(name, method):
-    field, solver = FIELDS[name](), Solver(method, 3, rtol=1e-9, atol=1e-9)
+@pytest.mark.parametrize("method", ["euler", "rk4", "ab4"])
+@pytest.mark.parametrize("adjoint", ["direct", "checkpoint"])
+def test_gradcheck_reaches_state_times_context_and_control(name, method, adjoint):
+    field, solver = FIELDS[name](), Solver(method, 2, 2, adjoint=adjoint)
     assert torch.autograd.gradcheck(
         lambda *inputs: _loss(solver, field, *inputs), _leaves(_inputs()), atol=1e-6
+    )
+
+
+def test_gradcheck_of_an_adaptive_method():
+    field, solver = FIELDS["product"](), Solver("dopri5", 2, rtol=1e-9, atol=1e-9)
+    assert torch.autograd.gradcheck(
+        lambda *inputs: _loss(solver, field, *inputs, (8.0, 9.0)),
+        _leaves(_inputs()),
+        atol=1e-6,
+        fast_mode=True,
     )
 
 

@@ -1,0 +1,303 @@
+"""The command line: files in, files out.
+
+latentode inspect | fit | forecast | evaluate | plot | demo
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from latentode.data.dataset import SeriesDataset
+from latentode.data.report import inspect as inspect_table
+from latentode.data.schema import Schema
+from latentode.data.tables import read_table
+from latentode.demo import run_demo
+from latentode.errors import LatentODEError
+from latentode.estimator import LatentODEForecaster
+from latentode.evaluation import bin_leads
+from latentode.metrics import summarise
+from latentode.plotting import plot_forecast
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Forecast irregular time series at any timestamp with latent neural ODEs. Start with "
+    "`latentode inspect data.csv`, then `latentode fit data.csv --out model`.",
+)
+
+Table = Annotated[Path, typer.Argument(help="CSV or Parquet file, wide or long, rows in any order.")]
+Model = Annotated[Path, typer.Argument(help="Folder that `latentode fit` wrote.")]
+Id = Annotated[str | None, typer.Option(help="Column that names the series; detected if left out.")]
+Time = Annotated[str | None, typer.Option(help="Column of times; detected if left out.")]
+Targets = Annotated[
+    str | None, typer.Option(help="Variables to model, comma-separated; all numeric ones if left out.")
+]
+Static = Annotated[str | None, typer.Option(help="Columns constant within a series, comma-separated.")]
+Known = Annotated[str | None, typer.Option(help="Columns whose future is known, comma-separated.")]
+Layout = Annotated[str | None, typer.Option(help="wide or long; detected if left out.")]
+TimeUnit = Annotated[str | None, typer.Option(help="Unit of plain numbers: s, min, h, D or W.")]
+Timezone = Annotated[str | None, typer.Option(help="Zone of naive times, such as Europe/Berlin.")]
+TimeFormat = Annotated[str | None, typer.Option(help="Format of times that are not ISO 8601.")]
+NaValues = Annotated[str | None, typer.Option(help="Texts that mean missing, comma-separated.")]
+Duplicates = Annotated[
+    str, typer.Option(help="Several rows of one (series, time): error, mean or last.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+
+@app.command()
+def inspect(
+    data: Table,
+    id: Id = None,
+    time: Time = None,
+    targets: Targets = None,
+    static: Static = None,
+    known: Known = None,
+    layout: Layout = None,
+    time_unit: TimeUnit = None,
+    timezone: Timezone = None,
+    time_format: TimeFormat = None,
+    na_values: NaValues = None,
+) -> None:
+    """Report what a table holds and how irregular it is, before any training."""
+    schema = _schema(id, time, targets, static, known, layout, time_unit, timezone, time_format)
+    frame = read_table(data, schema, _split(na_values) or ())
+    typer.echo(inspect_table(frame, schema).to_text())
+
+
+@app.command()
+def fit(
+    data: Table,
+    out: Annotated[Path, typer.Option(help="Folder to write the model into.")],
+    horizon: Annotated[
+        str | None, typer.Option(help="How far ahead to learn to look, such as 24h; or a number.")
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="How far back to look; eight horizons if left out.")
+    ] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="Table of held-out series for early stopping.")
+    ] = None,
+    id: Id = None,
+    time: Time = None,
+    targets: Targets = None,
+    static: Static = None,
+    known: Known = None,
+    layout: Layout = None,
+    time_unit: TimeUnit = None,
+    timezone: Timezone = None,
+    time_format: TimeFormat = None,
+    na_values: NaValues = None,
+    duplicates: Duplicates = "error",
+    encoder: Annotated[str, typer.Option(help="gru or ode-rnn.")] = "gru",
+    likelihood: Annotated[str, typer.Option(help="normal or student-t.")] = "normal",
+    t0: Annotated[str, typer.Option(help="Place of the latent state: origin or start.")] = "origin",
+    latent_size: Annotated[int, typer.Option(help="Size of the latent state.")] = 16,
+    hidden_size: Annotated[int, typer.Option(help="Width of the networks.")] = 64,
+    epochs: Annotated[int, typer.Option(help="Most epochs to train.")] = 60,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
+    seed: Annotated[int, typer.Option(help="Seed of weights and of training cuts.")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a latent ODE to a table and save it; the best model so far is saved as it goes."""
+    if (out / "forecaster.json").exists() and not overwrite:
+        raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
+    schema = _schema(id, time, targets, static, known, layout, time_unit, timezone, time_format)
+    missing = _split(na_values) or ()
+    frame = read_table(data, schema, missing)
+    held_out = None if validation is None else read_table(validation, schema, missing)
+    model = LatentODEForecaster(
+        horizon=_number(horizon),
+        context=_number(context),
+        latent_size=latent_size,
+        hidden_size=hidden_size,
+        encoder=encoder,
+        likelihood=likelihood,
+        t0=t0,
+        max_epochs=epochs,
+        lr=lr,
+        duplicates=duplicates,
+        verbose=not quiet,
+        random_state=seed,
+    )
+    if not quiet:
+        typer.echo(f"schema: {schema.resolve(frame).describe()}")
+    model.fit(frame, schema, held_out, save_to=out)
+    if not quiet:
+        unit = "" if model.axis_.time_unit == "1" else f" {model.axis_.time_unit}"
+        typer.echo(f"learnt to look {model.horizon_:g}{unit} ahead; model in {out}")
+
+
+@app.command()
+def forecast(
+    model: Model,
+    history: Table,
+    at: Annotated[
+        list[str] | None, typer.Option(help="A timestamp, asked of every series; may be repeated.")
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Table of (identifier, time) and known columns.")
+    ] = None,
+    ahead: Annotated[
+        str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="With --ahead, how many times up to it.")] = None,
+    quantiles: Annotated[str, typer.Option(help="Levels, comma-separated.")] = "0.1,0.5,0.9",
+    variables: Annotated[str | None, typer.Option(help="Which variables, comma-separated.")] = None,
+    na_values: NaValues = None,
+    out: Annotated[Path | None, typer.Option(help="CSV to write; standard output if left out.")] = None,
+) -> None:
+    """Forecast after, or fill in within, the histories of a table, at any timestamps."""
+    fitted = LatentODEForecaster.load(model)
+    if sum(x is not None for x in (at or None, queries, ahead)) != 1:
+        raise LatentODEError("say when: exactly one of --at, --queries, --ahead")
+    missing = _split(na_values) or ()
+    frame = read_table(history, fitted.schema_, missing)
+    question: object = _number(ahead)
+    if queries is not None:
+        question = read_table(queries, fitted.schema_, missing)
+    elif at:
+        question = at if fitted.axis_.is_calendar else [_number(t) for t in at]
+    levels = [_level(q) for q in quantiles.split(",")]
+    answer = fitted.predict(frame, question, count, levels, _split(variables))  # type: ignore[arg-type]
+    if out is None:
+        answer.to_csv(sys.stdout, index=False)
+    else:
+        answer.to_csv(out, index=False)
+        typer.echo(f"{len(answer)} forecasts in {out}")
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Table,
+    horizon: Annotated[str | None, typer.Option(help="How far ahead; as fitted if left out.")] = None,
+    bins: Annotated[int, typer.Option(help="Into how many bins of lead time to split.")] = 3,
+    na_values: NaValues = None,
+    out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
+) -> None:
+    """Forecast every observation from every earlier one of its series, beside the baselines."""
+    fitted = LatentODEForecaster.load(model)
+    frame = read_table(data, fitted.schema_, _split(na_values) or ())
+    compared = fitted.compare(frame, _number(horizon))
+    if compared.empty:
+        raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
+    table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"])
+    table = table.sort_index(level=["variable", "lead"], sort_remaining=False)
+    typer.echo(f"lead: upper end of a bin, in {fitted.axis_.time_unit}; coverage: of the 80 % interval")
+    typer.echo(table.round(4).to_string())
+    if out is not None:
+        table.to_csv(out)
+
+
+@app.command()
+def plot(
+    model: Model,
+    history: Table,
+    out: Annotated[Path, typer.Option(help="PNG, PDF or SVG to write.")],
+    series: Annotated[str | None, typer.Option(help="Which series; the first if left out.")] = None,
+    ahead: Annotated[str | None, typer.Option(help="How far ahead; one horizon if left out.")] = None,
+    count: Annotated[int, typer.Option(help="How many times within history and ahead.")] = 60,
+    na_values: NaValues = None,
+) -> None:
+    """Draw a series' observations and its forecast with the 80 % interval."""
+    fitted = LatentODEForecaster.load(model)
+    dataset = fitted.read(read_table(history, fitted.schema_, _split(na_values) or ()))
+    index = 0 if series is None else int(dataset.index_of([series])[0])
+    one = dataset.select([index])
+    frame = one.to_frame()
+    answer = fitted.trace(frame, _number(ahead), count).to_frame()
+    time = str(fitted.schema_.time)
+    figure = plot_forecast(_observed(one), answer, time, title=str(dataset.ids[index]))
+    figure.savefig(out, dpi=120)
+    typer.echo(f"picture in {out}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("latentode-demo"),
+    epochs: Annotated[int, typer.Option(help="Most epochs to train.")] = 60,
+    quiet: Quiet = False,
+) -> None:
+    """Fit on Atlantic storms before 2018, forecast the later ones, score and draw it."""
+    run_demo(out, typer.echo, verbose=not quiet, epochs=epochs)
+
+
+def main() -> None:
+    """Runs the command line; an error that the user can mend is one line and exit status 1."""
+    warnings.showwarning = _note
+    try:
+        app()
+    except (LatentODEError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+def _schema(
+    id: str | None,
+    time: str | None,
+    targets: str | None,
+    static: str | None,
+    known: str | None,
+    layout: str | None,
+    time_unit: str | None,
+    timezone: str | None,
+    time_format: str | None,
+) -> Schema:
+    return Schema(
+        id=id,
+        time=time,
+        targets=_split(targets),
+        static=_split(static) or (),
+        known=_split(known) or (),
+        layout=layout,
+        time_unit=time_unit,
+        timezone=timezone,
+        time_format=time_format,
+    )
+
+
+def _split(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def _number(text: str | None) -> str | float | None:
+    """A plain number where it is one, else the text, such as 24h."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def _level(text: str) -> float:
+    level = _number(text.strip())
+    if not isinstance(level, float):
+        raise LatentODEError(f"--quantiles: {text!r} is not a number between 0 and 1")
+    return level
+
+
+def _observed(dataset: SeriesDataset) -> pd.DataFrame:
+    """Long observations of one series, for drawing."""
+    time = str(dataset.schema.time)
+    stamps = dataset.keys[time].iloc[dataset.row].reset_index(drop=True)
+    names = [dataset.variables[v] for v in dataset.variable]
+    return pd.DataFrame({time: stamps, "variable": names, "value": dataset.value})
+
+
+def _note(message: Warning | str, *place: object) -> None:
+    typer.echo(f"note: {message}", err=True)
+
+
+if __name__ == "__main__":
+    main()
