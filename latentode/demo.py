@@ -51,9 +51,8 @@ def run_demo(out: Path, say: Callable[[str], None], verbose: bool = True, epochs
     out.mkdir(parents=True, exist_ok=True)
     storms = read_table(storms_path(), SCHEMA)
     first = pd.to_datetime(storms.groupby("id")["time"].transform("min"))
-    train, test = (
-        storms[c] for c in (first.dt.year < FIRST_TEST_YEAR, first.dt.year >= FIRST_TEST_YEAR)
-    )
+    later = first.dt.year >= FIRST_TEST_YEAR
+    train, test = storms[~later], storms[later]
     say(f"{train['id'].nunique()} storms to learn from, {test['id'].nunique()} later ones to forecast")
     model = LatentODEForecaster(horizon="72h", max_epochs=epochs, verbose=verbose)
     model.fit(train, SCHEMA, save_to=out / "model")
@@ -94,10 +93,12 @@ def _score(model: LatentODEForecaster, test: pd.DataFrame) -> pd.DataFrame:
 
 def _readable(table: pd.DataFrame) -> str:
     """Mean absolute errors, a line per model, and how often the 80 % interval held the truth."""
-    mae = table["mae"].unstack(["lead", "variable"])
+    flat = table.reset_index()
+    mae = flat.pivot_table("mae", "model", ["lead", "variable"])
     columns = [(lead, v) for lead in LEADS for v in SHOWN]
     order = list(dict.fromkeys(table.index.get_level_values("model")))
-    coverage = table["coverage"].xs(order[0], level="model").unstack("variable")[list(SHOWN)]
+    held = flat[flat["model"] == order[0]]
+    coverage = held.pivot_table("coverage", "lead", "variable")[list(SHOWN)]
     shown = mae.loc[order, columns].round(2)  # type: ignore[index]
     return (
         f"\nmean absolute error (degrees, degrees, knots, hPa)\n{shown.to_string()}\n\n"

@@ -138,10 +138,10 @@ class LatentODEForecaster(BaseEstimator):
         self.horizon_, self.context_ = self._durations(dataset)
         self.climatology_ = Climatology.fit(dataset)
         data = self._data(dataset, validation)
-        self.scaling_, self._sizes = data.scaling, data.sizes
+        self.scaling_ = data.scaling
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.random_state)
-            self.module_ = self._module()
+            self.module_ = self._module(data.sizes)
             self._train(data, None if save_to is None else Path(save_to))
         return self
 
@@ -268,7 +268,7 @@ class LatentODEForecaster(BaseEstimator):
             "axis": vars(self.axis_),
             "scaling": self.scaling_.to_dict(),
             "climatology": self.climatology_.to_dict(),
-            "sizes": self._sizes,
+            "module": dict(self.module_.hparams),
             "horizon": self.horizon_,
             "context": self.context_,
         }
@@ -298,12 +298,33 @@ class LatentODEForecaster(BaseEstimator):
         model.scaling_ = Scaling.from_dict(state["scaling"])
         model.climatology_ = Climatology.from_dict(state["climatology"])
         model.horizon_, model.context_ = state["horizon"], state["context"]
-        model._sizes = state["sizes"]
         with torch.random.fork_rng(devices=[]):
-            model.module_ = model._module()
+            model.module_ = LitLatentODE(**state["module"])
         weights = torch.load(Path(folder) / "weights.pt", map_location="cpu", weights_only=True)
         model.module_.load_state_dict(weights)
         model.module_.eval()
+        return model
+
+    @classmethod
+    def from_lightning(cls, module: LitLatentODE, data: IrregularDataModule) -> LatentODEForecaster:
+        """A fitted forecaster around a module that your own `Trainer` has trained.
+
+        Args:
+            module: trained on `data`.
+            data: with a `Forecasting` task; its schema and scaling are taken over.
+
+        Raises:
+            LatentODEError: if the task is another.
+        """
+        if not isinstance(data.task, Forecasting):
+            raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
+        model = cls()
+        model.schema_, model.axis_, model.scaling_ = data.schema, data.axis, data.scaling
+        model.climatology_ = Climatology.fit(data.train.dataset)
+        model.horizon_ = data.axis.duration(data.task.horizon)
+        far = CONTEXT_HORIZONS * model.horizon_
+        model.context_ = far if data.task.context is None else float(data.task.context)  # type: ignore[arg-type]
+        model.module_ = module.cpu().eval()
         return model
 
     def _durations(self, dataset: SeriesDataset) -> tuple[float, float]:
@@ -330,9 +351,9 @@ class LatentODEForecaster(BaseEstimator):
             train, held_out, task=task, batch_size=self.batch_size, seed=self.random_state
         )
 
-    def _module(self) -> LitLatentODE:
+    def _module(self, sizes: dict[str, Any]) -> LitLatentODE:
         return LitLatentODE(
-            **self._sizes,
+            **sizes,
             lr=self.lr,
             latent_size=self.latent_size,
             hidden_size=self.hidden_size,

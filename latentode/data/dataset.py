@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from latentode.data.schema import Schema, refuse_text
-from latentode.data.timeaxis import TimeAxis, parse_times
+from latentode.data.columns import column_of
+from latentode.data.reading import (
+    DUPLICATES,
+    merge_duplicates,
+    read_columns,
+    refuse_infinite,
+    series_codes,
+    value_columns,
+)
+from latentode.data.schema import Schema
+from latentode.data.timeaxis import TimeAxis
 from latentode.errors import SchemaError
 
 __all__ = ["Ragged", "SeriesDataset"]
-
-DUPLICATES = ("error", "mean", "last")
 
 
 @dataclass(frozen=True)
@@ -114,38 +122,26 @@ class SeriesDataset:
         """
         if duplicates not in DUPLICATES:
             raise SchemaError(f"duplicates {duplicates!r}: choose from {', '.join(DUPLICATES)}")
-        schema = (schema or Schema()).resolve(frame)
-        frame = frame[schema.columns()].copy()
-        _check_ids(frame, schema)
-        name = str(schema.time)
-        frame[name], axis = parse_times(frame[name], name, schema.time_format, schema.timezone)
-        if schema.time_unit is not None and axis.is_calendar:
-            axis = replace(axis, time_unit=schema.time_unit)
-        schema = replace(schema, time_format=None)
-        for column in [*_value_columns(schema), *schema.known]:
-            _check_numeric(frame[column])
-        rows_before = len(frame)
-        frame = _merge_duplicates(frame, schema, duplicates)
-        dataset = cls._build(frame, schema, axis)
-        return replace(dataset, merged=rows_before - len(frame))
+        table, schema, axis = read_columns(frame, schema)
+        refuse_infinite(table, schema)
+        merged = merge_duplicates(table, schema, duplicates)
+        return replace(cls._build(merged, schema, axis), merged=len(table) - len(merged))
 
     @classmethod
     def _build(cls, frame: pd.DataFrame, schema: Schema, axis: TimeAxis) -> SeriesDataset:
-        codes, ids = _series_codes(frame, schema)
-        _check_static(frame, schema, codes)
-        ticks = axis.ticks_of(frame[str(schema.time)])
-        start = np.full(len(ids), ticks.max(), dtype=ticks.dtype)
+        codes, ids = series_codes(frame, schema)
+        ticks = axis.ticks_of(column_of(frame, str(schema.time)))
+        start = np.full(len(ids), ticks.max(initial=0), dtype=ticks.dtype)
         np.minimum.at(start, codes, ticks)
         row, variable, value = _observed(frame, schema)
         order = np.lexsort((variable, ticks[row], codes[row]))
         row, variable, value = row[order], variable[order], value[order]
-        keys = frame.drop(columns=_value_columns(schema))
         return cls(
             schema=schema,
             axis=axis,
             ids=ids,
-            keys=keys,
-            dtypes={c: frame[c].dtype for c in _value_columns(schema)},  # type: ignore[misc]
+            keys=frame.drop(columns=value_columns(schema)),
+            dtypes={c: column_of(frame, c).dtype for c in value_columns(schema)},
             row=row,
             variable=variable,
             time=axis.to_units(ticks[row], start[codes[row]]),
@@ -155,44 +151,73 @@ class SeriesDataset:
             series_of_row=codes,
         )
 
+    @property
+    def row_ticks(self) -> np.ndarray:
+        """Tick of each row of `keys`."""
+        return self.axis.ticks_of(column_of(self.keys, str(self.schema.time)))
+
+    @property
+    def last_ticks(self) -> np.ndarray:
+        """Tick of each series' last observation, exact; its start where it has none."""
+        ticks, some = self.start.copy(), np.diff(self.parts.offsets) > 0
+        ticks[some] = self.row_ticks[self.row[self.parts.offsets[1:][some] - 1]]
+        return ticks
+
     def to_frame(self) -> pd.DataFrame:
-        """The table again: the schema's columns, rows in their order, values from the arrays."""
+        """The table again: the schema's columns, rows in their order, values from the arrays.
+
+        In the long layout, rows of variables that are no targets are left out, as columns of a wide
+        table are.
+        """
+        frame = self._table()
+        if self.schema.layout == "long":
+            names = column_of(frame, str(self.schema.variable)).astype(str)
+            frame = cast(pd.DataFrame, frame[names.isin(self.variables)])
+        return frame
+
+    def _table(self) -> pd.DataFrame:
         frame = self.keys.copy()
         for name, dtype in self.dtypes.items():
-            column = np.full(len(frame), np.nan)
-            chosen = slice(None)
+            cells = np.full(len(frame), np.nan)
+            chosen: Any = slice(None)
             if self.schema.layout == "wide":
                 chosen = self.variable == self.variables.index(name)
-            column[self.row[chosen]] = self.value[chosen]
-            exact = not np.isnan(column).any() or pd.api.types.is_extension_array_dtype(dtype)
-            frame[name] = pd.Series(column, index=frame.index).astype(dtype if exact else float)
-        return frame[self.schema.columns()]
+            cells[self.row[chosen]] = self.value[chosen]
+            frame[name] = pd.Series(cells, index=frame.index).astype(cast(Any, dtype))
+        return cast(pd.DataFrame, frame[self.schema.columns()])
 
     def select(self, indices: Sequence[int] | np.ndarray) -> SeriesDataset:
-        """The dataset of some series, in the order given."""
-        indices = np.asarray(indices, dtype=np.int64)
-        place = np.full(len(self), -1)
-        place[indices] = np.arange(len(indices))
-        return self._rebuild(place[self.series_of_row] >= 0, self.ids[indices])
+        """The dataset of some series, in the order given: distinct indices, or a mask.
+
+        Raises:
+            SchemaError: if a series is named twice.
+        """
+        if len(indices) == 0:
+            indices = np.zeros(0, dtype=np.int64)
+        chosen = np.arange(len(self))[np.asarray(indices)]
+        if len(np.unique(chosen)) < len(chosen):
+            raise SchemaError("a series was selected twice; a dataset holds each once")
+        kept = np.isin(self.series_of_row, chosen)
+        return self._rebuild(kept, self.ids[chosen])
 
     def until(self, time: np.ndarray) -> SeriesDataset:
-        """Rows no later than `time` of their series (time units, shape `(series,)`)."""
-        ticks = self.axis.ticks_of(self.keys[str(self.schema.time)])
-        elapsed = self.axis.to_units(ticks, self.start[self.series_of_row])
+        """Rows no later than `time` of their series (time units, shape `(series,)`).
+
+        A series none of whose rows is that early is left out.
+        """
+        elapsed = self.axis.to_units(self.row_ticks, self.start[self.series_of_row])
         kept = elapsed <= time[self.series_of_row]
         return self._rebuild(kept, self.ids[np.unique(self.series_of_row[kept])])
 
     def _rebuild(self, kept: np.ndarray, ids: pd.Index) -> SeriesDataset:
-        frame = self.to_frame()[kept]
+        frame = cast(pd.DataFrame, self._table()[kept])
         dataset = self._build(frame, self.schema, self.axis)
-        order = dataset.ids.get_indexer(ids)
-        if (order == np.arange(len(order))).all():
-            return dataset
-        return dataset._reorder(order)
+        return dataset._reorder(dataset.ids.get_indexer(ids))
 
     def _reorder(self, order: np.ndarray) -> SeriesDataset:
+        if np.array_equal(order, np.arange(len(self))):
+            return self
         positions, series = self.parts.gather(order)
-        inverse = np.argsort(order)
         return replace(
             self,
             ids=self.ids[order],
@@ -202,7 +227,7 @@ class SeriesDataset:
             value=self.value[positions],
             parts=Ragged.of(series, len(order)),
             start=self.start[order],
-            series_of_row=inverse[self.series_of_row],
+            series_of_row=np.argsort(order)[self.series_of_row],
         )
 
     def index_of(self, ids: pd.Series | Sequence[object]) -> np.ndarray:
@@ -211,13 +236,18 @@ class SeriesDataset:
         Raises:
             SchemaError: naming the first that is not there.
         """
-        index = self.ids.get_indexer(pd.Index(ids))
+        asked = pd.Index(ids)
+        index = self.ids.get_indexer(asked)
         if (index < 0).any():
-            unknown = list(ids)[int((index < 0).argmax())]
+            unknown = asked[int((index < 0).argmax())]
             known = ", ".join(repr(i) for i in self.ids[:5])
+            alike = [i for i in self.ids if str(i) == str(unknown)]
+            hint = "name one of them"
+            if alike:
+                hint = f"it has {alike[0]!r}, of type {type(alike[0]).__name__}: convert one of the two"
             raise SchemaError(
-                f"series {unknown!r} is not in the history, which has {len(self)}: {known}"
-                f"{', ...' if len(self) > 5 else ''}"
+                f"series {unknown!r} is not in the history, whose {len(self)} series are {known}"
+                f"{', ...' if len(self) > 5 else ''}; {hint}"
             )
         return index
 
@@ -232,21 +262,23 @@ class SeriesDataset:
             )
 
     def static_frame(self) -> pd.DataFrame:
-        """The static columns, a row per series."""
-        first = pd.Series(self.series_of_row).drop_duplicates()
-        order = np.argsort(first.to_numpy())
-        return self.keys[list(self.schema.static)].iloc[first.index.to_numpy()[order]]
+        """The static columns, a row per series: what any of its rows says."""
+        columns = cast(pd.DataFrame, self.keys[list(self.schema.static)])
+        if columns.empty:
+            return columns.iloc[:0].reindex(range(len(self)))
+        return columns.groupby(self.series_of_row).first()
 
     def known_paths(self) -> tuple[np.ndarray, np.ndarray, Ragged]:
         """Times (since `start`), values `(changes, known)` and series of the known-future columns.
 
-        A cell without a value leaves the one before it in force.
+        A cell without a value leaves the one before it in force; cells before the first value take
+        that one.
         """
         columns = list(self.schema.known)
-        table = self.keys[columns].astype(float).reset_index(drop=True)
-        ticks = self.axis.ticks_of(self.keys[str(self.schema.time)])
+        ticks = self.row_ticks
         order = np.lexsort((ticks, self.series_of_row))
-        table, series = table.iloc[order], self.series_of_row[order]
+        table = self.keys[columns].astype(float).reset_index(drop=True).iloc[order]
+        series = self.series_of_row[order]
         held = table.groupby(series).ffill()
         held = held.groupby(series).bfill()
         missing = held.isna().to_numpy()
@@ -268,85 +300,16 @@ class SeriesDataset:
         return result
 
 
-def _value_columns(schema: Schema) -> list[str]:
-    return list(schema.targets or ()) if schema.layout == "wide" else [str(schema.value)]
-
-
-def _series_codes(frame: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, pd.Index]:
-    if schema.id is None:
-        return np.zeros(len(frame), dtype=np.int64), pd.Index(["series"])
-    codes, ids = pd.factorize(frame[schema.id])
-    return codes.astype(np.int64), pd.Index(ids)
-
-
 def _observed(frame: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row, variable and value of every cell that holds a value."""
     targets = list(schema.targets or ())
     if schema.layout == "wide":
-        values = frame[targets].to_numpy(dtype=np.float64, na_value=np.nan)
+        values = cast(pd.DataFrame, frame[targets]).to_numpy(dtype=np.float64, na_value=np.nan)
         row, variable = np.nonzero(~np.isnan(values))
         return row, variable, values[row, variable]
-    names = frame[str(schema.variable)].astype(str)
-    variable = pd.Index(targets).get_indexer(pd.Index(names))
-    values = frame[str(schema.value)].to_numpy(dtype=np.float64, na_value=np.nan)
+    # Names are compared once each, not once per row.
+    codes, names = pd.factorize(column_of(frame, str(schema.variable)))
+    variable = pd.Index(targets).get_indexer(pd.Index(names).astype(str))[codes]
+    values = column_of(frame, str(schema.value)).to_numpy(dtype=np.float64, na_value=np.nan)
     row = np.nonzero((variable >= 0) & ~np.isnan(values))[0]
     return row, variable[row], values[row]
-
-
-def _check_ids(frame: pd.DataFrame, schema: Schema) -> None:
-    if schema.id is None:
-        return
-    column = frame[schema.id]
-    missing = (column.isna() | (column.astype(str) == "")).to_numpy()
-    if missing.any():
-        raise SchemaError(
-            f"column `{schema.id}` names no series at {_row_name(column, missing)}; fill it in or "
-            "remove that row"
-        )
-
-
-def _check_numeric(column: pd.Series) -> None:
-    if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
-        refuse_text(column)
-    infinite = np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    if infinite.any():
-        raise SchemaError(
-            f"column `{column.name}` is infinite at {_row_name(column, infinite)}; correct it, or "
-            "leave the cell empty if nothing was observed"
-        )
-
-
-def _merge_duplicates(frame: pd.DataFrame, schema: Schema, policy: str) -> pd.DataFrame:
-    keys = [c for c in (schema.id, schema.time) if c is not None]
-    if schema.layout == "long":
-        keys.append(str(schema.variable))
-    twice = frame.duplicated(subset=keys, keep="first").to_numpy()
-    if not twice.any():
-        return frame
-    if policy == "error":
-        at = ", ".join(f"{k}={frame[k].iloc[int(twice.argmax())]}" for k in keys)
-        raise SchemaError(
-            f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
-            f"{_row_name(frame[keys[0]], twice)} ({at}); remove them, or choose duplicates='mean' or "
-            "'last'"
-        )
-    values = _value_columns(schema)
-    how = {c: policy if c in values else "last" for c in frame.columns if c not in keys}
-    merged = frame.groupby(keys, sort=False, as_index=False).agg(how)
-    return merged[frame.columns]
-
-
-def _check_static(frame: pd.DataFrame, schema: Schema, codes: np.ndarray) -> None:
-    for name in schema.static:
-        values = pd.factorize(frame[name], use_na_sentinel=True)[0]
-        first = pd.Series(values).groupby(codes).transform("first").to_numpy()
-        changed = values != first
-        if changed.any():
-            raise SchemaError(
-                f"static column `{name}` changes within its series at "
-                f"{_row_name(frame[name], changed)}; make it constant, or list it under targets"
-            )
-
-
-def _row_name(column: pd.Series, bad: np.ndarray) -> str:
-    return f"{column.index.name or 'row'} {column.index[int(np.argmax(bad))]}"

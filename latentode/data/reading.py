@@ -1,0 +1,200 @@
+"""Reading: from any table to the columns that a schema names, checked; the first half of a dataset.
+
+What cannot be read is refused with its column, its row and the fix, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import column_of, refuse_text, row_name
+from latentode.data.schema import Schema
+from latentode.data.timeaxis import TimeAxis, parse_times
+from latentode.errors import SchemaError
+
+__all__ = [
+    "DUPLICATES",
+    "key_columns",
+    "merge_duplicates",
+    "read_columns",
+    "refuse_infinite",
+    "series_codes",
+    "value_columns",
+]
+
+DUPLICATES = ("error", "mean", "last")
+EXACT = 2**53  # the largest integer up to which float64 holds each one
+
+
+def read_columns(
+    frame: pd.DataFrame, schema: Schema | None
+) -> tuple[pd.DataFrame, Schema, TimeAxis]:
+    """The columns that the schema reads, times parsed and values numeric, rows as they were.
+
+    Infinities and repeated rows pass: a report counts them, `SeriesDataset` refuses them.
+
+    Args:
+        frame: wide or long; it is not modified.
+        schema: roles of the columns; what it leaves open is detected.
+
+    Returns:
+        A new frame, the resolved schema, and what the time column means.
+
+    Raises:
+        SchemaError: naming column, row and fix.
+    """
+    schema = (schema or Schema()).resolve(frame)
+    table = cast(pd.DataFrame, frame[schema.columns()]).copy()
+    _check_ids(table, schema)
+    name = str(schema.time)
+    table[name], axis = parse_times(
+        column_of(table, name), name, schema.time_format, schema.timezone
+    )
+    if axis.is_calendar:
+        axis = replace(axis, time_unit=schema.time_unit or axis.time_unit)
+        schema = replace(schema, time_unit=axis.time_unit)
+    if schema.layout == "long":
+        _blank_other_variables(table, schema)
+    for name in (*value_columns(schema), *schema.known):
+        table[name] = _numeric(column_of(table, name))
+    codes, _ = series_codes(table, schema)
+    _check_static(table, schema, codes)
+    _check_known(table, schema, codes)
+    return table, schema, axis
+
+
+def value_columns(schema: Schema) -> list[str]:
+    """The columns that hold observed values."""
+    return list(schema.targets or ()) if schema.layout == "wide" else [str(schema.value)]
+
+
+def key_columns(schema: Schema) -> list[str]:
+    """The columns that together name a row."""
+    keys = [c for c in (schema.id, schema.time) if c is not None]
+    return [*keys, str(schema.variable)] if schema.layout == "long" else keys
+
+
+def series_codes(table: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, pd.Index]:
+    """The series of each row, counted in order of first appearance, and their identifiers."""
+    if schema.id is None:
+        return np.zeros(len(table), dtype=np.int64), pd.Index(["series"])
+    codes, ids = pd.factorize(column_of(table, schema.id))
+    return codes.astype(np.int64), pd.Index(ids)
+
+
+def refuse_infinite(table: pd.DataFrame, schema: Schema) -> None:
+    """Raises for the first infinite value; there is no distance from it to anything."""
+    statics = [c for c in schema.static if pd.api.types.is_numeric_dtype(column_of(table, c))]
+    for name in (*value_columns(schema), *schema.known, *statics):
+        column = column_of(table, name)
+        infinite = np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        if infinite.any():
+            raise SchemaError(
+                f"column `{name}` is infinite at {row_name(column, infinite)}; correct it, or leave "
+                "the cell empty if nothing was observed"
+            )
+
+
+def merge_duplicates(table: pd.DataFrame, schema: Schema, policy: str) -> pd.DataFrame:
+    """One row per (series, time), in the long layout per (series, time, variable).
+
+    Args:
+        table: from `read_columns`.
+        schema: resolved.
+        policy: "error", "mean" (of the observed values) or "last" (observed value by row order).
+    """
+    keys = key_columns(schema)
+    twice = table.duplicated(subset=keys, keep="first").to_numpy()
+    if not twice.any():
+        return table
+    if policy == "error":
+        at = ", ".join(f"{k}={column_of(table, k).iloc[int(twice.argmax())]}" for k in keys)
+        raise SchemaError(
+            f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
+            f"{row_name(column_of(table, keys[0]), twice)} ({at}); remove them, or choose "
+            "duplicates='mean' or 'last'"
+        )
+    # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
+    group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
+    merged = table[~twice].copy()
+    for name in table.columns.difference(keys, sort=False):
+        how = policy if name in value_columns(schema) else "last"
+        merged[name] = column_of(table, name).groupby(group).agg(how).array
+    return merged
+
+
+def _check_ids(table: pd.DataFrame, schema: Schema) -> None:
+    if schema.id is None:
+        return
+    column = column_of(table, schema.id)
+    missing = column.isna().to_numpy()
+    if not pd.api.types.is_numeric_dtype(column):
+        missing = missing | (column.astype(str) == "").to_numpy()
+    if missing.any():
+        raise SchemaError(
+            f"column `{schema.id}` names no series at {row_name(column, missing)}; fill it in or "
+            "remove that row"
+        )
+
+
+def _blank_other_variables(table: pd.DataFrame, schema: Schema) -> None:
+    """Rows of variables that are no targets keep their time and say nothing, not even text."""
+    names = column_of(table, str(schema.variable))
+    other = ~names.astype(str).isin(schema.targets or ())
+    if not other.any():
+        return
+    values = column_of(table, str(schema.value)).mask(other)
+    if not pd.api.types.is_numeric_dtype(values):
+        numbers = cast(pd.Series, pd.to_numeric(values.astype(object), errors="coerce"))
+        if (numbers.isna() & values.notna()).any():
+            refuse_text(values)
+        values = numbers
+    table[str(schema.value)] = values
+
+
+def _numeric(column: pd.Series) -> pd.Series:
+    if not pd.api.types.is_numeric_dtype(column):
+        if column.notna().any():
+            refuse_text(column)
+        return pd.Series(np.nan, index=column.index, name=column.name)
+    if pd.api.types.is_integer_dtype(column):
+        large = ((column > EXACT) | (column < -EXACT)).fillna(False).to_numpy(dtype=bool)
+        if large.any():
+            raise SchemaError(
+                f"column `{column.name}` holds the integer {column.iloc[int(large.argmax())]} at "
+                f"{row_name(column, large)}, too large to be computed with exactly; leave "
+                f"`{column.name}` out of targets if it is an identifier, or convert it to float"
+            )
+    return column
+
+
+def _check_static(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> None:
+    """A static cell without a value says nothing; the others of a series must agree."""
+    for name in schema.static:
+        column = column_of(table, name)
+        values = pd.Series(pd.factorize(column, use_na_sentinel=True)[0])
+        values = values.where(values >= 0)
+        first = values.groupby(codes).transform("first")
+        changed = ((values != first) & values.notna()).to_numpy()
+        if changed.any():
+            raise SchemaError(
+                f"static column `{name}` changes within its series at {row_name(column, changed)}; "
+                "make it constant, or list it under targets"
+            )
+
+
+def _check_known(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> None:
+    for name in schema.known:
+        column = column_of(table, name)
+        counts = column.notna().groupby(codes).transform("sum").to_numpy()
+        if (counts == 0).any():
+            at = row_name(column, counts == 0)
+            series = "" if schema.id is None else f" in series {table[schema.id][counts == 0].iloc[0]!r}"
+            raise SchemaError(
+                f"known column `{name}` has no value at all{series}, which begins at {at}; give it at "
+                "least once"
+            )
