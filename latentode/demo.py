@@ -77,10 +77,9 @@ def _halve(test: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame
     begin, end = (stamps.groupby(test["id"]).transform(how) for how in ("min", "max"))
     seen = stamps <= begin + (end - begin) / 2
     origin = stamps[seen].groupby(test["id"][seen]).max()
-    ahead = pd.to_timedelta(np.linspace(6, 72, 13), unit="h")
-    asked = pd.DataFrame(
-        {"id": np.repeat(origin.index, len(ahead)), "time": np.add.outer(origin.array, ahead).ravel()}
-    )
+    ahead = pd.DataFrame({"ahead": pd.to_timedelta(np.linspace(6, 72, 13), unit="h")})
+    asked = origin.rename("time").reset_index().merge(ahead, how="cross")
+    asked["time"] += asked.pop("ahead")
     return test[seen], test[~seen], asked
 
 

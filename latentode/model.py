@@ -120,6 +120,9 @@ class LatentODE(nn.Module):
 
         Returns:
             A path with `samples * series` rows, sample by sample.
+
+        Raises:
+            SolveError: if a state is not finite.
         """
         samples, series, _ = z0.shape
         flat = z0.reshape(samples * series, -1)
@@ -139,7 +142,7 @@ class LatentODE(nn.Module):
             ahead = self.solver.solve(self.dynamics, z, origin + piece, origin + piece + 1, context)
             path = ahead if path is None else path.join(ahead)
         assert path is not None
-        return path
+        return path.check_finite()
 
     def decode(self, path: Trajectory, batch: Batch, queries: Queries, samples: int) -> Distribution:
         """The distribution of shape `(samples, queries)` along a path."""
@@ -147,7 +150,7 @@ class LatentODE(nn.Module):
         sample = torch.arange(samples, device=queries.series.device)[:, None]
         rows = (sample * n + queries.series).reshape(-1)
         z = path.at(rows, self._model_time(queries.time).repeat(samples))
-        raw = self.decoder(z.reshape(samples, len(queries), -1), queries.variable)
+        raw = self.decoder(z.unflatten(0, (samples, len(queries))), queries.variable)
         anchor = raw.new_zeros(len(queries))
         if self.anchor:
             anchor = self._last(batch)[queries.series, queries.variable]

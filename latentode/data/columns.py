@@ -10,7 +10,7 @@ import pandas as pd
 
 from latentode.errors import SchemaError
 
-__all__ = ["column_of", "detect", "refuse_text", "row_name", "some_names"]
+__all__ = ["cell_name", "column_of", "detect", "refuse_text", "row_name", "some_names"]
 
 
 def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
@@ -21,6 +21,11 @@ def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
 def row_name(column: pd.Series, bad: np.ndarray) -> str:
     """Names the first bad row by its index label; a frame read from a file counts lines."""
     return f"{column.index.name or 'row'} {column.index[int(np.argmax(bad))]}"
+
+
+def cell_name(column: pd.Series, bad: np.ndarray) -> str:
+    """Names the first bad cell by what it holds and where."""
+    return f"{column.iloc[int(np.argmax(bad))]!r} at {row_name(column, bad)}"
 
 
 def detect(
@@ -54,7 +59,7 @@ def refuse_text(column: pd.Series) -> None:
             f"with pandas.to_numeric, or {where}"
         )
     raise SchemaError(
-        f"column `{name}` has dtype {column.dtype}: {column.iloc[int(bad.argmax())]!r} at "
-        f"{row_name(column, bad)} is not a number. Correct it, name it in na_values when reading the "
+        f"column `{name}` has dtype {column.dtype}: {cell_name(column, bad)} "
+        f"is not a number. Correct it, name it in na_values when reading the "
         f"file, or {where}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -69,7 +69,9 @@ class IrregularDataModule(LightningDataModule):
         self.train = Series(train, self.scaling)
         self.validation = None
         if validation is not None:
-            self.validation = Series(_read(validation, train.schema), self.scaling)
+            held_out = _read(validation, train.schema)
+            _check_alike(train, held_out)
+            self.validation = Series(held_out, self.scaling)
         self.batch_size = batch_size
         self.cuts = max(MIN_CUTS if cuts is None else cuts, len(train))
         self.seed = seed
@@ -77,7 +79,8 @@ class IrregularDataModule(LightningDataModule):
     @property
     def sizes(self) -> dict[str, Any]:
         """What `LitLatentODE` must know of the data: `LitLatentODE(**data.sizes, ...)`."""
-        horizon = self.task.horizon if isinstance(self.task, Forecasting) else None
+        # Resolved by the constructor, so a number; `Forecasting` also takes "24h".
+        horizon = cast(float, self.task.horizon) if isinstance(self.task, Forecasting) else None
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
         return {
             "n_variables": len(self.schema.targets or ()),
@@ -151,8 +154,22 @@ class _Cuts(Dataset[Batch]):
         return self.series.batch(index, self.task, own)
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Batch:
     return batch
+
+
+def _check_alike(train: SeriesDataset, validation: SeriesDataset) -> None:
+    if train.variables != validation.variables:
+        raise SchemaError(
+            f"validation has the variables {', '.join(validation.variables)}, but training has "
+            f"{', '.join(train.variables)}; read both with one schema"
+        )
+    ours, theirs = train.axis, validation.axis
+    if (ours.is_calendar, ours.time_unit) != (theirs.is_calendar, theirs.time_unit):
+        raise SchemaError(
+            f"validation has {theirs.kind} times in units of {theirs.time_unit}, but training has "
+            f"{ours.kind} times in units of {ours.time_unit}; read both with one schema"
+        )
 
 
 def _read(table: pd.DataFrame | SeriesDataset, schema: Schema | None) -> SeriesDataset:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import column_of
+from latentode.data.ragged import Ragged
 from latentode.data.reading import (
     DUPLICATES,
     merge_duplicates,
@@ -27,25 +28,6 @@ from latentode.data.timeaxis import TimeAxis
 from latentode.errors import SchemaError
 
 __all__ = ["Ragged", "SeriesDataset"]
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Rows of several lengths laid end to end: row i is `[offsets[i], offsets[i + 1])`."""
-
-    offsets: np.ndarray
-
-    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of the elements of rows `indices`, and for each the place of its row there."""
-        lengths = self.offsets[indices + 1] - self.offsets[indices]
-        begins = np.cumsum(lengths) - lengths
-        shift = np.repeat(self.offsets[indices] - begins, lengths)
-        return shift + np.arange(lengths.sum()), np.repeat(np.arange(len(indices)), lengths)
-
-    @staticmethod
-    def of(sorted_rows: np.ndarray, n_rows: int) -> Ragged:
-        """From the row number of each element, ascending."""
-        return Ragged(np.searchsorted(sorted_rows, np.arange(n_rows + 1)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +55,7 @@ class SeriesDataset:
     axis: TimeAxis
     ids: pd.Index
     keys: pd.DataFrame = field(repr=False)
-    dtypes: dict[str, np.dtype] = field(repr=False)
+    dtypes: dict[str, Any] = field(repr=False)
     row: np.ndarray = field(repr=False)
     variable: np.ndarray = field(repr=False)
     time: np.ndarray = field(repr=False)
@@ -183,7 +165,7 @@ class SeriesDataset:
             if self.schema.layout == "wide":
                 chosen = self.variable == self.variables.index(name)
             cells[self.row[chosen]] = self.value[chosen]
-            frame[name] = pd.Series(cells, index=frame.index).astype(cast(Any, dtype))
+            frame[name] = pd.Series(cells, index=frame.index).astype(dtype)
         return cast(pd.DataFrame, frame[self.schema.columns()])
 
     def select(self, indices: Sequence[int] | np.ndarray) -> SeriesDataset:
@@ -236,7 +218,7 @@ class SeriesDataset:
         Raises:
             SchemaError: naming the first that is not there.
         """
-        asked = pd.Index(ids)
+        asked = pd.Index(cast(Any, ids))
         index = self.ids.get_indexer(asked)
         if (index < 0).any():
             unknown = asked[int((index < 0).argmax())]

@@ -1,4 +1,4 @@
-"""Queries by a user: from `at=` to a table of (identifier, time), each time as the user's table has it."""
+"""Queries by a user: from `at=` to (identifier, time), each time as the user's own table has it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from latentode.data.columns import column_of
 from latentode.data.dataset import SeriesDataset
 from latentode.data.timeaxis import Duration
 from latentode.errors import SchemaError
@@ -17,7 +20,7 @@ from latentode.errors import SchemaError
 __all__ = ["At", "QueryTimes", "query_times", "times_along"]
 
 At = Duration | dt.date | pd.DataFrame | Sequence[object] | pd.Index | pd.Series | np.ndarray
-_DURATION = re.compile(r"^\s*\+?[\d.]+\s*[A-Za-z]+(\s*[\d.]+\s*[A-Za-z]+)*\s*$")
+_DURATION = re.compile(r"^\s*[+-]?[\d.]+\s*[A-Za-z]+(\s*[\d.]+\s*[A-Za-z]+)*\s*$")
 
 
 @dataclass(frozen=True)
@@ -48,18 +51,18 @@ def query_times(history: SeriesDataset, at: At, count: int | None = None) -> Que
     Raises:
         SchemaError: for an unknown series, a frame without a time, times that cannot be read.
     """
-    if isinstance(at, pd.DataFrame):
-        return _from_frame(history, at)
-    if _is_duration(history, at):
-        return _ahead(history, at, 1 if count is None else count)  # type: ignore[arg-type]
+    if _is_duration(at):
+        return _ahead(history, cast(Duration, at), 1 if count is None else count)
     if count is not None:
         raise SchemaError("count goes with a duration such as at='24h', not with timestamps")
-    listed = [at] if isinstance(at, str | dt.date | np.generic) else list(at)  # type: ignore[arg-type]
+    if isinstance(at, pd.DataFrame):
+        return _from_frame(history, at)
+    listed = _listed(at)
     if not listed:
         raise SchemaError("at is empty: give timestamps, a frame, or a duration such as '24h'")
     column = history.axis.parse(pd.Series(listed), "at")
     series = np.repeat(np.arange(len(history)), len(column))
-    return _make(history, series, pd.concat([column] * len(history), ignore_index=True))
+    return _make(history, series, column.iloc[np.tile(np.arange(len(column)), len(history))])
 
 
 def times_along(history: SeriesDataset, ahead: float, count: int) -> QueryTimes:
@@ -80,25 +83,35 @@ def times_along(history: SeriesDataset, ahead: float, count: int) -> QueryTimes:
     return _make(history, series, column)
 
 
-def _is_duration(history: SeriesDataset, at: object) -> bool:
-    if isinstance(at, bool):
-        return False
-    if isinstance(at, int | float | dt.timedelta | np.timedelta64):
-        return True
-    return isinstance(at, str) and history.axis.is_calendar and bool(_DURATION.match(at))
+def _is_duration(at: object) -> bool:
+    if isinstance(at, str):
+        return bool(_DURATION.match(at))
+    return isinstance(at, Real | dt.timedelta | np.timedelta64) and not isinstance(at, bool)
+
+
+def _listed(at: object) -> list[Any]:
+    if isinstance(at, str | dt.date | np.generic):
+        return [at]
+    try:
+        return list(cast(Any, at))
+    except TypeError as error:
+        raise SchemaError(
+            f"at {at!r} is no time: give timestamps, a frame, or a duration such as '24h'"
+        ) from error
 
 
 def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes:
-    if count < 1:
-        raise SchemaError(f"count must be at least 1, got {count}")
+    if not isinstance(count, Integral) or count < 1:
+        raise SchemaError(f"count must be a whole number of at least 1, got {count}")
     horizon = history.axis.duration(duration, "at")
-    steps = np.arange(1, count + 1) / count * horizon
-    series = np.repeat(np.arange(len(history)), count)
-    units = history.last[series] + np.tile(steps, len(history))
-    elapsed = units * history.axis.ticks_per_unit
+    steps = np.arange(1, count + 1) / count * horizon * history.axis.ticks_per_unit
+    # Whole ticks are added to whole ticks: an epoch in nanoseconds is too long for a float.
     if history.axis.is_calendar:
-        elapsed = np.rint(elapsed).astype(np.int64)
-    ticks = history.start[series] + elapsed
+        steps = np.rint(steps)
+    if history.axis.kind != "float" and (steps == np.rint(steps)).all():
+        steps = steps.astype(np.int64)
+    series = np.repeat(np.arange(len(history)), count)
+    ticks = history.last_ticks[series] + np.tile(steps, len(history))
     return _make(history, series, history.axis.restore(ticks))
 
 
@@ -114,8 +127,9 @@ def _from_frame(history: SeriesDataset, at: pd.DataFrame) -> QueryTimes:
         raise SchemaError("at has no rows: nothing is asked for")
     series = np.zeros(len(at), dtype=np.int64)
     if schema.id is not None:
-        series = history.index_of(at[schema.id])
-    column = history.axis.parse(at[str(schema.time)], f"at column `{schema.time}`")
+        series = history.index_of(column_of(at, schema.id))
+    times = column_of(at, str(schema.time))
+    column = history.axis.parse(times, f"column `{schema.time}` of at")
     return _make(history, series, column.reset_index(drop=True))
 
 

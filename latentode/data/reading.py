@@ -30,9 +30,7 @@ DUPLICATES = ("error", "mean", "last")
 EXACT = 2**53  # the largest integer up to which float64 holds each one
 
 
-def read_columns(
-    frame: pd.DataFrame, schema: Schema | None
-) -> tuple[pd.DataFrame, Schema, TimeAxis]:
+def read_columns(frame: pd.DataFrame, schema: Schema | None) -> tuple[pd.DataFrame, Schema, TimeAxis]:
     """The columns that the schema reads, times parsed and values numeric, rows as they were.
 
     Infinities and repeated rows pass: a report counts them, `SeriesDataset` refuses them.
@@ -51,9 +49,7 @@ def read_columns(
     table = cast(pd.DataFrame, frame[schema.columns()]).copy()
     _check_ids(table, schema)
     name = str(schema.time)
-    table[name], axis = parse_times(
-        column_of(table, name), name, schema.time_format, schema.timezone
-    )
+    table[name], axis = parse_times(column_of(table, name), name, schema.time_format, schema.timezone)
     if axis.is_calendar:
         axis = replace(axis, time_unit=schema.time_unit or axis.time_unit)
         schema = replace(schema, time_unit=axis.time_unit)
@@ -192,9 +188,8 @@ def _check_known(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> None
         column = column_of(table, name)
         counts = column.notna().groupby(codes).transform("sum").to_numpy()
         if (counts == 0).any():
-            at = row_name(column, counts == 0)
-            series = "" if schema.id is None else f" in series {table[schema.id][counts == 0].iloc[0]!r}"
+            begins = row_name(column, counts == 0)
             raise SchemaError(
-                f"known column `{name}` has no value at all{series}, which begins at {at}; give it at "
-                "least once"
+                f"known column `{name}` has no value anywhere in the series that begins at {begins}; "
+                "give it at least once"
             )

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_array
 from sklearn.preprocessing import StandardScaler
 
+from latentode.data.columns import column_of, refuse_text
 from latentode.data.dataset import SeriesDataset
 from latentode.data.task import mix
 
@@ -45,8 +47,9 @@ class Scaling:
         known = dataset.known_paths()[1].T if dataset.schema.known else []
         known_loc, known_scale = _standardise(list(known))
         static = dataset.static_frame()
-        numeric = [c for c in static.columns if pd.api.types.is_numeric_dtype(static[c])]
-        columns = [static[c].dropna().to_numpy(dtype=np.float64) for c in numeric]
+        texts = {c: column_of(static, c).dropna().astype(str) for c in static.columns}
+        numeric = [c for c in static.columns if pd.api.types.is_numeric_dtype(column_of(static, c))]
+        columns = [column_of(static, c).dropna().to_numpy(dtype=np.float64) for c in numeric]
         static_loc, static_scale = _standardise(columns)
         return cls(
             loc,
@@ -55,11 +58,7 @@ class Scaling:
             known_scale,
             dict(zip(numeric, static_loc, strict=True)),
             dict(zip(numeric, static_scale, strict=True)),
-            {
-                c: tuple(sorted(static[c].dropna().astype(str).unique()))
-                for c in static.columns
-                if c not in numeric
-            },
+            {c: tuple(sorted(t.unique())) for c, t in texts.items() if c not in numeric},
         )
 
     @property
@@ -84,12 +83,15 @@ class Scaling:
         frame = dataset.static_frame()
         parts = [np.zeros((len(dataset), 0))]
         for name in self.static_loc:
-            value = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            value = _static_numbers(column_of(frame, name))
             there = ~np.isnan(value)
             scaled = (value - self.static_loc[name]) / self.static_scale[name]
             parts.append(np.stack([np.where(there, scaled, 0.0), there], axis=1))
         for name, categories in self.categories.items():
-            parts.append(frame[name].astype(str).to_numpy()[:, None] == np.array([*categories]))
+            column = column_of(frame, name)
+            code = pd.Index(categories).get_indexer(pd.Index(column.astype(str)))
+            code[column.isna()] = -1
+            parts.append(code[:, None] == np.arange(len(categories)))
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,15 +101,28 @@ class Scaling:
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Scaling:
         """Reads what `to_dict` wrote, also after a round trip through JSON."""
-        fixed = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
-        fixed["categories"] = {k: tuple(v) for k, v in state["categories"].items()}
-        return cls(**fixed)
+        return cls(
+            loc=tuple(state["loc"]),
+            scale=tuple(state["scale"]),
+            known_loc=tuple(state["known_loc"]),
+            known_scale=tuple(state["known_scale"]),
+            static_loc=dict(state["static_loc"]),
+            static_scale=dict(state["static_scale"]),
+            categories={k: tuple(v) for k, v in state["categories"].items()},
+        )
 
 
 def series_keys(dataset: SeriesDataset) -> np.ndarray:
     """A random key per series that depends on its identifier only, uint64."""
-    hashed = pd.util.hash_array(dataset.ids.astype(str).to_numpy(dtype=object))
-    return mix(hashed, 0)
+    # One by one: pandas formats an index of datetimes by all of its entries together.
+    names = np.array([str(i) for i in dataset.ids], dtype=object)
+    return mix(hash_array(names), 0)
+
+
+def _static_numbers(column: pd.Series) -> np.ndarray:
+    if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
+        refuse_text(column)
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _standardise(columns: list[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -13,8 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from latentode.data.timeaxis import Duration, TimeAxis
+from latentode.errors import LatentODEError
 
 __all__ = ["Cut", "Cuttable", "Forecasting", "Interpolation", "Task", "context_cut", "uniform"]
+
+ROUNDINGS = 4  # a time, an origin, the horizon and their difference are each rounded once
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,30 @@ class Cut:
 
 
 def context_cut(series: Cuttable, origin: np.ndarray, context: float, horizon: float) -> Cut:
-    """Context `[origin - context, origin]`, targets `(origin, origin + horizon]`."""
-    ahead = series.time - origin[series.series]
+    """Context `[origin - context, origin]`, targets `(origin, origin + horizon]`.
+
+    Both ends are inclusive up to the rounding of the times, so that an hourly table's observation one
+    hour ahead is a target wherever the origin lies. No target where the horizon is 0.
+    """
+    ahead, slack = series.time - origin[series.series], _slack(series, origin)
+    seen = (ahead <= 0) & (ahead >= -context - slack)
     start = np.minimum(origin, np.maximum(series.first, origin - context))
-    seen = (ahead <= 0) & (ahead >= -context)
-    return Cut(origin, start, seen, (ahead > 0) & (ahead <= horizon))
+    np.minimum.at(start, series.series[seen], series.time[seen])
+    return Cut(origin, start, seen, (ahead > 0) & (ahead <= horizon + slack) & (horizon > 0))
+
+
+def _slack(series: Cuttable, origin: np.ndarray) -> np.ndarray:
+    """Rounding error of the difference between each time and its origin."""
+    size = np.maximum(np.abs(series.time), np.abs(origin[series.series]))
+    return ROUNDINGS * np.finfo(np.float64).eps * size
+
+
+def _snap(series: Cuttable, origin: np.ndarray) -> np.ndarray:
+    """Origins, moved onto an observation time that they differ from by rounding only."""
+    near = np.abs(series.time - origin[series.series]) <= _slack(series, origin)
+    origin = origin.copy()
+    origin[series.series[near]] = series.time[near]
+    return origin
 
 
 class Task(ABC):
@@ -121,7 +143,7 @@ class Forecasting(Task):
         else:
             origin = np.full(len(series.last), float(self.origin))  # type: ignore[arg-type]
         context = np.inf if self.context is None else float(self.context)  # type: ignore[arg-type]
-        return context_cut(series, origin, context, horizon)
+        return context_cut(series, _snap(series, origin), context, horizon)
 
 
 @dataclass(frozen=True)
@@ -134,15 +156,18 @@ class Interpolation(Task):
 
     keep: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not 0 < self.keep < 1:
+            raise LatentODEError(f"keep is a probability between 0 and 1, got {self.keep}")
+
     def resolve(self, axis: TimeAxis) -> Interpolation:
         return self
 
     def cut(self, series: Cuttable) -> Cut:
-        begins = np.r_[True, np.diff(series.series) > 0] if len(series.time) else np.zeros(0, bool)
-        new = begins | np.r_[True, np.diff(series.time) > 0][: len(series.time)]
-        event = np.cumsum(new)
-        event = event - np.repeat(event[begins], np.diff(np.r_[np.nonzero(begins)[0], len(event)]))
-        seen = uniform(series.keys[series.series], event) < self.keep
+        new = _new_events(series)
+        # Events are counted within each series, so that no draw depends on the series before it.
+        before = np.r_[0, np.cumsum(new)][np.searchsorted(series.series, series.series)]
+        seen = uniform(series.keys[series.series], np.cumsum(new) - before) < self.keep
         return Cut(series.last, series.first, seen, ~seen)
 
 
@@ -171,13 +196,20 @@ def mix(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:
         return x ^ (x >> np.uint64(31))
 
 
+def _new_events(series: Cuttable) -> np.ndarray:
+    """Mask of the first observation at each time of each series."""
+    new = np.ones(len(series.time), dtype=bool)
+    new[1:] = (np.diff(series.series) != 0) | (np.diff(series.time) != 0)
+    return new
+
+
 def _random_origins(series: Cuttable) -> np.ndarray:
-    """One of each series' observations before its last time, drawn uniformly; else the last time."""
-    before = series.time < series.last[series.series]
-    counts = np.bincount(series.series[before], minlength=len(series.last))
-    begin = np.searchsorted(series.series, np.arange(len(series.last)))
+    """One of each series' observation times before its last, drawn uniformly; else the last time."""
+    before = _new_events(series) & (series.time < series.last[series.series])
+    owner, time = series.series[before], series.time[before]
+    counts = np.bincount(owner, minlength=len(series.last))
+    begin = np.cumsum(counts) - counts
     pick = begin + (uniform(series.keys, 0) * counts).astype(np.int64)
-    origin = series.last.copy()
-    some = counts > 0
-    origin[some] = series.time[pick[some]]
+    origin, some = series.last.copy(), counts > 0
+    origin[some] = time[pick[some]]
     return origin

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -56,7 +56,7 @@ class TimeAxis:
     def ticks_per_unit(self) -> float:
         if not self.is_calendar:
             return 1.0
-        return _unit(self.time_unit) / cast(pd.Timedelta, pd.Timedelta(1, self.tick))
+        return _unit(UNITS[self.time_unit]) / _unit(f"1{self.tick}")
 
     def to_units(self, ticks: np.ndarray, origin: np.ndarray | float) -> np.ndarray:
         """Time since `origin` in time units, float64; the difference is exact before the division."""
@@ -88,7 +88,7 @@ class TimeAxis:
             # pandas reads a bare "24" as nanoseconds, which nobody means.
             if isinstance(value, str) and _is_number(_number(value)):
                 raise ValueError("a number without its unit")
-            return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(self.time_unit)
+            return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(UNITS[self.time_unit])
         except (TypeError, ValueError) as error:
             raise SchemaError(
                 f"{name} {value!r} is not a duration; write '24h', '30min', '7D'"
@@ -98,10 +98,9 @@ class TimeAxis:
         """The ticks of a column that `parse_times` produced or that holds this axis' type."""
         if self.kind == "datetime":
             naive = column.dt.tz_convert("UTC").dt.tz_localize(None) if self.timezone else column
-            return naive.astype(f"datetime64[{self.tick}]").astype("int64").to_numpy()
+            return _as_unit(naive, self.tick).astype("int64").to_numpy()
         if self.kind == "date":
-            stamps = pd.to_datetime(column).astype(f"datetime64[{self.tick}]")
-            return stamps.astype("int64").to_numpy()
+            return _as_unit(pd.to_datetime(column), self.tick).astype("int64").to_numpy()
         return column.to_numpy(dtype=np.int64 if self.kind == "integer" else np.float64)
 
     def restore(self, ticks: np.ndarray) -> pd.Series:
@@ -119,7 +118,7 @@ class TimeAxis:
                     "convert it to float, or ask for whole steps"
                 )
             return pd.Series(ticks).astype(np.int64)
-        stamps = pd.Series(np.asarray(ticks).astype(np.int64).view(f"M8[{self.tick}]"))
+        stamps: Any = pd.Series(np.asarray(ticks).astype(np.int64).view(f"M8[{self.tick}]"))
         if self.kind == "date":
             if not (stamps == stamps.dt.normalize()).all():
                 raise SchemaError(
@@ -127,7 +126,7 @@ class TimeAxis:
                     "with pandas.to_datetime, or ask for whole days"
                 )
             return stamps.dt.date
-        coarse = stamps.astype(f"datetime64[{self.unit}]")
+        coarse = _as_unit(stamps, self.unit)
         stamps = coarse if (coarse == stamps).all() else stamps
         if self.timezone is None:
             return stamps
@@ -239,12 +238,17 @@ def _numbers(column: pd.Series, what: str, timezone: str | None) -> tuple[pd.Ser
     return column, TimeAxis(kind, unit="1", time_unit="1")
 
 
-def _unit(name: str) -> pd.Timedelta:
-    return cast(pd.Timedelta, pd.Timedelta(UNITS[name]))
+def _unit(text: str) -> pd.Timedelta:
+    return cast(pd.Timedelta, pd.Timedelta(text))
+
+
+def _as_unit(stamps: pd.Series, unit: str) -> Any:
+    """Naive datetimes in another unit; towards a finer one nothing is lost."""
+    return stamps.astype(cast(Any, f"datetime64[{unit}]"))
 
 
 def _is_number(value: object) -> bool:
-    """Also of numpy's types; but neither a boolean nor a timedelta, which is one of numpy's integers."""
+    """Also of numpy's types; but no boolean, and no timedelta, which is one of numpy's integers."""
     return isinstance(value, Real) and not isinstance(value, bool | np.bool_ | np.timedelta64)
 
 

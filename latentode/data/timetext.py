@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import cast
 
-import numpy as np
 import pandas as pd
 
-from latentode.data.columns import row_name
+from latentode.data.columns import cell_name, row_name
 from latentode.errors import SchemaError
 
 __all__ = ["place_in_zone", "read_text", "zone_name"]
@@ -68,8 +67,8 @@ def place_in_zone(column: pd.Series, what: str, timezone: str) -> pd.Series:
     lost = placed.isna().to_numpy()
     if lost.any():
         raise SchemaError(
-            f"{what} holds {column.iloc[int(np.argmax(lost))]} at {row_name(column, lost)}, which {timezone} "
-            "skipped or passed twice when its clocks changed; write the times with their UTC offset"
+            f"{what} holds {cell_name(column.astype(str), lost)}, which {timezone} skipped or passed "
+            "twice when its clocks changed; write the times with their UTC offset"
         )
     return placed
 
@@ -98,13 +97,11 @@ def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: st
     numbers = cast(pd.Series, pd.to_numeric(text.astype(object), errors="coerce")).notna().to_numpy()
     if numbers.mean() > 0.5 and not numbers.all() and chosen == "ISO8601":
         raise SchemaError(
-            f"{what} holds numbers, but {column.iloc[int(np.argmin(numbers))]!r} at {row_name(column, ~numbers)}; "
-            "correct it or remove that row"
+            f"{what} holds numbers, but {cell_name(column, ~numbers)}; correct it or remove that row"
         )
     raise SchemaError(
-        f"{what} holds {column.iloc[int(np.argmin(readable))]!r} at {row_name(column, ~readable)}, which is not a "
-        f"time in the format {chosen}; correct it, or give time_format= (such as '%d/%m/%Y %H:%M') if "
-        "the whole column is written so"
+        f"{what} holds {cell_name(column, ~readable)}, which is not a time in the format {chosen}; "
+        "correct it, or give time_format= (such as '%d/%m/%Y %H:%M') if the whole column is written so"
     )
 
 
@@ -119,9 +116,10 @@ def _refuse_mixed(column: pd.Series, offsets: pd.Series, what: str, convert: boo
         )
     if convert:
         return
-    odd = (offsets.str.replace(":", "") != offsets.str.replace(":", "").iloc[0]).to_numpy()
-    here = f"offset {offsets.iloc[int(np.argmax(odd))]} at {row_name(column, odd)} after {offsets.iloc[0]}"
+    digits = offsets.str.replace(":", "")
+    odd = (digits != digits.iloc[0]).to_numpy()
+    where = f": offset {cell_name(offsets, odd)} after {offsets.iloc[0]!r}" if odd.any() else ""
     raise SchemaError(
-        f"{what} mixes time zones{': ' + here if np.any(odd) else ''}; give timezone= (such as "
-        "'Europe/Berlin' or 'UTC') to convert all of them to"
+        f"{what} mixes time zones{where}; give timezone= (such as 'Europe/Berlin' or 'UTC') to convert "
+        "all of them to"
     )

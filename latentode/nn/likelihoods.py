@@ -98,7 +98,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 
 def gather_variable(raw: Tensor, variable: Tensor, n_raw: int) -> Tensor:
     """Each query's own numbers out of `(..., queries, variables * n_raw)`: `(..., queries, n_raw)`."""
-    raw = raw.reshape(*raw.shape[:-1], -1, n_raw)
+    raw = raw.unflatten(-1, (-1, n_raw))
     index = variable[:, None, None].expand(*raw.shape[:-2], 1, n_raw)
     return torch.gather(raw, -2, index).squeeze(-2)
 
@@ -116,4 +116,5 @@ def mixture(distribution: Distribution) -> MixtureSameFamily:
     weights = torch.zeros(components.batch_shape)
     mean = components.mean
     weights = weights.to(device=mean.device, dtype=mean.dtype)
-    return MixtureSameFamily(Categorical(logits=weights), components, validate_args=False)
+    equal = Categorical(logits=weights, validate_args=False)
+    return MixtureSameFamily(equal, components, validate_args=False)

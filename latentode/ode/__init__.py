@@ -2,6 +2,9 @@
 
 from latentode.ode.context import Context, LinearControl, StepControl
 from latentode.ode.dynamics import Dynamics, MLPDynamics
+from latentode.ode.extended import AugmentedDynamics, SecondOrderDynamics
+from latentode.ode.gated import GatedDynamics
+from latentode.ode.linear import LinearDynamics
 from latentode.ode.solve import ADAPTIVE, ADJOINTS, METHODS, NATIVE, Solver
 from latentode.ode.trajectory import Trajectory
 
@@ -10,10 +13,14 @@ __all__ = [
     "ADJOINTS",
     "METHODS",
     "NATIVE",
+    "AugmentedDynamics",
     "Context",
     "Dynamics",
+    "GatedDynamics",
     "LinearControl",
+    "LinearDynamics",
     "MLPDynamics",
+    "SecondOrderDynamics",
     "Solver",
     "StepControl",
     "Trajectory",

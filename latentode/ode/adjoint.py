@@ -191,7 +191,9 @@ class _Solve(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *cotangents: Tensor
+    ) -> tuple[Tensor | None, ...]:
         width, states, *rest = ctx.saved_tensors
         tensors, rest = rest[: ctx.count], rest[ctx.count :]
         k = rest.pop(0) if ctx.has_k else None

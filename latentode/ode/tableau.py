@@ -15,7 +15,7 @@ serve every method.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 __all__ = ["NATIVE", "TABLEAUS", "Plan", "Step", "Tableau", "plan"]
 
@@ -91,14 +91,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps of a solve over the span [0, 1]."""
+    """All steps of a solve over the span [0, 1].
+
+    Args:
+        steps: in order of time.
+        positions: where every evaluation lies in the span.
+    """
 
     steps: tuple[Step, ...]
-
-    @cached_property
-    def positions(self) -> tuple[float, ...]:
-        """Where every evaluation lies in the span."""
-        return tuple(p for step in self.steps for p in step.positions)
+    positions: tuple[float, ...]
 
     @property
     def evaluations(self) -> int:
@@ -124,7 +125,7 @@ def plan(method: str, steps: int) -> Plan:
         knots.append(_after(made))
         made.append(_adams_bashforth(knots, n, steps))
     made.append(Step(_after(made), (1.0,), ((),), 0, ()))
-    return Plan(tuple(made))
+    return Plan(tuple(made), tuple(p for step in made for p in step.positions))
 
 
 def _after(made: list[Step]) -> int:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from latentode.errors import SolveError
+from latentode.ode.hermite import bracket, hermite
 
 __all__ = ["Trajectory"]
 
@@ -64,7 +65,8 @@ class Trajectory:
         k, u, width, inverse = self._locate(rows, flat)
         za, zb = self.states[rows, k], self.states[rows, k + 1]
         fa, fb = self.slopes[rows, k], self.slopes[rows, k + 1]
-        chord = (zb - za) * inverse
+        u, width = u[:, None], width[:, None]
+        chord = (zb - za) * inverse[:, None]
         slope = 6 * u * (1 - u) * chord + (1 - u) * (1 - 3 * u) * fa + u * (3 * u - 2) * fb
         return torch.where(width == 0, fa, slope).reshape(*times.shape, -1)
 
@@ -79,11 +81,8 @@ class Trajectory:
             Shape `(queries, latent)`.
         """
         k, u, width, _ = self._locate(rows, times)
-        v = 1 - u
-        za, zb = self.states[rows, k], self.states[rows, k + 1]
-        fa, fb = self.slopes[rows, k], self.slopes[rows, k + 1]
-        bend = u * v * (v * fa - u * fb) * width
-        return (1 + 2 * u) * v * v * za + u * u * (3 - 2 * u) * zb + bend
+        cell = rows * self.times.shape[1] + k
+        return hermite(self.states.flatten(0, 1), self.slopes.flatten(0, 1), cell, u, width)
 
     def check_finite(self) -> Trajectory:
         """This path, if every state on it is finite. Native solves leave this check to the caller.
@@ -118,15 +117,12 @@ class Trajectory:
 
     def _locate(self, rows: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The knot before each time, the position after it in [0, 1], the width and its inverse."""
-        knots = self.times[rows]
-        ascending = (self.times[:, -1] >= self.times[:, 0])[rows, None]
-        passed = torch.where(ascending, knots <= times[:, None], knots >= times[:, None])
-        k = passed.sum(dim=1).sub(1).clamp(0, self.times.shape[1] - 2)
-        start = knots.gather(1, k[:, None])
-        width = knots.gather(1, k[:, None] + 1) - start
+        k = bracket(self.times, rows, times)
+        start = self.times[rows, k]
+        width = self.times[rows, k + 1] - start
         # A span of no length has one state; dividing by one instead of zero keeps gradients finite.
         inverse = 1 / torch.where(width == 0, torch.ones_like(width), width)
-        return k, (times[:, None] - start) * inverse, width, inverse
+        return k, (times - start) * inverse, width, inverse
 
     def _flat(self, times: Tensor) -> tuple[Tensor, Tensor]:
         if times.ndim != 2 or len(times) != len(self.times):

@@ -1,0 +1,283 @@
+"""Report: what a table holds and how irregular it is, said before any training.
+
+What a fit refuses because somebody must decide on it (repeated rows, infinities) is counted here
+rather than raised. What cannot be read at all is raised as everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import column_of, some_names
+from latentode.data.reading import DUPLICATES, read_columns, series_codes, value_columns
+from latentode.data.schema import Schema
+from latentode.data.timeaxis import TimeAxis
+from latentode.errors import SchemaError
+
+__all__ = ["QUANTILES", "Report", "VariableReport", "describe_gap", "inspect"]
+
+QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
+
+
+@dataclass(frozen=True)
+class VariableReport:
+    """One variable.
+
+    Args:
+        name: its column, or its name in the long layout.
+        count: finite observations.
+        share: wide: part of the rows in which it is observed; long: its part of all observations.
+        minimum: NaN, as the next two, where nothing finite was observed.
+        mean: over its finite observations.
+        maximum: likewise.
+        infinite: infinite cells; a fit refuses them.
+    """
+
+    name: str
+    count: int
+    share: float
+    minimum: float
+    mean: float
+    maximum: float
+    infinite: int
+
+    @property
+    def constant(self) -> bool:
+        """Whether several observations are all the same."""
+        return self.count > 1 and self.minimum == self.maximum
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `inspect` found.
+
+    Args:
+        schema: with every column named.
+        axis: what the time column means.
+        n_rows: rows of the table.
+        n_series: series.
+        rows_per_series: fewest, median and most rows of a series.
+        variables: each target.
+        left_out: columns without a role; in the long layout also variables that are no targets.
+        span: first and last time, of the table's own type.
+        gaps: quantile -> gap between successive distinct times within a series, a `Timedelta` or a
+            number in the time column's own unit; empty if no series has two times.
+        duplicates: rows that repeat another row's identifier and time (and variable, if long).
+        merged: those of them that the chosen policy merges into others; 0 where it is "error".
+        out_of_order: rows earlier than the row before them in their series; a fit sorts them.
+        single_row: series of one row.
+        unobserved: series without any observation.
+        constant_known: known columns that never change.
+        infinite_known: known column -> infinite cells, where there are any.
+    """
+
+    schema: Schema
+    axis: TimeAxis
+    n_rows: int
+    n_series: int
+    rows_per_series: tuple[int, float, int]
+    variables: tuple[VariableReport, ...]
+    left_out: tuple[str, ...]
+    span: tuple[Any, Any]
+    gaps: dict[float, Any]
+    duplicates: int
+    merged: int
+    out_of_order: int
+    single_row: int
+    unobserved: int
+    constant_known: tuple[str, ...]
+    infinite_known: dict[str, int]
+
+    @property
+    def timezone(self) -> str | None:
+        """Name of the zone of the times; None for naive ones and for numbers."""
+        return self.axis.timezone
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """Variables and known columns that never change."""
+        return (*(v.name for v in self.variables if v.constant), *self.constant_known)
+
+    @property
+    def non_finite(self) -> dict[str, int]:
+        """Infinite cells of each variable and known column that has any."""
+        return {v.name: v.infinite for v in self.variables if v.infinite} | self.infinite_known
+
+    def to_text(self) -> str:
+        """The report as lines for people, the table of variables last."""
+        low, middle, high = self.rows_per_series
+        zone = self.timezone or ("none (naive times)" if self.axis.kind == "datetime" else "none")
+        gaps = [f"{100 * q:.0f} % {describe_gap(g)}" for q, g in self.gaps.items()]
+        lines = [
+            f"schema         {self.schema.describe()}",
+            f"left out       {some_names(self.left_out, 20) or 'nothing'}",
+            f"rows           {self.n_rows}",
+            f"series         {self.n_series} (rows each: {low} to {high}, median {middle:g})",
+            f"variables      {len(self.variables)}",
+            f"time           {self.span[0]} to {self.span[1]} ({self.axis.kind})",
+            f"time zone      {zone}",
+            f"gaps           {', '.join(gaps) or 'none: no series has two times'}",
+            *self._remarks(),
+            "",
+            *self._variable_lines(),
+        ]
+        return "\n".join(lines)
+
+    def _remarks(self) -> list[str]:
+        keys = "(series, time, variable)" if self.schema.layout == "long" else "(series, time)"
+        repeated = f"{self.duplicates} rows repeat another row's {keys}"
+        if self.duplicates and not self.merged:
+            repeated += "; remove them, or choose duplicates 'mean' or 'last'"
+        elif self.merged:
+            repeated += f"; {self.merged} merged into others"
+        infinite = ", ".join(f"`{name}` {n} cells" for name, n in self.non_finite.items())
+        never = [v.name for v in self.variables if v.count == 0]
+        lines = [
+            f"duplicates     {repeated if self.duplicates else 'none'}",
+            f"out of order   {self.out_of_order} rows (sorted when read)",
+            f"one-row series {self.single_row} (kept)",
+            f"empty series   {self.unobserved} (kept)",
+            f"constant       {some_names(self.constant, 20) or 'none'}",
+            f"non-finite     {infinite + '; correct or empty them' if infinite else 'none'}",
+        ]
+        if never:
+            lines.append(f"never observed {some_names(never, 20)}; leave out of targets")
+        return lines
+
+    def _variable_lines(self) -> list[str]:
+        width = max([8, *(len(v.name) for v in self.variables)])
+        share = "% of rows" if self.schema.layout == "wide" else "% of all"
+        lines = [f"{'variable':<{width}} {'count':>9} {share:>9} {'min':>11} {'mean':>11} {'max':>11}"]
+        for v in self.variables:
+            numbers = " ".join(f"{x:>11.5g}" for x in (v.minimum, v.mean, v.maximum))
+            lines.append(f"{v.name:<{width}} {v.count:>9} {100 * v.share:>9.1f} {numbers}")
+        return lines
+
+
+def inspect(frame: pd.DataFrame, schema: Schema | None = None, duplicates: str = "error") -> Report:
+    """Describes a table.
+
+    Args:
+        frame: wide or long; it is not modified.
+        schema: roles of the columns; what it leaves open is detected.
+        duplicates: the policy that a fit would be given; here it only decides what `merged` says.
+
+    Raises:
+        SchemaError: for what cannot be read: a missing column, text among numbers, no time.
+
+    Example:
+        >>> frame = pd.DataFrame({"id": 1, "time": [0, 3, 4], "x": [1.0, None, 2.0]})
+        >>> report = inspect(frame)
+        >>> report.gaps[0.5], report.variables[0].count
+        (2.0, 2)
+    """
+    if duplicates not in DUPLICATES:
+        raise SchemaError(f"duplicates {duplicates!r}: choose from {', '.join(DUPLICATES)}")
+    table, schema, axis = read_columns(frame, schema)
+    codes, ids = series_codes(table, schema)
+    ticks = axis.ticks_of(column_of(table, str(schema.time)))
+    variable, observed, variables = _variables(table, schema)
+    order = np.lexsort((variable, ticks, codes))
+    repeated = _repeats(codes[order], ticks[order], variable[order])
+    repeated = int((repeated & (variable[order] >= 0)).sum())
+    rows = np.bincount(codes, minlength=len(ids))
+    known = {c: column_of(table, c).to_numpy(np.float64, na_value=np.nan) for c in schema.known}
+    infinite = {c: int(np.isinf(v).sum()) for c, v in known.items()}
+    return Report(
+        schema=schema,
+        axis=axis,
+        n_rows=len(table),
+        n_series=len(ids),
+        rows_per_series=(int(rows.min()), float(np.median(rows)), int(rows.max())),
+        variables=variables,
+        left_out=_left_out(frame, schema),
+        span=tuple(axis.restore(np.array([ticks.min(), ticks.max()]))),  # type: ignore[arg-type]
+        gaps=_gaps(codes[order], ticks[order], axis),
+        duplicates=repeated,
+        merged=0 if duplicates == "error" else repeated,
+        out_of_order=_out_of_order(codes, ticks),
+        single_row=int((rows == 1).sum()),
+        unobserved=len(ids) - len(np.unique(codes[observed])),
+        constant_known=tuple(c for c, v in known.items() if len(v) > 1 and len(np.unique(v)) == 1),
+        infinite_known={c: n for c, n in infinite.items() if n},
+    )
+
+
+def describe_gap(gap: Any) -> str:
+    """A gap in the largest unit that leaves at least one of it: "20 s", "1.5 h", "3 d"."""
+    if not isinstance(gap, pd.Timedelta):
+        return f"{gap:g}"
+    seconds = gap.total_seconds()
+    for name, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def _variables(
+    table: pd.DataFrame, schema: Schema
+) -> tuple[np.ndarray, np.ndarray, tuple[VariableReport, ...]]:
+    """The variable of each row (0 if wide, -1 for no target), whether it says something, and each."""
+    targets = list(schema.targets or ())
+    if schema.layout == "wide":
+        variable, observed = np.zeros(len(table), dtype=np.int64), np.zeros(len(table), dtype=bool)
+        reports = []
+        for name in value_columns(schema):
+            value = column_of(table, name).to_numpy(np.float64, na_value=np.nan)
+            observed |= ~np.isnan(value)
+            reports.append(_variable(name, value, len(table)))
+        return variable, observed, tuple(reports)
+    codes, names = pd.factorize(column_of(table, str(schema.variable)))
+    variable = pd.Index(targets).get_indexer(pd.Index(names).astype(str))[codes]
+    value = column_of(table, str(schema.value)).to_numpy(np.float64, na_value=np.nan)
+    observed = ~np.isnan(value) & (variable >= 0)
+    order = np.argsort(variable, kind="stable")
+    begin = np.searchsorted(variable[order], np.arange(len(targets) + 1))
+    parts = [value[order[begin[i] : begin[i + 1]]] for i in range(len(targets))]
+    total = int(observed.sum())
+    return variable, observed, tuple(map(_variable, targets, parts, [total] * len(targets)))
+
+
+def _variable(name: str, value: np.ndarray, total: int) -> VariableReport:
+    finite = value[np.isfinite(value)]
+    count, infinite = len(finite), int(np.isinf(value).sum())
+    numbers = (np.nan, np.nan, np.nan)
+    if count:
+        numbers = (float(finite.min()), float(finite.mean()), float(finite.max()))
+    return VariableReport(name, count, count / max(1, total), *numbers, infinite)
+
+
+def _left_out(frame: pd.DataFrame, schema: Schema) -> tuple[str, ...]:
+    columns = [c for c in frame.columns if c not in schema.columns()]
+    if schema.layout == "long":
+        names = pd.Series(column_of(frame, str(schema.variable)).unique()).astype(str)
+        columns += sorted(set(names) - set(schema.targets or ()))
+    return tuple(columns)
+
+
+def _repeats(codes: np.ndarray, ticks: np.ndarray, variable: np.ndarray) -> np.ndarray:
+    """Mask over sorted rows of those that repeat the one before."""
+    same = np.zeros(len(codes), dtype=bool)
+    same[1:] = (np.diff(codes) == 0) & (np.diff(ticks) == 0) & (np.diff(variable) == 0)
+    return same
+
+
+def _gaps(codes: np.ndarray, ticks: np.ndarray, axis: TimeAxis) -> dict[float, Any]:
+    gaps = np.diff(ticks)[np.diff(codes) == 0]
+    gaps = gaps[gaps > 0]
+    if len(gaps) == 0:
+        return {}
+    values = np.quantile(gaps, QUANTILES)
+    if axis.is_calendar:
+        tick = np.timedelta64(1, cast(Any, axis.tick))
+        return {q: pd.Timedelta(round(v) * tick) for q, v in zip(QUANTILES, values, strict=True)}
+    return {q: float(v) for q, v in zip(QUANTILES, values, strict=True)}
+
+
+def _out_of_order(codes: np.ndarray, ticks: np.ndarray) -> int:
+    order = np.argsort(codes, kind="stable")
+    return int(((np.diff(ticks[order]) < 0) & (np.diff(codes[order]) == 0)).sum())
