@@ -107,6 +107,7 @@ def fit(
     epochs: Annotated[int, typer.Option(help="Most epochs to train.")] = 60,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
     seed: Annotated[int, typer.Option(help="Seed of weights and of training cuts.")] = 0,
+    num_threads: Annotated[int, typer.Option(help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -133,7 +134,7 @@ def fit(
     )
     if not quiet:
         typer.echo(f"schema: {schema.resolve(frame).describe()}")
-    model.fit(frame, schema, held_out, save_to=out)
+    model.fit(frame, schema, held_out, save_to=out, num_threads=num_threads)
     if not quiet:
         unit = "" if model.axis_.time_unit == "1" else f" {model.axis_.time_unit}"
         typer.echo(f"learnt to look {model.horizon_:g}{unit} ahead; model in {out}")

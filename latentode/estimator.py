@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ class LatentODEForecaster(BaseEstimator):
         schema: Schema | None = None,
         validation: pd.DataFrame | None = None,
         save_to: str | Path | None = None,
+        num_threads: int | None = 1,
     ) -> LatentODEForecaster:
         """Trains on a table, wide or long, and keeps the weights that did best on held-out data.
 
@@ -125,6 +127,8 @@ class LatentODEForecaster(BaseEstimator):
                 there are at least 20, otherwise the last horizon of every series.
             save_to: folder to save the best model so far into, during the fit, so that a crash or
                 an interruption loses nothing.
+            num_threads: CPU threads to train with; None leaves them as they are. Matrices this small
+                gain nothing from more than one (`experiments/threads`). Restored afterwards.
 
         Returns:
             Itself.
@@ -139,7 +143,7 @@ class LatentODEForecaster(BaseEstimator):
         self.climatology_ = Climatology.fit(dataset)
         data = self._data(dataset, validation)
         self.scaling_ = data.scaling
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _threads(num_threads):
             torch.manual_seed(self.random_state)
             self.module_ = self._module(data.sizes)
             self._train(data, None if save_to is None else Path(save_to))
@@ -471,6 +475,17 @@ class _History(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         self.epochs.append({"epoch": trainer.current_epoch, **metrics})
+
+
+@contextmanager
+def _threads(n: int | None) -> Iterator[None]:
+    """Runs with `n` CPU threads, then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if n is None else n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _quiet_lightning:

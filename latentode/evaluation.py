@@ -14,6 +14,8 @@ from latentode.forecast import Asked
 
 __all__ = ["at_leads", "bin_leads", "compare", "observed_ahead"]
 
+ROUNDINGS = 4  # a time, an origin, the horizon and their sum are each rounded once
+
 
 def observed_ahead(dataset: SeriesDataset, horizon: float) -> tuple[Asked, np.ndarray, pd.DataFrame]:
     """Pairs each observation with every time of its series up to `horizon` before it.
@@ -29,16 +31,26 @@ def observed_ahead(dataset: SeriesDataset, horizon: float) -> tuple[Asked, np.nd
     series, time = dataset.series, dataset.time
     events = pd.DataFrame({"series": series, "time": time}).drop_duplicates()
     origin_series, origin = events["series"].to_numpy(), events["time"].to_numpy()
-    # One ascending axis for all series: far more than a horizon lies between any two of them.
-    stride = 2 * horizon + 1 + (time.max() - time.min() if len(time) else 0.0)
-    place = series * stride + time
-    begin = np.searchsorted(place, origin_series * stride + origin, side="right")
-    end = np.searchsorted(place, origin_series * stride + origin + horizon, side="right")
+    upto = (origin + horizon) * (1 + ROUNDINGS * np.finfo(np.float64).eps)
+    begin = _first_after(series, time, origin_series, origin)
+    end = np.maximum(begin, _first_after(series, time, origin_series, upto))
     counts = end - begin
     owner = np.repeat(np.arange(len(origin)), counts)
     target = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + begin[owner]
     asked = Asked(series[target], dataset.variable[target], time[target], origin[owner])
     return asked, dataset.value[target], _keys(dataset, asked, target)
+
+
+def _first_after(series: np.ndarray, time: np.ndarray, of: np.ndarray, when: np.ndarray) -> np.ndarray:
+    """Position of the first observation of series `of` later than `when`; sorted by series, time."""
+    n = len(series)
+    order = np.lexsort(
+        (np.arange(n + len(of)) >= n, np.concatenate([time, when]), np.concatenate([series, of]))
+    )
+    asked = order >= n
+    position = np.empty(len(of), dtype=np.int64)
+    position[order[asked] - n] = np.cumsum(~asked)[asked]
+    return position
 
 
 def compare(

@@ -103,7 +103,7 @@ class Forecast:
         paths = generator.integers(self.distribution.batch_shape[0], size=n)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(generator.integers(2**31)))
-            rounds = int(np.bincount(paths).max())
+            rounds = int(np.bincount(paths).max(initial=0))
             drawn = self.distribution.sample((rounds,)).numpy()
         order = pd.Series(paths).groupby(paths).cumcount().to_numpy()
         return self.loc + self.scale * drawn[order, paths]

@@ -144,6 +144,18 @@ class LatentODE(nn.Module):
         assert path is not None
         return path.check_finite()
 
+    def solver_error(self, batch: Batch) -> Tensor:
+        """Estimated error of the first piece ahead of each series' origin, without gradients.
+
+        By step doubling, from the mean of q(z(t0)), in units of the latent state.
+
+        Returns:
+            Shape `(series,)`.
+        """
+        with torch.no_grad():
+            z0, origin = self.encode(batch).loc, torch.zeros_like(self._t0(batch))
+            return self.solver.error(self.dynamics, z0, origin, origin + 1, self._context(batch))
+
     def decode(self, path: Trajectory, batch: Batch, queries: Queries, samples: int) -> Distribution:
         """The distribution of shape `(samples, queries)` along a path."""
         n = len(batch)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor
@@ -28,7 +30,8 @@ class LitLatentODE(LightningModule):
     A batch whose solution, loss or gradient is not finite is skipped, counted (`skipped_batches`) and
     reported; three in a row raise `SolveError`. No NaN is ever written into a weight.
 
-    Logged: `train_loss`, and on validation cuts, per target in scaled units, `val_loss` (negative
+    Logged: `train_loss`; every 300 steps `solver_error`, estimated by step doubling; and on
+    validation cuts, per target in scaled units, `val_loss` (negative
     log predictive density), `val_mse`, `val_mae` (of the predictive mean).
 
     Args:
@@ -40,12 +43,17 @@ class LitLatentODE(LightningModule):
         samples: latent samples per series in training; validation takes more.
         kl_warmup: optimiser steps over which the KL weight rises from 0 to 1.
         context_weight: weight of reconstructing the context against forecasting the targets.
-        **network: further arguments of `build_latent_ode`.
+        solver_tolerance: error of the latent state that `solver={"steps": "auto"}` allows.
+        auto_steps: where automatic steps begin; a checkpoint holds where they had got to.
+        **network: further arguments of `build_latent_ode`. With `solver={"steps": "auto"}` the steps
+            per interval double, up to 16, whenever the estimated error exceeds the tolerance.
     """
 
     VALIDATION_SAMPLES = 16
     LR_WARMUP = 50
     MAX_FAILURES = 3
+    MAX_STEPS = 16
+    CHECK_SOLVER_EVERY = 300
 
     def __init__(
         self,
@@ -57,19 +65,27 @@ class LitLatentODE(LightningModule):
         samples: int = 3,
         kl_warmup: int = 500,
         context_weight: float = 0.05,
+        solver_tolerance: float = 1e-2,
+        auto_steps: int = 1,
         **network: Any,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        solver = dict(network.pop("solver", None) or {})
+        self.auto_steps = solver.get("steps") == "auto"
+        if self.auto_steps:
+            solver["steps"] = auto_steps
         self.lr, self.samples = lr, samples
         self.skipped_batches = 0
         self._failures_in_a_row = 0
+        self._noise_seed = int(torch.randint(2**62, ()))
         self.kl_warmup, self.context_weight = kl_warmup, context_weight
-        self.model: LatentODE = build_latent_ode(n_variables, n_static, n_known, time_scale, **network)
+        self.model: LatentODE = build_latent_ode(
+            n_variables, n_static, n_known, time_scale, solver=solver, **network
+        )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        shape = (self.samples, len(batch), self.model.latent_size)
-        noise = torch.randn(shape, device=self.device, dtype=self.model.dtype)
+        noise = self._noise(len(batch), batch_idx)
         try:
             terms = elbo_terms(self.model, batch, noise, reconstruct=self.context_weight > 0)
         except SolveError as failure:
@@ -81,12 +97,51 @@ class LitLatentODE(LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
         return loss
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        if self.global_step % self.CHECK_SOLVER_EVERY == 0:
+            self._check_solver(batch)
+
+    def _check_solver(self, batch: Batch) -> None:
+        """Logs the solver's error on the current weights; takes more steps if they are automatic."""
+        try:
+            error = float(self.model.solver_error(batch).amax())
+        except SolveError:
+            error = math.inf
+        self.log("solver_error", error, on_step=True, on_epoch=False)
+        if not self.auto_steps or error <= self.hparams["solver_tolerance"]:
+            return
+        steps = min(2 * self.model.solver.steps, self.MAX_STEPS)
+        if steps == self.model.solver.steps:
+            warnings.warn(
+                f"the solver's error {error:.2g} exceeds the tolerance "
+                f"{self.hparams['solver_tolerance']:g} at the bound of {steps} steps per interval; "
+                "raise solver_tolerance, or lower lr",
+                stacklevel=2,
+            )
+            return
+        self.model.solver = replace(self.model.solver, steps=steps)
+        self.hparams["auto_steps"] = steps
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["noise_seed"] = self._noise_seed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._noise_seed = checkpoint.get("noise_seed", self._noise_seed)
+
+    def _noise(self, n_series: int, batch_idx: int) -> Tensor:
+        """Of this batch of this epoch, so that a fit that resumes goes on as if never interrupted."""
+        place = (self._noise_seed, self.current_epoch, batch_idx, self.global_rank)
+        seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+        generator = torch.Generator(self.device).manual_seed(seed)
+        shape = (self.samples, n_series, self.model.latent_size)
+        return torch.randn(shape, generator=generator, device=self.device, dtype=self.model.dtype)
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Lets no non-finite gradient reach a weight."""
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         if not gradients:
             return
-        if torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+        if torch.stack([g.norm() for g in gradients]).isfinite().all():
             self._failures_in_a_row = 0
             return
         optimizer.zero_grad(set_to_none=True)

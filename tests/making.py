@@ -16,7 +16,9 @@ N_VARIABLES, N_STATIC, N_KNOWN, LATENT = 3, 2, 1, 3
 TIME_SCALE = 2.0
 
 
-def network(n_variables=N_VARIABLES, n_static=N_STATIC, n_known=N_KNOWN, seed=0, **options) -> LatentODE:
+def network(
+    n_variables=N_VARIABLES, n_static=N_STATIC, n_known=N_KNOWN, seed=0, **options
+) -> LatentODE:
     """A network far from its tame start: no weight is zero, no layer is small."""
     defaults = {"latent_size": LATENT, "hidden_size": 8, "solver": {"intervals": 4}}
     model = build_latent_ode(n_variables, n_static, n_known, TIME_SCALE, **{**defaults, **options})

@@ -171,7 +171,9 @@ def test_a_time_on_a_seam_of_the_path_is_answered_the_same_from_both_sides(optio
 
     def at(*times):
         n = len(times)
-        asked = Queries(torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long), torch.tensor(times))
+        asked = Queries(
+            torch.zeros(n, dtype=torch.long), torch.zeros(n, dtype=torch.long), torch.tensor(times)
+        )
         return model(batch, asked, noise)[0].mean[:, 0]
 
     close(at(time), at(time, time + 1.0))
@@ -309,13 +311,10 @@ def test_what_is_observed_after_the_origin_changes_nothing(t0):
     locs, means = [], []
     for each in (frame, later):
         read = SeriesDataset.from_frame(each)
-        read = replace(read, time=read.time)
         series = Series(read, scaling)
         # Origins are counted from each series' start, at most about 1 here.
         batch = series.batch(np.arange(len(series)), task)
-        asked = Queries(
-            torch.arange(3), torch.tensor([0, 1, 0]), torch.tensor([0.5, 1.5, 4.0])
-        )
+        asked = Queries(torch.arange(3), torch.tensor([0, 1, 0]), torch.tensor([0.5, 1.5, 4.0]))
         locs.append(model.encode(batch).loc)
         means.append(model(batch, asked, shared_noise(4, 3))[0].mean)
     assert torch.equal(locs[0], locs[1])

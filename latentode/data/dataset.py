@@ -221,7 +221,7 @@ class SeriesDataset:
         asked = pd.Index(cast(Any, ids))
         index = self.ids.get_indexer(asked)
         if (index < 0).any():
-            unknown = asked[int((index < 0).argmax())]
+            unknown = asked.tolist()[int((index < 0).argmax())]
             known = ", ".join(repr(i) for i in self.ids[:5])
             alike = [i for i in self.ids if str(i) == str(unknown)]
             hint = "name one of them"

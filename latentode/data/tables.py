@@ -141,7 +141,6 @@ def _read_text(
                 dtype=cast(Any, dict.fromkeys(labels, str)),
                 keep_default_na=False,
                 na_values={c: missing for c in header if c not in labels},
-                float_precision="round_trip",
                 low_memory=False,
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:

@@ -204,7 +204,7 @@ def test_durations_are_counted_in_the_axis_own_unit(axis, duration, units):
     ],
 )
 def test_what_is_no_duration_is_refused(axis, duration, message):
-    with pytest.raises(SchemaError, match=f"horizon.*{message}|{message}"):
+    with pytest.raises(SchemaError, match=message):
         axis.duration(duration)
 
 

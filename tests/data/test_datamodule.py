@@ -1,0 +1,139 @@
+"""Epochs cut the training series afresh, validation stays, and a checkpoint holds primitives."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from frames import numeric, wide
+
+from latentode.data import Forecasting, Interpolation, IrregularDataModule, Schema, SeriesDataset
+from latentode.errors import SchemaError
+
+
+def module(train=None, **options):
+    options = {"task": Forecasting(4.0), "cuts": 60, "batch_size": 16} | options
+    return IrregularDataModule(wide(7, 9) if train is None else train, **options)
+
+
+def epoch(data, number=0):
+    """Everything that one training epoch shows, as arrays."""
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(number)
+    batches = list(loader)
+    return batches, [
+        (b.start.tolist(), b.context.time.tolist(), b.context.value.tolist(), b.target.time.tolist())
+        for b in batches
+    ]
+
+
+def test_epochs_differ_and_seeds_repeat_them():
+    assert epoch(module(), 0)[1] == epoch(module(), 0)[1]
+    assert epoch(module(), 0)[1] != epoch(module(), 1)[1]
+    assert epoch(module(seed=1), 0)[1] != epoch(module(), 0)[1]
+
+
+def test_an_epoch_has_as_many_cuts_as_told_but_one_per_series_at_least():
+    assert sum(len(b) for b in epoch(module())[0]) == 60
+    assert [len(b) for b in epoch(module())[0]] == [16, 16, 16, 12]
+    assert sum(len(b) for b in epoch(module(cuts=2))[0]) == 7
+    assert sum(len(b) for b in epoch(module(cuts=None))[0]) == 512
+
+
+def test_every_series_is_drawn_equally_often():
+    sampler = module(cuts=23).train_dataloader().sampler
+    drawn = np.array(list(sampler))
+    counts = np.bincount(drawn[:, 1], minlength=7)
+    assert counts.sum() == 23 and set(counts) == {3, 4}
+    for series in range(7):
+        draws = drawn[drawn[:, 1] == series][:, 2]
+        assert len(set(draws)) == len(draws)
+
+
+def test_series_in_other_orders_are_cut_at_the_same_places():
+    frame = wide(7, 9)
+    one, other = module(frame), module(frame.iloc[::-1])
+    for data in (one, other):
+        assert data.scaling.loc == pytest.approx(one.scaling.loc, rel=1e-12)
+    cuts = [d.train_dataloader().dataset.__getitems__([(0, place, 2)]) for d, place in
+            ((one, 3), (other, other.train.dataset.index_of([one.train.dataset.ids[3]])[0]))]
+    assert torch.equal(cuts[0].start, cuts[1].start)
+    assert torch.equal(cuts[0].context.time, cuts[1].context.time)
+
+
+def test_validation_is_cut_the_same_every_time_and_in_order():
+    data = module(validation=wide(5, 9, seed=3))
+    shown = [[(b.start.tolist(), b.target.time.tolist()) for b in data.val_dataloader()] for _ in "ab"]
+    assert shown[0] == shown[1]
+    assert sum(len(b) for b in data.val_dataloader()) == 5
+    assert module().val_dataloader() == []
+
+
+def test_interpolation_draws_anew_each_epoch_too():
+    data = module(task=Interpolation())
+    assert epoch(data, 0)[1] != epoch(data, 1)[1]
+
+
+def test_scaling_is_fitted_on_training_data_only():
+    far = wide(5, 9).assign(a=1e6, b=-1e6)
+    assert module(validation=far).scaling == module().scaling
+
+
+def test_sizes_are_primitives_that_describe_the_data():
+    frame = wide(3).assign(age=1.0, ward=["n"] * 7 + ["n"] * 8, dose=0.0)
+    data = module(frame, schema=Schema(static=("age", "ward"), known="dose"), task=Forecasting("6h"))
+    assert data.sizes == {"n_variables": 2, "n_static": 3, "n_known": 1, "time_scale": 6.0}
+    assert module(numeric([0, 9]), task=Interpolation()).sizes["time_scale"] == 9.0
+    assert module(numeric([5]), task=Interpolation()).sizes["time_scale"] == 1.0
+
+
+def test_its_state_survives_the_safe_way_to_load_checkpoints():
+    frame = wide(3).assign(age=1.0, ward="n", dose=0.0)
+    data = module(frame, schema=Schema(static=("age", "ward"), known="dose"))
+    stored = io.BytesIO()
+    torch.save(data.state_dict(), stored)
+    stored.seek(0)
+    state = torch.load(stored, weights_only=True)
+    data.load_state_dict(state)
+    assert Schema.from_json(state["schema"]) == data.schema
+
+
+def test_a_checkpoint_of_other_data_is_refused():
+    with pytest.raises(SchemaError, match="other training data.*resume with the same frame"):
+        module(wide(7, 9, seed=1)).load_state_dict(module().state_dict())
+
+
+def test_without_a_task_it_says_which_to_give():
+    with pytest.raises(SchemaError, match="task=Forecasting"):
+        IrregularDataModule(wide())
+
+
+def test_an_unobserved_variable_is_refused_before_training():
+    with pytest.raises(SchemaError, match="`c` has no observation"):
+        module(wide().assign(c=np.nan))
+
+
+def test_validation_that_means_other_things_is_refused():
+    other = wide().rename(columns={"b": "c"})
+    with pytest.raises(SchemaError, match="variables a, c, but training has a, b; read both"):
+        module(validation=SeriesDataset.from_frame(other))
+    numbers = wide().assign(time=np.arange(15))
+    with pytest.raises(SchemaError, match="integer times.*datetime times in units of h"):
+        module(validation=numbers)
+    days = SeriesDataset.from_frame(wide(), Schema(time_unit="D"))
+    with pytest.raises(SchemaError, match="units of D.*units of h"):
+        module(validation=days)
+
+
+def test_datasets_and_frames_are_the_same_to_it():
+    frame = wide(7, 9)
+    assert epoch(module(SeriesDataset.from_frame(frame)))[1] == epoch(module(frame))[1]
+
+
+def test_the_frames_are_left_as_they_were():
+    train, validation = wide(7, 9), wide(3)
+    before = train.copy(deep=True), validation.copy(deep=True)
+    epoch(module(train, validation=validation))
+    pd.testing.assert_frame_equal(train, before[0])
+    pd.testing.assert_frame_equal(validation, before[1])

@@ -1,0 +1,232 @@
+"""Cuts are made in time, per series, and depend on nothing but that series and its own draws."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from frames import melted, numeric, wide
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset, TimeAxis
+from latentode.data.scaling import series_keys
+from latentode.data.task import Cuttable, mix, uniform
+from latentode.errors import LatentODEError, SchemaError
+
+TASKS = [
+    Forecasting(3.0),
+    Forecasting(3.0, context=5.0),
+    Forecasting(3.0, origin="last"),
+    Forecasting(3.0, origin="end"),
+    Forecasting(3.0, context=2.0, origin=4.0),
+    Interpolation(),
+    Interpolation(keep=0.8),
+]
+
+
+def cut(dataset, task):
+    everything = Cuttable(
+        dataset.time, dataset.series, dataset.first, dataset.last, series_keys(dataset)
+    )
+    return task.resolve(dataset.axis).cut(everything)
+
+
+def single(times, task, **columns):
+    """Origin, context times and target times of one series with numbers for times."""
+    dataset = SeriesDataset.from_frame(numeric(times, **columns))
+    made = cut(dataset, task)
+    stamps = np.asarray(times)[np.argsort(times)]
+    return made.origin[0], stamps[made.context].tolist(), stamps[made.target].tolist()
+
+
+def by_series(frame, task):
+    """identifier -> everything that was decided about it."""
+    dataset = SeriesDataset.from_frame(frame)
+    made = cut(dataset, task)
+    return {
+        name: (
+            made.origin[i],
+            made.start[i],
+            made.context[dataset.series == i].tolist(),
+            made.target[dataset.series == i].tolist(),
+        )
+        for i, name in enumerate(dataset.ids)
+    }
+
+
+@pytest.mark.parametrize("task", TASKS, ids=repr)
+@pytest.mark.parametrize("layout", ["wide", "long"])
+def test_order_of_rows_and_series_and_company_change_no_cut(task, layout):
+    frame = wide(12, 9)
+    frame = frame if layout == "wide" else melted(frame)
+    alone = by_series(frame, task)
+    random = np.random.default_rng(0)
+    # Exact: the same arithmetic is done on the same numbers.
+    assert by_series(frame.sample(frac=1, random_state=1), task) == alone
+    for name in random.choice(list(alone), 4, replace=False):
+        assert by_series(frame[frame["id"] == name], task)[name] == alone[name]
+    more = pd.concat([frame.assign(id="other-" + frame["id"]), frame])
+    assert {k: v for k, v in by_series(more, task).items() if k in alone} == alone
+
+
+@pytest.mark.parametrize("task", TASKS, ids=repr)
+def test_shifting_all_times_changes_no_cut(task):
+    frame = wide(6, 9)
+    shifted = frame.assign(time=frame["time"] + pd.Timedelta("1000D"))
+    assert by_series(shifted, task) == by_series(frame, task)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=repr)
+def test_no_observation_is_both_seen_and_asked_for(task):
+    dataset = SeriesDataset.from_frame(wide(20, 9))
+    made = cut(dataset, task)
+    ahead = dataset.time - made.origin[dataset.series]
+    assert not (made.context & made.target).any()
+    assert (made.start <= made.origin).all()
+    assert (dataset.time >= made.start[dataset.series])[made.context].all()
+    if isinstance(task, Forecasting):
+        assert (ahead[made.context] <= 0).all() and (ahead[made.target] > 0).all()
+
+
+def test_datetime_identifiers_are_cut_alike_alone_and_in_company():
+    # pandas prints a midnight without its clock time, but not beside other times.
+    days = pd.to_datetime(["2024-01-01T00:00", "2024-01-01T10:00"])
+    frame = wide(2, 9)
+    frame["id"] = np.repeat(days, 9)
+    alone = by_series(frame[frame["id"] == days[0]], Forecasting(3.0))
+    assert by_series(frame, Forecasting(3.0))[days[0]] == alone[days[0]]
+
+
+def test_last_leaves_one_horizon_of_targets():
+    origin, context, target = single([0, 1, 2, 5, 6, 9], Forecasting(4, origin="last"))
+    assert (origin, context, target) == (5, [0, 1, 2, 5], [6, 9])
+
+
+def test_last_goes_no_further_back_than_the_first_observation():
+    origin, context, target = single([3, 4, 5], Forecasting(100, origin="last"))
+    assert (origin, context, target) == (0, [3], [4, 5])
+
+
+def test_end_makes_everything_context():
+    origin, context, target = single([0, 2, 7], Forecasting(4, origin="end"))
+    assert (origin, context, target) == (7, [0, 2, 7], [])
+
+
+def test_a_duration_cuts_at_that_time_since_the_start():
+    origin, context, target = single([10, 11, 13, 14, 16], Forecasting(2, origin=3))
+    assert (origin, context, target) == (3, [10, 11, 13], [14])
+
+
+def test_the_context_reaches_back_as_far_as_told_both_ends_included():
+    _, context, target = single([0, 1, 2, 3, 4, 5], Forecasting(1, context=2, origin=3))
+    assert (context, target) == ([1, 2, 3], [4])
+
+
+@given(st.integers(1, 500), st.integers(1, 9), st.integers(1, 9), st.sampled_from([0.1, 0.3, 1 / 7]))
+@settings(max_examples=200, deadline=None)
+def test_both_ends_are_included_whatever_the_rounding(origin, back, ahead, step):
+    # Differences of such times exceed the duration by rounding at about every third place.
+    place = np.arange(origin - back - 1, origin + ahead + 2)
+    series = np.zeros(len(place), dtype=np.int64)
+    time, origin_time = place * step, origin * step
+    task = Forecasting(ahead * step, back * step, origin=origin_time)
+    one, no = np.ones(1), np.zeros(1, np.uint64)
+    made = task.cut(Cuttable(time, series, one * time[0], one * time[-1], no))
+    assert place[made.context].tolist() == list(range(origin - back, origin + 1))
+    assert place[made.target].tolist() == list(range(origin + 1, origin + ahead + 1))
+
+
+@given(st.integers(2, 400), st.integers(1, 9), st.sampled_from([0.1, 0.3, 1 / 7]))
+@settings(max_examples=200, deadline=None)
+def test_the_last_observation_is_always_a_target(last, horizon, step):
+    made = single(np.arange(last + 1) * step, Forecasting(horizon * step, origin="last"))
+    assert len(made[2]) == min(horizon, last)
+
+
+def test_random_origins_are_observation_times_each_equally_likely():
+    times, n = [0.0, 0.5, 3.0, 4.0, 9.0], 4000
+    # At 3.0 more variables are observed; the time is no likelier for it.
+    frame = numeric(times, y=[np.nan, np.nan, 1.0, np.nan, np.nan], z=[np.nan, np.nan, 1.0, 2.0, 2.0])
+    dataset = SeriesDataset.from_frame(frame)
+    indices = np.zeros(n, dtype=np.int64)
+    positions, series = dataset.parts.gather(indices)
+    keys = mix(np.arange(n).astype(np.uint64), 1)
+    many = Cuttable(dataset.time[positions], series, np.zeros(n), np.full(n, 9.0), keys)
+    origins, counts = np.unique(Forecasting(1.0).cut(many).origin, return_counts=True)
+    assert origins.tolist() == times[:-1]
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_a_series_of_one_event_is_all_context():
+    for task in (Forecasting(4), Forecasting(4, origin="last")):
+        origin, context, target = single([5], task)
+        assert (origin, context, target) == (0, [5], [])
+
+
+def test_a_series_without_observations_has_an_empty_cut():
+    frame = pd.DataFrame({"id": list("abb"), "time": [1, 1, 2], "x": [np.nan, 1.0, 2.0]})
+    for task in TASKS:
+        alone = by_series(frame, task)["a"]
+        assert alone[2:] == ([], []) and np.isfinite(alone[:2]).all()
+
+
+def test_interpolation_parts_the_observations_by_event():
+    frame = wide(40, 30).assign(c=1.0)
+    dataset = SeriesDataset.from_frame(frame)
+    made = cut(dataset, Interpolation(keep=0.3))
+    assert (made.context ^ made.target).all()
+    events = pd.Series(made.context).groupby([dataset.series, dataset.time])
+    assert (events.nunique() == 1).all()
+    n = events.ngroups
+    # Four standard deviations around the probability.
+    assert abs(events.first().mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / n)
+    np.testing.assert_array_equal(made.origin, dataset.last)
+    np.testing.assert_array_equal(made.start, dataset.first)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 1.5, -0.1, float("nan")])
+def test_a_share_that_is_no_probability_is_refused(keep):
+    with pytest.raises(LatentODEError, match="keep is a probability between 0 and 1, got"):
+        Interpolation(keep=keep)
+
+
+def test_durations_are_resolved_to_time_units_once():
+    hours = TimeAxis("datetime")
+    task = Forecasting("2D", "36h", "90min").resolve(hours)
+    assert task == Forecasting(48.0, 36.0, 1.5) == task.resolve(hours)
+    with pytest.raises(SchemaError, match="context '2 moons' is not a duration"):
+        Forecasting("2D", "2 moons").resolve(hours)
+    with pytest.raises(SchemaError, match="origin 'first' is not a duration"):
+        Forecasting("2D", origin="first").resolve(hours)
+
+
+def test_validation_takes_the_last_horizon_unless_told_where():
+    assert Forecasting(4.0).fixed() == Forecasting(4.0, origin="last")
+    assert Forecasting(4.0, origin=2.0).fixed() == Forecasting(4.0, origin=2.0)
+    assert Interpolation(0.2).fixed() == Interpolation(0.2)
+
+
+def test_uniform_numbers_look_uniform_and_independent():
+    keys = mix(np.arange(4000).astype(np.uint64), 0)
+    along = uniform(np.repeat(keys[:1], 4000), np.arange(4000))
+    across = uniform(keys, 0)
+    for numbers in (along, across):
+        assert stats.kstest(numbers, "uniform").pvalue > 1e-3
+        assert (0 <= numbers).all() and (numbers < 1).all()
+    pairs = [(along[:-1], along[1:]), (across, uniform(keys, 1)), (across[:-1], across[1:])]
+    for one, other in pairs:
+        assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(4000)
+
+
+def test_each_key_has_its_own_numbers_whatever_surrounds_it():
+    keys = np.array([3, 2**64 - 1, 3], dtype=np.uint64)
+    drawn = uniform(keys, 5)
+    assert drawn[0] == drawn[2] == uniform(keys[:1], 5)[0] != drawn[1]
+
+
+def test_keys_depend_on_the_identifier_only():
+    some = SeriesDataset.from_frame(wide(3)), SeriesDataset.from_frame(wide(3).iloc[::-1])
+    np.testing.assert_array_equal(series_keys(some[0]), series_keys(some[1])[::-1])
+    numbers = numeric([0, 1, 2]).assign(id=[1, 2, 1])
+    text = SeriesDataset.from_frame(numbers.assign(id=numbers["id"].astype(str)), Schema())
+    np.testing.assert_array_equal(series_keys(SeriesDataset.from_frame(numbers)), series_keys(text))
