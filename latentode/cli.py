@@ -99,7 +99,7 @@ def fit(
     time_format: TimeFormat = None,
     na_values: NaValues = None,
     duplicates: Duplicates = "error",
-    encoder: Annotated[str, typer.Option(help="gru or ode-rnn.")] = "gru",
+    encoder: Annotated[str, typer.Option(help="gru, ode-rnn or linear.")] = "gru",
     likelihood: Annotated[str, typer.Option(help="normal or student-t.")] = "normal",
     t0: Annotated[str, typer.Option(help="Place of the latent state: origin or start.")] = "origin",
     latent_size: Annotated[int, typer.Option(help="Size of the latent state.")] = 16,

@@ -52,7 +52,7 @@ class LatentODEForecaster(BaseEstimator):
         context: how far back the encoder looks; None takes eight horizons.
         latent_size: size of the latent state.
         hidden_size: width of the networks.
-        encoder: "gru" or "ode-rnn".
+        encoder: "gru", "ode-rnn" or "linear" (parallel over events).
         likelihood: "normal" or "student-t".
         t0: where the latent state starts: "origin" (the end of the history) or "start" (its
             beginning, as in the 2018 paper).

@@ -20,8 +20,9 @@ from torch.distributions import Distribution
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations, Queries
 from latentode.errors import LatentODEError
+from latentode.nn import ENCODERS
 from latentode.nn.decoders import Decoder, MLPDecoder
-from latentode.nn.encoders import ENCODERS, Encoder, LatentHead, LatentState
+from latentode.nn.encoders import Encoder, LatentHead, LatentState
 from latentode.nn.events import Events, last_values
 from latentode.nn.likelihoods import LIKELIHOODS, Likelihood
 from latentode.ode import Context, Dynamics, MLPDynamics, Solver, StepControl, Trajectory
@@ -216,7 +217,7 @@ def build_latent_ode(
         time_scale: length of one unit of model time, best the usual horizon.
         latent_size: size of z.
         hidden_size: width of encoder, dynamics and decoder.
-        encoder: "gru" or "ode-rnn".
+        encoder: "gru", "ode-rnn" or "linear".
         likelihood: "normal" or "student-t".
         t0: "origin" or "start".
         anchor: whether locations are counted from each variable's last observed value, so that an

@@ -31,7 +31,7 @@ def gradients(model, batch):
 
 
 @torch.no_grad()
-def derivative(function, parameter, way, step=1e-3):
+def derivative(function, parameter, way, step=1e-4):
     """By the fourth-order central difference along `way`."""
     start, values = parameter.clone(), {}
     for k in (-2, -1, 1, 2):

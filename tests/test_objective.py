@@ -1,8 +1,8 @@
 r"""The evidence lower bound against a linear-Gaussian model whose likelihood has a closed form.
 
 With $z(t) = z_0 e^{at}$, $z_0 \sim N(0, 1)$ and $x_i = c\,z(t_i) + \varepsilon_i$, the data are jointly
-normal with covariance $c^2 e^{a(t_i + t_j)} + s^2 \delta_{ij}$ and the posterior of $z_0$ is normal. The
-expected log-likelihood is quadratic in $z_0$, so noise of +1 and -1 integrates it exactly.
+normal with covariance $c^2 e^{a(t_i + t_j)} + s^2 \delta_{ij}$ and the posterior of $z_0$ is normal.
+The expected log-likelihood is quadratic in $z_0$, so noise of +1 and -1 integrates it exactly.
 """
 
 import numpy as np
@@ -12,10 +12,10 @@ from making import batch_of, network, noise_for, piece
 from scipy import stats
 from torch import nn
 
+from latentode.model import LatentODE
 from latentode.nn.decoders import Decoder
 from latentode.nn.encoders import Encoder, LatentState
 from latentode.nn.likelihoods import MIN_SCALE, NormalLikelihood
-from latentode.model import LatentODE
 from latentode.objective import Terms, elbo_terms, negative_elbo
 from latentode.ode import Dynamics, Solver
 

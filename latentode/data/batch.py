@@ -121,7 +121,7 @@ class Series:
     def _controls(self, indices: np.ndarray, origin: np.ndarray) -> tuple[Tensor, Tensor]:
         if not self.dataset.schema.known:
             empty = torch.zeros(len(indices), 0, 0, dtype=torch.float64)
-            return empty[..., 0:0].flatten(1), empty
+            return empty.flatten(1), empty
         positions = _padded(self.known_parts, indices)
         time = self.known_time[positions] - origin[:, None]
         return torch.from_numpy(time), torch.from_numpy(self.known_value[positions])

@@ -150,7 +150,7 @@ class TimeAxis:
         if other.is_calendar != self.is_calendar:
             raise SchemaError(
                 f"{name} holds {other.kind} times, but the history's times are {self.kind}"
-                f"{'s; ask in that unit' if not self.is_calendar else 's; write 2024-04-05T12:00:00'}"
+                f"s; {'write 2024-04-05T12:00:00' if self.is_calendar else 'ask in their unit'}"
             )
         if (other.timezone is None) != (self.timezone is None):
             have, lack = (name, "the history") if other.timezone else ("the history", name)

@@ -1,9 +1,10 @@
 """The learned parts between data and dynamics: encoders, decoders, likelihoods."""
 
 from latentode.nn.decoders import Decoder, MLPDecoder
-from latentode.nn.encoders import ENCODERS, Encoder, GRUEncoder, LatentHead, LatentState, ODERNNEncoder
+from latentode.nn.encoders import Encoder, GRUEncoder, LatentHead, LatentState, ODERNNEncoder
 from latentode.nn.events import Events
 from latentode.nn.likelihoods import LIKELIHOODS, Likelihood, NormalLikelihood, StudentTLikelihood
+from latentode.nn.linear_encoder import LinearEncoder
 
 __all__ = [
     "ENCODERS",
@@ -15,8 +16,15 @@ __all__ = [
     "LatentHead",
     "LatentState",
     "Likelihood",
+    "LinearEncoder",
     "MLPDecoder",
     "NormalLikelihood",
     "ODERNNEncoder",
     "StudentTLikelihood",
 ]
+
+ENCODERS: dict[str, type[Encoder]] = {
+    "gru": GRUEncoder,
+    "ode-rnn": ODERNNEncoder,
+    "linear": LinearEncoder,
+}

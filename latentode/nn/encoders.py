@@ -17,7 +17,6 @@ from latentode.nn.mlp import mlp
 from latentode.ode import MLPDynamics, Solver
 
 __all__ = [
-    "ENCODERS",
     "Encoder",
     "GRUEncoder",
     "LatentHead",
@@ -128,9 +127,6 @@ class ODERNNEncoder(Encoder):
             before = events.time[:, i]
         some = events.length > 0
         return self.solver.solve(self.dynamics, state, before, torch.where(some, t0, before)).final
-
-
-ENCODERS: dict[str, type[Encoder]] = {"gru": GRUEncoder, "ode-rnn": ODERNNEncoder}
 
 
 class LatentHead(nn.Module):

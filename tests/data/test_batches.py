@@ -120,5 +120,7 @@ def test_static_features_follow_their_series():
 
 def test_a_batch_moves_to_a_device_whole():
     batch = controlled().batch(np.array([0, 1]), Forecasting(1.0)).to("meta")
-    assert {t.device.type for t in (*vars(batch.context).values(), *vars(batch.target).values())} == {"meta"}
+    assert {t.device.type for t in (*vars(batch.context).values(), *vars(batch.target).values())} == {
+        "meta"
+    }
     assert batch.control_time.is_meta and batch.control_value.is_meta and batch.start.is_meta

@@ -56,8 +56,10 @@ def test_series_in_other_orders_are_cut_at_the_same_places():
     one, other = module(frame), module(frame.iloc[::-1])
     for data in (one, other):
         assert data.scaling.loc == pytest.approx(one.scaling.loc, rel=1e-12)
-    cuts = [d.train_dataloader().dataset.__getitems__([(0, place, 2)]) for d, place in
-            ((one, 3), (other, other.train.dataset.index_of([one.train.dataset.ids[3]])[0]))]
+    cuts = [
+        d.train_dataloader().dataset.__getitems__([(0, place, 2)])
+        for d, place in ((one, 3), (other, other.train.dataset.index_of([one.train.dataset.ids[3]])[0]))
+    ]
     assert torch.equal(cuts[0].start, cuts[1].start)
     assert torch.equal(cuts[0].context.time, cuts[1].context.time)
 
@@ -100,29 +102,29 @@ def test_its_state_survives_the_safe_way_to_load_checkpoints():
 
 
 def test_a_checkpoint_of_other_data_is_refused():
-    with pytest.raises(SchemaError, match="other training data.*resume with the same frame"):
+    with pytest.raises(SchemaError, match=r"other training data.*resume with the same frame"):
         module(wide(7, 9, seed=1)).load_state_dict(module().state_dict())
 
 
 def test_without_a_task_it_says_which_to_give():
-    with pytest.raises(SchemaError, match="task=Forecasting"):
+    with pytest.raises(SchemaError, match=r"task=Forecasting"):
         IrregularDataModule(wide())
 
 
 def test_an_unobserved_variable_is_refused_before_training():
-    with pytest.raises(SchemaError, match="`c` has no observation"):
+    with pytest.raises(SchemaError, match=r"`c` has no observation"):
         module(wide().assign(c=np.nan))
 
 
 def test_validation_that_means_other_things_is_refused():
     other = wide().rename(columns={"b": "c"})
-    with pytest.raises(SchemaError, match="variables a, c, but training has a, b; read both"):
+    with pytest.raises(SchemaError, match=r"variables a, c, but training has a, b; read both"):
         module(validation=SeriesDataset.from_frame(other))
     numbers = wide().assign(time=np.arange(15))
-    with pytest.raises(SchemaError, match="integer times.*datetime times in units of h"):
+    with pytest.raises(SchemaError, match=r"integer times.*datetime times in units of h"):
         module(validation=numbers)
     days = SeriesDataset.from_frame(wide(), Schema(time_unit="D"))
-    with pytest.raises(SchemaError, match="units of D.*units of h"):
+    with pytest.raises(SchemaError, match=r"units of D.*units of h"):
         module(validation=days)
 
 

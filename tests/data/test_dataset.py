@@ -21,13 +21,13 @@ def test_a_missing_identifier_names_its_row(layout):
     frame = wide() if layout == "wide" else melted(wide())
     for empty in (None, ""):
         frame.loc[frame.index[3], "id"] = empty
-        with pytest.raises(SchemaError, match="`id` names no series at line 5; fill it in"):
+        with pytest.raises(SchemaError, match=r"`id` names no series at line 5; fill it in"):
             read(lines(frame))
 
 
 def test_a_missing_numeric_identifier_names_its_row():
     frame = numeric([0, 1]).assign(id=[1.0, np.nan])
-    with pytest.raises(SchemaError, match="`id` names no series at row 1"):
+    with pytest.raises(SchemaError, match=r"`id` names no series at row 1"):
         read(frame)
 
 
@@ -43,7 +43,7 @@ def test_an_infinity_names_column_row_and_fix(layout, infinity):
 
 @pytest.mark.parametrize("role", ["known", "static"])
 def test_an_infinity_in_a_feature_is_refused_too(role):
-    with pytest.raises(SchemaError, match="`dose` is infinite at row 0"):
+    with pytest.raises(SchemaError, match=r"`dose` is infinite at row 0"):
         read(numeric([0, 1], dose=np.inf), Schema(**{role: "dose"}))
 
 
@@ -60,13 +60,13 @@ def test_text_among_numbers_names_column_cell_row_and_fix(layout):
 def test_text_among_numbers_is_refused_in_a_named_target_and_a_known_column():
     frame = numeric([0, 1], [1.0, 2.0], dose=["low", "low"])
     for schema in (Schema(targets=("x", "dose")), Schema(known="dose")):
-        with pytest.raises(SchemaError, match="`dose`.*'low' at row 0"):
+        with pytest.raises(SchemaError, match=r"`dose`.*'low' at row 0"):
             read(frame, schema)
 
 
 def test_times_named_as_target_are_refused_for_what_they_are():
     frame = numeric([0, 1], born=pd.Timestamp("1980-01-01"))
-    with pytest.raises(SchemaError, match="`born`.*holds times, not numbers; leave `born` out"):
+    with pytest.raises(SchemaError, match=r"`born`.*holds times, not numbers; leave `born` out"):
         read(frame, Schema(targets=("x", "born")))
 
 
@@ -78,13 +78,15 @@ def test_an_integer_that_a_float_cannot_hold_is_refused():
 def test_a_variable_never_observed_is_kept_by_reading_and_refused_before_training():
     dataset = read(wide().assign(c=np.nan, d=None), Schema(targets=("a", "c", "d")))
     assert dataset.variables == ("a", "c", "d")
-    with pytest.raises(SchemaError, match="`c` has no observation in any of the 15 rows; leave it out"):
+    with pytest.raises(
+        SchemaError, match=r"`c` has no observation in any of the 15 rows; leave it out"
+    ):
         dataset.require_observed()
     read(wide()).require_observed()
 
 
 def test_an_unknown_policy_is_refused():
-    with pytest.raises(SchemaError, match="'first': choose from error, mean, last"):
+    with pytest.raises(SchemaError, match=r"'first': choose from error, mean, last"):
         read(wide(), duplicates="first")
 
 
@@ -102,7 +104,9 @@ def repeated():
 
 
 def test_repeated_rows_are_refused_with_their_number_row_and_fix():
-    with pytest.raises(SchemaError, match="2 rows repeat.*`id` and `time`.*line 4.*time=1.*'mean' or 'last'"):
+    with pytest.raises(
+        SchemaError, match=r"2 rows repeat.*`id` and `time`.*line 4.*time=1.*'mean' or 'last'"
+    ):
         read(repeated())
 
 
@@ -127,7 +131,9 @@ def test_in_the_long_layout_only_the_same_variable_repeats():
     frame = melted(wide())
     assert read(frame, duplicates="mean").merged == 0
     twice = pd.concat([frame, frame.iloc[[2, 3]].assign(value=100.0)], ignore_index=True)
-    with pytest.raises(SchemaError, match="2 rows repeat another row's `id` and `time` and `variable`"):
+    with pytest.raises(
+        SchemaError, match=r"2 rows repeat another row's `id` and `time` and `variable`"
+    ):
         read(twice)
     assert read(twice, duplicates="last").to_frame()["value"].tolist()[2:4] == [100.0, 100.0]
 
@@ -166,7 +172,7 @@ def test_select_by_a_mask_or_from_the_end_means_what_it_says():
     assert len(dataset.select([])) == 0
     with pytest.raises(IndexError):
         dataset.select([3])
-    with pytest.raises(SchemaError, match="selected twice"):
+    with pytest.raises(SchemaError, match=r"selected twice"):
         dataset.select([1, 1])
 
 
@@ -193,14 +199,16 @@ def test_index_of_finds_identifiers_of_every_type():
 
 
 def test_an_unknown_series_is_named_with_those_that_there_are():
-    with pytest.raises(SchemaError, match="series 'x' is not in.*3 series are 's0', 's1', 's2'; name one"):
+    with pytest.raises(
+        SchemaError, match=r"series 'x' is not in.*3 series are 's0', 's1', 's2'; name one"
+    ):
         read(wide()).index_of(["s1", "x"])
     with pytest.raises(SchemaError, match=r"20 series are .*'s4', \.\.\.;"):
         read(wide(20)).index_of(["x"])
 
 
 def test_an_identifier_of_the_other_type_is_explained():
-    with pytest.raises(SchemaError, match="series '7' is not.*it has 7, of type int: convert one"):
+    with pytest.raises(SchemaError, match=r"series '7' is not.*it has 7, of type int: convert one"):
         read(numeric([0]).assign(id=7)).index_of(["7"])
-    with pytest.raises(SchemaError, match="series 7 is not.*it has '7', of type str: convert one"):
+    with pytest.raises(SchemaError, match=r"series 7 is not.*it has '7', of type str: convert one"):
         read(numeric([0]).assign(id="7")).index_of([7])

@@ -52,14 +52,16 @@ def test_a_static_that_nobody_filled_in_is_encoded_as_missing():
 def test_text_in_a_static_that_was_numeric_in_training_is_refused():
     scaling = Scaling.fit(read(patients(age=[1, 2, 3]), Schema(static="age")))
     other = read(patients(age=["1", "old", "3"]), Schema(static="age"))
-    with pytest.raises(SchemaError, match="`age`.*'old'.*not a number"):
+    with pytest.raises(SchemaError, match=r"`age`.*'old'.*not a number"):
         scaling.encode_static(other)
 
 
 def test_a_static_that_changes_within_a_series_names_the_row():
     frame = patients(ward=list("nsn"))
     frame.loc[3, "ward"] = "w"
-    with pytest.raises(SchemaError, match="`ward` changes within its series at row 3; make it constant"):
+    with pytest.raises(
+        SchemaError, match=r"`ward` changes within its series at row 3; make it constant"
+    ):
         read(frame, Schema(static="ward"))
 
 
@@ -96,10 +98,12 @@ def test_one_series_known_values_do_not_reach_the_next():
 
 
 def test_a_known_column_without_any_value_names_the_series_row_and_fix():
-    with pytest.raises(SchemaError, match="`dose` has no value.*begins at row 2; give it at least once"):
+    with pytest.raises(
+        SchemaError, match=r"`dose` has no value.*begins at row 2; give it at least once"
+    ):
         read(patients(dose=[1.0, np.nan, 2.0]), Schema(known="dose"))
     late = read(numeric([0, 1], dose=[np.nan, 1.0]), Schema(known="dose"))
-    with pytest.raises(SchemaError, match="series 's' has no value of known column `dose`"):
+    with pytest.raises(SchemaError, match=r"series 's' has no value of known column `dose`"):
         late.until(np.array([0.0])).known_paths()
 
 

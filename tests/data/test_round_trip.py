@@ -19,7 +19,9 @@ DTYPES = ("float64", "float32", "int64", "uint8", "Int64", "Float64", "bool", "b
 TIMES = {
     "aware": lambda n: pd.Timestamp("2024-03-31", tz="Europe/Berlin") + pd.to_timedelta(n, unit="min"),
     "naive": lambda n: pd.Timestamp("2024-03-31") + pd.to_timedelta(n, unit="ns"),
-    "date": lambda n: np.array([d.date() for d in pd.Timestamp("2024-02-28") + pd.to_timedelta(n, "D")]),
+    "date": lambda n: np.array(
+        [d.date() for d in pd.Timestamp("2024-02-28") + pd.to_timedelta(n, "D")]
+    ),
     "integer": lambda n: np.asarray(n) - 50,
     "float": lambda n: np.asarray(n) / 7,
 }
@@ -51,7 +53,9 @@ def tables(draw):
         frame[name] = draw(columns(len(frame)))
     order = draw(st.permutations(range(len(frame))))
     frame = frame.iloc[order]
-    frame.index = pd.Index(draw(st.permutations(range(len(frame)))), name=draw(st.sampled_from([None, "line"])))
+    frame.index = pd.Index(
+        draw(st.permutations(range(len(frame)))), name=draw(st.sampled_from([None, "line"]))
+    )
     return frame
 
 

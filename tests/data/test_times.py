@@ -19,13 +19,19 @@ def dataset(times, **schema):
 
 
 def naive(unit):
-    return pd.Series(pd.to_datetime(["2024-01-01", "2024-01-01 00:00:07", "2031-05-05"], format="ISO8601")).dt.as_unit(unit)
+    return pd.Series(
+        pd.to_datetime(["2024-01-01", "2024-01-01 00:00:07", "2031-05-05"], format="ISO8601")
+    ).dt.as_unit(unit)
 
 
 KINDS = {
-    "utc": pd.Series(pd.to_datetime(["2024-01-01T00:00:00Z", "2024-01-02T03:04:05.000006Z"], format="ISO8601")),
+    "utc": pd.Series(
+        pd.to_datetime(["2024-01-01T00:00:00Z", "2024-01-02T03:04:05.000006Z"], format="ISO8601")
+    ),
     "clock change": pd.Series(BERLIN),
-    "fixed offset": pd.Series(pd.to_datetime(["2024-01-01T00:00:00+05:30", "2024-01-09T00:00:00+05:30"])),
+    "fixed offset": pd.Series(
+        pd.to_datetime(["2024-01-01T00:00:00+05:30", "2024-01-09T00:00:00+05:30"])
+    ),
     **{unit: naive(unit) for unit in ("s", "ms", "us", "ns")},
     "nanoseconds": pd.Series(pd.to_datetime([1712318399123456789, 1712318399123456790])),
     "long ago": pd.Series(np.array(["1066-10-14", "2999-01-01"], dtype="M8[s]")),
@@ -97,7 +103,9 @@ def test_the_resolved_schema_reads_another_table_in_the_same_units():
 def test_iso_text_is_read_with_the_zone_that_it_names(text, zone):
     read = dataset(text)
     assert read.axis.timezone == zone
-    assert read.to_frame()["time"].tolist() == pd.to_datetime(pd.Series(text), format="ISO8601").tolist()
+    assert (
+        read.to_frame()["time"].tolist() == pd.to_datetime(pd.Series(text), format="ISO8601").tolist()
+    )
 
 
 def test_mixed_offsets_need_a_zone_to_convert_to():
@@ -150,7 +158,11 @@ def test_the_resolved_schema_still_knows_the_time_format():
         ([1, 2], {"timezone": "UTC"}, "numbers, which have no timezone; leave it out"),
         ([dt.date(2024, 1, 1)], {"timezone": "UTC"}, "dates, which have no timezone; leave it out"),
         (["2024-01-01T00:00"], {"timezone": "Mars/Base"}, "'Mars/Base' is unknown.*IANA"),
-        (["2024-03-31T01:00", "2024-03-31T02:30"], {"timezone": "Europe/Berlin"}, "02:30.*row 1.*offset"),
+        (
+            ["2024-03-31T01:00", "2024-03-31T02:30"],
+            {"timezone": "Europe/Berlin"},
+            "02:30.*row 1.*offset",
+        ),
         (["2024-10-27T02:30"], {"timezone": "Europe/Berlin"}, "twice when its clocks changed"),
     ],
 )
@@ -161,7 +173,7 @@ def test_times_that_cannot_be_read_name_row_and_fix(times, options, message):
 
 def test_a_format_with_several_offsets_needs_a_zone_too():
     text, form = ["2024/01/01 00:00 +0100", "2024/07/01 00:00 +0200"], "%Y/%m/%d %H:%M %z"
-    with pytest.raises(SchemaError, match="mixes time zones.*timezone="):
+    with pytest.raises(SchemaError, match=r"mixes time zones.*timezone="):
         dataset(text, time_format=form)
     assert len(dataset(text, time_format=form, timezone="UTC")) == 1
 

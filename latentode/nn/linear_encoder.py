@@ -1,0 +1,64 @@
+r"""LinearEncoder: a recurrent encoder without a sequential loop.
+
+Complex diagonal linear dynamics driven by an impulse $u_i$ at each event,
+
+$$\dot h_k = -\lambda_k h_k, \quad h_k(t_i^+) = h_k(t_i^-) + u_{i,k}, \quad
+\lambda_k = a_k + i\omega_k,\ a_k > 0,$$
+
+have at $t_0$ the closed form $h_k(t_0) = \sum_i e^{-\lambda_k |t_0 - t_i|} u_{i,k}$: one sum over
+events, exact at any times, all of them at once. An MLP reads it out.
+
+References:
+    Resurrecting Recurrent Neural Networks for Long Sequences (Orvieto et al., 2023),
+    https://arxiv.org/abs/2303.06349
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from latentode.nn.encoders import Encoder
+from latentode.nn.events import Events
+from latentode.nn.mlp import mlp
+
+__all__ = ["LinearEncoder"]
+
+
+class LinearEncoder(Encoder):
+    """Linear in time, nonlinear in what drives it and in how it is read.
+
+    Args:
+        n_variables: number of variables.
+        hidden_size: number of complex modes, and size of what is returned.
+    """
+
+    SLOWEST, FASTEST = 0.05, 50.0  # decay rates per unit of model time at the start of training
+
+    def __init__(self, n_variables: int, hidden_size: int) -> None:
+        super().__init__()
+        self.drive = mlp(Events.n_features(n_variables), hidden_size, 2 * hidden_size)
+        rates = torch.logspace(
+            math.log10(self.SLOWEST), math.log10(self.FASTEST), hidden_size, dtype=torch.float64
+        )
+        # The inverse of softplus, so that the decay starts where it should and stays positive.
+        self.raw_decay = nn.Parameter(torch.expm1(rates).log().to(torch.get_default_dtype()))
+        self.frequency = nn.Parameter(math.pi * torch.rand(hidden_size) * rates.clamp(max=4.0).float())
+        self.read = mlp(3 * hidden_size, hidden_size, hidden_size)
+
+    def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
+        elapsed = (t0[:, None] - events.time).abs()[..., None]
+        width = events.time.shape[1]
+        present = torch.arange(width, device=t0.device) < events.length[:, None]
+        decay = torch.exp(-softplus(self.raw_decay) * elapsed) * present[..., None]
+        angle = self.frequency * elapsed
+        turn, swing = decay * torch.cos(angle), decay * torch.sin(angle)
+        real, imaginary = self.drive(events.features(t0, last)).chunk(2, dim=2)
+        # How much has been heard is itself a linear state, driven by ones; dividing by it bounds h.
+        heard = decay.sum(dim=1)
+        state_real = (turn * real + swing * imaginary).sum(dim=1) / (1 + heard)
+        state_imaginary = (turn * imaginary - swing * real).sum(dim=1) / (1 + heard)
+        return self.read(torch.cat([state_real, state_imaginary, torch.log1p(heard)], dim=1))
