@@ -119,14 +119,19 @@ class LitLatentODE(LightningModule):
                 stacklevel=2,
             )
             return
-        self.model.solver = replace(self.model.solver, steps=steps)
-        self.hparams["auto_steps"] = steps
+        self._take_steps(steps)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["noise_seed"] = self._noise_seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._noise_seed = checkpoint.get("noise_seed", self._noise_seed)
+        if self.auto_steps:
+            self._take_steps(checkpoint["hyper_parameters"]["auto_steps"])
+
+    def _take_steps(self, steps: int) -> None:
+        self.model.solver = replace(self.model.solver, steps=steps)
+        self.hparams["auto_steps"] = steps
 
     def _noise(self, n_series: int, batch_idx: int) -> Tensor:
         """Of this batch of this epoch, so that a fit that resumes goes on as if never interrupted."""

@@ -11,7 +11,14 @@ from workload import Workload
 
 from latentode.ode import Trajectory
 
-__all__ = ["diffrax_joint", "diffrax_vmap", "installed", "torchdiffeq_shared", "torchdiffeq_union", "torchode"]
+__all__ = [
+    "diffrax_joint",
+    "diffrax_vmap",
+    "installed",
+    "torchdiffeq_shared",
+    "torchdiffeq_union",
+    "torchode",
+]
 
 Step = Callable[[], Tensor]
 
@@ -57,7 +64,9 @@ def torchdiffeq_shared(work: Workload, tolerance: float, knots: int = 32) -> Ste
     s, field = torch.linspace(0, 1, knots), Field()
 
     def solve(z0: Tensor) -> Tensor:
-        states = torchdiffeq.odeint_adjoint(field, z0, s, rtol=tolerance, atol=tolerance).transpose(0, 1)
+        states = torchdiffeq.odeint_adjoint(field, z0, s, rtol=tolerance, atol=tolerance).transpose(
+            0, 1
+        )
         slopes = work.field(work.t1, states.flatten(0, 1)).view_as(states)
         return Trajectory(work.t1[:, None] * s, states, slopes).at(work.rows, work.times)
 
@@ -71,7 +80,9 @@ def torchdiffeq_union(work: Workload, tolerance: float) -> Step:
     union, place = torch.cat([torch.zeros(1), work.times]).unique(return_inverse=True)
 
     def solve(z0: Tensor) -> Tensor:
-        states = torchdiffeq.odeint(lambda t, z: work.field(t, z), z0, union, rtol=tolerance, atol=tolerance)
+        states = torchdiffeq.odeint(
+            lambda t, z: work.field(t, z), z0, union, rtol=tolerance, atol=tolerance
+        )
         return states[place[1:], work.rows]
 
     return lambda: work.gradient(solve)
