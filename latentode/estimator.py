@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,7 @@ from latentode.data.batch import Series
 from latentode.data.datamodule import IrregularDataModule
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, QueryTimes, query_times, times_along
+from latentode.data.reading import read_columns
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.split import split_validation
@@ -187,7 +190,7 @@ class LatentODEForecaster(BaseEstimator):
         """The predictive distribution itself; arguments as for `predict`."""
         self._check_fitted()
         chosen = self._chosen(variables)
-        dataset = self.read(self._with_known(history, at))
+        dataset = self._read_with_known(history, at)
         return self._forecast_at(dataset, query_times(dataset, at, count), chosen)
 
     def trace(self, history: pd.DataFrame, ahead: Duration | None = None, count: int = 60) -> Forecast:
@@ -279,7 +282,7 @@ class LatentODEForecaster(BaseEstimator):
         # Each file replaces its forerunner whole, so that a crash leaves a readable model.
         weights, described = folder / "weights.pt.new", folder / "forecaster.json.new"
         torch.save(self.module_.state_dict(), weights)
-        described.write_text(json.dumps(state, indent=1, default=str))
+        described.write_text(json.dumps(state, indent=1, default=_json))
         weights.replace(folder / "weights.pt")
         described.replace(folder / "forecaster.json")
 
@@ -358,13 +361,13 @@ class LatentODEForecaster(BaseEstimator):
     def _module(self, sizes: dict[str, Any]) -> LitLatentODE:
         return LitLatentODE(
             **sizes,
-            lr=self.lr,
-            latent_size=self.latent_size,
-            hidden_size=self.hidden_size,
+            lr=_plain(self.lr),
+            latent_size=_plain(self.latent_size),
+            hidden_size=_plain(self.hidden_size),
             encoder=self.encoder,
             likelihood=self.likelihood,
             t0=self.t0,
-            solver=self.solver,
+            solver=None if self.solver is None else {k: _plain(v) for k, v in self.solver.items()},
         )
 
     def _train(self, data: IrregularDataModule, folder: Path | None) -> None:
@@ -389,7 +392,8 @@ class LatentODEForecaster(BaseEstimator):
                 num_sanity_val_steps=0,
             )
             try:
-                trainer.fit(self.module_, data)
+                with _passing_interrupts_on(trainer):
+                    trainer.fit(self.module_, data)
             finally:
                 best.restore(self.module_)
                 self.module_.eval()
@@ -401,8 +405,12 @@ class LatentODEForecaster(BaseEstimator):
         if not hasattr(self, "module_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
 
+    @property
+    def _targets(self) -> tuple[str, ...]:
+        return self.schema_.targets or ()
+
     def _chosen(self, variables: Sequence[str] | None) -> np.ndarray:
-        known = self.schema_.targets or ()
+        known = self._targets
         for name in variables or ():
             if name not in known:
                 raise SchemaError(
@@ -424,20 +432,24 @@ class LatentODEForecaster(BaseEstimator):
             )
         return dataset
 
-    def _with_known(self, history: pd.DataFrame, at: At) -> pd.DataFrame:
+    def _read_with_known(self, history: pd.DataFrame, at: At) -> SeriesDataset:
         """The history and, below it, the rows of `at` that say something of known columns."""
-        known = self.schema_.known
-        if not known or not isinstance(at, pd.DataFrame) or not set(known) & set(at.columns):
-            return history
-        keys = [c for c in (self.schema_.id, self.schema_.time) if c is not None]
-        extra = at[[c for c in at.columns if c in (*keys, *known)]]
-        index = pd.MultiIndex.from_frame(history[keys])
-        new = ~pd.MultiIndex.from_frame(extra[keys]).isin(index)
-        statics = history[[*keys[:-1], *self.schema_.static]].drop_duplicates()
-        added = extra[new]
-        if self.schema_.static and self.schema_.id is not None:
-            added = added.merge(statics, on=self.schema_.id, how="left")
-        return pd.concat([history, added], ignore_index=True)
+        dataset, schema = self.read(history), self.schema_
+        told = [c for c in schema.known if isinstance(at, pd.DataFrame) and c in at.columns]
+        if not told:
+            return dataset
+        asked = cast(pd.DataFrame, at)
+        places = query_times(dataset, asked)
+        ticks = dataset.axis.query_ticks(places.keys[str(schema.time)])
+        there = pd.MultiIndex.from_arrays([dataset.series_of_row, dataset.row_ticks])
+        new = ~pd.MultiIndex.from_arrays([places.series, ticks]).isin(there)
+        statics = dataset.static_frame().iloc[places.series].reset_index(drop=True)
+        values = asked[told].reset_index(drop=True)
+        added = pd.concat([places.keys, statics, values], axis=1)[new].drop_duplicates()
+        if schema.layout == "long":
+            added[str(schema.variable)] = self._targets[0]
+        table, _, _ = read_columns(history, schema)
+        return self.read(pd.concat([table, added], ignore_index=True))
 
     def _check_not_before_history(
         self, dataset: SeriesDataset, series: np.ndarray, time: np.ndarray
@@ -475,6 +487,30 @@ class _History(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         self.epochs.append({"epoch": trainer.current_epoch, **metrics})
+
+
+def _plain(value: Any) -> Any:
+    """Python's own number for one of numpy's, as from a grid that was searched."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _json(value: object) -> object:
+    plain = _plain(value)
+    return str(value) if plain is value else plain
+
+
+@contextmanager
+def _passing_interrupts_on(trainer: Trainer) -> Iterator[None]:
+    """On a keyboard interrupt Lightning would end the program, and have it ignore the next one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from latentode.ode.context import Context
-from latentode.ode.kernel import AutogradKernel, Kernel
+from latentode.ode.kernel import Kernel
 from latentode.ode.mlp_kernel import MLPKernel
 
 __all__ = ["Dynamics", "MLPDynamics"]
@@ -34,15 +34,15 @@ class Dynamics(nn.Module, ABC):
             dz/dt, shape `(rows, latent)`.
         """
 
-    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel:
-        """How native solves evaluate this field and pull it back; override for a pullback by hand.
+    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel | None:
+        """A pullback by hand for native solves, or None: then it is differentiated automatically.
 
         Args:
             times: of every evaluation to come, shape `(evaluations, rows)`.
             context: what each row is told.
             z0: the first states, shape `(rows, latent)`.
         """
-        return AutogradKernel(self, times, context)
+        return None
 
 
 class MLPDynamics(Dynamics):
@@ -94,7 +94,7 @@ class MLPDynamics(Dynamics):
             x = torch.tanh(layer(x))
         return self.layers[-1](x)
 
-    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel:
+    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel | None:
         layers = [layer for layer in self.layers if type(layer) is nn.Linear]
         plain = len(layers) == len(self.layers) > 1 and layers[0].weight.dtype == z0.dtype
         # A forward pre-hook (pruning, for one) may set weights that are only known inside forward.

@@ -73,5 +73,5 @@ class AugmentedDynamics(Dynamics):
     def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
         return self.inner(t, z, context)
 
-    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel:
+    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel | None:
         return self.inner.kernel(times, context, z0)

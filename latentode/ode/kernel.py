@@ -10,7 +10,7 @@ per evaluation. A *tape* holds a run of evaluations, called slots; a *kernel* ma
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,11 +79,11 @@ class Kernel(ABC):
 
 
 class AutogradKernel(Kernel):
-    """Any module, pulled back by automatic differentiation.
+    """Any module, pulled back by automatic differentiation, for *checkpoint*.
 
-    Gradients reach the module's parameters, the context and the times. A module that reads other
-    tensors with a gradient should be passed to `Solver.solve` as a function, `lambda t, z, c: ...`,
-    which is backpropagated step by step.
+    Where everything may be kept, plain backpropagation is faster than this. Gradients reach the
+    module's parameters, the context and the times. A tensor that the module reads without owning
+    it gets none.
 
     Args:
         module: called as `module(t, z, context)`; rows must not mix.
@@ -104,23 +104,18 @@ class AutogradKernel(Kernel):
     ) -> _AutogradTape:
         return _AutogradTape(self, tensors, order, y, differentiable)
 
-    def call(
-        self,
-        t: Tensor,
-        y: Tensor,
-        known: Sequence[Tensor],
-        parameters: Sequence[Tensor],
-        copies: int = 1,
-    ) -> Tensor:
-        """f with these tensors in the place of the module's own."""
+    def bind(
+        self, known: Sequence[Tensor], parameters: Sequence[Tensor], copies: int = 1
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """f of (t, y) with these tensors in the place of the context's and the module's own."""
         context = None if self.context is None else self.context.replace(known)
         if context is not None and copies > 1:
             context = context.repeat(copies)
         own = self.module.parameters()
         if all(p is q for p, q in zip(own, parameters, strict=True)):
-            return self.module(t, y, context)
+            return lambda t, y: self.module(t, y, context)
         swapped = dict(zip(self.names, parameters, strict=True))
-        return torch.func.functional_call(self.module, swapped, (t, y, context))
+        return lambda t, y: torch.func.functional_call(self.module, swapped, (t, y, context))
 
 
 class _AutogradTape(Tape):
@@ -138,6 +133,7 @@ class _AutogradTape(Tape):
         self.order = order
         self.known = [tensor.detach() for tensor in tensors[1 : 1 + kernel.known]]
         self.tensors = tensors
+        self.call = kernel.bind(self.known, self._parameters())
         self.differentiable = differentiable
         self.pairs: list[Tensor] = [y] * (2 * len(y)) if differentiable else []
 
@@ -150,10 +146,10 @@ class _AutogradTape(Tape):
                 # A copy: autograd would take writes to other slots for changes of this one.
                 y = self.y[slot].clone().requires_grad_()
                 with torch.enable_grad():
-                    k = self.kernel.call(self.times[slot], y, self.known, self._parameters())
+                    k = self.call(self.times[slot], y)
                 self.pairs[2 * slot : 2 * slot + 2] = y, k
             else:
-                k = self.kernel.call(self.times[slot], self.y[slot], self.known, self._parameters())
+                k = self.call(self.times[slot], self.y[slot])
             out[slot - low].copy_(k.detach())
         self.kept = tuple(self.pairs)
 
@@ -175,13 +171,8 @@ class _AutogradTape(Tape):
         y = torch.stack(self.kept[::2]).detach()
         with torch.enable_grad():
             leaves = [tensor.detach().requires_grad_() for tensor in (self.times, *self.known)]
-            k = self.kernel.call(
-                leaves[0].reshape(-1),
-                y.reshape(slots * rows, -1),
-                leaves[1:],
-                self._parameters(),
-                slots,
-            )
+            call = self.kernel.bind(leaves[1:], self._parameters(), slots)
+            k = call(leaves[0].reshape(-1), y.reshape(slots * rows, -1))
         if not k.requires_grad:
             return
         sources = [*leaves, *self._parameters()]

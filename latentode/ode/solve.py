@@ -151,10 +151,10 @@ class Solver:
         made = plan(self.method, self.intervals * self.steps)
         width = t1 - t0
         times = torch.stack([t0 + s * width for s in made.positions])
-        if torch.compiler.is_compiling() or not isinstance(dynamics, nn.Module):
+        kernel = self._kernel(dynamics, times, context, z0)
+        if kernel is None:
             states, slopes = _unroll(made, dynamics, z0, times, width, context)
         else:
-            kernel = _kernel(dynamics, times, context, z0)
             states, slopes = integrate(made, kernel, z0, width, self.adjoint == "checkpoint")
         every = slice(None, None, self.steps)
         return Trajectory(
@@ -163,6 +163,17 @@ class Solver:
             slopes[every].transpose(0, 1),
             made.evaluations,
         )
+
+    def _kernel(
+        self, dynamics: VectorField, times: Tensor, context: Context | None, z0: Tensor
+    ) -> Kernel | None:
+        """The field's own pullback if it has one; None where plain backpropagation is to be used."""
+        if torch.compiler.is_compiling():
+            return None
+        kernel = dynamics.kernel(times, context, z0) if isinstance(dynamics, Dynamics) else None
+        if kernel is None and self.adjoint == "checkpoint" and isinstance(dynamics, nn.Module):
+            return AutogradKernel(dynamics, times, context)
+        return kernel
 
     def _external(
         self,
@@ -188,12 +199,6 @@ class Solver:
         width = t1 - t0
         inner = [t0 + (k / self.intervals) * width for k in range(1, self.intervals)]
         return torch.stack([t0, *inner, t1], dim=1)
-
-
-def _kernel(module: nn.Module, times: Tensor, context: Context | None, z0: Tensor) -> Kernel:
-    if isinstance(module, Dynamics):
-        return module.kernel(times, context, z0)
-    return AutogradKernel(module, times, context)
 
 
 def _unroll(

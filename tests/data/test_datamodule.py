@@ -34,6 +34,30 @@ def test_epochs_differ_and_seeds_repeat_them():
     assert epoch(module(seed=1), 0)[1] != epoch(module(), 0)[1]
 
 
+def origins(data, keys):
+    """Where the cuts of given (epoch, series, draw) lie: minus the start of each whole context."""
+    return data.train_dataloader().dataset.__getitems__(keys).start.tolist()
+
+
+def test_each_epoch_and_each_draw_cuts_a_series_at_places_of_its_own():
+    data = module(wide(1, 60))
+    assert len(set(origins(data, [(number, 0, 0) for number in range(40)]))) > 15
+    assert len(set(origins(data, [(0, 0, draw) for draw in range(40)]))) > 15
+    assert len(set(origins(data, [(0, 0, 0)] * 40))) == 1
+    assert origins(module(wide(1, 60), seed=1), [(0, 0, 0), (1, 0, 0), (2, 0, 0)]) != origins(
+        data, [(0, 0, 0), (1, 0, 0), (2, 0, 0)]
+    )
+
+
+def test_series_come_in_an_order_shuffled_anew_each_epoch():
+    sampler = module(cuts=28).train_dataloader().sampler
+    orders = []
+    for number in (0, 1):
+        sampler.set_epoch(number)
+        orders.append([series for _, series, _ in sampler])
+    assert orders[0] != orders[1] and orders[0] != list(range(7)) * 4
+
+
 def test_an_epoch_has_as_many_cuts_as_told_but_one_per_series_at_least():
     assert sum(len(b) for b in epoch(module())[0]) == 60
     assert [len(b) for b in epoch(module())[0]] == [16, 16, 16, 12]
@@ -70,6 +94,17 @@ def test_validation_is_cut_the_same_every_time_and_in_order():
     assert shown[0] == shown[1]
     assert sum(len(b) for b in data.val_dataloader()) == 5
     assert module().val_dataloader() == []
+
+
+def test_validation_forecasts_the_last_horizon_of_each_series():
+    frame = wide(5, 9, seed=3)
+    (shown,) = module(validation=frame).val_dataloader()
+    last = frame.dropna(subset=["a", "b"], how="all").groupby("id")["time"].max()
+    assert shown.target.time.max() <= 4.0
+    for place, name in enumerate(last.index):
+        first = frame[frame["id"] == name].dropna(subset=["a", "b"], how="all")["time"].min()
+        reach = min(4.0, (last[name] - first) / pd.Timedelta("1h"))
+        assert shown.target.time[shown.target.series == place].max() == pytest.approx(reach, rel=1e-12)
 
 
 def test_interpolation_draws_anew_each_epoch_too():

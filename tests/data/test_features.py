@@ -90,11 +90,21 @@ def test_known_values_may_lie_beyond_the_last_observation():
 
 
 def test_one_series_known_values_do_not_reach_the_next():
-    dataset = read(patients(dose=[1.0, 2.0, 3.0]), Schema(known="dose"))
-    time, value, parts = dataset.select([2, 1]).known_paths()
-    assert value[:, 0].tolist() == [3, 3, 2, 2]
-    assert parts.offsets.tolist() == [0, 2, 4]
-    assert time.tolist() == [0, 1, 0, 1]
+    frame = patients(dose=[1.0, 2.0, 3.0])
+    frame.loc[[0, 3, 4], "dose"] = np.nan
+    dataset = read(frame, Schema(known="dose"))
+    assert dataset.known_paths()[1][:, 0].tolist() == [1, 1, 2, 2, 3, 3]
+
+
+def test_known_paths_and_statics_follow_their_series_into_any_order():
+    dataset = read(patients(dose=[1.0, 2.0, 3.0], age=[10, 20, 30]), Schema(static="age", known="dose"))
+    for order in ([2, 1], [1, 2, 0], [2, 0, 1]):
+        chosen = dataset.select(order)
+        time, value, parts = chosen.known_paths()
+        assert value[:, 0].tolist() == [i + 1.0 for i in order for _ in range(2)]
+        assert parts.offsets.tolist() == list(range(0, 2 * len(order) + 1, 2))
+        assert time.tolist() == [0, 1] * len(order)
+        assert chosen.static_frame()["age"].tolist() == [10 * (i + 1) for i in order]
 
 
 def test_a_known_column_without_any_value_names_the_series_row_and_fix():

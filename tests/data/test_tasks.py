@@ -133,6 +133,7 @@ def test_both_ends_are_included_whatever_the_rounding(origin, back, ahead, step)
     one, no = np.ones(1), np.zeros(1, np.uint64)
     made = task.cut(Cuttable(time, series, one * time[0], one * time[-1], no))
     assert place[made.context].tolist() == list(range(origin - back, origin + 1))
+    assert made.start[0] <= time[made.context][0]
     assert place[made.target].tolist() == list(range(origin + 1, origin + ahead + 1))
 
 
