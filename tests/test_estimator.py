@@ -703,24 +703,23 @@ def test_a_module_from_the_users_own_trainer_forecasts_as_a_forecaster(frame, tm
 # ------------------------------------------------------------------------------- learning
 
 
-def oscillators(n_series, seed):
+def oscillators(n_series, seed, rows=80, noise=0.1):
     """Damped oscillations of random amplitude and phase, seen irregularly and with noise."""
     rng = np.random.default_rng(seed)
     parts = []
     for i in range(n_series):
-        time = np.sort(rng.uniform(0, 8, 40))
-        amplitude, phase = rng.uniform(1, 2), rng.uniform(0, 2 * np.pi)
-        x = amplitude * np.exp(-0.05 * time) * np.cos(2 * time + phase)
-        parts.append(pd.DataFrame({"id": i, "time": time, "x": x + 0.1 * rng.normal(size=40)}))
+        time = np.sort(rng.uniform(0, 8, rows))
+        amplitude, phase = rng.uniform(0.5, 2), rng.uniform(0, 2 * np.pi)
+        x = amplitude * np.exp(-0.1 * time) * np.cos(2 * time + phase)
+        parts.append(pd.DataFrame({"id": i, "time": time, "x": x + noise * rng.normal(size=rows)}))
     return pd.concat(parts, ignore_index=True)
 
 
 @pytest.mark.slow
 def test_a_damped_oscillator_is_learnt():
-    model = LatentODEForecaster(
-        horizon=2.0, context=5.0, latent_size=6, hidden_size=32, max_epochs=30, lr=0.01, verbose=False
-    ).fit(oscillators(80, 0))
-    test = oscillators(40, 1)
+    options = {"latent_size": 4, "hidden_size": 32, "max_epochs": 25, "lr": 0.02, "verbose": False}
+    model = LatentODEForecaster(horizon=2.0, context=5.0, **options).fit(oscillators(60, 0))
+    test = oscillators(20, 1)
     answer = model.backtest(test)
     ripe = answer[(answer["origin"] > 3.0) & (answer["lead"] > 1.6)]
     rmse = np.sqrt(((ripe["mean"] - ripe["actual"]) ** 2).mean())

@@ -19,7 +19,8 @@ from latentode.errors import SchemaError
 
 __all__ = ["IrregularDataModule"]
 
-MIN_CUTS = 512
+MIN_CUTS, MANY_CUTS = 512, 4096
+CUTS_PER_SERIES = 5
 
 
 class IrregularDataModule(LightningDataModule):
@@ -34,7 +35,8 @@ class IrregularDataModule(LightningDataModule):
         schema: roles of the columns of the frames.
         task: how training series are cut; validation uses `task.fixed()`.
         batch_size: cuts per batch.
-        cuts: cuts per epoch; at least one per series, and 512 unless told.
+        cuts: cuts per epoch, at least one per series; unless told five per series, but no fewer than
+            512 and, for their sake, no more than 4,096.
         seed: of the cuts and of their order.
 
     Raises:
@@ -73,7 +75,8 @@ class IrregularDataModule(LightningDataModule):
             _check_alike(train, held_out)
             self.validation = Series(held_out, self.scaling)
         self.batch_size = batch_size
-        self.cuts = max(MIN_CUTS if cuts is None else cuts, len(train))
+        usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
+        self.cuts = max(usual if cuts is None else cuts, len(train))
         self.seed = seed
 
     @property

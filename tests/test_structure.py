@@ -1,0 +1,149 @@
+"""The package's shape: who may import whom, what may be imported at all, what is public."""
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import latentode
+
+ROOT = Path(latentode.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+# Lower layers first; modules of one layer may import each other if the layer is a package.
+LAYERS = (
+    {"errors"},
+    {"data", "ode"},
+    {"nn"},
+    {"model"},
+    {"objective", "forecast", "metrics"},
+    {"training", "callbacks", "baselines"},
+    {"evaluation"},
+    {"estimator"},
+    {"plotting"},
+    {"demo"},
+    {"cli"},
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+every_file = pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+
+
+def layer_of(file):
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(file, inside_functions=True):
+    """(module, line) of everything imported; what only a type checker sees is left out."""
+
+    def walk(node):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                yield from ((alias.name, child.lineno) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{file.name}:{child.lineno} imports relatively"
+                yield str(child.module), child.lineno
+            elif inside_functions or not isinstance(child, ast.FunctionDef):
+                yield from walk(child)
+
+    return list(walk(ast.parse(file.read_text())))
+
+
+@every_file
+def test_a_module_imports_only_from_layers_below_or_its_own_package(file):
+    own = layer_of(file)
+    if own == "__init__":
+        return
+    assert own in LEVEL, f"{own} has no place among the layers"
+    for name, line in imports(file):
+        if name.split(".")[0] != "latentode":
+            continue
+        assert "." in name, f"{file.name}:{line} imports from the package's public names"
+        other = name.split(".")[1]
+        assert other == own or LEVEL[other] < LEVEL[own], f"{file.name}:{line} imports {name}"
+
+
+@every_file
+def test_matplotlib_is_imported_in_functions_only(file):
+    for name, line in imports(file, inside_functions=False):
+        assert name.split(".")[0] != "matplotlib", f"{file.name}:{line}"
+
+
+@every_file
+def test_libraries_stay_in_their_layers(file):
+    own = layer_of(file)
+    homes = {
+        "lightning": {"data", "training", "callbacks", "estimator"},
+        "matplotlib": {"plotting"},
+        "typer": {"cli"},
+        "torchdiffeq": {"ode"},
+    }
+    for name, line in imports(file):
+        library = name.split(".")[0]
+        assert own in homes.get(library, {own}), f"{file.name}:{line} imports {name}"
+        if name in ("sklearn.base", "sklearn.exceptions", "sklearn.utils"):
+            assert own == "estimator", f"{file.name}:{line} imports {name}"
+
+
+@every_file
+def test_every_module_lists_what_is_public_and_has_it(file):
+    parts = file.relative_to(ROOT.parent).with_suffix("").parts
+    module = import_module(".".join(p for p in parts if p != "__init__"))
+    assert module.__doc__, "no docstring"
+    assert len(set(module.__all__)) == len(module.__all__)
+    for name in module.__all__:
+        assert hasattr(module, name), name
+
+
+def test_every_public_name_is_there_and_others_are_refused():
+    for name in latentode.__all__:
+        assert getattr(latentode, name) is not None
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        latentode.nothing_like_it  # noqa: B018
+
+
+def test_there_are_no_cycles_of_imports():
+    edges = {}
+    for file in FILES:
+        parts = file.relative_to(ROOT.parent).with_suffix("").parts
+        name = ".".join(p for p in parts if p != "__init__")
+        edges[name] = {
+            n for n, _ in imports(file, inside_functions=False) if n in edges or n in names()
+        }
+    done, open_ = set(), []
+
+    def visit(name):
+        assert name not in open_, " -> ".join([*open_[open_.index(name) :], name])
+        if name in done:
+            return
+        open_.append(name)
+        for other in sorted(edges.get(name, ())):
+            visit(other)
+        open_.pop()
+        done.add(name)
+
+    for name in edges:
+        visit(name)
+
+
+def names():
+    parts = (f.relative_to(ROOT.parent).with_suffix("").parts for f in FILES)
+    return {".".join(p for p in each if p != "__init__") for each in parts}
+
+
+@pytest.mark.parametrize(
+    ("module", "foreign"),
+    [
+        ("latentode", {"torch", "lightning", "pandas", "matplotlib", "sklearn"}),
+        ("latentode.errors", {"torch", "lightning", "pandas", "matplotlib", "sklearn"}),
+        ("latentode.ode", {"lightning", "pandas", "matplotlib", "sklearn", "typer"}),
+        ("latentode.cli", {"matplotlib"}),
+    ],
+)
+def test_importing_a_module_pulls_in_nothing_that_it_does_not_need(module, foreign):
+    code = f"import sys, {module}; print(*{{m.split('.')[0] for m in sys.modules}})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(found.stdout.split()) & foreign == set()
