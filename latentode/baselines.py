@@ -16,7 +16,7 @@ import pandas as pd
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, query_times
 from latentode.data.schema import Schema
-from latentode.data.timeaxis import UNITS, Duration
+from latentode.data.timeaxis import Duration
 from latentode.forecast import Asked
 
 __all__ = [
@@ -208,9 +208,8 @@ def _hour(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.nd
     """Hour of the day in the table's own time zone; 0 for times that are plain numbers."""
     if not dataset.axis.is_calendar:
         return np.zeros(len(time), dtype=np.int64)
-    elapsed = pd.to_timedelta(time * pd.Timedelta(UNITS[dataset.axis.time_unit]).total_seconds(), "s")
-    start = pd.to_datetime(dataset.start[series], unit=dataset.axis.tick)  # type: ignore[arg-type]
-    stamps = start + elapsed
+    ticks = dataset.start[series] + np.rint(time * dataset.axis.ticks_per_unit).astype(np.int64)
+    stamps = pd.to_datetime(ticks, unit=dataset.axis.tick)  # type: ignore[arg-type]
     if dataset.axis.timezone is not None:
         stamps = stamps.tz_localize("UTC").tz_convert(dataset.axis.timezone)
     return stamps.hour.to_numpy()

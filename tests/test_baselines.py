@@ -120,13 +120,15 @@ def test_the_order_of_queries_and_of_rows_does_not_matter(kind):
     np.testing.assert_array_equal(model.answer(rows, question), model.answer(dataset, question))
 
 
+def berlin(*stamps):
+    return pd.DatetimeIndex([pd.Timestamp(f"2024-{s}", tz="Europe/Berlin") for s in stamps])
+
+
 BERLIN = pd.DataFrame(
     {
         "id": "a",
         # 12 h in winter and in summer time: 11 h and 10 h UTC.
-        "time": pd.to_datetime(
-            ["2024-01-10T12:10", "2024-07-10T12:50", "2024-07-10T23:59:59", "2024-07-11T00:00"]
-        ).tz_localize("Europe/Berlin"),
+        "time": berlin("01-10T12:10", "07-10T12:50", "07-10T23:59:59", "07-11T00:00"),
         "x": [1.0, 3.0, 10.0, 20.0],
     }
 )
@@ -134,15 +136,7 @@ BERLIN = pd.DataFrame(
 
 def test_the_hour_of_the_day_is_that_of_the_tables_own_zone():
     model = TimeOfDayMean().fit(BERLIN)
-    at = pd.to_datetime(
-        [
-            "2024-08-01T12:00",
-            "2024-08-01T12:59:59",
-            "2024-08-01T23:00",
-            "2024-08-01T00:30",
-            "2024-08-01T05:00",
-        ]
-    ).tz_localize("Europe/Berlin")
+    at = berlin("08-01T12:00", "08-01T12:59:59", "08-01T23:00", "08-02T00:30", "08-02T05:00")
     found = model.predict(BERLIN, list(at))
     np.testing.assert_allclose(found["mean"], [2.0, 2.0, 10.0, 20.0, 34 / 4], rtol=1e-14)
     utc = model.predict(BERLIN, [pd.Timestamp("2024-08-01T10:30", tz="UTC")])
