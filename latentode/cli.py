@@ -243,6 +243,9 @@ def main() -> None:
     except (LatentODEError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; a fit has left its best model so far in --out", err=True)
+        sys.exit(130)
 
 
 def _schema(

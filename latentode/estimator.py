@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
-import signal
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from latentode.baselines import BASELINES, Climatology, LastValue
-from latentode.callbacks import BestWeights, EpochProgress
 from latentode.data.batch import Series
 from latentode.data.datamodule import IrregularDataModule
 from latentode.data.dataset import SeriesDataset
@@ -34,6 +26,7 @@ from latentode.data.task import Forecasting
 from latentode.data.timeaxis import Duration, TimeAxis
 from latentode.errors import LatentODEError, SchemaError
 from latentode.evaluation import compare, observed_ahead
+from latentode.fitting import cpu_threads, run_fit
 from latentode.forecast import Asked, Forecast, forecast
 from latentode.training import LitLatentODE
 
@@ -146,7 +139,7 @@ class LatentODEForecaster(BaseEstimator):
         self.climatology_ = Climatology.fit(dataset)
         data = self._data(dataset, validation)
         self.scaling_ = data.scaling
-        with torch.random.fork_rng(devices=[]), _threads(num_threads):
+        with torch.random.fork_rng(devices=[]), cpu_threads(num_threads):
             torch.manual_seed(self.random_state)
             self.module_ = self._module(data.sizes)
             self._train(data, None if save_to is None else Path(save_to))
@@ -371,33 +364,14 @@ class LatentODEForecaster(BaseEstimator):
         )
 
     def _train(self, data: IrregularDataModule, folder: Path | None) -> None:
-        best = BestWeights(None if folder is None else lambda: self.save(folder))
-        log = _History()
-        callbacks: list[Callback] = [best, log]
-        if data.validation is not None:
-            callbacks.append(EarlyStopping("val_loss", patience=self.patience, strict=False))
-        if self.verbose:
-            callbacks.append(EpochProgress())
-        with warnings.catch_warnings(), _quiet_lightning():
-            warnings.filterwarnings("ignore", module="lightning")
-            warnings.filterwarnings("ignore", message=".*treespec.*")
-            trainer = Trainer(
-                max_epochs=self.max_epochs,
-                callbacks=callbacks,
-                gradient_clip_val=1.0,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-            )
-            try:
-                with _passing_interrupts_on(trainer):
-                    trainer.fit(self.module_, data)
-            finally:
-                best.restore(self.module_)
-                self.module_.eval()
-                self.history_ = pd.DataFrame(log.epochs)
+        self.history_ = run_fit(
+            self.module_,
+            data,
+            max_epochs=self.max_epochs,
+            patience=self.patience,
+            verbose=self.verbose,
+            on_best=None if folder is None else lambda: self.save(folder),
+        )
         if folder is not None:
             self.save(folder)
 
@@ -478,17 +452,6 @@ class LatentODEForecaster(BaseEstimator):
         return forecast(self.module_.model, series, self.scaling_, asked, keys, self.context_)
 
 
-class _History(Callback):
-    """Metrics of each epoch."""
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        self.epochs.append({"epoch": trainer.current_epoch, **metrics})
-
-
 def _plain(value: Any) -> Any:
     """Python's own number for one of numpy's, as from a grid that was searched."""
     return value.item() if isinstance(value, np.generic) else value
@@ -497,43 +460,3 @@ def _plain(value: Any) -> Any:
 def _json(value: object) -> object:
     plain = _plain(value)
     return str(value) if plain is value else plain
-
-
-@contextmanager
-def _passing_interrupts_on(trainer: Trainer) -> Iterator[None]:
-    """On a keyboard interrupt Lightning would end the program, and have it ignore the next one."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit:
-        if not trainer.interrupted:
-            raise
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _threads(n: int | None) -> Iterator[None]:
-    """Runs with `n` CPU threads, then with as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if n is None else n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-class _quiet_lightning:
-    """Keeps Lightning's notices on hardware and hints out of the way while a fit runs."""
-
-    NAMES = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
-
-    def __enter__(self) -> None:
-        self.levels = {n: logging.getLogger(n).level for n in self.NAMES}
-        for name in self.NAMES:
-            logging.getLogger(name).setLevel(logging.ERROR)
-
-    def __exit__(self, *failure: object) -> None:
-        for name, level in self.levels.items():
-            logging.getLogger(name).setLevel(level)
