@@ -134,10 +134,15 @@ def fit(
     )
     if not quiet:
         typer.echo(f"schema: {schema.resolve(frame).describe()}")
-    model.fit(frame, schema, held_out, save_to=out, num_threads=num_threads)
+    try:
+        model.fit(frame, schema, held_out, save_to=out, num_threads=num_threads)
+    except KeyboardInterrupt:
+        saved = (out / "forecaster.json").exists()
+        left = f"the best model so far is in {out}" if saved else "no epoch had ended, nothing is saved"
+        typer.echo(f"interrupted: {left}", err=True)
+        raise typer.Exit(130) from None
     if not quiet:
-        unit = "" if model.axis_.time_unit == "1" else f" {model.axis_.time_unit}"
-        typer.echo(f"learnt to look {model.horizon_:g}{unit} ahead; model in {out}")
+        typer.echo(f"learnt to look {model.horizon_:g}{model.axis_.unit_name} ahead; model in {out}")
 
 
 @app.command()
@@ -196,7 +201,8 @@ def evaluate(
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
     table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"])
     table = table.sort_index(level=["variable", "lead"], sort_remaining=False)
-    typer.echo(f"lead: upper end of a bin, in {fitted.axis_.time_unit}; coverage: of the 80 % interval")
+    unit = fitted.axis_.unit_name.strip() or "units of the time column"
+    typer.echo(f"lead: upper end of a bin, in {unit}; coverage: of the 80 % interval")
     typer.echo(table.round(4).to_string())
     if out is not None:
         table.to_csv(out)
@@ -243,9 +249,6 @@ def main() -> None:
     except (LatentODEError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; a fit has left its best model so far in --out", err=True)
-        sys.exit(130)
 
 
 def _schema(

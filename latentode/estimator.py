@@ -364,12 +364,16 @@ class LatentODEForecaster(BaseEstimator):
         )
 
     def _train(self, data: IrregularDataModule, folder: Path | None) -> None:
-        self.history_ = run_fit(
+        def keep(history: pd.DataFrame) -> None:
+            self.history_ = history
+
+        run_fit(
             self.module_,
             data,
             max_epochs=self.max_epochs,
             patience=self.patience,
             verbose=self.verbose,
+            on_end=keep,
             on_best=None if folder is None else lambda: self.save(folder),
         )
         if folder is not None:
@@ -385,6 +389,7 @@ class LatentODEForecaster(BaseEstimator):
 
     def _chosen(self, variables: Sequence[str] | None) -> np.ndarray:
         known = self._targets
+        variables = (variables,) if isinstance(variables, str) else variables
         for name in variables or ():
             if name not in known:
                 raise SchemaError(
@@ -433,19 +438,20 @@ class LatentODEForecaster(BaseEstimator):
             at = int(early.argmax())
             raise SchemaError(
                 f"series {dataset.ids[series[at]]!r} is asked about a time "
-                f"{dataset.first[series[at]] - time[at]:g} {dataset.axis.time_unit} before its first "
+                f"{dataset.first[series[at]] - time[at]:g}{dataset.axis.unit_name} before its first "
                 "observation; a forecast needs something observed before or around it"
             )
 
     def _origins(self, dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """The last observation, or, for times further back than the encoder looks, an earlier one.
+        """The last observation at or before each time: what the model has been trained to go on from.
 
-        Going back by half contexts leaves at least half a context on the later side of the time.
+        So a time inside the history is answered from what had been seen by then.
         """
-        last = dataset.last[series]
-        beyond = last - time - self.context_
-        steps = np.maximum(0, np.ceil(beyond / (self.context_ / 2)))
-        return last - steps * self.context_ / 2
+        seen = pd.DataFrame({"series": dataset.series, "origin": dataset.time}).sort_values("origin")
+        asked = pd.DataFrame({"series": series, "time": time}).sort_values("time", kind="stable")
+        found = pd.merge_asof(asked, seen, left_on="time", right_on="origin", by="series")
+        origin = found["origin"].set_axis(asked.index).sort_index().to_numpy()
+        return np.where(np.isnan(origin), dataset.last[series], origin)
 
     def _answer(self, dataset: SeriesDataset, asked: Asked, keys: pd.DataFrame) -> Forecast:
         series = Series(dataset, self.scaling_)

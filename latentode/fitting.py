@@ -29,8 +29,9 @@ def run_fit(
     max_epochs: int,
     patience: int,
     verbose: bool,
+    on_end: Callable[[pd.DataFrame], None],
     on_best: Callable[[], None] | None = None,
-) -> pd.DataFrame:
+) -> None:
     """Trains a module in place; also after an error or an interruption it holds its best weights.
 
     Args:
@@ -39,10 +40,8 @@ def run_fit(
         max_epochs: most epochs.
         patience: epochs without a better `val_loss` after which training stops.
         verbose: whether to show a progress bar.
+        on_end: given the metrics, a row per epoch, however the fit ends.
         on_best: called after each improvement.
-
-    Returns:
-        Metrics, a row per epoch; they are lost only if an exception goes on.
     """
     best, log = BestWeights(on_best), _History()
     callbacks: list[Callback] = [best, log]
@@ -69,7 +68,7 @@ def run_fit(
         finally:
             best.restore(module)
             module.eval()
-    return pd.DataFrame(log.epochs)
+            on_end(pd.DataFrame(log.epochs))
 
 
 class _History(Callback):

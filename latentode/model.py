@@ -30,6 +30,7 @@ from latentode.ode import Context, Dynamics, MLPDynamics, Solver, StepControl, T
 __all__ = ["LatentODE", "build_latent_ode"]
 
 T0 = ("origin", "start")
+MAX_REACH = 1000  # horizons ahead: far beyond sense, near enough to be solved
 
 
 class LatentODE(nn.Module):
@@ -124,6 +125,7 @@ class LatentODE(nn.Module):
 
         Raises:
             SolveError: if a state is not finite.
+            LatentODEError: if a time is more than 1,000 time scales ahead.
         """
         samples, series, _ = z0.shape
         flat = z0.reshape(samples * series, -1)
@@ -131,19 +133,32 @@ class LatentODE(nn.Module):
         origin = torch.zeros_like(start)
         context = self._context(batch).repeat(samples)
         asked_past = bool((times < 0).any()) or len(times) == 0
-        # 1e-9 forgives the rounding of a horizon that was asked for exactly.
-        reach = max(1, math.ceil(float(times.max()) / self.time_scale - 1e-9)) if len(times) else 1
-        path: Trajectory | None = None
+        pieces: list[Trajectory] = []
         if self.t0 == "start":
-            path = self.solver.solve(self.dynamics, flat, start, origin, context)
+            pieces.append(self.solver.solve(self.dynamics, flat, start, origin, context))
         elif asked_past:
-            path = self.solver.solve(self.dynamics, flat, origin, start, context).reverse()
-        for piece in range(reach):
-            z = flat if path is None else path.final
-            ahead = self.solver.solve(self.dynamics, z, origin + piece, origin + piece + 1, context)
-            path = ahead if path is None else path.join(ahead)
-        assert path is not None
-        return path.check_finite()
+            past = self.solver.solve(self.dynamics, flat, origin, start, context)
+            pieces.append(past.reverse())
+        for piece in range(self._reach(times)):
+            z = pieces[-1].final if pieces else flat
+            begin = origin + piece
+            pieces.append(self.solver.solve(self.dynamics, z, begin, begin + 1, context))
+        return pieces[0].join(*pieces[1:]).check_finite()
+
+    def _reach(self, times: Tensor) -> int:
+        """How many time scales ahead of the origin the path has to go."""
+        if len(times) == 0:
+            return 1
+        furthest = float(times.max())
+        # 1e-9 forgives the rounding of a horizon that was asked for exactly.
+        reach = max(1, math.ceil(furthest / self.time_scale - 1e-9))
+        if reach > MAX_REACH:
+            raise LatentODEError(
+                f"a time {furthest:g} time units ahead is {reach} times as far as the model has learnt "
+                f"to look ({self.time_scale:g}), more than {MAX_REACH} times; ask for nearer times, or "
+                "fit with a longer horizon"
+            )
+        return reach
 
     def solver_error(self, batch: Batch) -> Tensor:
         """Estimated error of the first piece ahead of each series' origin, without gradients.

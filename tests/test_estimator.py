@@ -727,3 +727,14 @@ def test_a_damped_oscillator_is_learnt():
     inside = ripe["actual"].between(ripe["q0.1"], ripe["q0.9"]).mean()
     assert 0.65 < inside < 0.95
     assert model.score(test) > 0.5
+
+
+def test_a_time_absurdly_far_ahead_is_refused_before_any_solving(fitted, frame):
+    model = fitted
+    with pytest.raises(LatentODEError, match="more than 1000 times"):
+        model.predict(frame, at=2000 * model.horizon_)
+
+
+def test_one_variable_may_be_named_bare(fitted, frame):
+    name = fitted.schema_.targets[0]
+    assert set(fitted.predict(frame, at=1.0, variables=name)["variable"]) == {name}

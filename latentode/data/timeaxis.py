@@ -53,6 +53,11 @@ class TimeAxis:
         return "ns" if self.unit == "ns" else "us"
 
     @property
+    def unit_name(self) -> str:
+        """What to write after a number of time units: " h", or nothing where numbers are their own."""
+        return f" {self.time_unit}" if self.is_calendar else ""
+
+    @property
     def ticks_per_unit(self) -> float:
         if not self.is_calendar:
             return 1.0

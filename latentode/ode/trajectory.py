@@ -100,13 +100,13 @@ class Trajectory:
             "training"
         )
 
-    def join(self, later: Trajectory) -> Trajectory:
-        """This path followed by one that begins where this ends; both run the same way in time."""
+    def join(self, *later: Trajectory) -> Trajectory:
+        """This path followed by others, each begun where the one before ends, all one way in time."""
         return Trajectory(
-            torch.cat([self.times, later.times[:, 1:]], dim=1),
-            torch.cat([self.states, later.states[:, 1:]], dim=1),
-            torch.cat([self.slopes, later.slopes[:, 1:]], dim=1),
-            self.evaluations + later.evaluations,
+            torch.cat([self.times, *(p.times[:, 1:] for p in later)], dim=1),
+            torch.cat([self.states, *(p.states[:, 1:] for p in later)], dim=1),
+            torch.cat([self.slopes, *(p.slopes[:, 1:] for p in later)], dim=1),
+            self.evaluations + sum(p.evaluations for p in later),
         )
 
     def reverse(self) -> Trajectory:
