@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -72,6 +73,8 @@ class LatentODEForecaster(BaseEstimator):
         https://arxiv.org/abs/1907.03907
     """
 
+    history_: pd.DataFrame
+
     def __init__(
         self,
         horizon: Duration | None = None,
@@ -132,8 +135,10 @@ class LatentODEForecaster(BaseEstimator):
         Raises:
             SchemaError: for a table that cannot be read, before any training.
         """
+        self._check_parameters()
         dataset = SeriesDataset.from_frame(df, schema, self.duplicates)
         dataset.require_observed()
+        _say_merged(dataset)
         self.schema_, self.axis_ = dataset.schema, dataset.axis
         self.horizon_, self.context_ = self._durations(dataset)
         self.climatology_ = Climatology.fit(dataset)
@@ -379,6 +384,15 @@ class LatentODEForecaster(BaseEstimator):
         if folder is not None:
             self.save(folder)
 
+    def _check_parameters(self) -> None:
+        for name in ("latent_size", "hidden_size", "max_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise LatentODEError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if not 0 < self.lr < np.inf:
+            raise LatentODEError(f"lr must be positive and finite, got {self.lr!r}")
+        if self.random_state < 0:
+            raise LatentODEError(f"random_state must not be negative, got {self.random_state!r}")
+
     def _check_fitted(self) -> None:
         if not hasattr(self, "module_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
@@ -456,6 +470,15 @@ class LatentODEForecaster(BaseEstimator):
     def _answer(self, dataset: SeriesDataset, asked: Asked, keys: pd.DataFrame) -> Forecast:
         series = Series(dataset, self.scaling_)
         return forecast(self.module_.model, series, self.scaling_, asked, keys, self.context_)
+
+
+def _say_merged(dataset: SeriesDataset) -> None:
+    if dataset.merged:
+        warnings.warn(
+            f"{dataset.merged} rows were merged into others of the same series and time, as duplicates "
+            "asks",
+            stacklevel=3,
+        )
 
 
 def _plain(value: Any) -> Any:
