@@ -32,7 +32,7 @@ from latentode.ode.tableau import Plan, Step
 __all__ = ["integrate"]
 
 # Rows times evaluations on one tape: enough for large matrix products, few enough for a cache.
-ROWS_PER_TAPE = 4096
+ROWS_PER_TAPE = 2048
 
 
 def integrate(
@@ -99,10 +99,10 @@ def _runs(plan: Plan, size: int) -> tuple[_Run, ...]:
     return tuple(runs)
 
 
-@lru_cache(maxsize=1024)
-def _weights(weights: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The weights of a knot; kept, so that a later solve copies nothing to the device."""
-    return torch.tensor(weights, dtype=dtype, device=device)
+@lru_cache(maxsize=256)
+def _knot_weights(plan: Plan, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """The weights of each step's next knot; kept, so that later solves copy nothing to the device."""
+    return tuple(torch.tensor(step.weights, dtype=dtype, device=device) for step in plan.steps)
 
 
 def _size(rows: int) -> int:
@@ -110,7 +110,11 @@ def _size(rows: int) -> int:
 
 
 class _Forward:
-    """Runs a plan forwards, filling `states`, `k` and, run by run, tapes."""
+    """Runs a plan forwards, filling `states`, `k` and, run by run, tapes.
+
+    With matrices this small a step's time is that of calling its operations, so views are made once
+    and what does not change from stage to stage is looked up outside the loop.
+    """
 
     def __init__(
         self,
@@ -128,37 +132,38 @@ class _Forward:
         self.tapes: list[Tape] = []
         self._state_slots = self.states.unbind()
         self._k_slots = self.k.unbind()
-        self._k_flat = self.k.view(plan.evaluations, -1)
-        self._sum = torch.empty_like(z0).flatten()
+        self._k_columns = self.k.view(plan.evaluations, -1).T
+        self._sum = torch.empty_like(z0, memory_format=torch.contiguous_format)
+        self._sum_flat = self._sum.view(-1)
+        self._weights = _knot_weights(plan, z0.dtype, z0.device)
         self.states[0] = z0
         for run in _runs(plan, _size(len(z0))):
-            y = z0.new_empty(run.stages * len(run.steps), *z0.shape)
+            count = len(run.steps)
+            # Where nothing is pulled back one place for a stage's state serves all of them.
+            places = run.stages * count if differentiable else 1
+            y = z0.new_empty(places, *z0.shape)
             tape = kernel.tape(tensors, run.order(z0.device), y, differentiable)
-            slots = y.unbind()
+            slots = y.unbind() if differentiable else y.unbind() * (run.stages * count)
             for i, step in enumerate(run.steps):
-                self._step(step, run.first + i, tape, slots[i :: len(run.steps)], i, len(run.steps))
+                self._step(step, run.first + i, tape, slots, i, count)
             if differentiable:
+                y[:count] = self.states[run.first : run.first + count]  # first stages start at knots
                 self.tapes.append(tape)
 
     def _step(
-        self, step: Step, n: int, tape: Tape, y: Sequence[Tensor], first: int, stride: int
+        self, step: Step, n: int, tape: Tape, y: Sequence[Tensor], slot: int, stride: int
     ) -> None:
-        z = self._state_slots[n]
-        for stage, weights in enumerate(step.stages):
-            e = step.first + stage
-            base = z
-            for weight, k in zip(weights, self._k_slots[step.first : e], strict=True):
-                if weight:
-                    base = torch.addcmul(base, self.width, k, value=weight, out=y[stage])
-            if base is z:
-                y[stage].copy_(z)
-            slot = first + stage * stride
-            tape.evaluate(slot, slot + 1, self.k[e : e + 1])
+        z = x = self._state_slots[n]
+        for e, pairs in enumerate(step.pairs, step.first):
+            for weight, j in pairs:
+                out = y[slot]
+                x = torch.addcmul(x, self.width, self._k_slots[j], value=weight, out=out)
+            tape.evaluate(slot, x, self._k_slots[e])
+            slot, x = slot + stride, z
         if step.weights:
-            some = self._k_flat[step.since : step.since + len(step.weights)]
-            weights = _weights(step.weights, z.dtype, z.device)
-            torch.mv(some.T, weights, out=self._sum)
-            torch.addcmul(z, self.width, self._sum.view_as(z), out=self._state_slots[n + 1])
+            some = self._k_columns.narrow(1, step.since, len(step.weights))
+            torch.mv(some, self._weights[n], out=self._sum_flat)
+            torch.addcmul(z, self.width, self._sum, out=self._state_slots[n + 1])
 
     def slopes(self) -> Tensor:
         """dz/dt at the knots: the first evaluation of each step."""
@@ -211,6 +216,7 @@ class _Solve(torch.autograd.Function):
                 tape, slopes = back.redo(run, ctx.kernel, tensors)
             else:
                 tape, slopes = ctx.tapes[i], None if k is None else run.by_evaluation(k)
+            tape.scratch = back.scratch
             back.run(run, tape, totals)
             if span is not None and slopes is not None:
                 span += (run.by_evaluation(back.kappa) * slopes).sum((0, 1, 3))
@@ -231,6 +237,9 @@ class _Backward:
         self._kappa_slots = self.kappa.unbind()
         self._kappa_flat = self.kappa.view(plan.evaluations, -1)
         self._lambda = self.cotangents.unbind()
+        self._lambda_flat = self.cotangents.view(len(self._lambda), -1).unbind()
+        self._weights = _knot_weights(plan, states.dtype, states.device)
+        self.scratch: dict[object, Tensor] = {}
 
     def redo(self, run: _Run, kernel: Kernel, tensors: Sequence[Tensor]) -> tuple[Tape, Tensor]:
         """Evaluates a run once more, each stage of all its steps in one batch."""
@@ -244,7 +253,7 @@ class _Backward:
             for weight, slope in zip(weights, k[:stage], strict=True):
                 if weight:
                     y[stage].addcmul_(self.width, slope, value=weight)
-            tape.evaluate(stage * count, (stage + 1) * count, k[stage])
+            tape.evaluate_many(stage * count, (stage + 1) * count, k[stage])
         return tape, k
 
     def run(self, run: _Run, tape: Tape, totals: Sequence[Tensor | None]) -> None:
@@ -258,17 +267,14 @@ class _Backward:
         for i in range(count - 1, -1, -1):
             step, n = run.steps[i], run.first + i
             if step.weights:
-                later = self._lambda[n + 1]
-                weights = _weights(step.weights, g.dtype, g.device)
-                part = self._kappa_flat[step.since : step.since + len(step.weights)]
-                part.addr_(weights, later.view(-1))
-                self._lambda[n].add_(later)
+                part = self._kappa_flat.narrow(0, step.since, len(step.weights))
+                part.addr_(self._weights[n], self._lambda_flat[n + 1])
+                self._lambda[n].add_(self._lambda[n + 1])
             for stage in range(run.stages - 1, -1, -1):
-                slot, e = i + stage * count, step.first + stage
-                slots[slot].addcmul_(self.width, self._kappa_slots[e])
-                tape.pull(slot, slots[slot], mu_slots[stage])
-                for j, weight in enumerate(step.stages[stage]):
-                    if weight:
-                        self._kappa_slots[step.first + j].add_(mu_slots[stage], alpha=weight)
+                g_stage, mu_stage = slots[i + stage * count], mu_slots[stage]
+                g_stage.addcmul_(self.width, self._kappa_slots[step.first + stage])
+                tape.pull(i + stage * count, g_stage, mu_stage)
+                for weight, j in step.pairs[stage]:
+                    self._kappa_slots[j].add_(mu_stage, alpha=weight)
             self._lambda[n].add_(torch.sum(mu, 0, out=mu_sum) if run.stages > 1 else mu_slots[0])
         tape.gather(g, totals)

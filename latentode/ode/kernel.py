@@ -24,19 +24,34 @@ class Tape(ABC):
     """A run of evaluations that can be pulled back.
 
     Args:
-        y: the states of each slot, shape `(slots, rows, latent)`, filled in by the solver.
+        y: the states of each slot, shape `(slots, rows, latent)`, filled in by the solver; of one
+            slot only, which none may rely on, where nothing will be pulled back.
 
     Attributes:
         kept: what pulling back needs, to be saved by the solve and put back before the sweep.
+        scratch: buffers that the tapes of one sweep hand on: fresh memory costs as much as a product.
     """
 
     def __init__(self, y: Tensor) -> None:
         self.y = y
         self.kept: tuple[Tensor, ...] = ()
+        self.scratch: dict[object, Tensor] = {}
+
+    def lent(self, name: object, like: Tensor) -> Tensor:
+        """An uninitialised tensor of the shape of `like`, from the scratch of this sweep."""
+        held = self.scratch.get(name)
+        if held is None or len(held) < len(like):
+            held = self.scratch[name] = torch.empty_like(like)
+        return held[: len(like)]
 
     @abstractmethod
-    def evaluate(self, low: int, high: int, out: Tensor) -> None:
+    def evaluate(self, slot: int, y: Tensor, out: Tensor) -> None:
+        """Writes f of the slot's state `y` into `out`, both of shape `(rows, latent)`."""
+
+    def evaluate_many(self, low: int, high: int, out: Tensor) -> None:
         """Writes f of slots `low` to `high` into `out` of shape `(high - low, rows, latent)`."""
+        for slot in range(low, high):
+            self.evaluate(slot, self.y[slot], out[slot - low])
 
     @abstractmethod
     def pull(self, slot: int, g: Tensor, out: Tensor) -> None:
@@ -73,7 +88,7 @@ class Kernel(ABC):
         Args:
             tensors: the values of the kernel's tensors.
             order: which evaluation each slot is, shape `(slots,)`.
-            y: where the solver writes the states of each slot.
+            y: where the solver writes the states of each slot; one slot if not differentiable.
             differentiable: whether slots will be pulled back.
         """
 
@@ -135,22 +150,21 @@ class _AutogradTape(Tape):
         self.tensors = tensors
         self.call = kernel.bind(self.known, self._parameters())
         self.differentiable = differentiable
-        self.pairs: list[Tensor] = [y] * (2 * len(y)) if differentiable else []
+        self.pairs: list[Tensor] = [y] * (2 * len(order)) if differentiable else []
 
     def _parameters(self) -> Sequence[Tensor]:
         return self.tensors[1 + self.kernel.known :]
 
-    def evaluate(self, low: int, high: int, out: Tensor) -> None:
-        for slot in range(low, high):
-            if self.differentiable:
-                # A copy: autograd would take writes to other slots for changes of this one.
-                y = self.y[slot].clone().requires_grad_()
-                with torch.enable_grad():
-                    k = self.call(self.times[slot], y)
-                self.pairs[2 * slot : 2 * slot + 2] = y, k
-            else:
-                k = self.call(self.times[slot], self.y[slot])
-            out[slot - low].copy_(k.detach())
+    def evaluate(self, slot: int, y: Tensor, out: Tensor) -> None:
+        if not self.differentiable:
+            out.copy_(self.call(self.times[slot], y))
+            return
+        # A copy: autograd would take writes to other slots for changes of this one.
+        y = y.clone().requires_grad_()
+        with torch.enable_grad():
+            k = self.call(self.times[slot], y)
+        self.pairs[2 * slot : 2 * slot + 2] = y, k
+        out.copy_(k.detach())
         self.kept = tuple(self.pairs)
 
     def pull(self, slot: int, g: Tensor, out: Tensor) -> None:

@@ -62,64 +62,69 @@ class MLPKernel(Kernel):
     def tape(
         self, tensors: Sequence[Tensor], order: Tensor, y: Tensor, differentiable: bool
     ) -> _MLPTape:
-        return _MLPTape(tensors, self.depth, order, y)
+        return _MLPTape(tensors, self.depth, order, y, differentiable)
 
 
 class _MLPTape(Tape):
-    def __init__(self, tensors: Sequence[Tensor], depth: int, order: Tensor, y: Tensor) -> None:
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        depth: int,
+        order: Tensor,
+        y: Tensor,
+        differentiable: bool,
+    ) -> None:
         super().__init__(y)
         self.order = order
-        self.offsets = list(tensors[0 : 2 * depth : 2])
+        first, *others = tensors[0 : 2 * depth : 2]
+        # A vector is added within the matrix product, a matrix of one row before it.
+        self.offsets = [first[0] if len(first) == 1 else first, *others]
         self.weights = list(tensors[1 : 2 * depth : 2])
         self.transposed = [weight.T for weight in self.weights]
         self.by_varying = tensors[2 * depth + 1] if len(tensors) > 2 * depth else None
         self.varying = None if self.by_varying is None else tensors[2 * depth][order]
-        slots, rows, _ = y.shape
-        buffers = tuple(y.new_empty(slots, rows, len(w)) for w in self.weights[:-1])
-        self.by_row = self.varying is not None or len(self.offsets[0]) > 1
+        buffers = [y.new_empty(*y.shape[:2], len(weight)) for weight in self.weights[:-1]]
         if self.varying is not None and self.by_varying is not None:
-            torch.matmul(self.varying, self.by_varying.T, out=buffers[0])
-            buffers[0].add_(self.offsets[0])
-        elif self.by_row:
-            buffers[0].copy_(self.offsets[0].expand_as(buffers[0]))
+            buffers[0] = torch.matmul(self.varying, self.by_varying.T).add_(self.offsets[0])
         self.kept = (y, *buffers)
-        self.slots: list[tuple[Tensor, ...]] = [buffer.unbind() for buffer in self.kept]
+        self.hidden = [b.unbind() * (1 if len(b) == len(order) else len(order)) for b in buffers]
         self.deltas: list[Tensor] = []
-        self.delta_slots: list[tuple[Tensor, ...]] = []
+        self.back: list[tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]] = []
 
-    def evaluate(self, low: int, high: int, out: Tensor) -> None:
-        if high - low == 1:
-            x, *hidden = [slots[low] for slots in self.slots]
-            self._forward(x, hidden, out[0])
-        else:
-            x, *hidden = [buffer[low:high].flatten(0, 1) for buffer in self.kept]
-            self._forward(x, hidden, out.view(-1, out.shape[-1]))
+    def evaluate(self, slot: int, y: Tensor, out: Tensor) -> None:
+        self._forward(y, [slots[slot] for slots in self.hidden], out, self.varying is not None)
 
-    def _forward(self, x: Tensor, hidden: list[Tensor], out: Tensor) -> None:
-        first = hidden[0]
-        if self.by_row:
-            first.addmm_(x, self.transposed[0])
+    def evaluate_many(self, low: int, high: int, out: Tensor) -> None:
+        x, *hidden = [buffer[low:high].flatten(0, 1) for buffer in self.kept]
+        by_row = self.offsets[0].ndim == 2
+        if by_row and self.varying is None:
+            self.kept[1][low:high] = self.offsets[0]
+        self._forward(x, hidden, out.view(-1, out.shape[-1]), by_row or self.varying is not None)
+
+    def _forward(self, x: Tensor, hidden: Sequence[Tensor], out: Tensor, offset_in: bool) -> None:
+        """`offset_in`: whether the first buffer already holds the first layer's offset."""
+        first, weight = hidden[0], self.transposed[0]
+        if offset_in:
+            x = first.addmm_(x, weight).sigmoid_()
         else:
-            torch.addmm(self.offsets[0], x, self.transposed[0], out=first)
-        x = first.sigmoid_()
-        for h, offset, weight in zip(hidden[1:], self.offsets[1:], self.transposed[1:], strict=False):
-            x = torch.addmm(offset, x, weight, out=h).sigmoid_()
+            x = torch.addmm(self.offsets[0], x, weight, out=first).sigmoid_()
+        for layer, h in enumerate(hidden[1:], 1):
+            x = torch.addmm(self.offsets[layer], x, self.transposed[layer], out=h).sigmoid_()
         torch.addmm(self.offsets[-1], x, self.transposed[-1], out=out)
 
     def pull(self, slot: int, g: Tensor, out: Tensor) -> None:
-        if not self.deltas:
-            self.deltas = [torch.empty_like(buffer) for buffer in self.kept[1:]]
-            self.delta_slots = [delta.unbind() for delta in self.deltas]
-            self.slots = [buffer.unbind() for buffer in self.kept]
-        for layer in range(len(self.deltas) - 1, -1, -1):
-            delta = self.delta_slots[layer][slot]
-            torch.mm(g, self.weights[layer + 1], out=delta)
-            g = _sigmoid_backward(delta, self.slots[layer + 1][slot], grad_input=delta)
+        if not self.back:
+            self.deltas = [self.lent(i, buffer) for i, buffer in enumerate(self.kept[1:])]
+            slots = ((b.unbind(), d.unbind()) for b, d in zip(self.kept[1:], self.deltas, strict=True))
+            self.back = [(w, *pair) for w, pair in zip(self.weights[1:], slots, strict=True)][::-1]
+        for weight, hidden, deltas in self.back:
+            g = torch.mm(g, weight, out=deltas[slot])
+            _sigmoid_backward(g, hidden[slot], grad_input=g)
         torch.mm(g, self.weights[0], out=out)
 
     def release(self) -> None:
-        self.kept, self.slots, self.y = (), [], self.y[:0]
-        self.deltas, self.delta_slots = [], []
+        self.kept, self.y = (), self.y[:0]
+        self.hidden, self.deltas, self.back = [], [], []
 
     def gather(self, g: Tensor, totals: Sequence[Tensor | None]) -> None:
         first = self.deltas[0]

@@ -8,6 +8,7 @@ and no row's span enters another's. The solver makes knots; a `Trajectory` answe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -150,7 +151,7 @@ class Solver:
     ) -> Trajectory:
         made = plan(self.method, self.intervals * self.steps)
         width = t1 - t0
-        times = torch.stack([t0 + s * width for s in made.positions])
+        times = torch.addcmul(t0, _column(made.positions, t0), width)
         kernel = self._kernel(dynamics, times, context, z0)
         if kernel is None:
             states, slopes = _unroll(made, dynamics, z0, times, width, context)
@@ -196,9 +197,21 @@ class Solver:
 
     def _knots(self, t0: Tensor, t1: Tensor) -> Tensor:
         """Times of the knots; the last is t1 itself, as t0 + (t1 - t0) may round to a neighbour."""
-        width = t1 - t0
-        inner = [t0 + (k / self.intervals) * width for k in range(1, self.intervals)]
-        return torch.stack([t0, *inner, t1], dim=1)
+        fractions = _column(tuple(k / self.intervals for k in range(self.intervals)), t0)
+        return torch.cat([torch.addcmul(t0, fractions, t1 - t0), t1[None]]).T.contiguous()
+
+
+def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """Constants as a column of the same dtype and device."""
+    if torch.compiler.is_compiling():  # a traced tensor must not outlive its trace
+        return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
+    return _kept_column(values, like.dtype, like.device)
+
+
+@lru_cache(maxsize=256)
+def _kept_column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Kept, so that a later solve copies nothing to the device."""
+    return torch.tensor(values, dtype=dtype, device=device)[:, None]
 
 
 def _unroll(

@@ -15,7 +15,7 @@ serve every method.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 __all__ = ["NATIVE", "TABLEAUS", "Plan", "Step", "Tableau", "plan"]
 
@@ -88,8 +88,16 @@ class Step:
     since: int
     weights: tuple[float, ...]
 
+    @cached_property
+    def pairs(self) -> tuple[tuple[tuple[float, int], ...], ...]:
+        """`stages` as (weight, evaluation) pairs, those of weight 0 left out."""
+        numbered = (
+            zip(row, range(self.first, self.first + len(row)), strict=True) for row in self.stages
+        )
+        return tuple(tuple((weight, e) for weight, e in row if weight) for row in numbered)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)  # compared by identity: hashing hundreds of steps takes its time
 class Plan:
     """All steps of a solve over the span [0, 1].
 

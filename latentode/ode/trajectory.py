@@ -62,9 +62,10 @@ class Trajectory:
         model matters, call the vector field at `self(times)`.
         """
         rows, flat = self._flat(times)
-        k, u, width, inverse = self._locate(rows, flat)
-        za, zb = self.states[rows, k], self.states[rows, k + 1]
-        fa, fb = self.slopes[rows, k], self.slopes[rows, k + 1]
+        cell, u, width, inverse = self._locate(rows, flat)
+        states, slopes = self.states.flatten(0, 1), self.slopes.flatten(0, 1)
+        za, zb = states[cell], states[cell + 1]
+        fa, fb = slopes[cell], slopes[cell + 1]
         u, width = u[:, None], width[:, None]
         chord = (zb - za) * inverse[:, None]
         slope = 6 * u * (1 - u) * chord + (1 - u) * (1 - 3 * u) * fa + u * (3 * u - 2) * fb
@@ -80,8 +81,7 @@ class Trajectory:
         Returns:
             Shape `(queries, latent)`.
         """
-        k, u, width, _ = self._locate(rows, times)
-        cell = rows * self.times.shape[1] + k
+        cell, u, width, _ = self._locate(rows, times)
         return hermite(self.states.flatten(0, 1), self.slopes.flatten(0, 1), cell, u, width)
 
     def check_finite(self) -> Trajectory:
@@ -116,13 +116,17 @@ class Trajectory:
         )
 
     def _locate(self, rows: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The knot before each time, the position after it in [0, 1], the width and its inverse."""
-        k = bracket(self.times, rows, times)
-        start = self.times[rows, k]
-        width = self.times[rows, k + 1] - start
+        """The cell of the knot before each time, the position after it in [0, 1], the width, 1 / it.
+
+        Knots are numbered row after row.
+        """
+        cell = rows.int() * self.times.shape[1] + bracket(self.times, rows, times)
+        knots = self.times.reshape(-1)
+        start = knots.index_select(0, cell)
+        width = knots.index_select(0, cell + 1) - start
         # A span of no length has one state; dividing by one instead of zero keeps gradients finite.
         inverse = 1 / torch.where(width == 0, torch.ones_like(width), width)
-        return k, (times - start) * inverse, width, inverse
+        return cell, (times - start) * inverse, width, inverse
 
     def _flat(self, times: Tensor) -> tuple[Tensor, Tensor]:
         if times.ndim != 2 or len(times) != len(self.times):
