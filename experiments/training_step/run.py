@@ -13,17 +13,18 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import torchdiffeq
-from torch import Tensor, nn
+from peers import before_loss, union_loss
+from torch import Tensor
 
 from latentode.data import Batch, Observations
-from latentode.model import build_latent_ode
+from latentode.model import LatentODE, build_latent_ode
 from latentode.objective import elbo_terms, negative_elbo
-from latentode.ode import Context, MLPDynamics
 
 HERE = Path(__file__).parent
 VARIABLES, LATENT, WIDTH = 4, 16, 64
@@ -51,12 +52,17 @@ def make_batch(n_series: int, least: int, most: int, seed: int = 0) -> Batch:
     )
 
 
-def stepper(encoder: str, batch: Batch, samples: int = 1) -> Callable[[], None]:
-    """One optimiser step of this package's model."""
+def make_model(encoder: str) -> LatentODE:
+    """The main job's model."""
     torch.manual_seed(0)
-    model = build_latent_ode(
+    return build_latent_ode(
         VARIABLES, latent_size=LATENT, hidden_size=WIDTH, encoder=encoder, time_scale=1.0
     )
+
+
+def stepper(encoder: str, batch: Batch, samples: int = 1) -> Callable[[], None]:
+    """One optimiser step of this package's model."""
+    model = make_model(encoder)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
     def step() -> None:
@@ -68,58 +74,33 @@ def stepper(encoder: str, batch: Batch, samples: int = 1) -> Callable[[], None]:
     return step
 
 
-class UnionGrid(nn.Module):
-    """The same parts on the union of the batch's times, as the field's reference code arranges it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cell = nn.GRUCell(2 * VARIABLES, WIDTH)
-        self.between = MLPDynamics(WIDTH, hidden=(WIDTH,))
-        self.head = nn.Linear(WIDTH, 2 * LATENT)
-        self.dynamics = MLPDynamics(LATENT, hidden=(WIDTH, WIDTH))
-        self.decoder = nn.Sequential(nn.Linear(LATENT, WIDTH), nn.Tanh(), nn.Linear(WIDTH, VARIABLES))
-
-    def loss(self, batch: Batch, ode_encoder: bool) -> Tensor:
-        seen, asked, n = batch.context, batch.target, len(batch)
-        state, before = torch.zeros(n, WIDTH), torch.tensor(0.0)
-        times, place = seen.time.unique(return_inverse=True)
-        value = torch.zeros(len(times), n, VARIABLES)
-        value[place, seen.series, seen.variable] = seen.value.float()
-        mask = torch.zeros_like(value)
-        mask[place, seen.series, seen.variable] = 1.0
-        for i in range(len(times) - 1, -1, -1):
-            now = times[i].float()
-            if ode_encoder:
-                state = state + (now - before) * self.between(now.expand(n), state)
-            updated = self.cell(torch.cat([value[i], mask[i]], dim=1), state)
-            state = torch.where(mask[i].any(dim=1, keepdim=True), updated, state)
-            before = now
-        loc, spread = self.head(state).chunk(2, dim=1)
-        z0 = loc + nn.functional.softplus(spread) * torch.randn(n, LATENT)
-        grid, where = asked.time.unique(return_inverse=True)
-        grid = torch.cat([torch.zeros(1), grid.float()])
-
-        def field(t: Tensor, z: Tensor) -> Tensor:
-            return self.dynamics(t.expand(n), z, Context())
-
-        path = torchdiffeq.odeint(field, z0, grid, method="dopri5", rtol=1e-3, atol=1e-4)
-        assert isinstance(path, Tensor)
-        mean = self.decoder(path[1:])[where, asked.series, asked.variable]
-        return (mean - asked.value.float()).square().mean()
-
-
-def union_stepper(batch: Batch, ode_encoder: bool) -> Callable[[], None]:
-    """One optimiser step on the union grid."""
-    torch.manual_seed(0)
-    model = UnionGrid()
+def peer_stepper(loss: Callable[[LatentODE], Tensor], encoder: str) -> Callable[[], None]:
+    """One optimiser step of the same model with another arrangement's loss."""
+    model = make_model(encoder)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
     def step() -> None:
         optimizer.zero_grad()
-        model.loss(batch, ode_encoder).backward()
+        loss(model).backward()
         optimizer.step()
 
     return step
+
+
+def check_same_loss() -> None:
+    """The arrangements must agree on the loss; the union grid's GRU reads empty events too."""
+    batch = make_batch(6, 20, 40)
+    for encoder, losses in (
+        ("gru", [before_loss]),
+        ("ode-rnn", [partial(union_loss, encoder="ode-rnn")]),
+    ):
+        model = make_model(encoder)
+        model.solver = replace(model.solver, intervals=32)
+        torch.manual_seed(0)
+        own = negative_elbo(elbo_terms(model, batch, torch.randn(1, len(batch), LATENT)))
+        for loss in losses:
+            torch.manual_seed(0)
+            torch.testing.assert_close(loss(model, batch=batch), own, rtol=1e-3, atol=0.0)
 
 
 def median_ms(step: Callable[[], None], repeats: int, warm: bool = True) -> float:
@@ -145,10 +126,15 @@ def main() -> None:
     figures: dict[str, float] = {}
 
     torch.set_num_threads(1)
+    check_same_loss()
     for encoder in ("gru", "ode-rnn", "linear"):
         figures[f"{encoder}, own clocks"] = median_ms(stepper(encoder, batch), repeats)
-    for name, ode_encoder in (("gru", False), ("ode-rnn", True)):
-        union = median_ms(union_stepper(batch, ode_encoder), 1, warm=False)
+    before = peer_stepper(lambda model: before_loss(model, batch), "gru")
+    figures["gru, before"] = median_ms(before, repeats)
+    figures["gru, before / after"] = figures["gru, before"] / figures["gru, own clocks"]
+    for name in ("gru", "ode-rnn"):
+        on_union = partial(union_loss, batch=batch, encoder=name)
+        union = median_ms(peer_stepper(on_union, name), 1, warm=False)
         figures[f"{name}, union grid"] = union
         figures[f"{name}, union grid / own clocks"] = union / figures[f"{name}, own clocks"]
     for threads in (1, 2):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from latentode.nn.events import Events
 from latentode.nn.mlp import mlp
@@ -118,15 +119,27 @@ class ODERNNEncoder(Encoder):
 
     def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
         features = events.features(t0, last)
-        state = features.new_zeros(len(features), self.cell.hidden_size)
-        before = events.time[:, 0]
-        for i in range(features.shape[1]):
-            present = (events.length > i)[:, None]
-            carried = self.solver.solve(self.dynamics, state, before, events.time[:, i]).final
-            state = torch.where(present, self.cell(features[:, i], carried), state)
-            before = events.time[:, i]
+        cell = self.cell
+        # What events bring does not depend on the state: one product for all of them.
+        inputs = linear(features, cell.weight_ih, cell.bias_ih).unbind(1)
+        state = features.new_zeros(len(features), cell.hidden_size)
+        times, before = events.time.unbind(1), events.time[:, 0]
+        present = events.length[:, None] > torch.arange(len(times), device=t0.device)
+        for x, time, here in zip(inputs, times, present.unbind(1), strict=True):
+            carried = self.solver.advance(self.dynamics, state, before, time)
+            state = torch.where(here[:, None], _gru_update(cell, x, carried), state)
+            before = time
         some = events.length > 0
-        return self.solver.solve(self.dynamics, state, before, torch.where(some, t0, before)).final
+        return self.solver.advance(self.dynamics, state, before, torch.where(some, t0, before))
+
+
+def _gru_update(cell: nn.GRUCell, x: Tensor, h: Tensor) -> Tensor:
+    """The cell's next state, given its input's product with the input weights."""
+    size = cell.hidden_size
+    gates = linear(h, cell.weight_hh, cell.bias_hh)
+    reset, update = (x[:, : 2 * size] + gates[:, : 2 * size]).sigmoid().chunk(2, dim=1)
+    new = torch.tanh(torch.addcmul(x[:, 2 * size :], reset, gates[:, 2 * size :]))
+    return torch.lerp(new, h, update)
 
 
 class LatentHead(nn.Module):

@@ -115,6 +115,33 @@ class Solver:
             return self._native(dynamics, z0, t0, t1, context)
         return self._external(dynamics, z0, t0, t1, context).check_finite()
 
+    def advance(
+        self,
+        dynamics: VectorField,
+        z0: Tensor,
+        t0: Tensor,
+        t1: Tensor,
+        context: Context | None = None,
+    ) -> Tensor:
+        """z at t1 alone, equal to `solve(...).final`.
+
+        For many short solves, as between the events of an ODE-RNN: native methods skip the slope at
+        the end, and the bookkeeping that only pays over many steps.
+
+        Args:
+            dynamics: as for `solve`, and so are the others.
+
+        Returns:
+            Shape `(rows, latent)`.
+        """
+        if self.method not in NATIVE or self.adjoint != "direct":
+            return self.solve(dynamics, z0, t0, t1, context).final
+        _check_shapes(z0, t0, t1)
+        made = plan(self.method, self.intervals * self.steps)
+        width = t1 - t0
+        times = torch.addcmul(t0, _column(made.positions, t0), width)
+        return _unroll(made, dynamics, z0, times, width, context, end_slope=False)[0][-1]
+
     def error(
         self,
         dynamics: VectorField,
@@ -154,7 +181,7 @@ class Solver:
         times = torch.addcmul(t0, _column(made.positions, t0), width)
         kernel = self._kernel(dynamics, times, context, z0)
         if kernel is None:
-            states, slopes = _unroll(made, dynamics, z0, times, width, context)
+            states, slopes = map(torch.stack, _unroll(made, dynamics, z0, times, width, context))
         else:
             states, slopes = integrate(made, kernel, z0, width, self.adjoint == "checkpoint")
         every = slice(None, None, self.steps)
@@ -221,10 +248,15 @@ def _unroll(
     times: Tensor,
     width: Tensor,
     context: Context | None,
-) -> tuple[Tensor, Tensor]:
-    """The plan in plain operations: for export, and for functions with gradients of their own."""
+    end_slope: bool = True,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The plan in plain operations: for export, and for functions with gradients of their own.
+
+    Returns:
+        States and slopes at the knots; without `end_slope` the last knot has none.
+    """
     states, slopes, k, h = [z0], [], [], width[:, None]
-    for step in plan.steps:
+    for step in plan.steps if end_slope else plan.steps[:-1]:
         z = states[-1]
         for weights in step.stages:
             y = z
@@ -236,7 +268,7 @@ def _unroll(
         if step.weights:
             pairs = zip(step.weights, k[step.since :], strict=True)
             states.append(z + h * sum(weight * slope for weight, slope in pairs if weight))
-    return torch.stack(states), torch.stack(slopes)
+    return states, slopes
 
 
 def _slopes(dynamics: VectorField, times: Tensor, states: Tensor, context: Context | None) -> Tensor:
