@@ -6,7 +6,7 @@ from latentode.ode.extended import AugmentedDynamics, SecondOrderDynamics
 from latentode.ode.gated import GatedDynamics
 from latentode.ode.linear import LinearDynamics
 from latentode.ode.solve import ADAPTIVE, ADJOINTS, METHODS, NATIVE, Solver
-from latentode.ode.trajectory import Trajectory
+from latentode.ode.trajectory import Stats, Trajectory
 
 __all__ = [
     "ADAPTIVE",
@@ -22,6 +22,7 @@ __all__ = [
     "MLPDynamics",
     "SecondOrderDynamics",
     "Solver",
+    "Stats",
     "StepControl",
     "Trajectory",
 ]

@@ -20,7 +20,7 @@ from latentode.ode.dynamics import Dynamics
 from latentode.ode.external import RescaledField, VectorField, odeint
 from latentode.ode.kernel import AutogradKernel, Kernel
 from latentode.ode.tableau import NATIVE, Plan, plan
-from latentode.ode.trajectory import Trajectory
+from latentode.ode.trajectory import Stats, Trajectory
 
 __all__ = ["ADAPTIVE", "ADJOINTS", "METHODS", "NATIVE", "Solver", "VectorField"]
 
@@ -39,8 +39,8 @@ class Solver:
             steps per interval, a row's answer is the same whatever its batch, nothing waits for the
             device. *rk4* is the one to start with. *ab4* costs a quarter per step and suits smooth,
             slow dynamics: its stability interval is 0.3 against 2.8, so a row whose fastest rate
-            times the step exceeds 0.3 blows up. The others are torchdiffeq's. Adaptive ones choose
-            steps by an error norm over the whole batch, so companions may change a row within the
+            times the step exceeds 0.3 blows up. The others are torchdiffeq's. Adaptive ones take
+            the steps that the batch's worst row needs, so companions may change a row within the
             tolerance.
         intervals: knots per solve, less one; the trajectory interpolates between them.
         steps: steps of a fixed-step method in each interval.
@@ -189,7 +189,7 @@ class Solver:
             self._knots(t0, t1),
             states[every].transpose(0, 1),
             slopes[every].transpose(0, 1),
-            made.evaluations,
+            Stats(made.evaluations, self.intervals * self.steps),
         )
 
     def _kernel(
@@ -220,7 +220,9 @@ class Solver:
         states = states[::steps].transpose(0, 1)
         times = self._knots(t0, t1)
         slopes = _slopes(dynamics, times, states, context)
-        return Trajectory(times, states, slopes, field.evaluations)
+        # Without the slopes at the knots, which the trajectory needs and the method does not.
+        taken = field.accepted if adaptive else self.intervals * steps
+        return Trajectory(times, states, slopes, Stats(field.evaluations, taken, field.rejected))
 
     def _knots(self, t0: Tensor, t1: Tensor) -> Tensor:
         """Times of the knots; the last is t1 itself, as t0 + (t1 - t0) may round to a neighbour."""

@@ -19,7 +19,29 @@ from torch import Tensor
 from latentode.errors import SolveError
 from latentode.ode.hermite import bracket, hermite
 
-__all__ = ["Trajectory"]
+__all__ = ["Stats", "Trajectory"]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a solve took. All rows of a batch take the same steps, so these are of every row.
+
+    Args:
+        evaluations: calls of the vector field, each for all rows.
+        steps: steps taken.
+        rejected: steps of an adaptive method that were tried and not taken.
+    """
+
+    evaluations: int = 0
+    steps: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: Stats) -> Stats:
+        return Stats(
+            self.evaluations + other.evaluations,
+            self.steps + other.steps,
+            self.rejected + other.rejected,
+        )
 
 
 @dataclass(frozen=True)
@@ -30,13 +52,13 @@ class Trajectory:
         times: knots, ascending or descending along each row, shape `(rows, knots)`.
         states: z at the knots, shape `(rows, knots, latent)`.
         slopes: dz/dt at the knots, shape `(rows, knots, latent)`.
-        evaluations: how many times the solver called the vector field (each call sees all rows).
+        stats: what the solve took.
     """
 
     times: Tensor
     states: Tensor
     slopes: Tensor
-    evaluations: int = 0
+    stats: Stats = Stats()
 
     @property
     def final(self) -> Tensor:
@@ -106,14 +128,12 @@ class Trajectory:
             torch.cat([self.times, *(p.times[:, 1:] for p in later)], dim=1),
             torch.cat([self.states, *(p.states[:, 1:] for p in later)], dim=1),
             torch.cat([self.slopes, *(p.slopes[:, 1:] for p in later)], dim=1),
-            self.evaluations + sum(p.evaluations for p in later),
+            sum((p.stats for p in later), self.stats),
         )
 
     def reverse(self) -> Trajectory:
         """The same path with its knots in the opposite order."""
-        return Trajectory(
-            self.times.flip(1), self.states.flip(1), self.slopes.flip(1), self.evaluations
-        )
+        return Trajectory(self.times.flip(1), self.states.flip(1), self.slopes.flip(1), self.stats)
 
     def _locate(self, rows: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The cell of the knot before each time, the position after it in [0, 1], the width, 1 / it.

@@ -4,7 +4,7 @@ import pytest
 import torch
 from fields import Decay
 
-from latentode.ode import ADAPTIVE, METHODS, Context, MLPDynamics, Solver, StepControl
+from latentode.ode import ADAPTIVE, METHODS, Context, MLPDynamics, Solver, Stats, StepControl
 
 
 def _batch(rows):
@@ -70,3 +70,44 @@ def test_directions_may_differ_between_rows():
     assert torch.allclose(path.final[:, 0], torch.exp(torch.tensor([-1.0, 1.0])), atol=1e-6)
     middle = torch.tensor([[0.5], [-0.5]])
     assert torch.allclose(path(middle)[:, 0, 0], torch.exp(torch.tensor([-0.5, 0.5])), atol=1e-6)
+
+
+def test_every_row_of_an_adaptive_solve_is_within_the_tolerance():
+    """Among a thousand rows at rest, a norm over the batch would let the one that moves go astray."""
+    rates = torch.zeros(1000, 1)
+    rates[500] = -20.0
+    z0, t0, t1 = torch.ones(1000, 1), torch.zeros(1000), torch.ones(1000)
+    solver = Solver("dopri5", 1, rtol=1e-6, atol=1e-6)
+    crowd = solver.solve(lambda t, z, context: rates * z, z0, t0, t1).final[500]
+    alone = solver.solve(lambda t, z, context: -20.0 * z, z0[:1], t0[:1], t1[:1]).final[0]
+    exact = torch.exp(torch.tensor([-20.0]))
+    assert (crowd - exact).abs() < 3 * (alone - exact).abs() + 1e-12
+
+
+def test_stats_count_steps_and_those_rejected():
+    z0, t0, t1 = torch.ones(2, 1), torch.zeros(2), torch.tensor([1.0, 3.0])
+    calls = 0
+
+    def field(t, z, context):
+        nonlocal calls
+        calls += 1
+        return -torch.sin(40 * t)[:, None] * z * 8
+
+    stats = Solver("rk4", 5, 3).solve(field, z0, t0, t1).stats
+    assert stats == Stats(evaluations=61, steps=15, rejected=0)
+    assert calls == 61
+    calls = 0
+    stats = Solver("dopri5", 2, rtol=1e-8, atol=1e-8).solve(field, z0, t0, t1).stats
+    assert stats.rejected > 0
+    # The first step is guessed with two evaluations; slopes at three knots are the trajectory's.
+    assert calls - 3 == stats.evaluations
+    assert stats.evaluations >= 6 * (stats.steps + stats.rejected)
+
+
+@pytest.mark.parametrize("method", ["rk4", "ab4", "dopri5"])
+def test_advance_is_the_end_of_the_path(method):
+    field = MLPDynamics(3)
+    z0, t0, t1 = torch.randn(4, 3), torch.zeros(4), torch.tensor([1.0, -2.0, 0.0, 3.0])
+    solver = Solver(method, 4)
+    final = solver.solve(field, z0, t0, t1).final
+    assert (solver.advance(field, z0, t0, t1) - final).abs().max() < 1e-13

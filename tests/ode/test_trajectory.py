@@ -72,7 +72,7 @@ def test_join_continues_and_reverse_turns_round():
     start, end = first.times[:, -1], first.times[:, -1] + (first.times[:, -1] - first.times[:, 0])
     second = Solver().solve(Product(), first.final, start, end)
     joined = first.join(second)
-    assert joined.evaluations == first.evaluations + second.evaluations
+    assert joined.stats == first.stats + second.stats
     middle = second.times.mean(dim=1, keepdim=True)
     assert torch.equal(joined(middle), second(middle))
     assert torch.equal(joined(first.times[:, 2:3] + 0.01), first(first.times[:, 2:3] + 0.01))
@@ -82,6 +82,6 @@ def test_join_continues_and_reverse_turns_round():
 
 def test_the_number_of_queries_does_not_enter_the_cost():
     path = _path(method="dopri5")
-    before = path.evaluations
+    before = path.stats
     path(path.times.repeat(1, 50))
-    assert path.evaluations == before
+    assert path.stats == before
