@@ -245,7 +245,7 @@ def copy_shared(small, large):
             own = dict(small.named_parameters())[name]
             if own.shape == parameter.shape:
                 parameter.copy_(own)
-            elif name.startswith("encoder."):
+            elif name.startswith("layout.encoder."):
                 parameter[:, columns] = own
             else:
                 parameter[: len(own)] = own  # the decoder's last layer, variable by variable
