@@ -99,6 +99,9 @@ def fit(
     time_format: TimeFormat = None,
     na_values: NaValues = None,
     duplicates: Duplicates = "error",
+    latent_layout: Annotated[
+        str, typer.Option(help="A latent state per series (joint) or per variable (per-variable).")
+    ] = "joint",
     encoder: Annotated[str, typer.Option(help="gru, ode-rnn or linear.")] = "gru",
     likelihood: Annotated[str, typer.Option(help="normal or student-t.")] = "normal",
     t0: Annotated[str, typer.Option(help="Place of the latent state: origin or start.")] = "origin",
@@ -121,6 +124,7 @@ def fit(
     model = LatentODEForecaster(
         horizon=_number(horizon),
         context=_number(context),
+        layout=latent_layout,
         latent_size=latent_size,
         hidden_size=hidden_size,
         encoder=encoder,

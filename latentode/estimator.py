@@ -47,9 +47,11 @@ class LatentODEForecaster(BaseEstimator):
             column. None takes a quarter of the median span of the series. Longer questions are
             answered too, by carrying the ODE on.
         context: how far back the encoder looks; None takes eight horizons.
-        latent_size: size of the latent state.
+        layout: "joint", a latent state per series, or "per-variable", one per (series, variable), for
+            dozens of variables that are observed at times of their own.
+        latent_size: size of a latent state.
         hidden_size: width of the networks.
-        encoder: "gru", "ode-rnn" or "linear" (parallel over events).
+        encoder: "gru", "ode-rnn" or "linear" (parallel over events); per variable "gru" only.
         likelihood: "normal" or "student-t".
         t0: where the latent state starts: "origin" (the end of the history) or "start" (its
             beginning, as in the 2018 paper).
@@ -79,6 +81,7 @@ class LatentODEForecaster(BaseEstimator):
         self,
         horizon: Duration | None = None,
         context: Duration | None = None,
+        layout: str = "joint",
         latent_size: int = 16,
         hidden_size: int = 64,
         encoder: str = "gru",
@@ -95,6 +98,7 @@ class LatentODEForecaster(BaseEstimator):
     ) -> None:
         self.horizon = horizon
         self.context = context
+        self.layout = layout
         self.latent_size = latent_size
         self.hidden_size = hidden_size
         self.encoder = encoder
@@ -360,6 +364,7 @@ class LatentODEForecaster(BaseEstimator):
         return LitLatentODE(
             **sizes,
             lr=_plain(self.lr),
+            layout=self.layout,
             latent_size=_plain(self.latent_size),
             hidden_size=_plain(self.hidden_size),
             encoder=self.encoder,

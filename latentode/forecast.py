@@ -23,6 +23,7 @@ __all__ = ["Asked", "Forecast", "forecast"]
 
 BISECTIONS = 32  # halvings of the bracket: float32 resolution and to spare
 ROWS_AT_ONCE = 256
+LATENT_ROWS_AT_ONCE = 65536  # samples of rows that are solved at once, for the memory they take
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,9 @@ def forecast(
     parts, places = [], []
     training = model.training
     model.eval()
-    for begin in range(0, len(indices), ROWS_AT_ONCE):
-        chosen = np.arange(begin, min(begin + ROWS_AT_ONCE, len(indices)))
+    at_once = min(ROWS_AT_ONCE, max(1, LATENT_ROWS_AT_ONCE // (samples * model.layout.blocks)))
+    for begin in range(0, len(indices), at_once):
+        chosen = np.arange(begin, min(begin + at_once, len(indices)))
         places.append(np.nonzero((row_of >= chosen[0]) & (row_of <= chosen[-1]))[0])
         batch_cut = (indices[chosen], origins[chosen], context)
         local = _queries(asked, places[-1], row_of[places[-1]] - begin, origins[row_of])

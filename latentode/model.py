@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from latentode.assembly import LAYOUTS, Sizes
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations, Queries
 from latentode.errors import LatentODEError
-from latentode.nn import ENCODERS
-from latentode.nn.decoders import Decoder, MLPDecoder
-from latentode.nn.encoders import Encoder, LatentHead, LatentState
-from latentode.nn.events import Events, last_values
+from latentode.layouts import Layout, Rows
+from latentode.nn.encoders import LatentState
+from latentode.nn.events import last_values
 from latentode.nn.likelihoods import LIKELIHOODS, Likelihood
-from latentode.ode import Context, Dynamics, MLPDynamics, Solver, StepControl, Trajectory
+from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
 
 __all__ = ["LatentODE", "build_latent_ode"]
 
@@ -34,18 +34,17 @@ MAX_REACH = 1000  # horizons ahead: far beyond sense, near enough to be solved
 
 
 class LatentODE(nn.Module):
-    """Encoder, dynamics, decoder and a solver, in the joint layout: one state per series.
+    """Encoder, dynamics, decoder and a solver, in one of the layouts of the latent state.
 
     Args:
-        encoder: reads a series' events.
-        head: turns its summary into q(z(t0)).
-        dynamics: the vector field of z.
-        decoder: reads values off z(t).
+        layout: a latent row per series, or one per (series, variable); holds encoder and decoder.
+        dynamics: the vector field of a row.
         likelihood: how values scatter.
         solver: how the ODE is solved, per piece.
         t0: "origin" places z(t0) at the forecast origin (and solves backwards into the context where
             asked), "start" at the first context observation (Chen et al., 2018).
         time_scale: length of one unit of model time, in time units of the data.
+        anchor: whether locations are counted from each variable's last observed value.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -53,30 +52,27 @@ class LatentODE(nn.Module):
         https://arxiv.org/abs/1907.03907
     """
 
-    anchor: bool = True
-
     def __init__(
         self,
-        encoder: Encoder,
-        head: LatentHead,
+        layout: Layout,
         dynamics: Dynamics,
-        decoder: Decoder,
         likelihood: Likelihood,
         solver: Solver,
         t0: str = "origin",
         time_scale: float = 1.0,
+        anchor: bool = True,
     ) -> None:
         super().__init__()
         if t0 not in T0:
             raise LatentODEError(f"t0 {t0!r} is unknown; choose from {', '.join(T0)}")
-        self.encoder, self.head = encoder, head
-        self.dynamics, self.decoder = dynamics, decoder
+        self.layout, self.dynamics = layout, dynamics
         self.likelihood, self.solver = likelihood, solver
-        self.t0, self.time_scale = t0, time_scale
+        self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
 
     @property
     def latent_size(self) -> int:
-        return self.head.latent_size
+        """Size of a series' whole latent state, and of the noise that it takes."""
+        return self.layout.latent_size
 
     @property
     def dtype(self) -> torch.dtype:
@@ -94,44 +90,47 @@ class LatentODE(nn.Module):
                 makes a forecast independent of its companions.
 
         Returns:
-            A distribution of shape `(samples, queries)` in scaled units, and q(z(t0)).
+            A distribution of shape `(samples, queries)` in scaled units, and q(z(t0)), a row per
+            series. Where q is a point, one sample is all.
 
         Raises:
             SolveError: if the solution is not finite.
         """
         state = self.encode(batch)
         z0 = state.sample(noise.to(self.dtype))
-        path = self.trajectory(batch, z0, queries.time)
-        return self.decode(path, batch, queries, len(z0)), state
+        rows = self.layout.rows(len(batch), queries)
+        path = self.trajectory(batch, z0, queries.time, rows)
+        return self.decode(path, batch, queries, rows, len(z0)), state
 
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
-        events = Events.of(
-            self._scaled(batch.context), len(batch), self._n_variables(), self.t0 == "start"
-        )
-        summary = self.encoder(events, self._t0(batch), self._last(batch))
-        return self.head(summary, batch.static.to(self.dtype))
+        seen, static = self._scaled(batch.context), batch.static.to(self.dtype)
+        return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
 
-    def trajectory(self, batch: Batch, z0: Tensor, times: Tensor) -> Trajectory:
-        """The path of each sample of each series, long enough for `times`.
+    def trajectory(
+        self, batch: Batch, z0: Tensor, times: Tensor, rows: Rows | None = None
+    ) -> Trajectory:
+        """The path of each sample of each row, long enough for `times`.
 
         Args:
             batch: several series.
             z0: shape `(samples, series, latent)`.
             times: time since the origin of everything that will be asked, in time units.
+            rows: which rows; all of the layout unless told.
 
         Returns:
-            A path with `samples * series` rows, sample by sample.
+            A path with `samples * rows` rows, sample by sample: in the joint layout a row per series,
+            in the per-variable layout one per (series, variable), variable by variable.
 
         Raises:
             SolveError: if a state is not finite.
             LatentODEError: if a time is more than 1,000 time scales ahead.
         """
-        samples, series, _ = z0.shape
-        flat = z0.reshape(samples * series, -1)
-        start = self._model_time(batch.start).repeat(samples)
+        rows = self.layout.rows(len(batch)) if rows is None else rows
+        samples, flat = len(z0), rows.start(z0)
+        start = self._model_time(batch.start)[rows.series].repeat(samples)
         origin = torch.zeros_like(start)
-        context = self._context(batch).repeat(samples)
+        context = self._context(batch, rows).repeat(samples)
         asked_past = bool((times < 0).any()) or len(times) == 0
         pieces: list[Trajectory] = []
         if self.t0 == "start":
@@ -143,7 +142,7 @@ class LatentODE(nn.Module):
             z = pieces[-1].final if pieces else flat
             begin = origin + piece
             pieces.append(self.solver.solve(self.dynamics, z, begin, begin + 1, context))
-        return pieces[0].join(*pieces[1:]).check_finite()
+        return rows.unfold(pieces[0].join(*pieces[1:]).check_finite())
 
     def _reach(self, times: Tensor) -> int:
         """How many time scales ahead of the origin the path has to go."""
@@ -163,32 +162,32 @@ class LatentODE(nn.Module):
     def solver_error(self, batch: Batch) -> Tensor:
         """Estimated error of the first piece ahead of each series' origin, without gradients.
 
-        By step doubling, from the mean of q(z(t0)), in units of the latent state.
+        By step doubling, from the mean of q(z(t0)), in units of the latent state; that of a series is
+        that of its worst row.
 
         Returns:
             Shape `(series,)`.
         """
         with torch.no_grad():
-            z0, origin = self.encode(batch).loc, torch.zeros_like(self._t0(batch))
-            return self.solver.error(self.dynamics, z0, origin, origin + 1, self._context(batch))
+            rows = self.layout.rows(len(batch))
+            z0 = rows.start(self.encode(batch).loc[None])
+            origin = z0.new_zeros(len(z0))
+            context = self._context(batch, rows)
+            error = self.solver.error(self.dynamics, z0, origin, origin + 1, context)
+            return error.new_zeros(len(batch)).scatter_reduce(0, rows.series, error, "amax")
 
-    def decode(self, path: Trajectory, batch: Batch, queries: Queries, samples: int) -> Distribution:
-        """The distribution of shape `(samples, queries)` along a path."""
-        n = len(batch)
-        sample = torch.arange(samples, device=queries.series.device)[:, None]
-        rows = (sample * n + queries.series).reshape(-1)
-        z = path.at(rows, self._model_time(queries.time).repeat(samples))
-        raw = self.decoder(z.unflatten(0, (samples, len(queries))), queries.variable)
+    def decode(
+        self, path: Trajectory, batch: Batch, queries: Queries, rows: Rows, samples: int
+    ) -> Distribution:
+        """The distribution of shape `(samples, queries)` along a path through `rows`."""
+        times = self._model_time(queries.time).repeat(samples)
+        z = path.at(rows.answering(samples), times)
+        raw = self.layout.read(z.unflatten(0, (samples, len(queries))), queries.variable)
         anchor = raw.new_zeros(len(queries))
         if self.anchor:
-            anchor = self._last(batch)[queries.series, queries.variable]
+            last = last_values(self._scaled(batch.context), len(batch), self.layout.n_variables)
+            anchor = last[queries.series, queries.variable]
         return self.likelihood.distribution(raw, anchor.expand(samples, -1))
-
-    def _last(self, batch: Batch) -> Tensor:
-        return last_values(self._scaled(batch.context), len(batch), self._n_variables())
-
-    def _n_variables(self) -> int:
-        return self.decoder.n_variables
 
     def _t0(self, batch: Batch) -> Tensor:
         start = self._model_time(batch.start)
@@ -200,12 +199,15 @@ class LatentODE(nn.Module):
     def _scaled(self, observations: Observations) -> Observations:
         return observations.rescale_time(self.time_scale, self.dtype)
 
-    def _context(self, batch: Batch) -> Context:
-        fixed = batch.static.to(self.dtype) if batch.static.shape[1] else None
+    def _context(self, batch: Batch, rows: Rows) -> Context:
+        """What each row is told: what tells it from others, statics and known paths of its series."""
+        static = batch.static.to(self.dtype)[rows.series]
+        fixed = static if rows.told is None else torch.cat([rows.told, static], dim=1)
         if not batch.control_value.shape[2]:
-            return Context(fixed)
-        times = self._model_time(batch.control_time)
-        return Context(fixed, StepControl(times, batch.control_value.to(self.dtype)))
+            return Context(fixed if fixed.shape[1] else None)
+        times = self._model_time(batch.control_time)[rows.series]
+        values = batch.control_value.to(self.dtype)[rows.series]
+        return Context(fixed if fixed.shape[1] else None, StepControl(times, values))
 
 
 def build_latent_ode(
@@ -214,13 +216,19 @@ def build_latent_ode(
     n_known: int = 0,
     time_scale: float = 1.0,
     *,
+    layout: str = "joint",
     latent_size: int = 16,
     hidden_size: int = 64,
     encoder: str = "gru",
+    encoder_size: int | None = None,
+    embedding_size: int = 16,
+    attention_layers: int = 2,
+    heads: int = 4,
+    interaction: str = "encoder",
     likelihood: str = "normal",
     t0: str = "origin",
     anchor: bool = True,
-    variational: bool = True,
+    variational: bool | None = None,
     solver: dict[str, Any] | None = None,
 ) -> LatentODE:
     """Assembles a `LatentODE` from primitives, which a checkpoint can hold.
@@ -230,36 +238,44 @@ def build_latent_ode(
         n_static: number of encoded static features.
         n_known: number of known-future columns.
         time_scale: length of one unit of model time, best the usual horizon.
-        latent_size: size of z.
-        hidden_size: width of encoder, dynamics and decoder.
-        encoder: "gru", "ode-rnn" or "linear".
+        layout: "joint", a latent row per series, or "per-variable", one per (series, variable).
+        latent_size: size of a latent row.
+        hidden_size: width of dynamics and decoder.
+        encoder: "gru", "ode-rnn" or "linear"; per variable "gru" only.
+        encoder_size: width of the encoder; `hidden_size` unless told, per variable at most 48.
+        embedding_size: size of a variable's embedding (per variable; so are the next three).
+        attention_layers: how many times the variables of a series exchange what they have seen.
+        heads: heads of that attention.
+        interaction: "encoder" lets variables exchange before z(t0) only, "dynamics" also along the
+            way: then all variables of a series are solved together.
         likelihood: "normal" or "student-t".
         t0: "origin" or "start".
         anchor: whether locations are counted from each variable's last observed value, so that an
             untrained model is already the last-value forecast.
-        variational: False makes z(t0) a point.
-        solver: arguments of `Solver`.
+        variational: False makes z(t0) a point, as it is per variable unless told; True a normal
+            distribution, as it is jointly.
+        solver: arguments of `Solver`; per variable 5 intervals unless told.
 
     Raises:
         LatentODEError: if a name is unknown.
     """
     for name, choices, what in (
-        (encoder, ENCODERS, "encoder"),
+        (layout, LAYOUTS, "layout"),
         (likelihood, LIKELIHOODS, "likelihood"),
     ):
         if name not in choices:
             raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(choices)}")
-    chosen = LIKELIHOODS[likelihood]()
-    width = (hidden_size, hidden_size)
-    model = LatentODE(
-        ENCODERS[encoder](n_variables, hidden_size),  # type: ignore[call-arg]
-        LatentHead(hidden_size, n_static, latent_size, variational),
-        MLPDynamics(latent_size, width, context_size=n_static + n_known),
-        MLPDecoder(latent_size, n_variables, chosen.n_raw, hidden_size),
-        chosen,
-        Solver(**(solver or {})),
-        t0,
-        time_scale,
+    kind, chosen = LAYOUTS[layout], LIKELIHOODS[likelihood]()
+    sizes = Sizes(
+        n_variables, n_static, n_known, latent_size, hidden_size, chosen.n_raw, embedding_size
     )
-    model.anchor = anchor
-    return model
+    options = {
+        "encoder": encoder,
+        "encoder_size": encoder_size,
+        "attention_layers": attention_layers,
+        "heads": heads,
+        "interaction": interaction,
+    }
+    parts = kind.make(sizes, options, kind.variational if variational is None else variational)
+    settings = Solver(**{**kind.solver, **(solver or {})})
+    return LatentODE(*parts, chosen, settings, t0, time_scale, anchor)

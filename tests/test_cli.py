@@ -177,3 +177,18 @@ def test_every_command_has_help(latentode):
     for command in ("inspect", "fit", "forecast", "evaluate", "plot", "demo"):
         status, out, _ = latentode(command, "--help")
         assert status == 0 and "Usage" in out
+
+
+def test_a_latent_state_per_variable_is_fitted_by_the_command_line(latentode, patients, tmp_path):
+    model, options = (
+        tmp_path / "model",
+        ("--horizon", "6h", "--epochs", 1, "--hidden-size", 8, "--quiet"),
+    )
+    status, _, err = latentode(
+        "fit", patients, "--out", model, "--latent-layout", "per-variable", *options
+    )
+    assert status == 0, err
+    assert latentode("forecast", model, patients, "--ahead", "6h")[0] == 0
+    status, _, err = latentode("fit", patients, "--out", tmp_path, "--latent-layout", "wide", *options)
+    assert status == 1
+    assert "layout 'wide' is unknown; choose from joint, per-variable" in err

@@ -656,7 +656,7 @@ def test_a_model_that_repeats_the_last_value_scores_zero(frame):
     frame.loc[first, ["x", "y"]] = 1.0  # so that every variable has a last value
     model = tiny(context=100.0).fit(frame)
     with torch.no_grad():
-        for parameter in model.module_.model.decoder.layers[-1].parameters():
+        for parameter in model.module_.model.layout.decoder.layers[-1].parameters():
             parameter.zero_()
     assert model.score(frame) == pytest.approx(0.0, abs=1e-5)
     compared = model.compare(frame)

@@ -25,13 +25,21 @@ from latentode.objective import elbo_terms, negative_elbo
 pytestmark = pytest.mark.usefixtures("float64")
 EXACT = {"rtol": 0.0, "atol": 1e-10}
 
-NETWORKS = [
+JOINT = [
     pytest.param({"encoder": e, "t0": t, "anchor": a}, id=f"{e}-{t}-{'anchored' if a else 'free'}")
     for e in ENCODERS
     for t in ("origin", "start")
     for a in (True, False)
 ]
-every_network = pytest.mark.parametrize("options", NETWORKS)
+PER_VARIABLE = [
+    pytest.param({"layout": "per-variable", "heads": 2, **more}, id=f"per-variable-{name}")
+    for name, more in {
+        "origin": {"variational": True},
+        "start": {"variational": True, "t0": "start", "anchor": False},
+        "coupled": {"variational": True, "interaction": "dynamics"},
+    }.items()
+]
+every_network = pytest.mark.parametrize("options", JOINT + PER_VARIABLE)
 randomly = settings(max_examples=4, deadline=None, derandomize=True)
 lengths = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 5)), min_size=2, max_size=5)
 seeds = st.integers(0, 2**32 - 1)
@@ -53,7 +61,7 @@ def answers(model, pieces, noise):
     z0 = state.sample(noise)
     ask = torch.tensor([0.5, 2.5])
     path = model.trajectory(batch, z0, ask)
-    rows = torch.arange(len(noise) * len(pieces))
+    rows = torch.arange(len(path.times))
     along = torch.stack([path.at(rows, torch.full((len(rows),), t / TIME_SCALE)) for t in ask])
     along = along.reshape(len(ask), len(noise), len(pieces), -1)
     terms = elbo_terms(model, batch, noise)
@@ -90,7 +98,7 @@ def same(one, other):
 def test_a_series_is_answered_the_same_alone_and_in_any_batch(options, sizes, seed):
     model = network(**options)
     pieces, _ = pieces_of(sizes, seed)
-    noise = noise_for(len(pieces))
+    noise = noise_for(len(pieces), latent=model.latent_size)
     together = answers(model, pieces, noise)
     for i, each in enumerate(pieces):
         same(answers(model, [each], noise[:, i : i + 1])[0], together[i])
@@ -102,7 +110,7 @@ def test_a_series_is_answered_the_same_alone_and_in_any_batch(options, sizes, se
 def test_the_order_of_series_does_not_matter(options, sizes, seed):
     model = network(**options)
     pieces, rng = pieces_of(sizes, seed)
-    noise = noise_for(len(pieces))
+    noise = noise_for(len(pieces), latent=model.latent_size)
     order = rng.permutation(len(pieces))
     before = answers(model, pieces, noise)
     after = answers(model, [pieces[i] for i in order], noise[:, order])
@@ -116,7 +124,7 @@ def test_the_order_of_series_does_not_matter(options, sizes, seed):
 def test_the_order_of_observations_does_not_matter(options, sizes, seed):
     model = network(**options)
     pieces, rng = pieces_of(sizes, seed)
-    noise = noise_for(len(pieces))
+    noise = noise_for(len(pieces), latent=model.latent_size)
     shuffled = batch_of(pieces)
     order = torch.from_numpy(rng.permutation(len(shuffled.context)))  # series are interleaved too
     shuffled = replace(shuffled, context=shuffled.context.select(order))
@@ -138,7 +146,7 @@ def test_the_order_of_queries_does_not_matter(options, sizes, seed):
     asked = Observations.cat([batch.target, batch.context]).queries()
     if len(asked) == 0:
         return
-    noise = noise_for(len(pieces))
+    noise = noise_for(len(pieces), latent=model.latent_size)
     order = torch.from_numpy(rng.permutation(len(asked)))
     plain, other = model(batch, asked, noise)[0], model(batch, asked.select(order), noise)[0]
     close(other.mean, plain.mean[:, order])
@@ -151,7 +159,7 @@ def test_asking_for_more_times_changes_no_other_answer(options, extra):
     model = network(**options)
     pieces, _ = pieces_of([(5, 4), (6, 3)], 3)
     pieces = [replace(p, start=min(p.start, -2.0)) for p in pieces]
-    batch, noise = batch_of(pieces), noise_for(2)
+    batch, noise = batch_of(pieces), noise_for(2, latent=model.latent_size)
     asked = batch.target.queries()
     more = Queries(
         torch.cat([asked.series, torch.tensor([0, 1])]),
@@ -168,7 +176,7 @@ def test_asking_for_more_times_changes_no_other_answer(options, extra):
 def test_a_time_on_a_seam_of_the_path_is_answered_the_same_from_both_sides(options, time):
     model = network(**options)
     pieces, _ = pieces_of([(5, 0)], 4)
-    batch, noise = batch_of(pieces), noise_for(1)
+    batch, noise = batch_of(pieces), noise_for(1, latent=model.latent_size)
 
     def at(*times):
         n = len(times)
@@ -188,7 +196,7 @@ def test_target_values_reach_neither_the_encoding_nor_the_forecast(options):
     other = [
         replace(p, target=np.c_[p.target[:, :2], 1e6 * rng.normal(size=len(p.target))]) for p in pieces
     ]
-    noise = noise_for(2)
+    noise = noise_for(2, latent=model.latent_size)
     one, two = batch_of(pieces), batch_of(other)
     assert torch.equal(model.encode(one).loc, model.encode(two).loc)
     a, b = (model(batch, batch.target.queries(), noise)[0] for batch in (one, two))
@@ -206,7 +214,7 @@ def test_series_with_nothing_or_one_thing_observed_have_finite_loss_and_gradient
     model = network(**options, likelihood=likelihood)
     pieces, _ = pieces_of([(n_context, 4), (n_context, 0)], 1)
     batch = batch_of(pieces)
-    loss = negative_elbo(elbo_terms(model, batch, noise_for(2)))
+    loss = negative_elbo(elbo_terms(model, batch, noise_for(2, latent=model.latent_size)))
     loss.backward()
     assert torch.isfinite(loss)
     for name, parameter in model.named_parameters():
@@ -217,13 +225,13 @@ def test_series_with_nothing_or_one_thing_observed_have_finite_loss_and_gradient
 def test_a_batch_that_observes_and_asks_nothing_costs_only_its_kl(options):
     model = network(**options)
     pieces, _ = pieces_of([(0, 0), (0, 0)], 1)
-    terms = elbo_terms(model, batch_of(pieces), noise_for(2))
+    terms = elbo_terms(model, batch_of(pieces), noise_for(2, latent=model.latent_size))
     assert torch.equal(terms.target, torch.zeros(2))
     assert torch.equal(terms.context, torch.zeros(2))
     assert torch.isfinite(terms.kl).all()
 
 
-@every_network
+@pytest.mark.parametrize("options", JOINT)
 @pytest.mark.parametrize("likelihood", ["normal", "student-t"])
 def test_a_variable_that_is_never_observed_nor_asked_changes_nothing(options, likelihood):
     small = network(**options, likelihood=likelihood)
@@ -245,7 +253,7 @@ def copy_shared(small, large):
             own = dict(small.named_parameters())[name]
             if own.shape == parameter.shape:
                 parameter.copy_(own)
-            elif name.startswith("encoder."):
+            elif name.startswith("layout.encoder."):
                 parameter[:, columns] = own
             else:
                 parameter[: len(own)] = own  # the decoder's last layer, variable by variable

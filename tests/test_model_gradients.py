@@ -61,7 +61,7 @@ def test_every_parameter_receives_a_gradient(encoder, likelihood, t0, n_static, 
 def test_statics_and_known_columns_reach_the_weights_that_read_them(encoder, t0):
     model = network(encoder=encoder, t0=t0)
     found = gradients(model, some_batch())
-    assert found["head.layers.0.weight"][:, -2:].abs().min() > 0  # statics in the head
+    assert found["layout.head.layers.0.weight"][:, -2:].abs().min() > 0  # statics in the head
     assert found["dynamics.layers.0.weight"][:, -3:].abs().min() > 0  # statics, known in the dynamics
 
 

@@ -12,6 +12,7 @@ from making import batch_of, network, noise_for, piece
 from scipy import stats
 from torch import nn
 
+from latentode.layouts import JointLayout
 from latentode.model import LatentODE
 from latentode.nn.decoders import Decoder
 from latentode.nn.encoders import Encoder, LatentState
@@ -57,10 +58,9 @@ class Linear(Decoder):
 
 def linear_gaussian(loc, scale):
     solver = Solver(intervals=64)
-    parts = (Nothing(), Fixed(loc, scale), Exponential(), Linear(), NormalLikelihood(), solver)
-    model = LatentODE(*parts, time_scale=2.0)
-    model.anchor = False
-    return model
+    layout = JointLayout(Nothing(), Fixed(loc, scale), Linear())
+    parts = (layout, Exponential(), NormalLikelihood(), solver)
+    return LatentODE(*parts, time_scale=2.0, anchor=False)
 
 
 @pytest.fixture

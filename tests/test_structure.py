@@ -17,6 +17,8 @@ LAYERS = (
     {"errors"},
     {"data", "ode"},
     {"nn"},
+    {"layouts"},
+    {"assembly"},
     {"model"},
     {"objective", "forecast", "metrics"},
     {"training", "callbacks", "baselines"},

@@ -268,7 +268,7 @@ def test_a_batch_without_targets_is_predicted_empty_and_validated_in_silence():
 
 def poisoned(module, value):
     with torch.no_grad():
-        module.model.decoder.layers[-1].bias.fill_(value)
+        module.model.layout.decoder.layers[-1].bias.fill_(value)
 
 
 def test_batches_that_cannot_be_trained_on_never_reach_a_weight(tmp_path):

@@ -1,10 +1,11 @@
 """The learned parts between data and dynamics: encoders, decoders, likelihoods."""
 
-from latentode.nn.decoders import Decoder, MLPDecoder
+from latentode.nn.decoders import Decoder, MLPDecoder, VariableDecoder
 from latentode.nn.encoders import Encoder, GRUEncoder, LatentHead, LatentState, ODERNNEncoder
 from latentode.nn.events import Events
 from latentode.nn.likelihoods import LIKELIHOODS, Likelihood, NormalLikelihood, StudentTLikelihood
 from latentode.nn.linear_encoder import LinearEncoder
+from latentode.nn.variable_encoder import VariableEncoder
 
 __all__ = [
     "ENCODERS",
@@ -21,6 +22,8 @@ __all__ = [
     "NormalLikelihood",
     "ODERNNEncoder",
     "StudentTLikelihood",
+    "VariableDecoder",
+    "VariableEncoder",
 ]
 
 ENCODERS: dict[str, type[Encoder]] = {

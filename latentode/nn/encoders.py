@@ -46,10 +46,9 @@ class LatentState:
             noise: standard normal, shape `(samples, rows or 1, latent)`.
 
         Returns:
-            Shape `(samples, rows, latent)`.
+            Shape `(samples, rows, latent)`; `(1, rows, latent)` for a point, whose samples are one.
         """
-        spread = torch.zeros_like(self.loc) if self.scale is None else self.scale
-        return self.loc + spread * noise
+        return self.loc[None] if self.scale is None else self.loc + self.scale * noise
 
     def kl(self) -> Tensor:
         """KL(q || N(0, 1)) of each row, shape `(rows,)`; 0 for a point."""

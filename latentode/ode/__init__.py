@@ -1,6 +1,7 @@
 """Neural ordinary differential equations, usable without the rest of the package."""
 
 from latentode.ode.context import Context, LinearControl, StepControl
+from latentode.ode.coupled import CoupledDynamics
 from latentode.ode.dynamics import Dynamics, MLPDynamics
 from latentode.ode.extended import AugmentedDynamics, SecondOrderDynamics
 from latentode.ode.gated import GatedDynamics
@@ -15,6 +16,7 @@ __all__ = [
     "NATIVE",
     "AugmentedDynamics",
     "Context",
+    "CoupledDynamics",
     "Dynamics",
     "GatedDynamics",
     "LinearControl",

@@ -1,0 +1,107 @@
+"""Assembles layouts and the dynamics that go with them from primitives, which a checkpoint can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from latentode.errors import LatentODEError
+from latentode.layouts import JointLayout, Layout, PerVariableLayout
+from latentode.nn import ENCODERS
+from latentode.nn.decoders import MLPDecoder, VariableDecoder
+from latentode.nn.encoders import LatentHead
+from latentode.nn.variable_encoder import VariableEncoder
+from latentode.ode import CoupledDynamics, Dynamics, MLPDynamics
+
+__all__ = ["INTERACTIONS", "LAYOUTS", "Kind", "Sizes"]
+
+INTERACTIONS = ("encoder", "dynamics")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What every layout has to know.
+
+    Args:
+        variables: number of variables.
+        static: number of encoded static features.
+        known: number of known-future columns.
+        latent: size of a latent row.
+        hidden: width of dynamics and decoder.
+        raw: numbers that the likelihood takes per query.
+        embedding: size of a variable's embedding.
+    """
+
+    variables: int
+    static: int
+    known: int
+    latent: int
+    hidden: int
+    raw: int
+    embedding: int
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A layout by name: how it is made, and what suits it unless told otherwise.
+
+    Args:
+        make: from sizes and the options of `build_latent_ode` to the layout and its dynamics.
+        variational: whether z(t0) is a distribution.
+        solver: arguments of `Solver`.
+    """
+
+    make: Callable[[Sizes, dict[str, Any], bool], tuple[Layout, Dynamics]]
+    variational: bool
+    solver: dict[str, Any]
+
+
+def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[JointLayout, MLPDynamics]:
+    name, width = options["encoder"], options["encoder_size"] or sizes.hidden
+    if name not in ENCODERS:
+        raise LatentODEError(f"encoder {name!r} is unknown; choose from {', '.join(ENCODERS)}")
+    if options["interaction"] != "encoder":
+        raise LatentODEError("interaction is a choice of layout='per-variable' only; leave it out")
+    encoder = ENCODERS[name](sizes.variables, width)  # type: ignore[call-arg]
+    head = LatentHead(width, sizes.static, sizes.latent, variational)
+    dynamics = MLPDynamics(sizes.latent, (sizes.hidden,) * 2, context_size=sizes.static + sizes.known)
+    decoder = MLPDecoder(sizes.latent, sizes.variables, sizes.raw, sizes.hidden)
+    return JointLayout(encoder, head, decoder), dynamics
+
+
+WIDEST = 48  # of the per-variable encoder: it runs once for each variable of each series
+
+
+def _per_variable(
+    sizes: Sizes, options: dict[str, Any], variational: bool
+) -> tuple[PerVariableLayout, Dynamics]:
+    width = options["encoder_size"] or min(sizes.hidden, WIDEST)
+    if options["encoder"] != "gru":
+        raise LatentODEError(
+            f"layout='per-variable' reads each variable with a GRU; encoder={options['encoder']!r} "
+            "goes with layout='joint'"
+        )
+    if options["interaction"] not in INTERACTIONS:
+        raise LatentODEError(
+            f"interaction {options['interaction']!r} is unknown; choose from {', '.join(INTERACTIONS)}"
+        )
+    coupled = options["interaction"] == "dynamics"
+    layers, heads = options["attention_layers"], options["heads"]
+    encoder = VariableEncoder(sizes.embedding, sizes.static, width, layers, heads)
+    head = LatentHead(width, 0, sizes.latent, variational)
+    decoder = VariableDecoder(sizes.latent, sizes.embedding, sizes.raw, sizes.hidden)
+    others = sizes.static + sizes.known
+    dynamics = (
+        CoupledDynamics(sizes.variables, sizes.latent, sizes.embedding, others, sizes.hidden)
+        if coupled
+        else MLPDynamics(sizes.latent, (sizes.hidden,) * 2, context_size=sizes.embedding + others)
+    )
+    layout = PerVariableLayout(sizes.variables, sizes.embedding, encoder, head, decoder, coupled)
+    return layout, dynamics
+
+
+LAYOUTS: dict[str, Kind] = {
+    "joint": Kind(_joint, variational=True, solver={}),
+    "per-variable": Kind(_per_variable, variational=False, solver={"intervals": 5}),
+}

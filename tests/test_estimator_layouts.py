@@ -1,0 +1,52 @@
+"""The estimator with a latent state per variable."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from making import waves
+
+from latentode.estimator import LatentODEForecaster
+
+TINY = {"horizon": 2.0, "context": 6.0, "latent_size": 3, "hidden_size": 8, "verbose": False}
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return waves(6, 20)
+
+
+@pytest.fixture(scope="module")
+def fitted(frame):
+    return LatentODEForecaster(layout="per-variable", max_epochs=3, **TINY).fit(frame)
+
+
+def test_a_fit_per_variable_answers_at_any_time(fitted, frame):
+    answer = fitted.predict(frame, at=[12.5, 13.0, 30.0])
+    assert len(answer) == 6 * 3 * 2
+    assert np.isfinite(answer[["mean", "std", "q0.1", "q0.9"]].to_numpy()).all()
+    assert (answer["q0.1"] < answer["q0.9"]).all()
+    assert len(fitted.trace(frame[frame["id"] == "s0"], count=10)) == 20
+    assert np.isfinite(fitted.score(frame))
+
+
+def test_a_variable_alone_is_answered_as_among_all(fitted, frame):
+    every = fitted.predict(frame, at=[12.5])
+    alone = fitted.predict(frame, at=[12.5], variables=["y"])
+    both = every[every["variable"] == "y"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, both, rtol=1e-5)
+
+
+def test_a_model_per_variable_is_saved_and_loaded(fitted, frame, tmp_path):
+    fitted.save(tmp_path)
+    assert json.loads((tmp_path / "forecaster.json").read_text())["module"]["layout"] == "per-variable"
+    loaded = LatentODEForecaster.load(tmp_path)
+    pd.testing.assert_frame_equal(
+        loaded.predict(frame, at=[12.5]), fitted.predict(frame, at=[12.5]), check_exact=True
+    )
+
+
+def test_training_per_variable_improves_on_the_start(frame):
+    model = LatentODEForecaster(layout="per-variable", max_epochs=12, lr=0.01, **TINY).fit(frame)
+    assert model.history_["val_loss"].min() < model.history_["val_loss"].iloc[0]

@@ -1,0 +1,211 @@
+"""The layouts of the latent state: what each promises, from rows to the estimator."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from making import batch_of, network, noise_for, piece
+
+from latentode.data.observations import Queries
+from latentode.errors import LatentODEError
+from latentode.model import build_latent_ode
+from latentode.nn import LIKELIHOODS
+from latentode.objective import elbo_terms, negative_elbo
+from latentode.ode import Context, CoupledDynamics, Solver
+
+pytestmark = pytest.mark.usefixtures("float64")
+INTERACTIONS = ("encoder", "dynamics")
+every_interaction = pytest.mark.parametrize("interaction", INTERACTIONS)
+
+
+def per_variable(**options):
+    return network(**{"layout": "per-variable", "heads": 2, "embedding_size": 4, **options})
+
+
+def some_batch(seed=0, n_known=1, sizes=((5, 5), (4, 6), (0, 3))):
+    rng = np.random.default_rng(seed)
+    return batch_of([piece(rng, *size, n_known=n_known) for size in sizes])
+
+
+def loss_of(model, batch):
+    noise = noise_for(len(batch), latent=model.latent_size)
+    return negative_elbo(elbo_terms(model, batch, noise), 0.7, 0.3)
+
+
+# ------------------------------------------------------------------ gradients
+
+
+@every_interaction
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("n_static", [0, 2])
+@pytest.mark.parametrize("variational", [True, False])
+def test_every_parameter_receives_a_gradient(interaction, likelihood, n_static, variational):
+    options = {"likelihood": likelihood, "n_static": n_static, "variational": variational}
+    model = per_variable(interaction=interaction, **options)
+    batch = some_batch()
+    loss_of(model, replace(batch, static=batch.static[:, :n_static])).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{name} has no gradient"
+        assert parameter.grad.abs().max() > 1e-9, f"{name} has a gradient of zero"
+
+
+@every_interaction
+@pytest.mark.parametrize("t0", ["origin", "start"])
+def test_the_gradient_of_the_loss_agrees_with_finite_differences(interaction, t0):
+    model = per_variable(interaction=interaction, t0=t0, variational=True, solver={"intervals": 2})
+    batch, step = some_batch(), 1e-5
+    loss_of(model, batch).backward()
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in model.named_parameters():
+        way = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        assert parameter.grad is not None
+        found = (parameter.grad * way).sum()
+        with torch.no_grad():
+            parameter.add_(step * way)
+            above = loss_of(model, batch)
+            parameter.sub_(2 * step * way)
+            below = loss_of(model, batch)
+            parameter.add_(step * way)
+        expected = (above - below) / (2 * step)
+        # relu in the exchange has kinks, which a step may cross
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: n + m)
+
+
+@every_interaction
+def test_checkpointing_gives_the_gradient_of_direct(interaction):
+    found = []
+    for adjoint in ("direct", "checkpoint"):
+        model = per_variable(interaction=interaction, solver={"intervals": 4, "adjoint": adjoint})
+        loss_of(model, some_batch()).backward()
+        found.append({n: p.grad for n, p in model.named_parameters()})
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, rtol=1e-11, atol=1e-12)
+
+
+# ------------------------------------------------------------------ rows
+
+
+def test_only_rows_that_are_asked_are_solved():
+    model, batch = per_variable(), some_batch()
+    asked = Queries(torch.tensor([0, 2, 0]), torch.tensor([1, 0, 1]), torch.tensor([0.5, 0.1, 1.0]))
+    rows = model.layout.rows(3, asked)
+    assert rows.series.tolist() == [0, 2]
+    assert rows.of_query.tolist() == [0, 1, 0]
+    z0 = model.encode(batch).sample(noise_for(3, latent=model.latent_size))
+    path = model.trajectory(batch, z0, asked.time, rows)
+    assert len(path.times) == len(z0) * 2
+
+
+@every_interaction
+def test_which_queries_are_asked_changes_no_answer(interaction):
+    model, batch = per_variable(interaction=interaction, variational=True), some_batch()
+    every = batch.target.queries()
+    noise = noise_for(3, latent=model.latent_size)
+    together = model(batch, every, noise)[0]
+    for i in range(len(every)):
+        alone = model(batch, every.select(torch.tensor([i])), noise)[0]
+        torch.testing.assert_close(alone.mean[:, 0], together.mean[:, i], rtol=0, atol=1e-10)
+
+
+@every_interaction
+def test_a_path_without_rows_has_one_per_variable_of_each_series(interaction):
+    model, batch = per_variable(interaction=interaction), some_batch()
+    z0 = model.encode(batch).sample(noise_for(3, latent=model.latent_size))
+    path = model.trajectory(batch, z0, torch.tensor([1.0]))
+    assert path.states.shape[::2] == (3 * 3, 3)
+    origin = path.at(torch.arange(9), torch.zeros(9))
+    torch.testing.assert_close(origin.reshape(z0.shape), z0, rtol=0, atol=1e-12)
+
+
+@every_interaction
+def test_asking_nothing_is_answered_with_nothing(interaction):
+    model, batch = per_variable(interaction=interaction), some_batch()
+    nothing = batch.target.queries().select(torch.zeros(0, dtype=torch.long))
+    distribution, _ = model(batch, nothing, noise_for(3, latent=model.latent_size))
+    assert distribution.mean.shape == (1, 0)
+
+
+@every_interaction
+def test_the_solver_error_is_that_of_the_worst_row_of_each_series(interaction):
+    model, batch = per_variable(interaction=interaction), some_batch()
+    error = model.solver_error(batch)
+    assert error.shape == (3,)
+    assert (error > 0).all()
+    alone = model.solver_error(some_batch(sizes=((5, 5),)))
+    torch.testing.assert_close(alone[0], error[0], rtol=1e-8, atol=1e-12)
+
+
+def test_the_kl_of_a_series_is_that_of_all_its_variables():
+    model, batch = per_variable(variational=True), some_batch()
+    state = model.encode(batch)
+    assert state.loc.shape == (3, 9)
+    assert state.kl().shape == (3,)
+    assert (state.kl() > 0).all()
+
+
+def test_a_point_takes_one_sample_and_pays_no_kl():
+    model, batch = per_variable(), some_batch()
+    distribution, state = model(batch, batch.target.queries(), noise_for(3, latent=9))
+    assert distribution.mean.shape == (1, len(batch.target))
+    assert torch.equal(state.kl(), torch.zeros(3))
+
+
+@every_interaction
+def test_variables_act_on_each_other_along_the_way_only_if_asked_to(interaction):
+    model, batch = per_variable(interaction=interaction), some_batch()
+    z0 = model.encode(batch).sample(noise_for(3, latent=9))
+    moved = z0.clone()
+    moved[:, 0, :3] += 1.0  # of the first variable
+    ends = [model.trajectory(batch, z, torch.tensor([1.0])).final[1] for z in (z0, moved)]
+    assert torch.equal(*ends) == (interaction == "encoder")
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "checkpoint", "backsolve"])
+def test_every_parameter_of_coupled_dynamics_receives_a_gradient(adjoint):
+    field = CoupledDynamics(parts=3, state_size=2, embedding_size=1, context_size=1, hidden_size=5)
+    context = Context(torch.randn(4, 4))
+    path = Solver(adjoint=adjoint).solve(
+        field, torch.randn(4, 6), torch.zeros(4), torch.ones(4), context
+    )
+    path.final.square().sum().backward()
+    for name, parameter in field.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+# ------------------------------------------------------------------ as it comes
+
+
+def test_an_untrained_model_nearly_repeats_the_last_value():
+    model, batch = build_latent_ode(3, 2, 1, 2.0, layout="per-variable"), some_batch()
+    asked = batch.target.queries()
+    answer = model(batch, asked, noise_for(3, latent=model.latent_size))[0].mean[0]
+    for i in range(len(asked)):
+        own = (batch.context.series == asked.series[i]) & (batch.context.variable == asked.variable[i])
+        seen = batch.context.select(own)
+        last = seen.value[seen.time.argmax()] if len(seen) else torch.zeros(())
+        assert abs(float(answer[i].detach() - last)) < 0.5
+
+
+def test_the_defaults_are_those_of_the_layout():
+    model = build_latent_ode(36, layout="per-variable")
+    assert model.solver == Solver(intervals=5)
+    assert model.latent_size == 36 * 16
+    assert model.encode(some_batch(n_known=0)).scale is None
+    assert build_latent_ode(3).solver == Solver()
+    assert build_latent_ode(3, layout="per-variable", solver={"steps": 2}).solver.intervals == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layout": "stacked"}, "layout 'stacked' is unknown; choose from joint, per-variable"),
+        ({"layout": "per-variable", "encoder": "linear"}, "goes with layout='joint'"),
+        ({"layout": "per-variable", "interaction": "all"}, "choose from encoder, dynamics"),
+        ({"interaction": "dynamics"}, "layout='per-variable' only"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options, message):
+    with pytest.raises(LatentODEError, match=message):
+        build_latent_ode(3, **options)
