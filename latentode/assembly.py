@@ -12,9 +12,17 @@ from latentode.nn import ENCODERS
 from latentode.nn.decoders import MLPDecoder, VariableDecoder
 from latentode.nn.encoders import LatentHead
 from latentode.nn.variable_encoder import VariableEncoder
-from latentode.ode import CoupledDynamics, Dynamics, MLPDynamics
+from latentode.ode import (
+    CoupledDynamics,
+    Dynamics,
+    GatedDynamics,
+    LinearDynamics,
+    MLPDynamics,
+    SecondOrderDynamics,
+    Solver,
+)
 
-__all__ = ["INTERACTIONS", "LAYOUTS", "Kind", "Sizes"]
+__all__ = ["DYNAMICS", "INTERACTIONS", "LAYOUTS", "Kind", "Sizes", "solver_of"]
 
 INTERACTIONS = ("encoder", "dynamics")
 
@@ -57,7 +65,50 @@ class Kind:
     solver: dict[str, Any]
 
 
-def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[JointLayout, MLPDynamics]:
+def _mlp(sizes: Sizes, fixed: int) -> Dynamics:
+    return MLPDynamics(sizes.latent, (sizes.hidden,) * 2, context_size=fixed + sizes.known)
+
+
+def _gated(sizes: Sizes, fixed: int) -> Dynamics:
+    return GatedDynamics(sizes.latent, context_size=fixed + sizes.known)
+
+
+def _linear(sizes: Sizes, fixed: int) -> Dynamics:
+    if sizes.known:
+        raise LatentODEError(
+            "dynamics='linear' is driven by what stays fixed along a path, and known columns do not; "
+            "choose 'mlp' or 'gated', or leave out known="
+        )
+    _require_even(sizes, "linear")
+    return LinearDynamics(sizes.latent, context_size=fixed)
+
+
+def _second_order(sizes: Sizes, fixed: int) -> Dynamics:
+    _require_even(sizes, "second-order")
+    size, width = sizes.latent, (sizes.hidden,) * 2
+    return SecondOrderDynamics(MLPDynamics(size, width, fixed + sizes.known, out_size=size // 2))
+
+
+def _require_even(sizes: Sizes, name: str) -> None:
+    if sizes.latent % 2:
+        raise LatentODEError(f"dynamics={name!r} takes an even latent_size; it is {sizes.latent}")
+
+
+DYNAMICS: dict[str, Callable[[Sizes, int], Dynamics]] = {
+    "mlp": _mlp,
+    "gated": _gated,
+    "linear": _linear,
+    "second-order": _second_order,
+}
+
+
+def solver_of(kind: Kind, dynamics: str, asked: dict[str, Any] | None) -> Solver:
+    """The solver that suits a layout and its dynamics, where none is asked for by name."""
+    closed_form = {"method": "exact", "intervals": 1} if dynamics == "linear" else {}
+    return Solver(**{**kind.solver, **closed_form, **(asked or {})})
+
+
+def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[JointLayout, Dynamics]:
     name, width = options["encoder"], options["encoder_size"] or sizes.hidden
     if name not in ENCODERS:
         raise LatentODEError(f"encoder {name!r} is unknown; choose from {', '.join(ENCODERS)}")
@@ -65,7 +116,7 @@ def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[Jo
         raise LatentODEError("interaction is a choice of layout='per-variable' only; leave it out")
     encoder = ENCODERS[name](sizes.variables, width)  # type: ignore[call-arg]
     head = LatentHead(width, sizes.static, sizes.latent, variational)
-    dynamics = MLPDynamics(sizes.latent, (sizes.hidden,) * 2, context_size=sizes.static + sizes.known)
+    dynamics = DYNAMICS[options["dynamics"]](sizes, sizes.static)
     decoder = MLPDecoder(sizes.latent, sizes.variables, sizes.raw, sizes.hidden)
     return JointLayout(encoder, head, decoder), dynamics
 
@@ -92,10 +143,12 @@ def _per_variable(
     head = LatentHead(width, 0, sizes.latent, variational)
     decoder = VariableDecoder(sizes.latent, sizes.embedding, sizes.raw, sizes.hidden)
     others = sizes.static + sizes.known
+    if coupled and options["dynamics"] != "mlp":
+        raise LatentODEError("interaction='dynamics' couples perceptrons; it goes with dynamics='mlp'")
     dynamics = (
         CoupledDynamics(sizes.variables, sizes.latent, sizes.embedding, others, sizes.hidden)
         if coupled
-        else MLPDynamics(sizes.latent, (sizes.hidden,) * 2, context_size=sizes.embedding + others)
+        else DYNAMICS[options["dynamics"]](sizes, sizes.embedding + sizes.static)
     )
     layout = PerVariableLayout(sizes.variables, sizes.embedding, encoder, head, decoder, coupled)
     return layout, dynamics

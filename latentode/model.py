@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.assembly import LAYOUTS, Sizes
+from latentode.assembly import DYNAMICS, LAYOUTS, Sizes, solver_of
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations, Queries
 from latentode.errors import LatentODEError
@@ -225,6 +225,7 @@ def build_latent_ode(
     attention_layers: int = 2,
     heads: int = 4,
     interaction: str = "encoder",
+    dynamics: str = "mlp",
     likelihood: str = "normal",
     t0: str = "origin",
     anchor: bool = True,
@@ -248,6 +249,9 @@ def build_latent_ode(
         heads: heads of that attention.
         interaction: "encoder" lets variables exchange before z(t0) only, "dynamics" also along the
             way: then all variables of a series are solved together.
+        dynamics: the vector field: "mlp"; "gated", a GRU in continuous time, bounded; "linear", with
+            a closed form, exact at any time, the cheapest; "second-order", half of the state being
+            the other's velocity.
         likelihood: "normal" or "student-t".
         t0: "origin" or "start".
         anchor: whether locations are counted from each variable's last observed value, so that an
@@ -261,6 +265,7 @@ def build_latent_ode(
     """
     for name, choices, what in (
         (layout, LAYOUTS, "layout"),
+        (dynamics, DYNAMICS, "dynamics"),
         (likelihood, LIKELIHOODS, "likelihood"),
     ):
         if name not in choices:
@@ -275,7 +280,7 @@ def build_latent_ode(
         "attention_layers": attention_layers,
         "heads": heads,
         "interaction": interaction,
+        "dynamics": dynamics,
     }
     parts = kind.make(sizes, options, kind.variational if variational is None else variational)
-    settings = Solver(**{**kind.solver, **(solver or {})})
-    return LatentODE(*parts, chosen, settings, t0, time_scale, anchor)
+    return LatentODE(*parts, chosen, solver_of(kind, dynamics, solver), t0, time_scale, anchor)

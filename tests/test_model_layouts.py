@@ -7,6 +7,7 @@ import pytest
 import torch
 from making import batch_of, network, noise_for, piece
 
+from latentode.assembly import DYNAMICS, LAYOUTS
 from latentode.data.observations import Queries
 from latentode.errors import LatentODEError
 from latentode.model import build_latent_ode
@@ -209,3 +210,34 @@ def test_the_defaults_are_those_of_the_layout():
 def test_what_does_not_go_together_is_refused(options, message):
     with pytest.raises(LatentODEError, match=message):
         build_latent_ode(3, **options)
+
+
+# ------------------------------------------------------------------ dynamics
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+def test_dynamics_by_name_learn_in_every_layout_and_converge(layout, dynamics):
+    extra = {"heads": 2, "embedding_size": 4} if layout == "per-variable" else {}
+    model = network(layout=layout, dynamics=dynamics, latent_size=4, n_known=0, **extra)
+    batch = some_batch(n_known=0)
+    loss = loss_of(model, batch)
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{name} has no gradient"
+    if dynamics == "linear":
+        assert model.solver.method == "exact"
+    else:
+        model.solver = replace(model.solver, intervals=32)
+        loss = loss_of(model, batch)
+    model.solver = Solver("rk4", 64)
+    assert (loss_of(model, batch) - loss).abs() < 1e-5
+
+
+def test_linear_dynamics_refuse_known_columns_and_odd_sizes():
+    with pytest.raises(LatentODEError, match="leave out known="):
+        build_latent_ode(2, n_known=1, dynamics="linear")
+    with pytest.raises(LatentODEError, match="even latent_size; it is 5"):
+        build_latent_ode(2, latent_size=5, dynamics="second-order")
+    with pytest.raises(LatentODEError, match="dynamics 'quadratic' is unknown"):
+        build_latent_ode(2, dynamics="quadratic")

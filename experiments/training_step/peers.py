@@ -22,8 +22,8 @@ __all__ = ["before_loss", "union_loss"]
 
 def _terms(model: LatentODE, batch: Batch, state: object, z: Tensor, asked: Observations) -> Terms:
     """The ELBO's terms of states at `asked`, targets first, then the context."""
-    last = last_values(batch.context, len(batch), model.decoder.n_variables).float()
-    raw = model.decoder(z, asked.variable)
+    last = last_values(batch.context, len(batch), model.layout.n_variables).float()
+    raw = model.layout.decoder(z, asked.variable)
     distribution = model.likelihood.distribution(raw, last[asked.series, asked.variable])
     log_prob = distribution.log_prob(asked.value.float())
     n, split = len(batch), len(batch.target)
@@ -49,7 +49,7 @@ def _union_events(context: Observations, n: int, variables: int) -> tuple[Events
 
 def _ode_rnn(model: LatentODE, events: Events, here: Tensor, features: Tensor) -> Tensor:
     """The ODE-RNN over all times of the batch; a series is updated where it has an event."""
-    encoder = model.encoder
+    encoder = model.layout.encoder
     state = features.new_zeros(len(features), encoder.cell.hidden_size)  # type: ignore[union-attr]
     before = events.time[:, 0]
     for i in range(features.shape[1]):
@@ -68,16 +68,16 @@ def union_loss(model: LatentODE, batch: Batch, encoder: str) -> Tensor:
     The RNN reads every time of the batch for every series, and dopri5 (rtol 1e-3, atol 1e-4) stops at
     each of them, as in the code of Rubanova et al. (2019).
     """
-    n, variables = len(batch), model.decoder.n_variables
+    n, variables = len(batch), model.layout.n_variables
     events, here = _union_events(batch.context, n, variables)
     last = last_values(batch.context, n, variables).float()
     origin = torch.zeros(n)
     features = events.features(origin, last)
     if encoder == "gru":
-        summary = model.encoder.gru(features)[0][:, -1]  # type: ignore[operator,union-attr]
+        summary = model.layout.encoder.gru(features)[0][:, -1]  # type: ignore[operator,union-attr]
     else:
         summary = _ode_rnn(model, events, here, features)
-    state = model.head(summary, batch.static.float())
+    state = model.layout.head(summary, batch.static.float())
     z0 = state.sample(torch.randn(1, n, model.latent_size))[0]
 
     def field(t: Tensor, z: Tensor) -> Tensor:
@@ -100,14 +100,14 @@ def before_loss(model: LatentODE, batch: Batch) -> Tensor:
     A packed GRU, the same RK4 steps unrolled and left to backpropagation, values gathered between
     knots with plain indexing.
     """
-    n, variables = len(batch), model.decoder.n_variables
+    n, variables = len(batch), model.layout.n_variables
     events = Events.of(batch.context, n, variables, backward=False)
     events = Events(events.time.float(), events.value.float(), events.observed.float(), events.length)
     last = last_values(batch.context, n, variables).float()
     features = events.features(torch.zeros(n), last)
     packed = pack_padded_sequence(features, events.length, batch_first=True, enforce_sorted=False)
-    summary = model.encoder.gru(packed)[1][0]  # type: ignore[operator,union-attr]
-    state = model.head(summary, batch.static.float())
+    summary = model.layout.encoder.gru(packed)[1][0]  # type: ignore[operator,union-attr]
+    state = model.layout.head(summary, batch.static.float())
     z0 = state.sample(torch.randn(1, n, model.latent_size))[0]
     found = []
     for part, end in ((batch.target, torch.ones(n)), (batch.context, batch.start.float())):

@@ -56,6 +56,8 @@ class MLPDynamics(Dynamics):
         hidden: widths of the hidden layers.
         context_size: size of what `context.at(t)` returns; 0 for none.
         time_dependent: whether t is an input too (then shifting time changes the solution).
+        out_size: size of what it returns; that of the state, unless it is a part of a field, such as
+            an acceleration.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -74,11 +76,12 @@ class MLPDynamics(Dynamics):
         hidden: tuple[int, ...] = (64, 64),
         context_size: int = 0,
         time_dependent: bool = False,
+        out_size: int | None = None,
     ) -> None:
         super().__init__()
         self.context_size = context_size
         self.time_dependent = time_dependent
-        sizes = (state_size + context_size + time_dependent, *hidden, state_size)
+        sizes = (state_size + context_size + time_dependent, *hidden, out_size or state_size)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         last = self.layers[-1]
         nn.init.xavier_uniform_(last.weight, gain=self.INITIAL_GAIN)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ class LinearDynamics(Dynamics):
         slope = torch.stack(
             [-decay * x - self.frequency * y, self.frequency * x - decay * y], dim=2
         ).flatten(1)
-        force = self._force(context)
+        force = self.force(context)
         return slope if force is None else slope + force
 
     def flow(self, z0: Tensor, elapsed: Tensor, context: Context | None = None) -> Tensor:
@@ -78,15 +78,19 @@ class LinearDynamics(Dynamics):
         Returns:
             Shape `(rows, queries, latent)`.
         """
+        return self.carry(z0, elapsed, self.force(context))
+
+    def carry(self, z0: Tensor, elapsed: Tensor, force: Tensor | None) -> Tensor:
+        """`flow` with what drives each row given, shape `(rows, latent)`, or None."""
         rate = torch.complex(-softplus(self.raw_decay), self.frequency)
         exponent = elapsed.to(rate.dtype)[..., None] * rate
         z = torch.exp(exponent) * _complex(z0)[:, None]
-        force = self._force(context)
         if force is not None:
             z = z + torch.expm1(exponent) / rate * _complex(force)[:, None]
         return torch.view_as_real(z).flatten(2)
 
-    def _force(self, context: Context | None) -> Tensor | None:
+    def force(self, context: Context | None) -> Tensor | None:
+        """What drives each row, shape `(rows, latent)`; None for nothing."""
         if self.drive is None or context is None or context.fixed is None:
             return None
         return self.drive(context.fixed)

@@ -11,7 +11,7 @@ does not depend on how many times are asked for, and asking for one more changes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -124,16 +124,22 @@ class Trajectory:
 
     def join(self, *later: Trajectory) -> Trajectory:
         """This path followed by others, each begun where the one before ends, all one way in time."""
-        return Trajectory(
-            torch.cat([self.times, *(p.times[:, 1:] for p in later)], dim=1),
-            torch.cat([self.states, *(p.states[:, 1:] for p in later)], dim=1),
-            torch.cat([self.slopes, *(p.slopes[:, 1:] for p in later)], dim=1),
-            sum((p.stats for p in later), self.stats),
+        return replace(
+            self,
+            times=torch.cat([self.times, *(p.times[:, 1:] for p in later)], dim=1),
+            states=torch.cat([self.states, *(p.states[:, 1:] for p in later)], dim=1),
+            slopes=torch.cat([self.slopes, *(p.slopes[:, 1:] for p in later)], dim=1),
+            stats=sum((p.stats for p in later), self.stats),
         )
 
     def reverse(self) -> Trajectory:
         """The same path with its knots in the opposite order."""
-        return Trajectory(self.times.flip(1), self.states.flip(1), self.slopes.flip(1), self.stats)
+        return replace(
+            self,
+            times=self.times.flip(1),
+            states=self.states.flip(1),
+            slopes=self.slopes.flip(1),
+        )
 
     def _locate(self, rows: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The cell of the knot before each time, the position after it in [0, 1], the width, 1 / it.

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from latentode.errors import SolveError
 from latentode.ode import (
     AugmentedDynamics,
     Context,
@@ -13,6 +14,7 @@ from latentode.ode import (
     MLPDynamics,
     SecondOrderDynamics,
     Solver,
+    StepControl,
 )
 
 EXACT = Solver("dopri8", 8, rtol=1e-12, atol=1e-13)
@@ -98,3 +100,40 @@ def test_a_linear_control_goes_straight_and_is_never_extrapolated():
         [1.0],
         [-1.0],
     ]
+
+
+def test_the_exact_method_is_the_flow_at_any_time_through_joins():
+    field = LinearDynamics(6, context_size=2)
+    context, z0 = Context(torch.randn(3, 2)), torch.randn(3, 6)
+    t0, t1 = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([4.0, -1.0, 2.0])
+    solver = Solver("exact", 1)
+    path = solver.solve(field, z0, t0, t1, context)
+    times = t0[:, None] + (t1 - t0)[:, None] * torch.rand(3, 9)
+    expected = field.flow(z0, times - t0[:, None], context)
+    assert (path(times) - expected).abs().max() < 1e-12
+    slope = field(
+        times.reshape(-1), expected.flatten(0, 1), Context(context.fixed.repeat_interleave(9, 0))
+    )
+    assert (path.derivative(times) - slope.view(3, 9, 6)).abs().max() < 1e-11
+    whole = path.join(solver.solve(field, path.final, t1, t1 + (t1 - t0), context))
+    later = t1[:, None] + (t1 - t0)[:, None] * torch.rand(3, 5)
+    assert (whole(later) - field.flow(z0, later - t0[:, None], context)).abs().max() < 1e-11
+    fine = Solver("dopri5", 1, rtol=1e-11, atol=1e-11).solve(field, z0, t0, t1, context)
+    assert (fine.final - path.final).abs().max() < 1e-8
+
+
+def test_the_exact_method_differentiates_and_refuses_what_has_no_closed_form():
+    field = LinearDynamics(4)
+    z0, t0 = torch.randn(2, 4, requires_grad=True), torch.zeros(2)
+    t1 = torch.ones(2, requires_grad=True)
+
+    def middle(z0, t1):
+        return Solver("exact", 1).solve(field, z0, t0, t1)(t1[:, None] / 2)
+
+    assert torch.autograd.gradcheck(middle, (z0, t1))
+    with pytest.raises(SolveError, match="closed form"):
+        Solver("exact").solve(MLPDynamics(4), z0, t0, t1)
+    driven = LinearDynamics(4, context_size=1)
+    control = StepControl(torch.zeros(2, 1), torch.zeros(2, 1, 1))
+    with pytest.raises(SolveError, match="control path"):
+        Solver("exact").solve(driven, z0, t0, t1, Context(None, control))
