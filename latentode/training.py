@@ -5,22 +5,28 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from latentode.data.batch import Batch
-from latentode.errors import SolveError
+from latentode.errors import LatentODEError, SolveError
 from latentode.model import LatentODE, build_latent_ode
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import mixture
-from latentode.objective import elbo_terms, negative_elbo
+from latentode.objective import GAINS, elbo_terms, negative_elbo
+from latentode.running import RunningMean
+from latentode.schedules import SCHEDULES
 
-__all__ = ["LitLatentODE"]
+__all__ = ["BALANCES", "MONITORS", "LitLatentODE"]
+
+BALANCES = ("observations", "variables")
+METRICS = {"likelihood": "val_nll", "mse": "val_mse", "mae": "val_mae"}  # what `val_loss` stands for
+MONITORS = ("val_loss", *METRICS.values())
 
 
 class LitLatentODE(LightningModule):
@@ -31,26 +37,32 @@ class LitLatentODE(LightningModule):
     reported; three in a row raise `SolveError`. No NaN is ever written into a weight.
 
     Logged: `train_loss`; every 300 steps `solver_error`, estimated by step doubling; and on
-    validation cuts, per target in scaled units, `val_loss` (negative
-    log predictive density), `val_mse`, `val_mae` (of the predictive mean).
+    validation cuts, in scaled units, `val_nll` (negative log predictive density), `val_mse`,
+    `val_mae` (of the predictive mean), and `val_loss`, the one of them that `loss` asks for.
 
     Args:
         n_variables: number of variables; with the next three, see `IrregularDataModule.sizes`.
         n_static: number of encoded static features.
         n_known: number of known-future columns.
         time_scale: length of one unit of model time.
-        lr: peak learning rate of Adam; decays along a cosine where the trainer has a last step.
+        lr: peak learning rate of Adam.
         samples: latent samples per series in training; validation takes more.
         kl_warmup: optimiser steps over which the KL weight rises from 0 to 1.
         context_weight: weight of reconstructing the context against forecasting the targets.
         solver_tolerance: error of the latent state that `solver={"steps": "auto"}` allows.
         auto_steps: where automatic steps begin; a checkpoint holds where they had got to.
+        loss: "likelihood", or, for point forecasts, "mse" or "mae" of the predictive mean; then the
+            decoded scale is still fitted by the likelihood, without a say in the location.
+        balance: what weighs the same in losses and metrics: "observations", or "variables", each
+            variable by its own mean.
+        schedule: of the learning rate after its warm-up: "cosine" (to nothing at the trainer's last
+            step), "constant" or "plateau" (halved when `monitor` stops falling).
+        monitor: the metric that "plateau" watches.
         **network: further arguments of `build_latent_ode`. With `solver={"steps": "auto"}` the steps
             per interval double, up to 16, whenever the estimated error exceeds the tolerance.
     """
 
     VALIDATION_SAMPLES = 16
-    LR_WARMUP = 50
     MAX_FAILURES = 3
     MAX_STEPS = 16
     CHECK_SOLVER_EVERY = 300
@@ -67,9 +79,21 @@ class LitLatentODE(LightningModule):
         context_weight: float = 0.05,
         solver_tolerance: float = 1e-2,
         auto_steps: int = 1,
+        loss: str = "likelihood",
+        balance: str = "observations",
+        schedule: str = "cosine",
+        monitor: str = "val_loss",
         **network: Any,
     ) -> None:
         super().__init__()
+        for name, given, choices in (
+            ("loss", loss, tuple(GAINS)),
+            ("balance", balance, BALANCES),
+            ("schedule", schedule, tuple(SCHEDULES)),
+            ("monitor", monitor, MONITORS),
+        ):
+            if given not in choices:
+                raise LatentODEError(f"{name} {given!r} is unknown; choose from {', '.join(choices)}")
         self.save_hyperparameters()
         solver = dict(network.pop("solver", None) or {})
         self.auto_steps = solver.get("steps") == "auto"
@@ -80,6 +104,10 @@ class LitLatentODE(LightningModule):
         self._failures_in_a_row = 0
         self._noise_seed = int(torch.randint(2**62, ()))
         self.kl_warmup, self.context_weight = kl_warmup, context_weight
+        self.gain, self.balanced = GAINS[loss], balance == "variables"
+        self.validated = nn.ModuleDict(
+            {name: RunningMean(n_variables, self.balanced) for name in METRICS.values()}
+        )
         self.model: LatentODE = build_latent_ode(
             n_variables, n_static, n_known, time_scale, solver=solver, **network
         )
@@ -87,7 +115,9 @@ class LitLatentODE(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         noise = self._noise(len(batch), batch_idx)
         try:
-            terms = elbo_terms(self.model, batch, noise, reconstruct=self.context_weight > 0)
+            terms = elbo_terms(
+                self.model, batch, noise, self.context_weight > 0, self.gain, self.balanced
+            )
         except SolveError as failure:
             return self._skip(str(failure))
         weight = min(1.0, self.global_step / max(1, self.kl_warmup))
@@ -171,12 +201,17 @@ class LitLatentODE(LightningModule):
         distribution, _ = self.model(batch, batch.target.queries(), noise)
         value = batch.target.value.to(self.model.dtype)
         error = distribution.mean.mean(dim=0) - value
-        metrics = {
-            "val_loss": -mixture(distribution).log_prob(value).mean(),
-            "val_mse": error.square().mean(),
-            "val_mae": error.abs().mean(),
+        found = {
+            "val_nll": -mixture(distribution).log_prob(value),
+            "val_mse": error.square(),
+            "val_mae": error.abs(),
         }
-        self.log_dict(metrics, batch_size=len(batch.target))
+        for name, each in found.items():
+            metric = cast(RunningMean, self.validated[name])
+            metric.update(each, batch.target.variable)
+            self.log(name, metric, on_step=False, on_epoch=True)
+            if name == METRICS[self.hparams["loss"]]:
+                self.log("val_loss", metric, on_step=False, on_epoch=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Distribution:
         """The predictive distribution of the batch's targets in scaled units, shape `(targets,)`."""
@@ -185,16 +220,6 @@ class LitLatentODE(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
-        total = self.trainer.estimated_stepping_batches
-
-        def factor(step: int) -> float:
-            warm = min(1.0, (step + 1) / self.LR_WARMUP)
-            if not math.isfinite(total):
-                return warm
-            return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        schedule = SCHEDULES[self.hparams["schedule"]]
+        steps = self.trainer.estimated_stepping_batches
+        return [optimizer], schedule(optimizer, steps, self.hparams["monitor"])
