@@ -14,7 +14,8 @@ from latentode.data.batch import Batch, Series
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
-from latentode.data.task import Forecasting, Task, Thinned, mix
+from latentode.data.task import Forecasting, Task, mix
+from latentode.data.thinning import Thinned
 from latentode.errors import SchemaError
 
 __all__ = ["IrregularDataModule"]

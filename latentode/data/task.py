@@ -21,12 +21,11 @@ __all__ = [
     "Forecasting",
     "Interpolation",
     "Task",
-    "Thinned",
     "context_cut",
+    "mix",
     "uniform",
 ]
 
-DROPPING = 0xD207  # a stream of draws of its own
 ORIGINS = ("random", "last", "end")
 ROUNDINGS = 4  # a time, an origin, the horizon and their difference are each rounded once
 
@@ -48,6 +47,11 @@ class Cuttable:
     first: np.ndarray
     last: np.ndarray
     keys: np.ndarray
+
+    @property
+    def begins(self) -> np.ndarray:
+        """Where the series of each observation begins, shape `(observations,)`."""
+        return np.searchsorted(self.series, np.arange(len(self.last)))[self.series]
 
 
 @dataclass(frozen=True)
@@ -179,40 +183,6 @@ class Forecasting(Task):
 
 
 @dataclass(frozen=True)
-class Thinned(Task):
-    """A task of whose context a random part is hidden from the encoder.
-
-    The part is drawn for each cut, uniformly between none and `drop`; held-out series lose nothing.
-
-    Args:
-        task: how series are cut.
-        drop: largest expected fraction of the context to hide, below 1.
-    """
-
-    task: Task
-    drop: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.drop < 1:
-            raise LatentODEError(f"drop_observations must be at least 0 and below 1, got {self.drop}")
-
-    def resolve(self, axis: TimeAxis) -> Thinned:
-        return replace(self, task=self.task.resolve(axis))
-
-    def fixed(self) -> Task:
-        return self.task.fixed()
-
-    def cut(self, series: Cuttable) -> Cut:
-        made = self.task.cut(series)
-        keys = mix(series.keys, DROPPING)
-        fraction = self.drop * uniform(keys, 0)
-        # Observations are counted within each series, so that no draw depends on the series before it.
-        place = np.arange(len(series.series)) - np.searchsorted(series.series, series.series)
-        kept = uniform(keys[series.series], place + 1) >= fraction[series.series]
-        return replace(made, context=made.context & kept)
-
-
-@dataclass(frozen=True)
 class Interpolation(Task):
     """Some of each series' times are seen, the others are asked for; the origin is the last time.
 
@@ -232,7 +202,7 @@ class Interpolation(Task):
     def cut(self, series: Cuttable) -> Cut:
         new = _new_events(series)
         # Events are counted within each series, so that no draw depends on the series before it.
-        before = np.r_[0, np.cumsum(new)][np.searchsorted(series.series, series.series)]
+        before = np.r_[0, np.cumsum(new)][series.begins]
         seen = uniform(series.keys[series.series], np.cumsum(new) - before) < self.keep
         return Cut(series.last, series.first, seen, ~seen)
 
@@ -273,7 +243,7 @@ def _first_times(series: Cuttable, cut: Cut, count: int) -> Cut:
     """The cut with targets at the first `count` times after each origin only."""
     ahead = _new_events(series) & (series.time > cut.origin[series.series])
     passed = np.cumsum(ahead)
-    begin = np.r_[0, passed][np.searchsorted(series.series, series.series)]
+    begin = np.r_[0, passed][series.begins]
     return replace(cut, target=cut.target & (passed - begin <= count))
 
 

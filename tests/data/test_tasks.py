@@ -10,7 +10,8 @@ from scipy import stats
 
 from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset, TimeAxis
 from latentode.data.scaling import series_keys
-from latentode.data.task import Cuttable, Thinned, mix, uniform
+from latentode.data.task import Cuttable, mix, uniform
+from latentode.data.thinning import Thinned
 from latentode.errors import LatentODEError, SchemaError
 
 TASKS = [
