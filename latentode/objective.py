@@ -102,21 +102,25 @@ GAINS: dict[str, Gain] = {
 }
 
 
-def balance_weights(variable: Tensor) -> Tensor:
+def balance_weights(variable: Tensor, importance: Tensor | None = None) -> Tensor:
     """Weights under which each variable that occurs counts the same; their sum is their number.
 
-    $w_i = N / (V N_{v(i)})$ for N observations of V variables, $N_v$ of variable v.
+    $w_i = N a_{v(i)} / (N_{v(i)} \\sum_v a_v)$ for N observations, $N_v$ of variable v.
 
     Args:
         variable: of each observation, shape `(observations,)`.
+        importance: a, how much each variable is to count, shape `(variables,)`; the same unless told.
 
     Example:
         >>> balance_weights(torch.tensor([0, 0, 0, 2]))
         tensor([0.6667, 0.6667, 0.6667, 2.0000])
     """
     counts = torch.bincount(variable)
-    occurring = int((counts > 0).sum())
-    return len(variable) / (max(1, occurring) * counts[variable].to(torch.get_default_dtype()))
+    share = torch.ones_like(counts, dtype=torch.get_default_dtype())
+    if importance is not None:
+        share = importance[: len(counts)].to(share)
+    total = share[counts > 0].sum()
+    return len(variable) * share[variable] / (counts[variable] * total)
 
 
 def elbo_terms(
@@ -126,6 +130,7 @@ def elbo_terms(
     reconstruct: bool = True,
     gain: Gain = log_likelihood,
     balanced: bool = False,
+    importance: Tensor | None = None,
 ) -> Terms:
     """Evaluates the terms by Monte Carlo.
 
@@ -148,7 +153,7 @@ def elbo_terms(
         series, own = asked.series[part], gains[part]
         weight = None
         if balanced:
-            weight = balance_weights(asked.variable[part]).to(own.dtype)
+            weight = balance_weights(asked.variable[part], importance).to(own.dtype)
             own = weight * own
         total = own.new_zeros(n).index_add(0, series, own)
         parts.append((total, torch.bincount(series, weight, minlength=n)))

@@ -1,9 +1,12 @@
 r"""RunningMean: a mean over a whole validation pass, whatever its batches.
 
-$$\frac{1}{N} \sum_i e_i \quad\text{or}\quad \frac{1}{V} \sum_v \frac{1}{N_v} \sum_{i : v(i) = v} e_i$$
+$$\frac{1}{N} \sum_i e_i \quad\text{or}\quad
+\frac{1}{\sum_v a_v} \sum_v \frac{a_v}{N_v} \sum_{i : v(i) = v} e_i$$
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +21,7 @@ class RunningMean(Metric):
     Args:
         n_variables: number of variables.
         balanced: whether each variable that occurs counts the same; else each observation does.
+        importance: a, how much each variable counts if balanced; the same unless told.
 
     Example:
         >>> mean = RunningMean(3, balanced=True)
@@ -29,9 +33,12 @@ class RunningMean(Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(self, n_variables: int, balanced: bool) -> None:
+    def __init__(
+        self, n_variables: int, balanced: bool, importance: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         self.balanced = balanced
+        self.importance = [1.0] * n_variables if importance is None else list(importance)
         for name in ("total", "count"):
             self.add_state(name, torch.zeros(n_variables, dtype=torch.float64), "sum")
 
@@ -45,4 +52,5 @@ class RunningMean(Metric):
         if not self.balanced:
             return (self.total.sum() / self.count.sum()).float()
         some = self.count > 0
-        return (self.total[some] / self.count[some]).mean().float()
+        share = self.total.new_tensor(self.importance)[some]
+        return ((share * self.total[some] / self.count[some]).sum() / share.sum()).float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -46,7 +47,7 @@ class LitLatentODE(LightningModule):
         n_known: number of known-future columns.
         time_scale: length of one unit of model time.
         lr: peak learning rate of Adam.
-        samples: latent samples per series in training; validation takes more.
+        samples: latent samples per series in training; validation takes more. One if z(t0) is a point.
         kl_warmup: optimiser steps over which the KL weight rises from 0 to 1.
         context_weight: weight of reconstructing the context against forecasting the targets.
         solver_tolerance: error of the latent state that `solver={"steps": "auto"}` allows.
@@ -55,6 +56,7 @@ class LitLatentODE(LightningModule):
             decoded scale is still fitted by the likelihood, without a say in the location.
         balance: what weighs the same in losses and metrics: "observations", or "variables", each
             variable by its own mean.
+        importance: with `balance="variables"`, how much each variable counts; the same unless told.
         schedule: of the learning rate after its warm-up: "cosine" (to nothing at the trainer's last
             step), "constant" or "plateau" (halved when `monitor` stops falling).
         monitor: the metric that "plateau" watches.
@@ -81,6 +83,7 @@ class LitLatentODE(LightningModule):
         auto_steps: int = 1,
         loss: str = "likelihood",
         balance: str = "observations",
+        importance: Sequence[float] | None = None,
         schedule: str = "cosine",
         monitor: str = "val_loss",
         **network: Any,
@@ -94,19 +97,23 @@ class LitLatentODE(LightningModule):
         ):
             if given not in choices:
                 raise LatentODEError(f"{name} {given!r} is unknown; choose from {', '.join(choices)}")
+        _check_importance(importance, n_variables)
         self.save_hyperparameters()
         solver = dict(network.pop("solver", None) or {})
         self.auto_steps = solver.get("steps") == "auto"
         if self.auto_steps:
             solver["steps"] = auto_steps
-        self.lr, self.samples = lr, samples
+        variational = network.get("variational", True)
+        self.lr, self.samples = lr, samples if variational else 1
+        self.validation_samples = self.VALIDATION_SAMPLES if variational else 1
         self.skipped_batches = 0
         self._failures_in_a_row = 0
         self._noise_seed = int(torch.randint(2**62, ()))
         self.kl_warmup, self.context_weight = kl_warmup, context_weight
         self.gain, self.balanced = GAINS[loss], balance == "variables"
+        self.importance = None if importance is None else torch.tensor(importance)
         self.validated = nn.ModuleDict(
-            {name: RunningMean(n_variables, self.balanced) for name in METRICS.values()}
+            {name: RunningMean(n_variables, self.balanced, importance) for name in METRICS.values()}
         )
         self.model: LatentODE = build_latent_ode(
             n_variables, n_static, n_known, time_scale, solver=solver, **network
@@ -116,7 +123,13 @@ class LitLatentODE(LightningModule):
         noise = self._noise(len(batch), batch_idx)
         try:
             terms = elbo_terms(
-                self.model, batch, noise, self.context_weight > 0, self.gain, self.balanced
+                self.model,
+                batch,
+                noise,
+                reconstruct=self.context_weight > 0,
+                gain=self.gain,
+                balanced=self.balanced,
+                importance=self.importance,
             )
         except SolveError as failure:
             return self._skip(str(failure))
@@ -197,7 +210,7 @@ class LitLatentODE(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if len(batch.target) == 0:
             return
-        noise = shared_noise(self.VALIDATION_SAMPLES, self.model.latent_size).to(self.device)
+        noise = shared_noise(self.validation_samples, self.model.latent_size).to(self.device)
         distribution, _ = self.model(batch, batch.target.queries(), noise)
         value = batch.target.value.to(self.model.dtype)
         error = distribution.mean.mean(dim=0) - value
@@ -215,7 +228,7 @@ class LitLatentODE(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Distribution:
         """The predictive distribution of the batch's targets in scaled units, shape `(targets,)`."""
-        noise = shared_noise(self.VALIDATION_SAMPLES, self.model.latent_size).to(self.device)
+        noise = shared_noise(self.validation_samples, self.model.latent_size).to(self.device)
         return mixture(self.model(batch, batch.target.queries(), noise)[0])
 
     def configure_optimizers(self) -> Any:
@@ -223,3 +236,12 @@ class LitLatentODE(LightningModule):
         schedule = SCHEDULES[self.hparams["schedule"]]
         steps = self.trainer.estimated_stepping_batches
         return [optimizer], schedule(optimizer, steps, self.hparams["monitor"])
+
+
+def _check_importance(importance: Sequence[float] | None, n_variables: int) -> None:
+    if importance is None:
+        return
+    if len(importance) != n_variables or not all(0 < a < math.inf for a in importance):
+        raise LatentODEError(
+            f"importance must be {n_variables} positive numbers, one per variable, got {importance!r}"
+        )

@@ -51,32 +51,40 @@ def test_a_point_loss_moves_the_location_by_the_error_of_the_mean_and_the_scale_
     torch.testing.assert_close(by_loss[1], SCALE_WEIGHT * by_likelihood)
 
 
+IMPORTANCE = torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("importance", [None, IMPORTANCE])
 @pytest.mark.parametrize("gain", GAINS.values())
-def test_balanced_terms_are_means_over_each_variable_first(gain):
+def test_balanced_terms_are_means_over_each_variable_first(gain, importance):
     rng = np.random.default_rng(0)
     batch, noise = batch_of([piece(rng, 9, 7), piece(rng, 4, 12)]), noise_for(2)
     model = network()
-    terms = elbo_terms(model, batch, noise, gain=gain, balanced=True)
+    terms = elbo_terms(model, batch, noise, gain=gain, balanced=True, importance=importance)
     means = []
     for part in (batch.target, batch.context):
         each = gain(model(batch, part.queries(), noise)[0], part.value)
         present = part.variable.unique()
-        means.append(torch.stack([each[part.variable == v].mean() for v in present]).mean())
+        own = torch.stack([each[part.variable == v].mean() for v in present])
+        share = torch.ones(len(own)) if importance is None else importance[present]
+        means.append((share * own).sum() / share.sum())
     n, m = len(batch.target), len(batch.context)
     expected = -(n * means[0] + 0.3 * m * means[1] - 0.5 * terms.kl.sum()) / (n + 0.3 * m)
     torch.testing.assert_close(negative_elbo(terms, 0.5, 0.3), expected)
     torch.testing.assert_close(terms.n_target.sum().item(), float(n))
 
 
+@pytest.mark.parametrize("importance", [None, [1.0, 9.0, 2.0, 0.5, 9.0]])
 @pytest.mark.parametrize("balanced", [True, False])
-def test_a_running_mean_does_not_depend_on_the_batches(balanced):
+def test_a_running_mean_does_not_depend_on_the_batches(balanced, importance):
     rng = np.random.default_rng(0)
     each, variable = torch.tensor(rng.normal(size=50)), torch.tensor(rng.choice([0, 2, 3], 50))
     expected = each.mean()
     if balanced:
-        expected = torch.stack([each[variable == v].mean() for v in (0, 2, 3)]).mean()
+        own = [float(each[variable == v].mean()) for v in (0, 2, 3)]
+        expected = np.average(own, weights=importance and [1.0, 2.0, 0.5])
     for size in (1, 7, 50):
-        mean = RunningMean(5, balanced)
+        mean = RunningMean(5, balanced, importance)
         for part in torch.arange(50).split(size):
             mean.update(each[part], variable[part])
         assert float(mean.compute()) == pytest.approx(float(expected), rel=1e-6)
@@ -197,3 +205,9 @@ def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric(
 def test_what_the_recipe_does_not_know_is_refused_before_training(option, said):
     with pytest.raises(LatentODEError, match=said):
         LatentODEForecaster(horizon=2.0, verbose=False, **option).fit(waves(3, 12))
+
+
+@pytest.mark.parametrize("importance", [[1.0], [1.0, 0.0], [1.0, np.inf]])
+def test_importance_is_a_positive_number_per_variable(importance):
+    with pytest.raises(LatentODEError, match="2 positive numbers"):
+        some_module(some_data(), balance="variables", importance=importance)
