@@ -219,12 +219,10 @@ class LitLatentODE(LightningModule):
             "val_mse": error.square(),
             "val_mae": error.abs(),
         }
+        metrics = {name: cast(RunningMean, self.validated[name]) for name in found}
         for name, each in found.items():
-            metric = cast(RunningMean, self.validated[name])
-            metric.update(each, batch.target.variable)
-            self.log(name, metric, on_step=False, on_epoch=True)
-            if name == METRICS[self.hparams["loss"]]:
-                self.log("val_loss", metric, on_step=False, on_epoch=True)
+            metrics[name].update(each, batch.target.variable)
+        self.log_dict({**metrics, "val_loss": metrics[METRICS[self.hparams["loss"]]]})
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Distribution:
         """The predictive distribution of the batch's targets in scaled units, shape `(targets,)`."""
