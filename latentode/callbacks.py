@@ -1,4 +1,8 @@
-"""What a fit does besides training: keep the best weights, show how far it is."""
+r"""What a fit does besides training: average the weights, keep the best ones, show how far it is.
+
+The average over optimiser steps n is exponential, $\bar w_n = d_n \bar w_{n-1} + (1 - d_n) w_n$ with
+$d_n = \min(d, (1 + n) / (10 + n))$, so that a short fit is not held back by its first weights.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,45 @@ from collections.abc import Callable
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
 from tqdm.auto import tqdm
 
-__all__ = ["BestWeights", "EpochProgress"]
+__all__ = ["BestWeights", "EpochProgress", "average_weights"]
+
+AVERAGED_AT_FIRST = 10
+
+
+def average_weights(decay: float = 0.999) -> WeightAveraging:
+    """A callback under which averaged weights are validated, checkpointed and left at the end.
+
+    Args:
+        decay: d above, below 1; the average spans about 1 / (1 - d) steps.
+    """
+
+    def average(mean: Tensor, new: Tensor, n: Tensor | int) -> Tensor:
+        return torch.lerp(new, mean, min(decay, (1 + int(n)) / (AVERAGED_AT_FIRST + int(n))))
+
+    return WeightAveraging(avg_fn=average)
 
 
 class BestWeights(Callback):
-    """Keeps the weights with the lowest `val_loss` in memory and puts them back at the end.
+    """Keeps the weights with the lowest `monitor` in memory and puts them back at the end.
 
     Args:
         on_best: called after each improvement, to save what there is.
+        monitor: a metric of validation.
     """
 
-    def __init__(self, on_best: Callable[[], None] | None = None) -> None:
-        self.on_best = on_best
+    def __init__(self, on_best: Callable[[], None] | None = None, monitor: str = "val_loss") -> None:
+        self.on_best, self.monitor = on_best, monitor
         self.best = math.inf
         self.epoch: int | None = None
         self.weights: dict[str, torch.Tensor] | None = None
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        loss = trainer.callback_metrics.get("val_loss")
+    # Before the end of validation, when averaged weights make room for those in training again.
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        loss = trainer.callback_metrics.get(self.monitor)
         if trainer.sanity_checking or loss is None or not float(loss) < self.best:
             return
         self.best, self.epoch = float(loss), trainer.current_epoch

@@ -63,6 +63,15 @@ class LatentODEForecaster(BaseEstimator):
         duplicates: what to do with several rows of one (series, time): "error", "mean", "last".
         verbose: whether to show a progress bar.
         random_state: seed of weights, cuts and their order.
+        loss: what training lowers: "likelihood", or, for point forecasts, "mse" or "mae" of the
+            predictive mean; the intervals are fitted by the likelihood in any case.
+        balance: what weighs the same in it: "observations", or "variables", each by its own mean.
+        schedule: of the learning rate: "cosine", "constant" or "plateau".
+        weight_averaging: decay of a running average of the weights, such as 0.999, which then is what
+            is validated and kept; None for none.
+        drop_observations: largest part of a training context to hide from the encoder.
+        monitor: the metric on held-out data by which the best weights are kept and training stops:
+            "val_loss" (of `loss`), "val_nll", "val_mse" or "val_mae", in scaled units.
 
     Attributes:
         schema_: the schema with every column named.
@@ -95,6 +104,12 @@ class LatentODEForecaster(BaseEstimator):
         duplicates: str = "error",
         verbose: bool = True,
         random_state: int = 0,
+        loss: str = "likelihood",
+        balance: str = "observations",
+        schedule: str = "cosine",
+        weight_averaging: float | None = None,
+        drop_observations: float = 0.0,
+        monitor: str = "val_loss",
     ) -> None:
         self.horizon = horizon
         self.context = context
@@ -112,6 +127,12 @@ class LatentODEForecaster(BaseEstimator):
         self.duplicates = duplicates
         self.verbose = verbose
         self.random_state = random_state
+        self.loss = loss
+        self.balance = balance
+        self.schedule = schedule
+        self.weight_averaging = weight_averaging
+        self.drop_observations = drop_observations
+        self.monitor = monitor
 
     def fit(
         self,
@@ -357,7 +378,12 @@ class LatentODEForecaster(BaseEstimator):
             held_out = SeriesDataset.from_frame(validation, dataset.schema, self.duplicates)
         task = Forecasting(self.horizon_, self.context_)
         return IrregularDataModule(
-            train, held_out, task=task, batch_size=self.batch_size, seed=self.random_state
+            train,
+            held_out,
+            task=task,
+            batch_size=self.batch_size,
+            seed=self.random_state,
+            drop_observations=self.drop_observations,
         )
 
     def _module(self, sizes: dict[str, Any]) -> LitLatentODE:
@@ -371,6 +397,10 @@ class LatentODEForecaster(BaseEstimator):
             likelihood=self.likelihood,
             t0=self.t0,
             solver=None if self.solver is None else {k: _plain(v) for k, v in self.solver.items()},
+            loss=self.loss,
+            balance=self.balance,
+            schedule=self.schedule,
+            monitor=self.monitor,
         )
 
     def _train(self, data: IrregularDataModule, folder: Path | None) -> None:
@@ -385,6 +415,8 @@ class LatentODEForecaster(BaseEstimator):
             verbose=self.verbose,
             on_end=keep,
             on_best=None if folder is None else lambda: self.save(folder),
+            monitor=self.monitor,
+            weight_averaging=_plain(self.weight_averaging),
         )
         if folder is not None:
             self.save(folder)
@@ -395,6 +427,13 @@ class LatentODEForecaster(BaseEstimator):
                 raise LatentODEError(f"{name} must be at least 1, got {getattr(self, name)!r}")
         if not 0 < self.lr < np.inf:
             raise LatentODEError(f"lr must be positive and finite, got {self.lr!r}")
+        decay = self.weight_averaging
+        if decay is not None and not 0 <= decay < 1:
+            raise LatentODEError(f"weight_averaging must be at least 0 and below 1, got {decay!r}")
+        if not 0 <= self.drop_observations < 1:
+            raise LatentODEError(
+                f"drop_observations must be at least 0 and below 1, got {self.drop_observations!r}"
+            )
         if self.random_state < 0:
             raise LatentODEError(f"random_state must not be negative, got {self.random_state!r}")
 

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from latentode.callbacks import BestWeights, EpochProgress
+from latentode.callbacks import BestWeights, EpochProgress, average_weights
 from latentode.data.datamodule import IrregularDataModule
 from latentode.training import LitLatentODE
 
@@ -31,6 +32,9 @@ def run_fit(
     verbose: bool,
     on_end: Callable[[pd.DataFrame], None],
     on_best: Callable[[], None] | None = None,
+    monitor: str = "val_loss",
+    weight_averaging: float | None = None,
+    max_minutes: float | None = None,
 ) -> None:
     """Trains a module in place; also after an error or an interruption it holds its best weights.
 
@@ -38,15 +42,21 @@ def run_fit(
         module: to be trained.
         data: with validation cuts, if early stopping is wanted.
         max_epochs: most epochs.
-        patience: epochs without a better `val_loss` after which training stops.
+        patience: epochs without a better `monitor` after which training stops.
         verbose: whether to show a progress bar.
         on_end: given the metrics, a row per epoch, however the fit ends.
-        on_best: called after each improvement.
+        on_best: called after each improvement, when the module holds the better weights.
+        monitor: the metric of validation by which weights are better.
+        weight_averaging: decay of the average of the weights over steps, which then stands for them;
+            None for none.
+        max_minutes: after which training stops; None for no limit.
     """
-    best, log = BestWeights(on_best), _History()
+    best, log = BestWeights(on_best, monitor), _History()
     callbacks: list[Callback] = [best, log]
+    if weight_averaging is not None:
+        callbacks.append(average_weights(weight_averaging))  # after `best`, which sees the average
     if data.validation is not None:
-        callbacks.append(EarlyStopping("val_loss", patience=patience, strict=False))
+        callbacks.append(EarlyStopping(monitor, patience=patience, strict=False))
     if verbose:
         callbacks.append(EpochProgress())
     with warnings.catch_warnings(), _quiet_lightning():
@@ -54,6 +64,7 @@ def run_fit(
         warnings.filterwarnings("ignore", message=".*treespec.*")
         trainer = Trainer(
             max_epochs=max_epochs,
+            max_time=None if max_minutes is None else timedelta(minutes=max_minutes),
             callbacks=callbacks,
             gradient_clip_val=1.0,
             logger=False,

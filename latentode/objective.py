@@ -2,7 +2,12 @@ r"""The evidence lower bound, its terms separate and per series.
 
 $$\log p(x) \ge E_{q(z_0)}\Big[\sum_i \log p(x_i \mid z(t_i))\Big] - \mathrm{KL}(q(z_0)\,\|\,N(0, 1))$$
 
-Weighting and reduction happen in `negative_elbo` and nowhere else.
+Training for a point forecast puts another gain in the place of the log-likelihood: with $m_i$ the mean
+over latent samples of the decoded means, $-(x_i - m_i)^2 / 2$ or $-|x_i - m_i|$, the log-densities of
+a normal and of a Laplace distribution of scale 1 up to a constant. The decoded scale is then fitted by
+the likelihood about a location that takes no gradient, so that intervals keep their meaning.
+
+Reduction happens in `negative_elbo` and nowhere else.
 
 References:
     Neural Ordinary Differential Equations (Chen et al., 2018), section 5, https://arxiv.org/abs/1806.07366
@@ -10,16 +15,32 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations
 from latentode.model import LatentODE
 
-__all__ = ["Terms", "elbo_terms", "negative_elbo"]
+__all__ = [
+    "GAINS",
+    "Gain",
+    "Terms",
+    "absolute_error",
+    "balance_weights",
+    "elbo_terms",
+    "log_likelihood",
+    "negative_elbo",
+    "squared_error",
+]
+
+Gain = Callable[[Distribution, Tensor], Tensor]
+SCALE_WEIGHT = 0.1  # of the likelihood that fits the scale only: enough for Adam, little for the trunk
 
 
 @dataclass(frozen=True)
@@ -27,11 +48,11 @@ class Terms:
     """What a series contributes, unweighted.
 
     Args:
-        target: log-likelihood of the targets, mean over latent samples, shape `(series,)`.
-        context: log-likelihood of the context (reconstruction), likewise.
+        target: sum of the targets' gains (their log-likelihood, unless told), shape `(series,)`.
+        context: of the context's (reconstruction), likewise.
         kl: KL(q || prior), shape `(series,)`.
-        n_target: number of targets, shape `(series,)`.
-        n_context: number of context observations, shape `(series,)`.
+        n_target: number of targets, or the sum of their weights, shape `(series,)`.
+        n_context: number of context observations, likewise.
     """
 
     target: Tensor
@@ -41,7 +62,76 @@ class Terms:
     n_context: Tensor
 
 
-def elbo_terms(model: LatentODE, batch: Batch, noise: Tensor, reconstruct: bool = True) -> Terms:
+def log_likelihood(distribution: Distribution, value: Tensor) -> Tensor:
+    """Log-density, mean over latent samples.
+
+    Args:
+        distribution: shape `(samples, queries)`.
+        value: shape `(queries,)`.
+
+    Returns:
+        Shape `(queries,)`; the higher, the better.
+    """
+    return distribution.log_prob(value).mean(dim=0)
+
+
+def squared_error(distribution: Distribution, value: Tensor) -> Tensor:
+    """Minus half the squared error of the mean over latent samples, and the scale's likelihood."""
+    error = distribution.mean.mean(dim=0) - value
+    return SCALE_WEIGHT * _scale_likelihood(distribution, value) - 0.5 * error.square()
+
+
+def absolute_error(distribution: Distribution, value: Tensor) -> Tensor:
+    """Minus the absolute error of the mean over latent samples, and the scale's likelihood."""
+    error = distribution.mean.mean(dim=0) - value
+    return SCALE_WEIGHT * _scale_likelihood(distribution, value) - error.abs()
+
+
+def _scale_likelihood(distribution: Distribution, value: Tensor) -> Tensor:
+    """The log-likelihood, whose gradient reaches every parameter but the location."""
+    parameters = {n: getattr(distribution, n) for n in distribution.arg_constraints}
+    kind: Any = type(distribution)
+    fixed = kind(**{**parameters, "loc": parameters["loc"].detach()}, validate_args=False)
+    return log_likelihood(fixed, value)
+
+
+GAINS: dict[str, Gain] = {
+    "likelihood": log_likelihood,
+    "mse": squared_error,
+    "mae": absolute_error,
+}
+
+
+def balance_weights(variable: Tensor, importance: Tensor | None = None) -> Tensor:
+    """Weights under which each variable that occurs counts the same; their sum is their number.
+
+    $w_i = N a_{v(i)} / (N_{v(i)} \\sum_v a_v)$ for N observations, $N_v$ of variable v.
+
+    Args:
+        variable: of each observation, shape `(observations,)`.
+        importance: a, how much each variable is to count, shape `(variables,)`; the same unless told.
+
+    Example:
+        >>> balance_weights(torch.tensor([0, 0, 0, 2]))
+        tensor([0.6667, 0.6667, 0.6667, 2.0000])
+    """
+    counts = torch.bincount(variable)
+    share = torch.ones_like(counts, dtype=torch.get_default_dtype())
+    if importance is not None:
+        share = importance[: len(counts)].to(share)
+    total = share[counts > 0].sum()
+    return len(variable) * share[variable] / (counts[variable] * total)
+
+
+def elbo_terms(
+    model: LatentODE,
+    batch: Batch,
+    noise: Tensor,
+    reconstruct: bool = True,
+    gain: Gain = log_likelihood,
+    balanced: bool = False,
+    importance: Tensor | None = None,
+) -> Terms:
     """Evaluates the terms by Monte Carlo.
 
     Args:
@@ -49,23 +139,30 @@ def elbo_terms(model: LatentODE, batch: Batch, noise: Tensor, reconstruct: bool 
         batch: several series.
         noise: standard normal, shape `(samples, series or 1, latent)`.
         reconstruct: whether the context is to be explained too; without, its terms are 0.
+        gain: what is summed; of `GAINS`.
+        balanced: whether each variable that occurs in the batch weighs the same, among the targets
+            and in the context; else each observation does.
     """
     n = len(batch)
     asked = Observations.cat([batch.target, batch.context]) if reconstruct else batch.target
     distribution, state = model(batch, asked.queries(), noise)
-    log_prob = distribution.log_prob(asked.value.to(model.dtype)).mean(dim=0)
+    gains = gain(distribution, asked.value.to(model.dtype))
     split = len(batch.target)
     parts = []
     for part in (slice(0, split), slice(split, None)):
-        series = asked.series[part]
-        total = log_prob.new_zeros(n).index_add(0, series, log_prob[part])
-        parts.append((total, torch.bincount(series, minlength=n)))
+        series, own = asked.series[part], gains[part]
+        weight = None
+        if balanced:
+            weight = balance_weights(asked.variable[part], importance).to(own.dtype)
+            own = weight * own
+        total = own.new_zeros(n).index_add(0, series, own)
+        parts.append((total, torch.bincount(series, weight, minlength=n)))
     (target, n_target), (context, n_context) = parts
     return Terms(target, context, state.kl(), n_target, n_context)
 
 
 def negative_elbo(terms: Terms, kl_weight: float = 1.0, context_weight: float = 1.0) -> Tensor:
-    """Nats per observation of the batch: series weigh by what was observed of them.
+    """Minus the gain per observation of the batch: series weigh by what was observed of them.
 
     Args:
         terms: of `elbo_terms`.

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from latentode.data.batch import Batch
-from latentode.errors import SolveError
+from latentode.errors import LatentODEError, SolveError
 from latentode.model import LatentODE, build_latent_ode
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import mixture
-from latentode.objective import elbo_terms, negative_elbo
+from latentode.objective import GAINS, elbo_terms, negative_elbo
+from latentode.running import RunningMean
+from latentode.schedules import SCHEDULES
 
-__all__ = ["LitLatentODE"]
+__all__ = ["BALANCES", "MONITORS", "LitLatentODE"]
+
+BALANCES = ("observations", "variables")
+METRICS = {"likelihood": "val_nll", "mse": "val_mse", "mae": "val_mae"}  # what `val_loss` stands for
+MONITORS = ("val_loss", *METRICS.values())
 
 
 class LitLatentODE(LightningModule):
@@ -31,26 +38,33 @@ class LitLatentODE(LightningModule):
     reported; three in a row raise `SolveError`. No NaN is ever written into a weight.
 
     Logged: `train_loss`; every 300 steps `solver_error`, estimated by step doubling; and on
-    validation cuts, per target in scaled units, `val_loss` (negative
-    log predictive density), `val_mse`, `val_mae` (of the predictive mean).
+    validation cuts, in scaled units, `val_nll` (negative log predictive density), `val_mse`,
+    `val_mae` (of the predictive mean), and `val_loss`, the one of them that `loss` asks for.
 
     Args:
         n_variables: number of variables; with the next three, see `IrregularDataModule.sizes`.
         n_static: number of encoded static features.
         n_known: number of known-future columns.
         time_scale: length of one unit of model time.
-        lr: peak learning rate of Adam; decays along a cosine where the trainer has a last step.
-        samples: latent samples per series in training; validation takes more.
+        lr: peak learning rate of Adam.
+        samples: latent samples per series in training; validation takes more. One if z(t0) is a point.
         kl_warmup: optimiser steps over which the KL weight rises from 0 to 1.
         context_weight: weight of reconstructing the context against forecasting the targets.
         solver_tolerance: error of the latent state that `solver={"steps": "auto"}` allows.
         auto_steps: where automatic steps begin; a checkpoint holds where they had got to.
+        loss: "likelihood", or, for point forecasts, "mse" or "mae" of the predictive mean; then the
+            decoded scale is still fitted by the likelihood, without a say in the location.
+        balance: what weighs the same in losses and metrics: "observations", or "variables", each
+            variable by its own mean.
+        importance: with `balance="variables"`, how much each variable counts; the same unless told.
+        schedule: of the learning rate after its warm-up: "cosine" (to nothing at the trainer's last
+            step), "constant" or "plateau" (halved when `monitor` stops falling).
+        monitor: the metric that "plateau" watches.
         **network: further arguments of `build_latent_ode`. With `solver={"steps": "auto"}` the steps
             per interval double, up to 16, whenever the estimated error exceeds the tolerance.
     """
 
     VALIDATION_SAMPLES = 16
-    LR_WARMUP = 50
     MAX_FAILURES = 3
     MAX_STEPS = 16
     CHECK_SOLVER_EVERY = 300
@@ -67,19 +81,40 @@ class LitLatentODE(LightningModule):
         context_weight: float = 0.05,
         solver_tolerance: float = 1e-2,
         auto_steps: int = 1,
+        loss: str = "likelihood",
+        balance: str = "observations",
+        importance: Sequence[float] | None = None,
+        schedule: str = "cosine",
+        monitor: str = "val_loss",
         **network: Any,
     ) -> None:
         super().__init__()
+        for name, given, choices in (
+            ("loss", loss, tuple(GAINS)),
+            ("balance", balance, BALANCES),
+            ("schedule", schedule, tuple(SCHEDULES)),
+            ("monitor", monitor, MONITORS),
+        ):
+            if given not in choices:
+                raise LatentODEError(f"{name} {given!r} is unknown; choose from {', '.join(choices)}")
+        _check_importance(importance, n_variables)
         self.save_hyperparameters()
         solver = dict(network.pop("solver", None) or {})
         self.auto_steps = solver.get("steps") == "auto"
         if self.auto_steps:
             solver["steps"] = auto_steps
-        self.lr, self.samples = lr, samples
+        variational = network.get("variational", True)
+        self.lr, self.samples = lr, samples if variational else 1
+        self.validation_samples = self.VALIDATION_SAMPLES if variational else 1
         self.skipped_batches = 0
         self._failures_in_a_row = 0
         self._noise_seed = int(torch.randint(2**62, ()))
         self.kl_warmup, self.context_weight = kl_warmup, context_weight
+        self.gain, self.balanced = GAINS[loss], balance == "variables"
+        self.importance = None if importance is None else torch.tensor(importance)
+        self.validated = nn.ModuleDict(
+            {name: RunningMean(n_variables, self.balanced, importance) for name in METRICS.values()}
+        )
         self.model: LatentODE = build_latent_ode(
             n_variables, n_static, n_known, time_scale, solver=solver, **network
         )
@@ -87,7 +122,15 @@ class LitLatentODE(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         noise = self._noise(len(batch), batch_idx)
         try:
-            terms = elbo_terms(self.model, batch, noise, reconstruct=self.context_weight > 0)
+            terms = elbo_terms(
+                self.model,
+                batch,
+                noise,
+                reconstruct=self.context_weight > 0,
+                gain=self.gain,
+                balanced=self.balanced,
+                importance=self.importance,
+            )
         except SolveError as failure:
             return self._skip(str(failure))
         weight = min(1.0, self.global_step / max(1, self.kl_warmup))
@@ -167,34 +210,36 @@ class LitLatentODE(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         if len(batch.target) == 0:
             return
-        noise = shared_noise(self.VALIDATION_SAMPLES, self.model.latent_size).to(self.device)
+        noise = shared_noise(self.validation_samples, self.model.latent_size).to(self.device)
         distribution, _ = self.model(batch, batch.target.queries(), noise)
         value = batch.target.value.to(self.model.dtype)
         error = distribution.mean.mean(dim=0) - value
-        metrics = {
-            "val_loss": -mixture(distribution).log_prob(value).mean(),
-            "val_mse": error.square().mean(),
-            "val_mae": error.abs().mean(),
+        found = {
+            "val_nll": -mixture(distribution).log_prob(value),
+            "val_mse": error.square(),
+            "val_mae": error.abs(),
         }
-        self.log_dict(metrics, batch_size=len(batch.target))
+        metrics = {name: cast(RunningMean, self.validated[name]) for name in found}
+        for name, each in found.items():
+            metrics[name].update(each, batch.target.variable)
+        self.log_dict({**metrics, "val_loss": metrics[METRICS[self.hparams["loss"]]]})
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Distribution:
         """The predictive distribution of the batch's targets in scaled units, shape `(targets,)`."""
-        noise = shared_noise(self.VALIDATION_SAMPLES, self.model.latent_size).to(self.device)
+        noise = shared_noise(self.validation_samples, self.model.latent_size).to(self.device)
         return mixture(self.model(batch, batch.target.queries(), noise)[0])
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
-        total = self.trainer.estimated_stepping_batches
+        schedule = SCHEDULES[self.hparams["schedule"]]
+        steps = self.trainer.estimated_stepping_batches
+        return [optimizer], schedule(optimizer, steps, self.hparams["monitor"])
 
-        def factor(step: int) -> float:
-            warm = min(1.0, (step + 1) / self.LR_WARMUP)
-            if not math.isfinite(total):
-                return warm
-            return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+def _check_importance(importance: Sequence[float] | None, n_variables: int) -> None:
+    if importance is None:
+        return
+    if len(importance) != n_variables or not all(0 < a < math.inf for a in importance):
+        raise LatentODEError(
+            f"importance must be {n_variables} positive numbers, one per variable, got {importance!r}"
+        )

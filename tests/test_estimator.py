@@ -245,7 +245,7 @@ def watched_loss(model, frame):
         (batch,) = data.val_dataloader()
         model.module_.validation_step(batch, 0)
     del model.module_.log_dict
-    return float(logged["val_loss"])
+    return float(logged["val_loss"].compute())
 
 
 @pytest.mark.parametrize("n_series", [1, 3, 24])

@@ -20,7 +20,7 @@ LAYERS = (
     {"layouts"},
     {"assembly"},
     {"model"},
-    {"objective", "forecast", "metrics"},
+    {"objective", "forecast", "metrics", "running", "schedules"},
     {"training", "callbacks", "baselines"},
     {"fitting"},
     {"evaluation"},
@@ -88,6 +88,7 @@ def test_libraries_stay_in_their_layers(file):
         "matplotlib": {"plotting"},
         "typer": {"cli"},
         "torchdiffeq": {"ode"},
+        "torchmetrics": {"running"},
     }
     for name, line in imports(file):
         library = name.split(".")[0]

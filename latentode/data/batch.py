@@ -84,6 +84,12 @@ class Series:
         cut = task.cut(self.cuttable(indices, positions, series, keys))
         return self.collate(indices, positions, series, cut)
 
+    def context_sizes(self, indices: np.ndarray, task: Task, keys: np.ndarray) -> np.ndarray:
+        """How many observations `batch` would give the context of each cut, shape `(cuts,)`."""
+        positions, series = self.dataset.parts.gather(indices)
+        context = task.cut(self.cuttable(indices, positions, series, keys)).context
+        return np.bincount(series[context], minlength=len(indices))
+
     def batch_at(self, indices: np.ndarray, origin: np.ndarray, context: float) -> Batch:
         """Contexts of up to `context` before given origins (time since each start); no targets."""
         positions, series = self.dataset.parts.gather(indices)

@@ -15,12 +15,15 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.task import Forecasting, Task, mix
+from latentode.data.thinning import Thinned
 from latentode.errors import SchemaError
 
 __all__ = ["IrregularDataModule"]
 
 MIN_CUTS, MANY_CUTS = 512, 4096
 CUTS_PER_SERIES = 5
+BATCHES_SORTED = 16  # how many batches share out series of like length
+CUT_AT_ONCE = 4096
 
 
 class IrregularDataModule(LightningDataModule):
@@ -38,6 +41,10 @@ class IrregularDataModule(LightningDataModule):
         cuts: cuts per epoch, at least one per series; unless told five per series, but no fewer than
             512 and, for their sake, no more than 4,096.
         seed: of the cuts and of their order.
+        drop_observations: largest part of a training context to hide from the encoder; the part is
+            drawn for each cut between none and this.
+        bucketed: whether a training batch holds contexts of like length, so that little is padded;
+            batches come in random order.
 
     Raises:
         SchemaError: for a table that cannot be read.
@@ -59,6 +66,8 @@ class IrregularDataModule(LightningDataModule):
         batch_size: int = 64,
         cuts: int | None = None,
         seed: int = 0,
+        drop_observations: float = 0.0,
+        bucketed: bool = False,
     ) -> None:
         super().__init__()
         if task is None:
@@ -77,7 +86,10 @@ class IrregularDataModule(LightningDataModule):
         self.batch_size = batch_size
         usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
         self.cuts = max(usual if cuts is None else cuts, len(train))
-        self.seed = seed
+        self.seed, self.bucketed = seed, bucketed
+        self.training_task: Task = self.task
+        if drop_observations:
+            self.training_task = Thinned(self.task, drop_observations)
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -93,8 +105,8 @@ class IrregularDataModule(LightningDataModule):
         }
 
     def train_dataloader(self) -> DataLoader:
-        data = _Cuts(self.train, self.task, self.seed)
-        sampler = _Draws(len(self.train), self.cuts, self.seed)
+        data = _Cuts(self.train, self.training_task, self.seed)
+        sampler = _Draws(data, self.cuts, self.batch_size if self.bucketed else None)
         return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
@@ -120,28 +132,6 @@ class IrregularDataModule(LightningDataModule):
 Key = tuple[int, int, int]
 
 
-class _Draws(Sampler[Key]):
-    """(epoch, series, draw): every series equally often, in an order shuffled per epoch."""
-
-    def __init__(self, n_series: int, cuts: int, seed: int) -> None:
-        self.n_series, self.cuts, self.seed, self.epoch = n_series, cuts, seed, 0
-
-    def __len__(self) -> int:
-        return self.cuts
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning, also when a fit resumes."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Key]:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        rounds = -(-self.cuts // self.n_series)
-        orders = [generator.permutation(self.n_series) for _ in range(rounds)]
-        series = np.concatenate(orders)[: self.cuts]
-        for place, index in enumerate(series.tolist()):
-            yield self.epoch, index, place // self.n_series
-
-
 class _Cuts(Dataset[Batch]):
     """Batches by lists of keys, assembled at once rather than series by series."""
 
@@ -152,9 +142,62 @@ class _Cuts(Dataset[Batch]):
         return len(self.series)
 
     def __getitems__(self, keys: list[Key]) -> Batch:
-        epoch, index, draw = np.array(keys, dtype=np.int64).T
-        own = mix(mix(mix(self.series.keys[index], self.seed), epoch), draw)
+        index, own = self._draws(np.array(keys, dtype=np.int64))
         return self.series.batch(index, self.task, own)
+
+    def context_sizes(self, keys: np.ndarray) -> np.ndarray:
+        """How many observations the context of each cut has."""
+        sizes = []
+        for begin in range(0, len(keys), CUT_AT_ONCE):
+            index, own = self._draws(keys[begin : begin + CUT_AT_ONCE])
+            sizes.append(self.series.context_sizes(index, self.task, own))
+        return np.concatenate(sizes)
+
+    def _draws(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        epoch, index, draw = keys.T
+        return index, mix(mix(mix(self.series.keys[index], self.seed), epoch), draw)
+
+
+class _Draws(Sampler[Key]):
+    """(epoch, series, draw): every series equally often, in an order shuffled per epoch.
+
+    With a batch size, contexts of like length are neighbours.
+    """
+
+    def __init__(self, data: _Cuts, cuts: int, batch_size: int | None) -> None:
+        self.data, self.cuts, self.batch_size, self.epoch = data, cuts, batch_size, 0
+
+    def __len__(self) -> int:
+        return self.cuts
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning, also when a fit resumes."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Key]:
+        generator = np.random.default_rng((self.data.seed, self.epoch))
+        n_series = len(self.data)
+        rounds = -(-self.cuts // n_series)
+        orders = [generator.permutation(n_series) for _ in range(rounds)]
+        series = np.concatenate(orders)[: self.cuts]
+        draw = np.arange(len(series)) // n_series
+        keys = np.stack([np.full_like(series, self.epoch), series, draw], axis=1)
+        if self.batch_size is not None:
+            sizes = self.data.context_sizes(keys)
+            keys = keys[_neighbours(sizes, self.batch_size, generator)]
+        yield from map(tuple, keys.tolist())
+
+
+def _neighbours(sizes: np.ndarray, batch_size: int, generator: np.random.Generator) -> np.ndarray:
+    """An order in which each batch holds like sizes, and the batches come at random.
+
+    Sizes are sorted within stretches of several batches only, so that a batch's companions vary.
+    """
+    stretch = np.arange(len(sizes)) // (BATCHES_SORTED * batch_size)
+    order = np.lexsort((sizes, stretch))
+    full = len(sizes) // batch_size * batch_size
+    batches = generator.permutation(order[:full].reshape(-1, batch_size))
+    return np.concatenate([batches.reshape(-1), order[full:]])
 
 
 def _as_is(batch: Any) -> Batch:

@@ -15,8 +15,18 @@ import numpy as np
 from latentode.data.timeaxis import Duration, TimeAxis
 from latentode.errors import LatentODEError
 
-__all__ = ["Cut", "Cuttable", "Forecasting", "Interpolation", "Task", "context_cut", "uniform"]
+__all__ = [
+    "Cut",
+    "Cuttable",
+    "Forecasting",
+    "Interpolation",
+    "Task",
+    "context_cut",
+    "mix",
+    "uniform",
+]
 
+ORIGINS = ("random", "last", "end")
 ROUNDINGS = 4  # a time, an origin, the horizon and their difference are each rounded once
 
 
@@ -37,6 +47,11 @@ class Cuttable:
     first: np.ndarray
     last: np.ndarray
     keys: np.ndarray
+
+    @property
+    def begins(self) -> np.ndarray:
+        """Where the series of each observation begins, shape `(observations,)`."""
+        return np.searchsorted(self.series, np.arange(len(self.last)))[self.series]
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,10 @@ class Forecasting(Task):
             likely), "last" (a horizon before the last observation, but no earlier than the first),
             "end" (the last observation: everything is context), or a duration since the series'
             start.
+        between: earliest and latest random origin since the series' start, where the series has a
+            time there to begin at.
+        count: how many of the times ahead are asked for at most; None for all within the horizon.
+        validate_at: where held-out series are cut if the origins of training are random: as `origin`.
 
     Example:
         >>> Forecasting("24h").resolve(TimeAxis("datetime")).horizon
@@ -119,23 +138,39 @@ class Forecasting(Task):
     horizon: Duration
     context: Duration | None = None
     origin: Duration = "random"
+    between: tuple[Duration, Duration] | None = None
+    count: int | None = None
+    validate_at: Duration = "last"
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise LatentODEError(f"count must be at least 1, got {self.count}")
+        if self.validate_at == "random":
+            raise LatentODEError("validate_at must name one origin per series; it cannot be random")
 
     def resolve(self, axis: TimeAxis) -> Forecasting:
-        origin = self.origin
+        def place(origin: Duration, name: str) -> Duration:
+            return origin if origin in ORIGINS else axis.duration(origin, name)
+
+        ends = self.between
+        if ends is not None:
+            ends = (axis.duration(ends[0], "between"), axis.duration(ends[1], "between"))
         return replace(
             self,
             horizon=axis.duration(self.horizon),
             context=None if self.context is None else axis.duration(self.context, "context"),
-            origin=origin if origin in ("random", "last", "end") else axis.duration(origin, "origin"),
+            origin=place(self.origin, "origin"),
+            between=ends,
+            validate_at=place(self.validate_at, "validate_at"),
         )
 
     def fixed(self) -> Forecasting:
-        return replace(self, origin="last") if self.origin == "random" else self
+        return replace(self, origin=self.validate_at) if self.origin == "random" else self
 
     def cut(self, series: Cuttable) -> Cut:
         horizon = float(self.horizon)  # type: ignore[arg-type]
         if self.origin == "random":
-            origin = _random_origins(series)
+            origin = _random_origins(series, self.between)
         elif self.origin == "last":
             origin = np.maximum(series.last - horizon, series.first)
         elif self.origin == "end":
@@ -143,7 +178,8 @@ class Forecasting(Task):
         else:
             origin = np.full(len(series.last), float(self.origin))  # type: ignore[arg-type]
         context = np.inf if self.context is None else float(self.context)  # type: ignore[arg-type]
-        return context_cut(series, _snap(series, origin), context, horizon)
+        made = context_cut(series, _snap(series, origin), context, horizon)
+        return made if self.count is None else _first_times(series, made, self.count)
 
 
 @dataclass(frozen=True)
@@ -166,7 +202,7 @@ class Interpolation(Task):
     def cut(self, series: Cuttable) -> Cut:
         new = _new_events(series)
         # Events are counted within each series, so that no draw depends on the series before it.
-        before = np.r_[0, np.cumsum(new)][np.searchsorted(series.series, series.series)]
+        before = np.r_[0, np.cumsum(new)][series.begins]
         seen = uniform(series.keys[series.series], np.cumsum(new) - before) < self.keep
         return Cut(series.last, series.first, seen, ~seen)
 
@@ -203,9 +239,25 @@ def _new_events(series: Cuttable) -> np.ndarray:
     return new
 
 
-def _random_origins(series: Cuttable) -> np.ndarray:
-    """One of each series' observation times before its last, drawn uniformly; else the last time."""
+def _first_times(series: Cuttable, cut: Cut, count: int) -> Cut:
+    """The cut with targets at the first `count` times after each origin only."""
+    ahead = _new_events(series) & (series.time > cut.origin[series.series])
+    passed = np.cumsum(ahead)
+    begin = np.r_[0, passed][series.begins]
+    return replace(cut, target=cut.target & (passed - begin <= count))
+
+
+def _random_origins(series: Cuttable, between: tuple[Duration, Duration] | None) -> np.ndarray:
+    """One of each series' observation times before its last, drawn uniformly; else the last time.
+
+    Within `between`, if the series has such a time there.
+    """
     before = _new_events(series) & (series.time < series.last[series.series])
+    if between is not None:
+        low, high = (float(end) for end in between)  # type: ignore[arg-type]
+        inside = before & (series.time >= low) & (series.time <= high)
+        some = np.bincount(series.series[inside], minlength=len(series.last)) > 0
+        before = np.where(some[series.series], inside, before)
     owner, time = series.series[before], series.time[before]
     counts = np.bincount(owner, minlength=len(series.last))
     begin = np.cumsum(counts) - counts

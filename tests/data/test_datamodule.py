@@ -9,7 +9,7 @@ import torch
 from frames import numeric, wide
 
 from latentode.data import Forecasting, Interpolation, IrregularDataModule, Schema, SeriesDataset
-from latentode.errors import SchemaError
+from latentode.errors import LatentODEError, SchemaError
 
 
 def module(train=None, **options):
@@ -174,3 +174,33 @@ def test_the_frames_are_left_as_they_were():
     epoch(module(train, validation=validation))
     pd.testing.assert_frame_equal(train, before[0])
     pd.testing.assert_frame_equal(validation, before[1])
+
+
+def test_bucketed_batches_hold_the_same_cuts_with_less_padding():
+    frames = [wide(1, n, seed=n).assign(id=f"s{n}") for n in range(3, 60)]
+    plain, bucketed = (module(pd.concat(frames), cuts=570, bucketed=b) for b in (False, True))
+
+    def sizes(data):
+        return [np.bincount(b.context.series, minlength=len(b)) for b in epoch(data, 3)[0]]
+
+    one, other = sizes(plain), sizes(bucketed)
+    assert sorted(np.concatenate(one)) == sorted(np.concatenate(other))
+    padded = [sum(len(b) * b.max() for b in batches) for batches in (one, other)]
+    assert padded[1] < 0.8 * padded[0]
+    means = [b.mean() for b in other]
+    assert np.abs(np.diff(means)).mean() > 1  # short and long ones take turns
+    assert epoch(bucketed, 3)[1] == epoch(bucketed, 3)[1] != epoch(bucketed, 4)[1]
+
+
+def test_dropping_observations_changes_training_contexts_only():
+    held_out = wide(5, 9, seed=1)
+    plain = module(validation=held_out)
+    thinned = module(validation=held_out, drop_observations=0.8)
+    one, other = (epoch(data)[0] for data in (plain, thinned))
+    assert sum(len(b.context) for b in other) < 0.8 * sum(len(b.context) for b in one)
+    assert [b.target.time.tolist() for b in one] == [b.target.time.tolist() for b in other]
+    (before,), (after,) = plain.val_dataloader(), thinned.val_dataloader()
+    assert torch.equal(before.context.value, after.context.value)
+    assert thinned.sizes == plain.sizes
+    with pytest.raises(LatentODEError, match="drop_observations"):
+        module(drop_observations=1.0)

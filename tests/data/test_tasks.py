@@ -11,6 +11,7 @@ from scipy import stats
 from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset, TimeAxis
 from latentode.data.scaling import series_keys
 from latentode.data.task import Cuttable, mix, uniform
+from latentode.data.thinning import Thinned
 from latentode.errors import LatentODEError, SchemaError
 
 TASKS = [
@@ -21,6 +22,8 @@ TASKS = [
     Forecasting(3.0, context=2.0, origin=4.0),
     Interpolation(),
     Interpolation(keep=0.8),
+    Forecasting(3.0, between=(1.0, 4.0), count=2),
+    Thinned(Forecasting(3.0), 0.7),
 ]
 
 
@@ -231,3 +234,50 @@ def test_keys_depend_on_the_identifier_only():
     numbers = numeric([0, 1, 2]).assign(id=[1, 2, 1])
     text = SeriesDataset.from_frame(numbers.assign(id=numbers["id"].astype(str)), Schema())
     np.testing.assert_array_equal(series_keys(SeriesDataset.from_frame(numbers)), series_keys(text))
+
+
+def test_a_count_asks_for_the_first_times_ahead_only():
+    task = Forecasting(10.0, origin=2.0, count=2)
+    assert single([0, 1, 2, 3, 5, 6], task)[2] == [3, 5]
+    assert single([0, 1, 2, 3], task)[2] == [3]
+    assert single([0, 1, 2, 30], task)[2] == []
+    with pytest.raises(LatentODEError, match="count must be at least 1"):
+        Forecasting(1.0, count=0)
+
+
+def test_random_origins_lie_between_where_they_can():
+    dataset = SeriesDataset.from_frame(wide(60, 9))
+    low, high = 4.0, 9.0
+    made = cut(dataset, Forecasting(3.0, between=(low, high)))
+    free = cut(dataset, Forecasting(3.0))
+    before = dataset.time < dataset.last[dataset.series]
+    inside = before & (dataset.time >= low) & (dataset.time <= high)
+    some = np.bincount(dataset.series[inside], minlength=60) > 0
+    assert some.any()
+    assert ((made.origin >= low) & (made.origin <= high))[some].all()
+    assert (made.origin == free.origin)[~some].all()
+
+
+def test_held_out_series_are_cut_where_the_task_says():
+    task = Forecasting(3.0, validate_at=4.0)
+    assert task.fixed().origin == 4.0
+    assert Forecasting(3.0).fixed().origin == "last"
+    assert Forecasting(3.0, origin=1.0, validate_at=4.0).fixed().origin == 1.0
+    with pytest.raises(LatentODEError, match="cannot be random"):
+        Forecasting(3.0, validate_at="random")
+
+
+def test_thinning_hides_a_part_between_none_and_the_bound_of_each_context():
+    dataset = SeriesDataset.from_frame(wide(400, 40))
+    plain, thinned = (cut(dataset, t) for t in (END, Thinned(END, 0.6)))
+    assert (plain.target == thinned.target).all() and (plain.origin == thinned.origin).all()
+    assert (plain.start == thinned.start).all()
+    assert (plain.context | ~thinned.context).all()
+    sizes = [np.bincount(dataset.series[c.context], minlength=400) for c in (plain, thinned)]
+    hidden = 1 - sizes[1] / sizes[0]
+    assert hidden.mean() == pytest.approx(0.3, abs=0.03)
+    assert np.quantile(hidden, 0.05) < 0.1 and 0.5 < np.quantile(hidden, 0.95) < 0.75
+    assert Thinned(END, 0.6).fixed() == END
+
+
+END = Forecasting(3.0, origin="end")

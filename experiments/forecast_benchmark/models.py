@@ -1,0 +1,129 @@
+r"""The rows of the table: baselines, a GRU without an ODE, and latent ODEs in two layouts.
+
+The GRU is the latent ODE's encoder with a decoder that is told the lead time,
+$x_{t, v} = f_v(h, t - t_0)$: what remains if the path of the state is taken away.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from latentode import LitLatentODE
+from latentode.baselines import Baseline, LastValue, LinearDrift, SeriesMean
+from latentode.data import Batch, Queries
+from latentode.nn.encoders import GRUEncoder, LatentState
+from latentode.nn.events import Events, last_values
+from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
+from latentode.nn.mlp import mlp
+
+__all__ = ["BASELINES", "MODELS", "DirectForecaster", "build", "importance", "n_parameters"]
+
+BASELINES: dict[str, type[Baseline]] = {
+    "last-value": LastValue,
+    "history-mean": SeriesMean,
+    "linear-drift": LinearDrift,
+}
+MODELS = ("gru", "joint", "per-variable")
+WIDTHS = range(8, 513, 4)
+
+
+class DirectForecaster(nn.Module):
+    """A GRU whose summary is decoded at each lead time; stands where a `LatentODE` would.
+
+    Args:
+        n_variables: number of variables.
+        n_static: number of encoded static features.
+        time_scale: length of one unit of model time.
+        hidden_size: size of the GRU's state.
+        width: of the decoder.
+        likelihood: as for the latent ODE.
+    """
+
+    latent_size = 1  # of the noise that it has no use for
+
+    def __init__(
+        self,
+        n_variables: int,
+        n_static: int,
+        time_scale: float,
+        hidden_size: int,
+        width: int,
+        likelihood: str = "normal",
+    ) -> None:
+        super().__init__()
+        self.n_variables, self.time_scale = n_variables, time_scale
+        self.likelihood = LIKELIHOODS[likelihood]()
+        self.encoder = GRUEncoder(n_variables, hidden_size)
+        outputs = n_variables * self.likelihood.n_raw
+        self.decoder = mlp(hidden_size + n_static + 1, width, width, outputs)
+        nn.init.xavier_uniform_(self.decoder[-1].weight, gain=0.1)  # type: ignore[arg-type]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def forward(
+        self, batch: Batch, queries: Queries, noise: Tensor
+    ) -> tuple[Distribution, LatentState]:
+        context = batch.context.rescale_time(self.time_scale, self.dtype)
+        last = last_values(context, len(batch), self.n_variables)
+        events = Events.of(context, len(batch), self.n_variables, backward=False)
+        summary = self.encoder(events, torch.zeros_like(batch.start, dtype=self.dtype), last)
+        summary = torch.cat([summary, batch.static.to(self.dtype)], dim=1)
+        lead = (queries.time / self.time_scale).to(self.dtype)
+        state = torch.cat([summary[queries.series], lead[:, None]], dim=1)
+        raw = gather_variable(self.decoder(state), queries.variable, self.likelihood.n_raw)
+        anchor = last[queries.series, queries.variable]
+        raw = raw.expand(len(noise), *raw.shape)
+        made = self.likelihood.distribution(raw, anchor.expand(len(noise), -1))
+        return made, LatentState(summary, None)
+
+    def solver_error(self, batch: Batch) -> Tensor:
+        """0: there is no solver."""
+        return batch.start.new_zeros(len(batch))
+
+
+def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LitLatentODE:
+    """An untrained model.
+
+    Args:
+        kind: of `MODELS`.
+        sizes: of the data module.
+        config: sections `module` and one by the name of the layout; the GRU takes the joint one's.
+    """
+    options = {k: v for k, v in config["module"].items() if k != "importance_power"}
+    if kind == "per-variable":
+        return LitLatentODE(**sizes, **options, **config[kind], layout=kind)
+    module = LitLatentODE(**sizes, **options, **config["joint"])
+    if kind == "gru":
+        hidden = config["joint"].get("hidden_size", 64)
+        module.model = _gru_of_size(n_parameters(module), sizes, hidden)  # type: ignore[assignment]
+    return module
+
+
+def _gru_of_size(size: int, sizes: dict[str, Any], hidden: int) -> DirectForecaster:
+    """The GRU whose decoder is so wide that it has about as many parameters."""
+
+    def make(width: int) -> DirectForecaster:
+        return DirectForecaster(
+            sizes["n_variables"], sizes["n_static"], sizes["time_scale"], hidden, width
+        )
+
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        width = min(WIDTHS, key=lambda w: abs(n_parameters(make(w)) - size))
+    return make(width)
+
+
+def n_parameters(module: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def importance(power: float, scale: np.ndarray, units: np.ndarray) -> list[float] | None:
+    """How much each variable counts in scaled units for its error in the protocol's to count so."""
+    return ((scale / units) ** power).tolist() if power else None

@@ -1,0 +1,226 @@
+"""Forecasts on public data: baselines, a GRU and latent ODEs by each data set's own protocol.
+
+    python experiments/forecast_benchmark/run.py p12_hourly --seeds 0 1 2 --models last-value joint
+        [--folds 0 1] [--minutes 30] [--test FILE ...] [--set module.lr=1e-3 ...] [--label NAME]
+        [--stored] [--table] [--smoke]
+
+Trains on the training part, keeps the weights that do best on the validation part, evaluates them
+there and on any further file, and writes a row per model, seed and fold into results.json. Data lie
+under $LATENTODE_DATA. The best weights so far are always in runs/; --stored evaluates those of an
+earlier or interrupted run instead of training, --table shows what results.json holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from models import BASELINES, MODELS, build, importance, n_parameters
+from protocol import CONFIGS, Part, Protocol, metrics, read_config
+from results import merge, show
+
+from latentode import IrregularDataModule, LitLatentODE, SeriesDataset
+from latentode.data import Scaling, Series
+from latentode.fitting import cpu_threads, run_fit
+from latentode.forecast import Asked, forecast
+
+HERE = Path(__file__).parent
+SMOKE_SERIES = 64
+Answer = Callable[[SeriesDataset, Asked], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A data set, perhaps one fold of it, as a model meets it."""
+
+    name: str
+    config: dict[str, Any]
+    protocol: Protocol
+    root: Path
+    fold: int | None
+    first: int | None
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.protocol.folder
+
+    def part(self, file: str) -> Part:
+        path = Path(file.format(fold=self.fold))
+        path = path if path.exists() else self.folder / path
+        return self.protocol.read(path, self.first)
+
+
+def main() -> None:
+    a = _arguments()
+    torch.set_num_threads(1)
+    out = a.out / "results.json" if a.smoke else HERE / "results.json"
+    for name in a.datasets:
+        if not a.table:
+            run_dataset(name, a, out)
+        print(f"\n{name}\n\n{show(out, name)}\n", flush=True)
+
+
+def run_dataset(name: str, a: argparse.Namespace, out: Path) -> None:
+    """Every model, seed and fold that was asked for."""
+    config = read_config(name, a.set)
+    protocol = Protocol(**config["protocol"])
+    folds: list[int | None] = list(a.folds or protocol.folds[: 1 if a.smoke else None]) or [None]
+    root = Path(os.environ["LATENTODE_DATA"])
+    for fold in folds if protocol.folds else [None]:
+        setting = Setting(name, config, protocol, root, fold, SMOKE_SERIES if a.smoke else None)
+        train = setting.part(protocol.train).dataset()
+        for model in a.models:
+            for seed in [None] if model in BASELINES else a.seeds:
+                row = run_model(setting, train, model, seed, a)
+                merge(out, row)
+                print(_line(row), flush=True)
+
+
+def run_model(
+    setting: Setting, train: SeriesDataset, model: str, seed: int | None, a: argparse.Namespace
+) -> dict[str, Any]:
+    """A row of the table."""
+    cpu, wall = time.process_time(), time.monotonic()
+    label = f"{model} [{a.label}]" if a.label else model
+    found: dict[str, Any] = {"parameters": 0, "epochs": 0}
+    if seed is None:
+        answer: Answer = BASELINES[model]().fit(train).answer
+    else:
+        name = "-".join(str(p) for p in (setting.name, label, seed, setting.fold) if p is not None)
+        runs = (a.out if a.smoke else HERE) / "runs"
+        answer, found = _trained(setting, train, model, seed, runs / f"{name}.pt", a)
+    parts = {"validation": setting.protocol.validation, **{Path(f).stem: f for f in a.test}}
+    scores = {part: _score(setting, train, answer, file) for part, file in parts.items()}
+    return {
+        "dataset": setting.name,
+        "model": label,
+        "seed": seed,
+        "fold": setting.fold,
+        **found,
+        "cpu_minutes": round((time.process_time() - cpu) / 60, 2),
+        "wall_minutes": round((time.monotonic() - wall) / 60, 2),
+        "changed": a.set,
+        "metrics": scores,
+    }
+
+
+def _trained(
+    setting: Setting,
+    train: SeriesDataset,
+    kind: str,
+    seed: int,
+    path: Path,
+    a: argparse.Namespace,
+) -> tuple[Answer, dict[str, Any]]:
+    """Fits a model, or loads the one that an earlier run has stored."""
+    config, protocol = setting.config, setting.protocol
+    options = dict(config["data"])
+    between = options.pop("between", None)
+    held_out = setting.part(protocol.validation).dataset(train.schema, everything=False)
+    data = IrregularDataModule(train, held_out, task=protocol.task(between), seed=seed, **options)
+    torch.manual_seed(seed)
+    units = protocol.units(setting.root, train.variables)
+    power = config["module"].get("importance_power", 0.0)
+    weights = importance(power, np.asarray(data.scaling.scale), units)
+    module = build(kind, {**data.sizes, "importance": weights}, config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    history = pd.DataFrame()
+    if not a.stored:
+        history = _fit(module, data, config["fit"], path, a)
+    module.load_state_dict(torch.load(path, weights_only=True))
+    module.eval()
+    found = {"parameters": n_parameters(module), "epochs": len(history)}
+    return _answer_of(module, data.scaling), found
+
+
+def _fit(
+    module: LitLatentODE,
+    data: IrregularDataModule,
+    fit: dict[str, Any],
+    path: Path,
+    a: argparse.Namespace,
+) -> pd.DataFrame:
+    """Trains and leaves the best weights at `path`; the metrics of each epoch lie beside them."""
+    epochs: list[pd.DataFrame] = []
+    options = {**fit, "max_epochs": 1} if a.smoke else fit
+
+    def keep() -> None:
+        new = path.with_suffix(".new")
+        torch.save(module.state_dict(), new)
+        new.replace(path)
+
+    with cpu_threads(a.threads):
+        run_fit(
+            module,
+            data,
+            verbose=not a.smoke,
+            on_end=epochs.append,
+            on_best=keep,
+            max_minutes=a.minutes,
+            **options,
+        )
+    epochs[0].to_csv(path.with_suffix(".csv"), index=False)
+    return epochs[0]
+
+
+def _answer_of(module: LitLatentODE, scaling: Scaling) -> Answer:
+    def answer(dataset: SeriesDataset, asked: Asked) -> np.ndarray:
+        keys = pd.DataFrame(index=range(len(asked.series)))
+        series = Series(dataset, scaling)
+        samples = module.validation_samples
+        return forecast(module.model, series, scaling, asked, keys, np.inf, samples).mean
+
+    return answer
+
+
+def _score(setting: Setting, train: SeriesDataset, answer: Answer, file: str) -> dict[str, float]:
+    part = setting.part(file)
+    dataset = part.dataset(train.schema, everything=False)
+    asked, actual = part.questions(dataset)
+    units = setting.protocol.units(setting.root, train.variables)
+    predicted = answer(dataset, asked)
+    return metrics(predicted, actual, asked.variable, units, setting.protocol.balanced)
+
+
+def _line(row: dict[str, Any]) -> str:
+    place = [str(row[k]) for k in ("dataset", "model", "seed", "fold") if row[k] is not None]
+    scores = [
+        f"{part} {name} {value:.5f}"
+        for part, found in row["metrics"].items()
+        for name, value in found.items()
+    ]
+    cost = f"{row['parameters']:,} parameters, {row['cpu_minutes']:.1f} CPU min"
+    return f"{' '.join(place)}: {', '.join(scores)} ({cost})"
+
+
+def _arguments() -> argparse.Namespace:
+    names = sorted(p.stem for p in CONFIGS.glob("*.toml"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("datasets", nargs="+", choices=names)
+    parser.add_argument("--models", nargs="+", choices=(*BASELINES, *MODELS), default=list(BASELINES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--folds", nargs="+", type=int)
+    parser.add_argument("--minutes", type=float, help="most minutes of training of each model")
+    parser.add_argument("--test", nargs="+", default=[], help="further files; {fold} is filled in")
+    parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.NAME=VALUE")
+    parser.add_argument("--label", help="tells rows with changed settings apart")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stored", action="store_true", help="evaluate stored weights")
+    parser.add_argument("--table", action="store_true", help="only show results.json")
+    parser.add_argument("--smoke", action="store_true", help="64 series, one epoch, into --out")
+    parser.add_argument("--out", type=Path, default=Path("build/forecast_benchmark"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""The parts of the training recipe: losses, balance, schedules, averaging, early stopping."""
+
+import numpy as np
+import pytest
+import torch
+from lightning import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from making import batch_of, network, noise_for, piece, waves
+from test_training import some_data, some_module, trainer_in
+from torch.distributions import Normal, StudentT
+
+from latentode import LatentODEForecaster
+from latentode.callbacks import BestWeights, average_weights
+from latentode.errors import LatentODEError
+from latentode.objective import (
+    GAINS,
+    SCALE_WEIGHT,
+    absolute_error,
+    elbo_terms,
+    log_likelihood,
+    negative_elbo,
+    squared_error,
+)
+from latentode.running import RunningMean
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*treespec.*")
+
+
+def decoded(kind):
+    """Parameters that take gradients, and values, for 4 samples of 6 queries."""
+    generator = torch.Generator().manual_seed(0)
+    loc, raw = torch.randn(2, 4, 6, generator=generator, dtype=torch.float64).requires_grad_()
+    loc, raw = loc.detach().requires_grad_(), raw.detach().requires_grad_()
+    value = torch.randn(6, generator=generator, dtype=torch.float64)
+    made = Normal(loc, raw.exp()) if kind is Normal else StudentT(3.0, loc, raw.exp())
+    return loc, raw, made, value
+
+
+@pytest.mark.parametrize("kind", [Normal, StudentT])
+@pytest.mark.parametrize("gain", [squared_error, absolute_error])
+def test_a_point_loss_moves_the_location_by_the_error_of_the_mean_and_the_scale_by_likelihood(
+    kind, gain
+):
+    loc, raw, made, value = decoded(kind)
+    by_loss = torch.autograd.grad(gain(made, value).sum(), (loc, raw))
+    loc, raw, made, value = decoded(kind)
+    by_likelihood = torch.autograd.grad(log_likelihood(made, value).sum(), raw)[0]
+    error = loc.mean(dim=0) - value
+    slope = error if gain is squared_error else error.sign()
+    torch.testing.assert_close(by_loss[0], -(slope / len(loc)).expand(4, 6))
+    torch.testing.assert_close(by_loss[1], SCALE_WEIGHT * by_likelihood)
+
+
+IMPORTANCE = torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("importance", [None, IMPORTANCE])
+@pytest.mark.parametrize("gain", GAINS.values())
+def test_balanced_terms_are_means_over_each_variable_first(gain, importance):
+    rng = np.random.default_rng(0)
+    batch, noise = batch_of([piece(rng, 9, 7), piece(rng, 4, 12)]), noise_for(2)
+    model = network()
+    terms = elbo_terms(model, batch, noise, gain=gain, balanced=True, importance=importance)
+    means = []
+    for part in (batch.target, batch.context):
+        each = gain(model(batch, part.queries(), noise)[0], part.value)
+        present = part.variable.unique()
+        own = torch.stack([each[part.variable == v].mean() for v in present])
+        share = torch.ones(len(own)) if importance is None else importance[present]
+        means.append((share * own).sum() / share.sum())
+    n, m = len(batch.target), len(batch.context)
+    expected = -(n * means[0] + 0.3 * m * means[1] - 0.5 * terms.kl.sum()) / (n + 0.3 * m)
+    torch.testing.assert_close(negative_elbo(terms, 0.5, 0.3), expected)
+    torch.testing.assert_close(terms.n_target.sum().item(), float(n))
+
+
+@pytest.mark.parametrize("importance", [None, [1.0, 9.0, 2.0, 0.5, 9.0]])
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_running_mean_does_not_depend_on_the_batches(balanced, importance):
+    rng = np.random.default_rng(0)
+    each, variable = torch.tensor(rng.normal(size=50)), torch.tensor(rng.choice([0, 2, 3], 50))
+    expected = each.mean()
+    if balanced:
+        own = [float(each[variable == v].mean()) for v in (0, 2, 3)]
+        expected = np.average(own, weights=importance and [1.0, 2.0, 0.5])
+    for size in (1, 7, 50):
+        mean = RunningMean(5, balanced, importance)
+        for part in torch.arange(50).split(size):
+            mean.update(each[part], variable[part])
+        assert float(mean.compute()) == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("balance", ["observations", "variables"])
+@pytest.mark.parametrize(("loss", "metric"), [("mse", "val_mse"), ("mae", "val_mae")])
+def test_the_validation_loss_is_the_metric_that_the_loss_names(tmp_path, loss, metric, balance):
+    data = some_data()
+    module = some_module(data, loss=loss, balance=balance)
+    found = trainer_in(tmp_path).validate(module, data, verbose=False)[0]
+    assert found["val_loss"] == found[metric] != found["val_nll"]
+    (batch,) = data.val_dataloader()
+    error = (module.predict_step(batch, 0).mean - batch.target.value).detach()
+    each = error.square() if loss == "mse" else error.abs()
+    parts = [each[batch.target.variable == v].mean() for v in (0, 1)]
+    expected = sum(parts) / 2 if balance == "variables" else each.mean()
+    assert found[metric] == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", GAINS)
+@pytest.mark.parametrize("variational", [True, False])
+def test_every_parameter_receives_a_gradient_under_every_loss(loss, variational):
+    data = some_data()
+    module = some_module(data, loss=loss, balance="variables", variational=variational)
+    module.log = lambda *args, **options: None
+    module.trainer = type("Trainer", (), {"global_step": 10, "current_epoch": 0, "global_rank": 0})()
+    module.training_step(next(iter(data.train_dataloader())), 0).backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
+
+
+def rates(tmp_path, epochs=6, **options):
+    """The learning rate of each step, 20 an epoch."""
+    found = []
+
+    class Watch(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            found.append(optimizer.param_groups[0]["lr"])
+
+    data = some_data(cuts=160)
+    module = some_module(data, lr=0.01, **options)
+    trainer_in(tmp_path, max_epochs=epochs, callbacks=[Watch()]).fit(module, data)
+    return found
+
+
+def test_a_constant_rate_warms_up_and_stays(tmp_path):
+    found = rates(tmp_path, schedule="constant")
+    assert found[0] == pytest.approx(0.01 / 50)
+    assert found[50:] == [0.01] * 70
+
+
+def test_a_plateau_halves_the_rate(tmp_path, monkeypatch):
+    monkeypatch.setattr(RunningMean, "compute", lambda self: torch.tensor(1.0))
+    found = rates(tmp_path, epochs=8, schedule="plateau", monitor="val_mae")
+    assert found[0] == pytest.approx(0.01 / 50)
+    assert found[50:100] == pytest.approx([0.01] * 50)
+    assert found[100:] == pytest.approx([0.005] * 60)
+
+
+def test_averaged_weights_are_validated_kept_and_left_at_the_end(tmp_path):
+    raw, best = [], BestWeights()
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            raw.append(pl_module.model.decoder.layers[-1].weight.detach().clone())
+
+    data = some_data()
+    module = some_module(data, lr=0.05)
+    keep = ModelCheckpoint(tmp_path, filename="last", save_top_k=-1)
+    callbacks = [Watch(), best, average_weights(0.9), keep]
+    trainer = trainer_in(tmp_path, max_epochs=4, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(module, data)
+    mean = raw[0]
+    for n, weight in enumerate(raw[1:], start=1):
+        decay = min(0.9, (1 + n) / (10 + n))
+        mean = decay * mean + (1 - decay) * weight
+    name = "model.decoder.layers.2.weight"
+    assert name in module.state_dict()
+    torch.testing.assert_close(module.state_dict()[name], mean)
+    assert not torch.allclose(mean, raw[-1])
+    saved = torch.load(keep.best_model_path, weights_only=True)["state_dict"]
+    torch.testing.assert_close(saved[name], mean)
+    best.restore(module)
+    found = trainer_in(tmp_path).validate(module, data, verbose=False)[0]
+    assert found["val_loss"] == pytest.approx(best.best, rel=1e-5)
+
+
+def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric():
+    frame = waves(6, 20)
+    options = {"latent_size": 3, "hidden_size": 8, "solver": {"intervals": 2}, "verbose": False}
+    recipe = {"weight_averaging": 0.9, "drop_observations": 0.3, "monitor": "val_mae", "lr": 0.05}
+    model = LatentODEForecaster(horizon=2.0, max_epochs=4, loss="mse", **options, **recipe)
+    model.fit(frame, validation=waves(3, 20, seed=1))
+    assert {"val_nll", "val_mse", "val_mae", "val_loss"} <= set(model.history_)
+    assert (model.history_["val_loss"] == model.history_["val_mse"]).all()
+    best = model.history_["val_mae"].min()
+    data = model._data(*(model.read(f) for f in (frame,)), waves(3, 20, seed=1))
+    found = model.module_
+    mean = RunningMean(2, balanced=False)
+    for batch in data.val_dataloader():
+        error = found.predict_step(batch, 0).mean - batch.target.value
+        mean.update(error.abs().detach(), batch.target.variable)
+    assert float(mean.compute()) == pytest.approx(best, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"loss": "hinge"}, "loss 'hinge' is unknown; choose from likelihood, mse, mae"),
+        ({"balance": "series"}, "balance 'series' is unknown"),
+        ({"schedule": "steps"}, "schedule 'steps' is unknown"),
+        ({"monitor": "train_loss"}, "monitor 'train_loss' is unknown"),
+        ({"weight_averaging": 1.0}, "weight_averaging must be"),
+        ({"drop_observations": 1.0}, "drop_observations must be"),
+    ],
+)
+def test_what_the_recipe_does_not_know_is_refused_before_training(option, said):
+    with pytest.raises(LatentODEError, match=said):
+        LatentODEForecaster(horizon=2.0, verbose=False, **option).fit(waves(3, 12))
+
+
+@pytest.mark.parametrize("importance", [[1.0], [1.0, 0.0], [1.0, np.inf]])
+def test_importance_is_a_positive_number_per_variable(importance):
+    with pytest.raises(LatentODEError, match="2 positive numbers"):
+        some_module(some_data(), balance="variables", importance=importance)
