@@ -32,10 +32,10 @@ __all__ = [
     "Gain",
     "Terms",
     "absolute_error",
-    "balance_weights",
     "elbo_terms",
     "log_likelihood",
     "negative_elbo",
+    "observation_weights",
     "squared_error",
 ]
 
@@ -102,25 +102,28 @@ GAINS: dict[str, Gain] = {
 }
 
 
-def balance_weights(variable: Tensor, importance: Tensor | None = None) -> Tensor:
-    """Weights under which each variable that occurs counts the same; their sum is their number.
+def observation_weights(
+    variable: Tensor, balanced: bool = True, importance: Tensor | None = None
+) -> Tensor:
+    """How much each observation counts; the sum is their number.
 
-    $w_i = N a_{v(i)} / (N_{v(i)} \\sum_v a_v)$ for N observations, $N_v$ of variable v.
+    $w_i \\propto a_{v(i)}$, or, balanced, $a_{v(i)} / N_{v(i)}$ for $N_v$ observations of v.
 
     Args:
         variable: of each observation, shape `(observations,)`.
+        balanced: whether a variable counts the same however often it was observed.
         importance: a, how much each variable is to count, shape `(variables,)`; the same unless told.
 
     Example:
-        >>> balance_weights(torch.tensor([0, 0, 0, 2]))
-        tensor([0.6667, 0.6667, 0.6667, 2.0000])
+        >>> observation_weights(torch.tensor([0, 0, 0, 2]))
+        tensor([0.6667, 0.6667, 0.6667, 2.0000], dtype=torch.float64)
     """
     counts = torch.bincount(variable)
-    share = torch.ones_like(counts, dtype=torch.get_default_dtype())
+    share = torch.ones_like(counts, dtype=torch.float64)
     if importance is not None:
         share = importance[: len(counts)].to(share)
-    total = share[counts > 0].sum()
-    return len(variable) * share[variable] / (counts[variable] * total)
+    weight = (share / counts if balanced else share)[variable]
+    return weight * (len(variable) / weight.sum()) if len(variable) else weight
 
 
 def elbo_terms(
@@ -152,8 +155,8 @@ def elbo_terms(
     for part in (slice(0, split), slice(split, None)):
         series, own = asked.series[part], gains[part]
         weight = None
-        if balanced:
-            weight = balance_weights(asked.variable[part], importance).to(own.dtype)
+        if balanced or importance is not None:
+            weight = observation_weights(asked.variable[part], balanced, importance).to(own.dtype)
             own = weight * own
         total = own.new_zeros(n).index_add(0, series, own)
         parts.append((total, torch.bincount(series, weight, minlength=n)))

@@ -1,6 +1,6 @@
 r"""RunningMean: a mean over a whole validation pass, whatever its batches.
 
-$$\frac{1}{N} \sum_i e_i \quad\text{or}\quad
+$$\frac{\sum_i a_{v(i)} e_i}{\sum_i a_{v(i)}} \quad\text{or}\quad
 \frac{1}{\sum_v a_v} \sum_v \frac{a_v}{N_v} \sum_{i : v(i) = v} e_i$$
 """
 
@@ -21,7 +21,8 @@ class RunningMean(Metric):
     Args:
         n_variables: number of variables.
         balanced: whether each variable that occurs counts the same; else each observation does.
-        importance: a, how much each variable counts if balanced; the same unless told.
+        importance: a, how much each variable, or else each of its observations, counts; the same
+            unless told.
 
     Example:
         >>> mean = RunningMean(3, balanced=True)
@@ -49,8 +50,9 @@ class RunningMean(Metric):
         self.count.index_add_(0, variable, torch.ones_like(each))
 
     def compute(self) -> Tensor:
+        share = self.total.new_tensor(self.importance)
         if not self.balanced:
-            return (self.total.sum() / self.count.sum()).float()
+            return ((share * self.total).sum() / (share * self.count).sum()).float()
         some = self.count > 0
-        share = self.total.new_tensor(self.importance)[some]
+        share = share[some]
         return ((share * self.total[some] / self.count[some]).sum() / share.sum()).float()

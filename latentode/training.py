@@ -56,7 +56,8 @@ class LitLatentODE(LightningModule):
             decoded scale is still fitted by the likelihood, without a say in the location.
         balance: what weighs the same in losses and metrics: "observations", or "variables", each
             variable by its own mean.
-        importance: with `balance="variables"`, how much each variable counts; the same unless told.
+        importance: how much each variable, or else each of its observations, counts in losses
+            and metrics; the same unless told.
         schedule: of the learning rate after its warm-up: "cosine" (to nothing at the trainer's last
             step), "constant" or "plateau" (halved when `monitor` stops falling).
         monitor: the metric that "plateau" watches.

@@ -74,12 +74,24 @@ def test_balanced_terms_are_means_over_each_variable_first(gain, importance):
     torch.testing.assert_close(terms.n_target.sum().item(), float(n))
 
 
+def test_observations_count_by_the_importance_of_their_variable():
+    rng = np.random.default_rng(0)
+    batch, noise = batch_of([piece(rng, 9, 7), piece(rng, 4, 12)]), noise_for(2)
+    model = network()
+    terms = elbo_terms(model, batch, noise, reconstruct=False, importance=IMPORTANCE)
+    each = log_likelihood(model(batch, batch.target.queries(), noise)[0], batch.target.value)
+    share = IMPORTANCE[batch.target.variable]
+    expected = -(share * each).sum() / share.sum()
+    torch.testing.assert_close(negative_elbo(terms, 0.0, 0.0), expected)
+
+
 @pytest.mark.parametrize("importance", [None, [1.0, 9.0, 2.0, 0.5, 9.0]])
 @pytest.mark.parametrize("balanced", [True, False])
 def test_a_running_mean_does_not_depend_on_the_batches(balanced, importance):
     rng = np.random.default_rng(0)
     each, variable = torch.tensor(rng.normal(size=50)), torch.tensor(rng.choice([0, 2, 3], 50))
-    expected = each.mean()
+    share = np.ones(50) if importance is None else np.array(importance)[variable]
+    expected = np.average(each, weights=share)
     if balanced:
         own = [float(each[variable == v].mean()) for v in (0, 2, 3)]
         expected = np.average(own, weights=importance and [1.0, 2.0, 0.5])
