@@ -107,7 +107,7 @@ class LatentODEForecaster(BaseEstimator):
         loss: str = "likelihood",
         balance: str = "observations",
         schedule: str = "cosine",
-        weight_averaging: float | None = None,
+        weight_averaging: float | None = 0.99,
         drop_observations: float = 0.0,
         monitor: str = "val_loss",
     ) -> None:
