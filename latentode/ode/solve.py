@@ -56,7 +56,7 @@ class Solver:
             solves the continuous adjoint backwards (Chen et al., 2018, section 2): memory constant
             in steps, a gradient exact only to tolerance. Over long contracting spans it is wrong in
             silence, for what contracted grows on the way back: with rates near 3 over four units of
-            time at rtol 1e-3, the gradient by z0 was off tenfold (`experiments/memory`).
+            time at rtol 1e-3, the gradient by z0 was off ninefold (`experiments/memory`).
 
     Example:
         >>> decay = lambda t, z, context: -z
