@@ -20,7 +20,7 @@ from latentode.data.tables import read_table
 from latentode.demo import run_demo
 from latentode.errors import LatentODEError
 from latentode.estimator import LatentODEForecaster
-from latentode.evaluation import bin_leads
+from latentode.evaluation import ORIGINS, bin_leads
 from latentode.metrics import summarise
 from latentode.plotting import plot_forecast
 
@@ -80,7 +80,11 @@ def fit(
     data: Table,
     out: Annotated[Path, typer.Option(help="Folder to write the model into.")],
     horizon: Annotated[
-        str | None, typer.Option(help="How far ahead to learn to look, such as 24h; or a number.")
+        str | None,
+        typer.Option(
+            help="How far ahead to learn to look, such as 24h; or a number. If left out, a quarter of "
+            "a series' span, or what 50 observation times of it take if that is less."
+        ),
     ] = None,
     context: Annotated[
         str | None, typer.Option(help="How far back to look; eight horizons if left out.")
@@ -189,19 +193,23 @@ def evaluate(
     model: Model,
     data: Table,
     horizon: Annotated[str | None, typer.Option(help="How far ahead; as fitted if left out.")] = None,
+    origins: Annotated[
+        int, typer.Option(min=1, help="Most times of a series to forecast from, evenly spread.")
+    ] = ORIGINS,
     bins: Annotated[int, typer.Option(help="Into how many bins of lead time to split.")] = 3,
     na_values: NaValues = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
 ) -> None:
-    """Forecast every observation from every earlier one of its series, beside the baselines."""
+    """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
     fitted = LatentODEForecaster.load(model)
     frame = read_table(data, fitted.schema_, _split(na_values) or ())
-    compared = fitted.compare(frame, _number(horizon))
+    compared = fitted.compare(frame, _number(horizon), origins)
     if compared.empty:
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
     table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"])
     table = table.sort_index(level=["variable", "lead"], sort_remaining=False)
     unit = fitted.axis_.unit_name.strip() or "units of the time column"
+    typer.echo(f"forecast from up to {origins} times of each series, evenly spread (--origins)")
     typer.echo(f"lead: upper end of a bin, in {unit}; coverage: of the 80 % interval")
     typer.echo(table.round(4).to_string())
     if out is not None:

@@ -22,11 +22,11 @@ from latentode.data.queries import At, QueryTimes, query_times, times_along
 from latentode.data.reading import read_columns
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
-from latentode.data.split import split_validation
+from latentode.data.split import split_validation, usual_horizon
 from latentode.data.task import Forecasting
 from latentode.data.timeaxis import Duration, TimeAxis
 from latentode.errors import LatentODEError, SchemaError
-from latentode.evaluation import compare, observed_ahead
+from latentode.evaluation import ORIGINS, compare, observed_ahead
 from latentode.fitting import cpu_threads, run_fit
 from latentode.forecast import Asked, Forecast, forecast
 from latentode.training import LitLatentODE
@@ -44,8 +44,10 @@ class LatentODEForecaster(BaseEstimator):
 
     Args:
         horizon: how far ahead to learn to look: "24h", or a number in the unit of a numeric time
-            column. None takes a quarter of the median span of the series. Longer questions are
-            answered too, by carrying the ODE on.
+            column. None takes what is usual among the series of a quarter of a series' span, or of
+            the time that 50 further observation times of it take where that is less, so that of a
+            long series a horizon is still a small part. Longer questions are answered too, by
+            carrying the ODE on.
         context: how far back the encoder looks; None takes eight horizons.
         latent_size: size of the latent state.
         hidden_size: width of the networks.
@@ -219,13 +221,17 @@ class LatentODEForecaster(BaseEstimator):
         df: pd.DataFrame,
         horizon: Duration | None = None,
         quantiles: Sequence[float] = QUANTILES,
+        origins: int | None = ORIGINS,
     ) -> pd.DataFrame:
-        """Forecasts every observation of a table from each earlier time of its series.
+        """Forecasts every observation of a table from earlier times of its series.
 
         Args:
             df: held-out table.
             horizon: how far ahead; the fitted one unless told.
             quantiles: levels between 0 and 1.
+            origins: most times per series to forecast from, evenly spread over those with an
+                observation within the horizon; None takes all, which costs rows times rows per
+                horizon.
 
         Returns:
             A long frame: identifier, `origin`, time, `lead` (in time units), `variable`, `actual`,
@@ -234,25 +240,32 @@ class LatentODEForecaster(BaseEstimator):
         self._check_fitted()
         dataset = self.read(df)
         ahead = self.horizon_ if horizon is None else self.axis_.duration(horizon)
-        asked, actual, keys = observed_ahead(dataset, ahead)
+        asked, actual, keys = observed_ahead(dataset, ahead, origins)
         frame = self._answer(dataset, asked, keys).to_frame(quantiles)
         frame.insert(len(keys.columns), "actual", actual)
         return frame
 
-    def compare(self, df: pd.DataFrame, horizon: Duration | None = None) -> pd.DataFrame:
-        """The backtest of this model and of every baseline, told apart by the column `model`."""
+    def compare(
+        self, df: pd.DataFrame, horizon: Duration | None = None, origins: int | None = ORIGINS
+    ) -> pd.DataFrame:
+        """The backtest of this model and of every baseline, told apart by the column `model`.
+
+        Arguments as for `backtest`: from up to 200 times of each series unless told.
+        """
         self._check_fitted()
         baselines = [b().use(self.schema_, self.climatology_) for b in BASELINES]
-        return compare(self.read(df), self.backtest(df, horizon), baselines, MODEL_NAME)
+        backtest = self.backtest(df, horizon, origins=origins)
+        return compare(self.read(df), backtest, baselines, MODEL_NAME, origins)
 
-    def score(self, df: pd.DataFrame) -> float:
+    def score(self, df: pd.DataFrame, origins: int | None = ORIGINS) -> float:
         """Skill over the last-value forecast: 1 - MAE / MAE(last value), mean over variables.
 
-        0 is no better than repeating the last value, 1 is perfect, below 0 is worse.
+        0 is no better than repeating the last value, 1 is perfect, below 0 is worse. Forecasts from
+        up to `origins` evenly spread times of each series; None takes all.
         """
         self._check_fitted()
         dataset = self.read(df)
-        asked, actual, keys = observed_ahead(dataset, self.horizon_)
+        asked, actual, keys = observed_ahead(dataset, self.horizon_, origins)
         if len(actual) == 0:
             raise SchemaError("no series has two times within a horizon: nothing can be scored")
         last = LastValue().use(self.schema_, self.climatology_)
@@ -340,7 +353,7 @@ class LatentODEForecaster(BaseEstimator):
                 "from; check the id and time columns"
             )
         given = self.horizon
-        horizon = float(np.median(spans)) / 4 if given is None else dataset.axis.duration(given)
+        horizon = usual_horizon(dataset) if given is None else dataset.axis.duration(given)
         if self.context is None:
             return horizon, CONTEXT_HORIZONS * horizon
         return horizon, dataset.axis.duration(self.context, "context")

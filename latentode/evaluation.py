@@ -1,4 +1,8 @@
-"""Rolling evaluation: every observation asked from every earlier time of its series."""
+"""Rolling evaluation: observations asked from earlier times of their series.
+
+Every pair of an origin and an observation up to a horizon later is asked, from all origins of a series
+or from so many of them, evenly spread over those that have something to ask for.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +14,57 @@ import pandas as pd
 from latentode.baselines import Baseline
 from latentode.data.dataset import SeriesDataset
 from latentode.data.timeaxis import Duration
+from latentode.errors import LatentODEError
 from latentode.forecast import Asked
 
-__all__ = ["at_leads", "bin_leads", "compare", "observed_ahead"]
+__all__ = ["ORIGINS", "at_leads", "bin_leads", "compare", "observed_ahead"]
 
+ORIGINS = 200  # per series: the cost of an evaluation stays linear in the series
 ROUNDINGS = 4  # a time, an origin, the horizon and their sum are each rounded once
 
 
-def observed_ahead(dataset: SeriesDataset, horizon: float) -> tuple[Asked, np.ndarray, pd.DataFrame]:
-    """Pairs each observation with every time of its series up to `horizon` before it.
+def observed_ahead(
+    dataset: SeriesDataset, horizon: float, origins: int | None = None
+) -> tuple[Asked, np.ndarray, pd.DataFrame]:
+    """Pairs each observation with the times of its series up to `horizon` before it.
 
     Args:
         dataset: series.
         horizon: in time units.
+        origins: most times per series to ask from, evenly spread over those with an observation
+            within the horizon; None asks from all.
 
     Returns:
         The queries, their actual values, and their keys: identifier, `origin`, time, `lead` (time
         units), `variable`.
+
+    Raises:
+        LatentODEError: for fewer than one origin.
     """
+    if origins is not None and origins < 1:
+        raise LatentODEError(f"origins must be at least 1, or None for all of them; got {origins!r}")
     series, time = dataset.series, dataset.time
     events = pd.DataFrame({"series": series, "time": time}).drop_duplicates()
     origin_series, origin = events["series"].to_numpy(), events["time"].to_numpy()
     upto = (origin + horizon) * (1 + ROUNDINGS * np.finfo(np.float64).eps)
     begin = _first_after(series, time, origin_series, origin)
     end = np.maximum(begin, _first_after(series, time, origin_series, upto))
-    counts = end - begin
+    counts = (end - begin) * _spread(origin_series, end > begin, origins)
     owner = np.repeat(np.arange(len(origin)), counts)
     target = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + begin[owner]
     asked = Asked(series[target], dataset.variable[target], time[target], origin[owner])
     return asked, dataset.value[target], _keys(dataset, asked, target)
+
+
+def _spread(series: np.ndarray, usable: np.ndarray, most: int | None) -> np.ndarray:
+    """Mask of up to `most` usable origins per series, evenly spread by rank; sorted by series."""
+    if most is None or len(series) == 0:
+        return usable
+    total = np.bincount(series, usable).astype(np.int64)[series]
+    before = np.cumsum(usable) - usable
+    rank = before - before[np.searchsorted(series, series)]
+    kept, total = np.minimum(most, total), np.maximum(total, 1)
+    return usable & ((rank + 1) * kept // total > rank * kept // total)
 
 
 def _first_after(series: np.ndarray, time: np.ndarray, of: np.ndarray, when: np.ndarray) -> np.ndarray:
@@ -54,7 +80,11 @@ def _first_after(series: np.ndarray, time: np.ndarray, of: np.ndarray, when: np.
 
 
 def compare(
-    dataset: SeriesDataset, backtest: pd.DataFrame, baselines: Sequence[Baseline], name: str
+    dataset: SeriesDataset,
+    backtest: pd.DataFrame,
+    baselines: Sequence[Baseline],
+    name: str,
+    origins: int | None = None,
 ) -> pd.DataFrame:
     """The backtest of a model with those of fitted baselines below it, told apart by `model`.
 
@@ -63,9 +93,10 @@ def compare(
         backtest: of `LatentODEForecaster.backtest`.
         baselines: fitted on the training table.
         name: what to call the model.
+        origins: that `backtest` was made with.
     """
     lead = float(backtest["lead"].max()) if len(backtest) else 0.0
-    asked, actual, keys = observed_ahead(dataset, lead)
+    asked, actual, keys = observed_ahead(dataset, lead, origins)
     frames = [backtest.assign(model=name)]
     for baseline in baselines:
         answer = baseline.answer(dataset, asked)

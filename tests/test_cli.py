@@ -99,6 +99,9 @@ def test_evaluate_prints_every_baseline_beside_the_model(latentode, patients, fi
     assert status == 0, err
     for name in ("latent ODE", "last value", "linear drift", "series mean", "time-of-day mean"):
         assert name in printed
+    assert "up to 200 times of each series" in printed
+    few = latentode("evaluate", fitted, patients, "--origins", 2)[1]
+    assert "up to 2 times of each series" in few and few != printed
     assert {"mae", "crps", "coverage"} <= set(pd.read_csv(out).columns)
 
 

@@ -683,6 +683,24 @@ def test_a_comparison_asks_every_model_the_same(fitted, frame):
     assert (ours["lead"] <= 1.3 + 1e-12).all()
 
 
+def test_every_score_asks_from_at_most_so_many_times_of_a_series(fitted):
+    frame = waves(2, 600, seed=2).drop_duplicates(["id", "time"])
+    every = fitted.backtest(frame, 0.3, origins=None)
+    assert every.groupby("id")["origin"].nunique().max() > 200
+    usual = fitted.backtest(frame, 0.3)
+    assert (usual.groupby("id")["origin"].nunique() == 200).all()
+    few = fitted.compare(frame, 0.3, origins=7)
+    assert (few.groupby(["id", "model"])["origin"].nunique() == 7).all()
+    assert few["actual"].notna().all() and few["mean"].notna().all()
+    assert fitted.score(frame, origins=7) != fitted.score(frame, origins=9)
+
+
+def test_a_horizon_left_out_is_the_usual_one():
+    frame = pd.DataFrame({"time": np.arange(300.0), "x": np.sin(np.arange(300.0))})
+    model = tiny(horizon=None, context=None).fit(frame)
+    assert (model.horizon_, model.context_) == (50.0, 400.0)
+
+
 def test_nothing_to_score_is_said(fitted):
     one = pd.DataFrame({"id": ["a"], "time": [0.0], "x": [1.0], "y": [1.0]})
     with pytest.raises(SchemaError, match="nothing can be scored"):
