@@ -18,6 +18,7 @@ from latentode.baselines import BASELINES, Climatology, LastValue
 from latentode.data.batch import Series
 from latentode.data.datamodule import IrregularDataModule
 from latentode.data.dataset import SeriesDataset
+from latentode.data.known import warn_of_untold
 from latentode.data.queries import At, QueryTimes, query_times, times_along
 from latentode.data.reading import read_columns
 from latentode.data.scaling import Scaling
@@ -165,7 +166,9 @@ class LatentODEForecaster(BaseEstimator):
         Args:
             history: table with the columns of training; targets may be missing anywhere.
             at: timestamps asked of every series, a frame of (identifier, time) and known columns,
-                or a duration ahead of each series' last observation.
+                or a duration ahead of each series' last observation. Known values may also be given
+                in later rows of the history; where neither tells them, the last is held, with a
+                warning.
             count: with a duration, how many equally spaced times up to it.
             quantiles: levels between 0 and 1.
             variables: which variables; all unless told.
@@ -207,6 +210,7 @@ class LatentODEForecaster(BaseEstimator):
         return self._forecast_at(dataset, times_along(dataset, horizon, count), self._chosen(None))
 
     def _forecast_at(self, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray) -> Forecast:
+        warn_of_untold(dataset, places, stacklevel=4)
         series = np.repeat(places.series, len(chosen))
         time = np.repeat(places.time, len(chosen))
         variable = np.tile(chosen, len(places.series))

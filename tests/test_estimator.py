@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -590,6 +591,31 @@ def test_known_columns_may_be_left_out_of_the_question(informed):
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+def test_a_known_column_that_is_not_told_for_the_horizon_is_held_with_a_warning(informed):
+    history = with_features()
+    with pytest.warns(
+        UserWarning, match=r"`dose` .* 's0', 's1', 's2' and 1 more; .* column of the quer"
+    ):
+        informed.predict(history, 1.0)
+    at = pd.DataFrame({"id": ["s1", "s1"], "time": [12.5, 13.0], "dose": [1.0, np.nan]})
+    with pytest.warns(UserWarning, match=r"`dose` has no values up to the times asked of series 's1';"):
+        informed.predict(history, at)
+    with pytest.warns(UserWarning, match="`dose`"):
+        informed.trace(history)
+
+
+def test_a_known_column_that_is_told_is_no_cause_for_a_warning(informed):
+    history = with_features()
+    last = history.dropna(subset=["x", "y"], how="all").groupby("id")["time"].max()
+    later = pd.DataFrame({"id": last.index, "time": last.to_numpy() + 0.7, "dose": 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        informed.predict(history, later)
+        informed.predict(pd.concat([history, later.assign(kind=None, age=np.nan)]), 0.7, 3)
+        informed.predict(history, dosed(1.0)[["id", "time"]].assign(time=[2.0, 3.0, 4.0, 5.0, 6.0]))
+        informed.compare(history)
 
 
 def test_statics_change_the_forecast(informed):
