@@ -581,6 +581,7 @@ def test_future_values_may_stand_in_the_history_as_rows_without_targets(informed
     same(informed.predict(whole, at[["id", "time"]]), informed.predict(history, at))
 
 
+@pytest.mark.filterwarnings("ignore:known column")
 def test_known_columns_may_be_left_out_of_the_question(informed):
     history = with_features()
     at = dosed(9.0)[["id", "time"]]
