@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ from latentode.errors import LatentODEError, SchemaError
 from latentode.evaluation import ORIGINS, compare, observed_ahead
 from latentode.fitting import cpu_threads, run_fit
 from latentode.forecast import Asked, Forecast, forecast
+from latentode.model import build_latent_ode
 from latentode.training import LitLatentODE
 
 __all__ = ["LatentODEForecaster"]
@@ -69,7 +71,7 @@ class LatentODEForecaster(BaseEstimator):
         schema_: the schema with every column named.
         horizon_, context_: in time units of `axis_`.
         module_: the trained `LitLatentODE`; `module_.model` is the network.
-        history_: a frame of metrics per epoch.
+        history_: a frame of metrics per epoch; not there on a forecaster `from_lightning`.
 
     References:
         Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
@@ -145,6 +147,7 @@ class LatentODEForecaster(BaseEstimator):
         self.schema_, self.axis_ = dataset.schema, dataset.axis
         self.horizon_, self.context_ = self._durations(dataset)
         self.climatology_ = Climatology.fit(dataset)
+        self.history_ = pd.DataFrame()  # of an earlier fit
         data = self._data(dataset, validation)
         self.scaling_ = data.scaling
         with torch.random.fork_rng(devices=[]), cpu_threads(num_threads):
@@ -252,12 +255,13 @@ class LatentODEForecaster(BaseEstimator):
     def compare(
         self, df: pd.DataFrame, horizon: Duration | None = None, origins: int | None = ORIGINS
     ) -> pd.DataFrame:
-        """The backtest of this model and of every baseline, told apart by the column `model`.
+        """The backtest of this model and of the baselines, told apart by the column `model`.
 
+        The time-of-day mean is among them where the times have hours: neither dates nor numbers do.
         Arguments as for `backtest`: from up to 200 times of each series unless told.
         """
         self._check_fitted()
-        baselines = [b().use(self.schema_, self.climatology_) for b in BASELINES]
+        baselines = [b().use(self.schema_, self.climatology_) for b in BASELINES if b.suits(self.axis_)]
         backtest = self.backtest(df, horizon, origins=origins)
         return compare(self.read(df), backtest, baselines, MODEL_NAME, origins)
 
@@ -293,6 +297,7 @@ class LatentODEForecaster(BaseEstimator):
             "module": dict(self.module_.hparams),
             "horizon": self.horizon_,
             "context": self.context_,
+            "history": self.history_.to_dict("list") if hasattr(self, "history_") else None,
         }
         # Each file replaces its forerunner whole, so that a crash leaves a readable model.
         weights, described = folder / "weights.pt.new", folder / "forecaster.json.new"
@@ -322,6 +327,8 @@ class LatentODEForecaster(BaseEstimator):
         model.horizon_, model.context_ = state["horizon"], state["context"]
         with torch.random.fork_rng(devices=[]):
             model.module_ = LitLatentODE(**state["module"])
+        if state.get("history") is not None:
+            model.history_ = pd.DataFrame(state["history"])
         weights = torch.load(Path(folder) / "weights.pt", map_location="cpu", weights_only=True)
         model.module_.load_state_dict(weights)
         model.module_.eval()
@@ -333,14 +340,15 @@ class LatentODEForecaster(BaseEstimator):
 
         Args:
             module: trained on `data`.
-            data: with a `Forecasting` task; its schema and scaling are taken over.
+            data: with a `Forecasting` task; its schema and scaling are taken over, and with its other
+                settings and those of the module become the forecaster's parameters.
 
         Raises:
             LatentODEError: if the task is another.
         """
         if not isinstance(data.task, Forecasting):
             raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
-        model = cls()
+        model = cls(**_settings(module, data, data.task, cls().get_params()))
         model.schema_, model.axis_, model.scaling_ = data.schema, data.axis, data.scaling
         model.climatology_ = Climatology.fit(data.train.dataset)
         model.horizon_ = data.axis.duration(data.task.horizon)
@@ -386,20 +394,31 @@ class LatentODEForecaster(BaseEstimator):
         )
 
     def _train(self, data: IrregularDataModule, folder: Path | None) -> None:
+        begun = False
+
         def keep(history: pd.DataFrame) -> None:
             self.history_ = history
 
-        run_fit(
-            self.module_,
-            data,
-            max_epochs=self.max_epochs,
-            patience=self.patience,
-            verbose=self.verbose,
-            on_end=keep,
-            on_best=None if folder is None else lambda: self.save(folder),
-        )
-        if folder is not None:
-            self.save(folder)
+        def save() -> None:
+            nonlocal begun
+            begun = True
+            if folder is not None:
+                self.save(folder)
+
+        try:
+            run_fit(
+                self.module_,
+                data,
+                max_epochs=self.max_epochs,
+                patience=self.patience,
+                verbose=self.verbose,
+                on_end=keep,
+                on_best=None if folder is None else save,
+            )
+            begun = True
+        finally:
+            if begun:
+                save()  # again, with the whole history
 
     def _check_parameters(self) -> None:
         for name in ("latent_size", "hidden_size", "max_epochs", "batch_size"):
@@ -487,6 +506,21 @@ class LatentODEForecaster(BaseEstimator):
     def _answer(self, dataset: SeriesDataset, asked: Asked, keys: pd.DataFrame) -> Forecast:
         series = Series(dataset, self.scaling_)
         return forecast(self.module_.model, series, self.scaling_, asked, keys, self.context_)
+
+
+def _settings(
+    module: LitLatentODE, data: IrregularDataModule, task: Forecasting, names: Iterable[str]
+) -> dict[str, Any]:
+    """Those of the named parameters that a module and its data say, given or by default."""
+    network = {n: p.default for n, p in signature(build_latent_ode).parameters.items()}
+    of_data = {
+        "horizon": task.horizon,
+        "context": task.context,
+        "batch_size": data.batch_size,
+        "random_state": data.seed,
+    }
+    said = {**network, **module.hparams, **of_data}
+    return {name: said[name] for name in names if name in said}
 
 
 def _say_merged(dataset: SeriesDataset) -> None:

@@ -176,6 +176,7 @@ def test_a_loaded_model_is_the_saved_one_in_every_respect(fitted, frame, tmp_pat
     assert (loaded.schema_, loaded.axis_) == (fitted.schema_, fitted.axis_)
     assert (loaded.horizon_, loaded.context_) == (fitted.horizon_, fitted.context_)
     assert loaded.scaling_ == fitted.scaling_
+    same(loaded.history_, fitted.history_)
     assert loaded.score(frame) == fitted.score(frame)
     same(loaded.compare(frame), fitted.compare(frame))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["forecaster.json", "weights.pt"]
@@ -295,6 +296,7 @@ def test_an_interrupted_fit_keeps_and_saves_the_best_weights_so_far(
     same(saved.predict(frame, 1.0), two.predict(frame, 1.0))
     assert not any((p == 7.0).all() for p in two.module_.parameters())
     assert len(two.history_) == 3
+    same(saved.history_, two.history_)
     assert watched_loss(two, frame) <= two.history_["val_loss"].min() * (1 + 1e-4)
 
 
@@ -700,7 +702,6 @@ def test_a_comparison_asks_every_model_the_same(fitted, frame):
         "last value",
         "linear drift",
         "series mean",
-        "time-of-day mean",
     ]
     columns = ["id", "origin", "time", "lead", "variable", "actual"]
     ours = compared.loc[compared["model"] == "latent ODE", columns].reset_index(drop=True)
@@ -708,6 +709,15 @@ def test_a_comparison_asks_every_model_the_same(fitted, frame):
         same(part[columns].reset_index(drop=True), ours)
     assert (ours["lead"] > 0).all()
     assert (ours["lead"] <= 1.3 + 1e-12).all()
+
+
+def test_the_time_of_day_is_a_baseline_only_where_times_have_one():
+    frame = calendar(START)
+    dates = frame.assign(time=[dt.date(2024, 1, 1) + dt.timedelta(days=i) for i in range(len(frame))])
+    models = {}
+    for kind, table in (("datetime", frame), ("date", dates)):
+        models[kind] = set(tiny(horizon="2D", context="6D").fit(table).compare(table)["model"])
+    assert models["datetime"] - models["date"] == {"time-of-day mean"}
 
 
 def test_every_score_asks_from_at_most_so_many_times_of_a_series(fitted):
@@ -743,6 +753,22 @@ def test_a_module_from_the_users_own_trainer_forecasts_as_a_forecaster(frame, tm
     assert np.isfinite(answer["mean"]).all()
     model.save(tmp_path)
     same(LatentODEForecaster.load(tmp_path).predict(frame, 2.0, 2), answer)
+    assert not hasattr(LatentODEForecaster.load(tmp_path), "history_")
+
+
+def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(frame):
+    data = IrregularDataModule(frame, task=Forecasting(2.0, context=6.0), batch_size=7, seed=3)
+    network = {"latent_size": 3, "hidden_size": 8, "encoder": "linear", "solver": {"intervals": 4}}
+    module = LitLatentODE(**data.sizes, **network, lr=0.02)
+    found = LatentODEForecaster.from_lightning(module, data)
+    params = found.get_params()
+    said = {"horizon": 2.0, "context": 6.0, "batch_size": 7, "random_state": 3, "lr": 0.02, **network}
+    assert {name: params[name] for name in said} == said
+    again = clone(found).set_params(max_epochs=1, verbose=False).fit(frame)
+    assert again.module_.model.latent_size == 3
+    assert (again.horizon_, again.context_) == (2.0, 6.0)
+    small = LitLatentODE(**data.sizes)  # what is left open has the network's defaults
+    assert LatentODEForecaster.from_lightning(small, data).latent_size == small.model.latent_size
 
 
 # ------------------------------------------------------------------------------- learning
