@@ -8,16 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning import LightningModule
 from torch import Tensor
 from torch.distributions import Distribution
 
 from latentode.data.batch import Batch
-from latentode.errors import SolveError
+from latentode.errors import LatentODEError, SolveError
+from latentode.forecast import Forecast
 from latentode.model import LatentODE, build_latent_ode
 from latentode.nn.encoders import shared_noise
-from latentode.nn.likelihoods import mixture
+from latentode.nn.likelihoods import mixture, with_parameters
 from latentode.objective import elbo_terms, negative_elbo
 
 __all__ = ["LitLatentODE"]
@@ -32,7 +34,8 @@ class LitLatentODE(LightningModule):
 
     Logged: `train_loss`; every 300 steps `solver_error`, estimated by step doubling; and on
     validation cuts, per target in scaled units, `val_loss` (negative
-    log predictive density), `val_mse`, `val_mae` (of the predictive mean).
+    log predictive density), `val_mse`, `val_mae` (of the predictive mean); by `Trainer.test` the
+    same as `test_*`. `Trainer.predict` returns a frame of forecasts per batch.
 
     Args:
         n_variables: number of variables; with the next three, see `IrregularDataModule.sizes`.
@@ -165,23 +168,44 @@ class LitLatentODE(LightningModule):
         self.log("skipped_batches", float(self.skipped_batches))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._log_metrics(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._log_metrics(batch, "test")
+
+    def _log_metrics(self, batch: Batch, stage: str) -> None:
         if len(batch.target) == 0:
             return
-        noise = shared_noise(self.VALIDATION_SAMPLES, self.model.latent_size).to(self.device)
-        distribution, _ = self.model(batch, batch.target.queries(), noise)
+        distribution = self.predictive(batch)
         value = batch.target.value.to(self.model.dtype)
         error = distribution.mean.mean(dim=0) - value
         metrics = {
-            "val_loss": -mixture(distribution).log_prob(value).mean(),
-            "val_mse": error.square().mean(),
-            "val_mae": error.abs().mean(),
+            f"{stage}_loss": -mixture(distribution).log_prob(value).mean(),
+            f"{stage}_mse": error.square().mean(),
+            f"{stage}_mae": error.abs().mean(),
         }
         self.log_dict(metrics, batch_size=len(batch.target))
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Distribution:
-        """The predictive distribution of the batch's targets in scaled units, shape `(targets,)`."""
+    def predict_step(self, batch: Batch, batch_idx: int) -> pd.DataFrame:
+        """Forecasts of the batch's targets as a long frame: identifier, time, `variable`, `mean`, ...
+
+        Raises:
+            LatentODEError: for a batch that does not name its targets.
+        """
+        if batch.names is None:
+            raise LatentODEError(
+                "these batches do not name their targets; predict with the data module itself, or with "
+                "its val_dataloader, test_dataloader or predict_dataloader"
+            )
+        found = with_parameters(self.predictive(batch), lambda p: p.detach().cpu().double())
+        names = batch.names
+        answer = Forecast(names.keys, found, self.model.likelihood, names.loc, names.scale)
+        return answer.to_frame()
+
+    def predictive(self, batch: Batch) -> Distribution:
+        """The batch's targets in scaled units, shape `(latent samples, targets)`."""
         noise = shared_noise(self.VALIDATION_SAMPLES, self.model.latent_size).to(self.device)
-        return mixture(self.model(batch, batch.target.queries(), noise)[0])
+        return self.model(batch, batch.target.queries(), noise)[0]
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)

@@ -38,6 +38,7 @@ class IrregularDataModule(LightningDataModule):
         cuts: cuts per epoch, at least one per series; unless told five per series, but no fewer than
             512 and, for their sake, no more than 4,096.
         seed: of the cuts and of their order.
+        test: like `validation`, for `Trainer.test` and `Trainer.predict`.
 
     Raises:
         SchemaError: for a table that cannot be read.
@@ -59,6 +60,7 @@ class IrregularDataModule(LightningDataModule):
         batch_size: int = 64,
         cuts: int | None = None,
         seed: int = 0,
+        test: pd.DataFrame | SeriesDataset | None = None,
     ) -> None:
         super().__init__()
         if task is None:
@@ -69,15 +71,21 @@ class IrregularDataModule(LightningDataModule):
         self.task = task.resolve(train.axis)
         self.scaling = Scaling.fit(train)
         self.train = Series(train, self.scaling)
-        self.validation = None
-        if validation is not None:
-            held_out = _read(validation, train.schema)
-            _check_alike(train, held_out)
-            self.validation = Series(held_out, self.scaling)
+        self.validation = self._held_out(train, validation, "validation")
+        self.test = self._held_out(train, test, "test")
         self.batch_size = batch_size
         usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
         self.cuts = max(usual if cuts is None else cuts, len(train))
         self.seed = seed
+
+    def _held_out(
+        self, train: SeriesDataset, table: pd.DataFrame | SeriesDataset | None, what: str
+    ) -> Series | None:
+        if table is None:
+            return None
+        held_out = _read(table, train.schema)
+        _check_alike(train, held_out, what)
+        return Series(held_out, self.scaling)
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -98,11 +106,22 @@ class IrregularDataModule(LightningDataModule):
         return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        if self.validation is None:
+        return self._fixed(self.validation)
+
+    def test_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self._fixed(self.test)
+
+    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Of the test series, if there are any, else of the validation series."""
+        return self._fixed(self.validation if self.test is None else self.test)
+
+    def _fixed(self, series: Series | None) -> DataLoader | list[DataLoader]:
+        if series is None:
             return []
-        data = _Cuts(self.validation, self.task.fixed(), self.seed)
-        order = [(0, i, 0) for i in range(len(self.validation))]
-        return DataLoader(data, self.batch_size, sampler=order, collate_fn=_as_is)
+        data = _Cuts(series, self.task.fixed(), self.seed, named=True)
+        order = [(0, i, 0) for i in range(len(series))]
+        # By name, since Lightning builds a loader anew to predict from it.
+        return DataLoader(data, batch_size=self.batch_size, sampler=order, collate_fn=_as_is)
 
     def state_dict(self) -> dict[str, Any]:
         """Schema and scaling as primitives, so that a checkpoint alone says how to read new data."""
@@ -145,8 +164,8 @@ class _Draws(Sampler[Key]):
 class _Cuts(Dataset[Batch]):
     """Batches by lists of keys, assembled at once rather than series by series."""
 
-    def __init__(self, series: Series, task: Task, seed: int) -> None:
-        self.series, self.task, self.seed = series, task, seed
+    def __init__(self, series: Series, task: Task, seed: int, named: bool = False) -> None:
+        self.series, self.task, self.seed, self.named = series, task, seed, named
 
     def __len__(self) -> int:
         return len(self.series)
@@ -154,23 +173,23 @@ class _Cuts(Dataset[Batch]):
     def __getitems__(self, keys: list[Key]) -> Batch:
         epoch, index, draw = np.array(keys, dtype=np.int64).T
         own = mix(mix(mix(self.series.keys[index], self.seed), epoch), draw)
-        return self.series.batch(index, self.task, own)
+        return self.series.batch(index, self.task, own, self.named)
 
 
 def _as_is(batch: Any) -> Batch:
     return batch
 
 
-def _check_alike(train: SeriesDataset, validation: SeriesDataset) -> None:
-    if train.variables != validation.variables:
+def _check_alike(train: SeriesDataset, held_out: SeriesDataset, what: str) -> None:
+    if train.variables != held_out.variables:
         raise SchemaError(
-            f"validation has the variables {', '.join(validation.variables)}, but training has "
+            f"{what} has the variables {', '.join(held_out.variables)}, but training has "
             f"{', '.join(train.variables)}; read both with one schema"
         )
-    ours, theirs = train.axis, validation.axis
+    ours, theirs = train.axis, held_out.axis
     if (ours.is_calendar, ours.time_unit) != (theirs.is_calendar, theirs.time_unit):
         raise SchemaError(
-            f"validation has {theirs.kind} times in units of {theirs.time_unit}, but training has "
+            f"{what} has {theirs.kind} times in units of {theirs.time_unit}, but training has "
             f"{ours.kind} times in units of {ours.time_unit}; read both with one schema"
         )
 
