@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 
 from latentode.baselines import BASELINES, Climatology, LastValue
 from latentode.data.batch import Series
+from latentode.data.columns import some_names
 from latentode.data.datamodule import IrregularDataModule
 from latentode.data.dataset import SeriesDataset
 from latentode.data.known import warn_of_untold
@@ -32,6 +33,7 @@ from latentode.evaluation import ORIGINS, compare, observed_ahead
 from latentode.fitting import cpu_threads, run_fit
 from latentode.forecast import Asked, Forecast, forecast
 from latentode.model import build_latent_ode
+from latentode.quantiles import quantile_list
 from latentode.training import LitLatentODE
 
 __all__ = ["LatentODEForecaster"]
@@ -161,19 +163,20 @@ class LatentODEForecaster(BaseEstimator):
         history: pd.DataFrame,
         at: At,
         count: int | None = None,
-        quantiles: Sequence[float] = QUANTILES,
+        quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Forecasts after, and fills in within, the given histories.
 
         Args:
-            history: table with the columns of training; targets may be missing anywhere.
+            history: table with the columns of training. Targets may be empty anywhere, all of one
+                too; but its column must be there, since one misspelt looks like one left out.
             at: timestamps asked of every series, a frame of (identifier, time) and known columns,
                 or a duration ahead of each series' last observation. Known values may also be given
                 in later rows of the history; where neither tells them, the last is held, with a
                 warning.
             count: with a duration, how many equally spaced times up to it.
-            quantiles: levels between 0 and 1.
+            quantiles: levels between 0 and 1, or one of them.
             variables: which variables; all unless told.
 
         Returns:
@@ -184,7 +187,8 @@ class LatentODEForecaster(BaseEstimator):
             NotFittedError: before `fit`.
             SchemaError: for a history or a question that cannot be read.
         """
-        return self.forecast(history, at, count, variables).to_frame(quantiles)
+        levels = quantile_list(quantiles)
+        return self.forecast(history, at, count, variables).to_frame(levels)
 
     def forecast(
         self,
@@ -227,7 +231,7 @@ class LatentODEForecaster(BaseEstimator):
         self,
         df: pd.DataFrame,
         horizon: Duration | None = None,
-        quantiles: Sequence[float] = QUANTILES,
+        quantiles: float | Sequence[float] = QUANTILES,
         origins: int | None = ORIGINS,
     ) -> pd.DataFrame:
         """Forecasts every observation of a table from earlier times of its series.
@@ -235,7 +239,7 @@ class LatentODEForecaster(BaseEstimator):
         Args:
             df: held-out table.
             horizon: how far ahead; the fitted one unless told.
-            quantiles: levels between 0 and 1.
+            quantiles: levels between 0 and 1, or one of them.
             origins: most times per series to forecast from, evenly spread over those with an
                 observation within the horizon; None takes all, which costs rows times rows per
                 horizon.
@@ -245,10 +249,11 @@ class LatentODEForecaster(BaseEstimator):
             `mean`, `std` and quantiles, for `latentode.metrics.summarise`.
         """
         self._check_fitted()
+        levels = quantile_list(quantiles)
         dataset = self.read(df)
         ahead = self.horizon_ if horizon is None else self.axis_.duration(horizon)
         asked, actual, keys = observed_ahead(dataset, ahead, origins)
-        frame = self._answer(dataset, asked, keys).to_frame(quantiles)
+        frame = self._answer(dataset, asked, keys).to_frame(levels)
         frame.insert(len(keys.columns), "actual", actual)
         return frame
 
@@ -439,20 +444,31 @@ class LatentODEForecaster(BaseEstimator):
 
     def _chosen(self, variables: Sequence[str] | None) -> np.ndarray:
         known = self._targets
-        variables = (variables,) if isinstance(variables, str) else variables
-        for name in variables or ():
+        if variables is None:
+            return np.arange(len(known))
+        variables = (variables,) if isinstance(variables, str) else tuple(variables)
+        if not variables:
+            raise SchemaError(f"variables is empty: name some of {', '.join(known)}, or leave it out")
+        for name in variables:
             if name not in known:
                 raise SchemaError(
                     f"variable {name!r} was not among the targets of training: {', '.join(known)}"
                 )
-        return np.array([known.index(v) for v in (variables or known)])
+        return np.array([known.index(v) for v in variables])
 
     def read(self, frame: pd.DataFrame) -> SeriesDataset:
         """A table as the fitted model reads it.
 
         Raises:
-            SchemaError: if it cannot be read, or its times are of another kind.
+            SchemaError: if it cannot be read, lacks a column, or its times are of another kind.
         """
+        for name in self._targets if self.schema_.layout == "wide" else ():
+            if name not in frame.columns:
+                raise SchemaError(
+                    f"column `{name}`, which the model was trained on, is not in the table, whose "
+                    f"columns are {some_names(frame.columns)}; correct its name, or add it empty if "
+                    "nothing was observed of it"
+                )
         dataset = SeriesDataset.from_frame(frame, self.schema_, self.duplicates)
         if dataset.axis.is_calendar != self.axis_.is_calendar:
             raise SchemaError(

@@ -14,10 +14,10 @@ from torch.distributions import Distribution
 from latentode.data.batch import Series
 from latentode.data.observations import Queries
 from latentode.data.scaling import Scaling
-from latentode.errors import LatentODEError
 from latentode.model import LatentODE
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import Likelihood, with_parameters
+from latentode.quantiles import quantile_list, quantile_name
 
 __all__ = ["Asked", "Forecast", "forecast"]
 
@@ -86,8 +86,7 @@ class Forecast:
         Raises:
             LatentODEError: unless 0 < q < 1.
         """
-        if not 0 < q < 1:
-            raise LatentODEError(f"a quantile level lies between 0 and 1, got {q}")
+        (q,) = quantile_list(q)
         # A mixture's quantile lies between the least and the greatest of its components'.
         components = self.likelihood.icdf(self.distribution, q)
         low, high = components.min(axis=0), components.max(axis=0)
@@ -108,12 +107,13 @@ class Forecast:
         order = pd.Series(paths).groupby(paths).cumcount().to_numpy()
         return self.loc + self.scale * drawn[order, paths]
 
-    def to_frame(self, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
+    def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""
+        levels = quantile_list(quantiles)
         frame = self.keys.copy()
         frame["mean"], frame["std"] = self.mean, self.std
-        for q in quantiles:
-            frame[f"q{q:g}"] = self.quantile(q)
+        for level in levels:
+            frame[quantile_name(level)] = self.quantile(level)
         return frame
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from latentode.errors import LatentODEError
-from latentode.metrics import quantile_levels
+from latentode.quantiles import quantile_levels, quantile_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +82,7 @@ def _band(axes: Axes, part: pd.DataFrame, time: str) -> None:
     axes.plot(part[time], part["mean"], ".-", color="tab:blue", markersize=4, label="forecast")
     levels = quantile_levels(part)
     if len(levels) > 1:
-        low, high = part[f"q{levels[0]:g}"], part[f"q{levels[-1]:g}"]
+        low, high = part[quantile_name(levels[0])], part[quantile_name(levels[-1])]
         label = f"{levels[-1] - levels[0]:.0%} interval"
         axes.fill_between(part[time], low, high, color="tab:blue", alpha=0.2, label=label)
 
@@ -93,7 +93,7 @@ def _ellipses(axes: Axes, forecast: pd.DataFrame, x: str, y: str) -> None:
     levels = quantile_levels(forecast)
     across = forecast[forecast["variable"] == x].reset_index(drop=True)
     upward = forecast[forecast["variable"] == y].reset_index(drop=True)
-    low, high = f"q{levels[0]:g}", f"q{levels[-1]:g}"
+    low, high = quantile_name(levels[0]), quantile_name(levels[-1])
     for i in range(len(across)):
         centre = (across["mean"][i], upward["mean"][i])
         width, height = across[high][i] - across[low][i], upward[high][i] - upward[low][i]

@@ -24,6 +24,7 @@ from latentode import (
     Schema,
     SchemaError,
 )
+from latentode.metrics import quantile_levels
 from latentode.nn import ENCODERS
 
 TINY = {
@@ -477,6 +478,42 @@ def test_quantiles_rise_and_the_mean_lies_among_them(fitted, frame):
     assert (answer["mean"] < answer["q0.99"]).all()
 
 
+def test_one_level_may_be_given_bare(fitted, frame):
+    for level in (0.5, np.float64(0.5)):
+        same(fitted.predict(frame, 2.0, quantiles=level), fitted.predict(frame, 2.0, quantiles=[0.5]))
+    assert "q0.25" in fitted.backtest(frame, quantiles=0.25)
+
+
+def test_every_level_has_a_column_of_its_own(fitted, frame):
+    levels = [1e-6, 1e-5, 0.1, 0.1234567, 0.12345671, 0.1 + 0.2]
+    answer = fitted.predict(frame, 2.0, quantiles=levels)
+    names = ["q0.000001", "q0.00001", "q0.1", "q0.1234567", "q0.12345671", "q0.3"]
+    assert list(answer.columns[5:]) == names
+    assert (np.diff(answer[names].to_numpy(), axis=1) > 0).all()
+    assert quantile_levels(answer) == pytest.approx(levels)
+
+
+@pytest.mark.parametrize("wrong", [1.5, [0.1, 0.0], [float("nan")], "half", None, [None]])
+def test_levels_that_are_none_are_refused_before_anything_is_solved(fitted, wrong, monkeypatch):
+    monkeypatch.setattr(fitted, "forecast", lambda *_: pytest.fail("solved"))
+    with pytest.raises(LatentODEError, match="between 0 and 1"):
+        fitted.predict(waves(1, 5), 1.0, quantiles=wrong)
+
+
+def test_no_variable_at_all_is_refused(fitted, frame):
+    for none in ([], (), np.array([])):
+        with pytest.raises(SchemaError, match="variables is empty: name some of x, y"):
+            fitted.predict(frame, 1.0, variables=none)
+
+
+def test_a_target_may_be_empty_but_its_column_must_be_there(fitted, frame):
+    found = fitted.predict(frame.assign(y=np.nan), 1.0)
+    assert np.isfinite(found["mean"]).all()
+    same(fitted.predict(frame.assign(y=None), 1.0), found)
+    with pytest.raises(SchemaError, match=r"`y`, which the model was trained on.*add it empty"):
+        fitted.predict(frame.rename(columns={"y": "Y"}), 1.0)
+
+
 def test_predict_is_the_frame_of_forecast(fitted, frame):
     made = fitted.forecast(frame, 2.0, 2)
     same(made.to_frame((0.1, 0.5, 0.9)), fitted.predict(frame, 2.0, 2))
@@ -621,6 +658,7 @@ def test_a_known_column_that_is_told_is_no_cause_for_a_warning(informed):
         informed.compare(history)
 
 
+@pytest.mark.filterwarnings("ignore:known column")
 def test_statics_change_the_forecast(informed):
     history = with_features()
     other = history.assign(age=history["age"].mask(history["id"] == "s0", 90.0))
@@ -716,7 +754,11 @@ def test_the_time_of_day_is_a_baseline_only_where_times_have_one():
     dates = frame.assign(time=[dt.date(2024, 1, 1) + dt.timedelta(days=i) for i in range(len(frame))])
     models = {}
     for kind, table in (("datetime", frame), ("date", dates)):
-        models[kind] = set(tiny(horizon="2D", context="6D").fit(table).compare(table)["model"])
+        models[kind] = set(
+            tiny(context=None, horizon="4h" if kind == "datetime" else "4D")
+            .fit(table)
+            .compare(table)["model"]
+        )
     assert models["datetime"] - models["date"] == {"time-of-day mean"}
 
 
