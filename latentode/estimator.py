@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any, cast
@@ -143,6 +144,8 @@ class LatentODEForecaster(BaseEstimator):
             SchemaError: for a table that cannot be read, before any training.
         """
         self._check_parameters()
+        if num_threads is not None and num_threads < 1:
+            raise LatentODEError(f"num_threads must be at least 1, or None; got {num_threads!r}")
         dataset = SeriesDataset.from_frame(df, schema, self.duplicates)
         dataset.require_observed()
         _say_merged(dataset)
@@ -475,7 +478,8 @@ class LatentODEForecaster(BaseEstimator):
                 f"column `{self.schema_.time}` holds {dataset.axis.kind} times, but the model was "
                 f"trained on {self.axis_.kind} times"
             )
-        return dataset
+        # A resolved schema has a time unit, declared or not.
+        return replace(dataset, axis=replace(dataset.axis, declared=self.axis_.declared))
 
     def _read_with_known(self, history: pd.DataFrame, at: At) -> SeriesDataset:
         """The history and, below it, the rows of `at` that say something of known columns."""

@@ -105,7 +105,13 @@ def compare(
 
 
 def bin_leads(frame: pd.DataFrame, bins: int) -> pd.DataFrame:
-    """Replaces each `lead` by the upper end of its bin, of `bins` equally wide ones."""
+    """Replaces each `lead` by the upper end of its bin, of `bins` equally wide ones.
+
+    Raises:
+        LatentODEError: for fewer than one bin.
+    """
+    if bins < 1:
+        raise LatentODEError(f"bins must be at least 1, got {bins!r}")
     width = frame["lead"].max() / bins
     upper = np.maximum(1, np.ceil(frame["lead"] / width - 1e-9)) * width
     return frame.assign(lead=upper.round(6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,7 +15,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_forecast", "plot_tracks"]
+__all__ = ["check_picture", "plot_forecast", "plot_tracks"]
+
+
+def check_picture(path: Path) -> None:
+    """Raises unless the ending of a path is one that matplotlib can write.
+
+    Raises:
+        LatentODEError: naming those that it can, or if matplotlib is not installed.
+    """
+    _pyplot()
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise LatentODEError(f"{path} is no picture; let its name end in .{', .'.join(sorted(known))}")
 
 
 def plot_forecast(history: pd.DataFrame, forecast: pd.DataFrame, time: str, title: str = "") -> Figure:

@@ -35,8 +35,8 @@ def quantile_levels(columns: Iterable[object]) -> list[float]:
     return sorted(float(str(c)[1:]) for c in columns if str(c).startswith("q0."))
 
 
-def quantile_list(levels: float | Sequence[float]) -> list[float]:
-    """Levels as a list, where one may have been given bare.
+def quantile_list(levels: float | Sequence[float | str]) -> list[float]:
+    """Levels as numbers; one may have been given bare.
 
     Raises:
         LatentODEError: for what is no number between 0 and 1.

@@ -26,6 +26,7 @@ LAYERS = (
     {"estimator"},
     {"plotting"},
     {"demo"},
+    {"options"},
     {"cli"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -85,7 +86,7 @@ def test_libraries_stay_in_their_layers(file):
     homes = {
         "lightning": {"data", "training", "callbacks", "fitting"},
         "matplotlib": {"plotting"},
-        "typer": {"cli"},
+        "typer": {"cli", "options"},
         "torchdiffeq": {"ode"},
     }
     for name, line in imports(file):
