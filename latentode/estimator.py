@@ -24,7 +24,7 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.known import warn_of_untold
 from latentode.data.queries import At, QueryTimes, query_times, times_along
 from latentode.data.reading import read_columns
-from latentode.data.scaling import Scaling
+from latentode.data.scaling import Scaling, series_keys
 from latentode.data.schema import Schema
 from latentode.data.split import split_validation, usual_horizon
 from latentode.data.task import Forecasting
@@ -149,13 +149,14 @@ class LatentODEForecaster(BaseEstimator):
         dataset = SeriesDataset.from_frame(df, schema, self.duplicates)
         dataset.require_observed()
         _say_merged(dataset)
+        dataset = _ordered(dataset)
         self.schema_, self.axis_ = dataset.schema, dataset.axis
         self.horizon_, self.context_ = self._durations(dataset)
         self.climatology_ = Climatology.fit(dataset)
         self.history_ = pd.DataFrame()  # of an earlier fit
         data = self._data(dataset, validation)
         self.scaling_ = data.scaling
-        with torch.random.fork_rng(devices=[]), cpu_threads(num_threads):
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
             torch.manual_seed(self.random_state)
             self.module_ = self._module(data.sizes)
             self._train(data, None if save_to is None else Path(save_to))
@@ -383,7 +384,7 @@ class LatentODEForecaster(BaseEstimator):
             train, held_out = split_validation(dataset, self.horizon_, self.random_state)
         else:
             train = dataset
-            held_out = SeriesDataset.from_frame(validation, dataset.schema, self.duplicates)
+            held_out = _ordered(SeriesDataset.from_frame(validation, dataset.schema, self.duplicates))
         task = Forecasting(self.horizon_, self.context_)
         return IrregularDataModule(
             train, held_out, task=task, batch_size=self.batch_size, seed=self.random_state
@@ -541,6 +542,11 @@ def _settings(
     }
     said = {**network, **module.hparams, **of_data}
     return {name: said[name] for name in names if name in said}
+
+
+def _ordered(dataset: SeriesDataset) -> SeriesDataset:
+    """Series in the order of their keys: sums, and so a fit, depend on no order in the table."""
+    return dataset.select(np.argsort(series_keys(dataset), kind="stable"))
 
 
 def _say_merged(dataset: SeriesDataset) -> None:

@@ -101,7 +101,8 @@ class Forecast:
         generator = np.random.default_rng(seed)
         paths = generator.integers(self.distribution.batch_shape[0], size=n)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(generator.integers(2**31)))
+            # The generator of the CPU alone: torch.manual_seed would seed those of all devices.
+            torch.default_generator.manual_seed(int(generator.integers(2**31)))
             rounds = int(np.bincount(paths).max(initial=0))
             drawn = self.distribution.sample((rounds,)).numpy()
         order = pd.Series(paths).groupby(paths).cumcount().to_numpy()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -110,6 +111,43 @@ def test_fitting_twice_is_fitting_once(frame, fitted):
     same(refitted.predict(frame, 2.0, 3), fitted.predict(frame, 2.0, 3))
     other = tiny(max_epochs=2, random_state=1).fit(frame)
     assert (other.predict(frame, 2.0)["mean"] != fitted.predict(frame, 2.0)["mean"]).any()
+
+
+def test_the_order_of_rows_and_of_series_does_not_change_a_fit(frame):
+    for table, held_out in ((frame, None), (waves(24, 12), None), (frame, waves(3, 12, 9))):
+        one = tiny().fit(table, validation=held_out)
+        moved = None if held_out is None else held_out[::-1]
+        other = tiny().fit(table.sample(frac=1, random_state=4), validation=moved)
+        same(other.predict(table, 2.0, 3), one.predict(table, 2.0, 3))
+        same(other.history_, one.history_)
+        assert other.scaling_ == one.scaling_
+
+
+def test_every_device_has_its_random_state_back_after_a_fit(frame, monkeypatch):
+    forked = []
+
+    @contextmanager
+    def fork(devices):
+        forked.extend(devices)
+        with real(devices=[]):
+            yield
+
+    real = torch.random.fork_rng
+    model = tiny()
+    monkeypatch.setattr(torch.random, "fork_rng", fork)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("latentode.estimator.run_fit", lambda *_, **__: None)
+    model.fit(frame)
+    assert forked == [0, 1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_fit_on_a_gpu_leaves_its_random_state_alone(frame):
+    torch.cuda.manual_seed(5)
+    before = torch.cuda.get_rng_state()
+    model = tiny().fit(frame)
+    model.forecast(frame, 1.0).sample(3)
+    assert torch.equal(torch.cuda.get_rng_state(), before)
 
 
 def test_fit_and_predict_touch_no_global_state(frame, tmp_path, monkeypatch):

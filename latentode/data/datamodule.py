@@ -102,7 +102,7 @@ class IrregularDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.task, self.seed)
-        sampler = _Draws(len(self.train), self.cuts, self.seed)
+        sampler = _Draws(self.train.keys, self.cuts, self.seed)
         return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
@@ -140,10 +140,14 @@ Key = tuple[int, int, int]
 
 
 class _Draws(Sampler[Key]):
-    """(epoch, series, draw): every series equally often, in an order shuffled per epoch."""
+    """(epoch, series, draw): every series equally often, in an order shuffled per epoch.
 
-    def __init__(self, n_series: int, cuts: int, seed: int) -> None:
-        self.n_series, self.cuts, self.seed, self.epoch = n_series, cuts, seed, 0
+    Shuffled are the random keys of the series, so that their order in the table does not matter.
+    """
+
+    def __init__(self, keys: np.ndarray, cuts: int, seed: int) -> None:
+        self.by_key = np.argsort(keys, kind="stable")
+        self.cuts, self.seed, self.epoch = cuts, seed, 0
 
     def __len__(self) -> int:
         return self.cuts
@@ -154,11 +158,12 @@ class _Draws(Sampler[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         generator = np.random.default_rng((self.seed, self.epoch))
-        rounds = -(-self.cuts // self.n_series)
-        orders = [generator.permutation(self.n_series) for _ in range(rounds)]
+        n_series = len(self.by_key)
+        rounds = -(-self.cuts // n_series)
+        orders = [generator.permutation(self.by_key) for _ in range(rounds)]
         series = np.concatenate(orders)[: self.cuts]
         for place, index in enumerate(series.tolist()):
-            yield self.epoch, index, place // self.n_series
+            yield self.epoch, index, place // n_series
 
 
 class _Cuts(Dataset[Batch]):
