@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from latentode.baselines import Baseline
+from latentode.baselines import Baseline, LastValue
 from latentode.data.dataset import SeriesDataset
 from latentode.data.timeaxis import Duration
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, SchemaError
+from latentode.fitted import Fitted
 from latentode.forecast import Asked
 
-__all__ = ["ORIGINS", "at_leads", "bin_leads", "compare", "observed_ahead"]
+__all__ = ["ORIGINS", "at_leads", "backtest", "bin_leads", "compare", "observed_ahead", "skill"]
 
 ORIGINS = 200  # per series: the cost of an evaluation stays linear in the series
 ROUNDINGS = 4  # a time, an origin, the horizon and their sum are each rounded once
@@ -77,6 +78,36 @@ def _first_after(series: np.ndarray, time: np.ndarray, of: np.ndarray, when: np.
     position = np.empty(len(of), dtype=np.int64)
     position[order[asked] - n] = np.cumsum(~asked)[asked]
     return position
+
+
+def backtest(
+    fitted: Fitted,
+    dataset: SeriesDataset,
+    horizon: float,
+    levels: Sequence[float],
+    origins: int | None,
+) -> pd.DataFrame:
+    """Forecasts of what `observed_ahead` asks, beside the `actual` values."""
+    asked, actual, keys = observed_ahead(dataset, horizon, origins)
+    frame = fitted.answer(dataset, asked, keys).to_frame(levels)
+    frame.insert(len(keys.columns), "actual", actual)
+    return frame
+
+
+def skill(fitted: Fitted, dataset: SeriesDataset, origins: int | None) -> float:
+    """1 - MAE / MAE(last value) up to the fitted horizon, mean over variables.
+
+    Raises:
+        SchemaError: if there is nothing to forecast.
+    """
+    asked, actual, keys = observed_ahead(dataset, fitted.horizon, origins)
+    if len(actual) == 0:
+        raise SchemaError("no series has two times within a horizon: nothing can be scored")
+    last = LastValue().use(fitted.schema, fitted.climatology)
+    error = np.abs(fitted.answer(dataset, asked, keys).mean - actual)
+    naive = np.abs(last.answer(dataset, asked) - actual)
+    by = pd.DataFrame({"error": error, "naive": naive}).groupby(asked.variable).mean()
+    return float((1 - by["error"] / by["naive"].clip(lower=1e-12)).mean())
 
 
 def compare(

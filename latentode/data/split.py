@@ -10,13 +10,16 @@ import pandas as pd
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import series_keys
 from latentode.data.task import uniform
+from latentode.data.timeaxis import Duration
+from latentode.errors import SchemaError
 
-__all__ = ["split_validation", "usual_horizon"]
+__all__ = ["by_key", "durations", "split_validation", "usual_horizon"]
 
 MANY_SERIES = 20
 HELD_OUT = 0.2
 SPAN_SHARE = 0.25
 MANY_TIMES = 50
+CONTEXT_HORIZONS = 8
 
 
 def split_validation(
@@ -49,6 +52,30 @@ def split_validation(
         stacklevel=3,
     )
     return dataset, None
+
+
+def by_key(dataset: SeriesDataset) -> SeriesDataset:
+    """Series in the order of their keys: sums, and so a fit, depend on no order in the table."""
+    return dataset.select(np.argsort(series_keys(dataset), kind="stable"))
+
+
+def durations(
+    dataset: SeriesDataset, horizon: Duration | None, context: Duration | None
+) -> tuple[float, float]:
+    """Horizon and context in time units; None takes the usual horizon, and eight of them.
+
+    Raises:
+        SchemaError: for what is no duration, and for data without any.
+    """
+    if not (dataset.last > dataset.first).any():
+        raise SchemaError(
+            "no series has observations at two different times, so there is nothing to learn "
+            "from; check the id and time columns"
+        )
+    ahead = usual_horizon(dataset) if horizon is None else dataset.axis.duration(horizon)
+    if context is None:
+        return ahead, CONTEXT_HORIZONS * ahead
+    return ahead, dataset.axis.duration(context, "context")
 
 
 def usual_horizon(dataset: SeriesDataset) -> float:
