@@ -16,7 +16,7 @@ import pandas as pd
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, query_times
 from latentode.data.schema import Schema
-from latentode.data.timeaxis import Duration
+from latentode.data.timeaxis import Duration, TimeAxis
 from latentode.forecast import Asked
 
 __all__ = [
@@ -67,6 +67,11 @@ class Baseline(ABC):
     """A forecaster without learned weights; `fit` and `predict` as `LatentODEForecaster`."""
 
     name: str
+
+    @classmethod
+    def suits(cls, axis: TimeAxis) -> bool:
+        """Whether it says something of its own of times of this kind."""
+        return True
 
     def fit(self, df: pd.DataFrame | SeriesDataset, schema: Schema | None = None) -> Self:
         """Takes training means.
@@ -161,9 +166,13 @@ class SeriesMean(Baseline):
 
 
 class TimeOfDayMean(Baseline):
-    """The training mean of the variable at that hour of the day; needs calendar times."""
+    """The training mean of the variable at that hour of the day; without an hour, its mean."""
 
     name = "time-of-day mean"
+
+    @classmethod
+    def suits(cls, axis: TimeAxis) -> bool:
+        return axis.kind == "datetime"
 
     def _answer(self, dataset: SeriesDataset, asked: Asked) -> np.ndarray:
         hour = _hour(dataset, asked.series, asked.time)

@@ -14,15 +14,27 @@ import pandas as pd
 import typer
 
 from latentode.data.dataset import SeriesDataset
+from latentode.data.queries import At
 from latentode.data.report import inspect as inspect_table
 from latentode.data.schema import Schema
 from latentode.data.tables import read_table
 from latentode.demo import run_demo
 from latentode.errors import LatentODEError
 from latentode.estimator import LatentODEForecaster
-from latentode.evaluation import bin_leads
+from latentode.evaluation import ORIGINS, bin_leads
 from latentode.metrics import summarise
-from latentode.plotting import plot_forecast
+from latentode.options import (
+    Model,
+    NaValues,
+    Quiet,
+    Table,
+    blame,
+    in_options,
+    schema_options,
+    split,
+)
+from latentode.plotting import check_picture, plot_forecast
+from latentode.quantiles import quantile_list
 
 __all__ = ["main"]
 
@@ -35,52 +47,35 @@ app = typer.Typer(
     "`latentode inspect data.csv`, then `latentode fit data.csv --out model`.",
 )
 
-Table = Annotated[Path, typer.Argument(help="CSV or Parquet file, wide or long, rows in any order.")]
-Model = Annotated[Path, typer.Argument(help="Folder that `latentode fit` wrote.")]
-Id = Annotated[str | None, typer.Option(help="Column that names the series; detected if left out.")]
-Time = Annotated[str | None, typer.Option(help="Column of times; detected if left out.")]
-Targets = Annotated[
-    str | None, typer.Option(help="Variables to model, comma-separated; all numeric ones if left out.")
-]
-Static = Annotated[str | None, typer.Option(help="Columns constant within a series, comma-separated.")]
-Known = Annotated[str | None, typer.Option(help="Columns whose future is known, comma-separated.")]
-Layout = Annotated[str | None, typer.Option(help="wide or long; detected if left out.")]
-TimeUnit = Annotated[str | None, typer.Option(help="Unit of plain numbers: s, min, h, D or W.")]
-Timezone = Annotated[str | None, typer.Option(help="Zone of naive times, such as Europe/Berlin.")]
-TimeFormat = Annotated[str | None, typer.Option(help="Format of times that are not ISO 8601.")]
-NaValues = Annotated[str | None, typer.Option(help="Texts that mean missing, comma-separated.")]
 Duplicates = Annotated[
     str, typer.Option(help="Several rows of one (series, time): error, mean or last.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
 @app.command()
+@schema_options
 def inspect(
     data: Table,
-    id: Id = None,
-    time: Time = None,
-    targets: Targets = None,
-    static: Static = None,
-    known: Known = None,
-    layout: Layout = None,
-    time_unit: TimeUnit = None,
-    timezone: Timezone = None,
-    time_format: TimeFormat = None,
+    schema: Schema,
     na_values: NaValues = None,
 ) -> None:
     """Report what a table holds and how irregular it is, before any training."""
-    schema = _schema(id, time, targets, static, known, layout, time_unit, timezone, time_format)
-    frame = read_table(data, schema, _split(na_values) or ())
+    frame = read_table(data, schema, split(na_values) or ())
     typer.echo(inspect_table(frame, schema).to_text())
 
 
 @app.command()
+@schema_options
 def fit(
     data: Table,
+    schema: Schema,
     out: Annotated[Path, typer.Option(help="Folder to write the model into.")],
     horizon: Annotated[
-        str | None, typer.Option(help="How far ahead to learn to look, such as 24h; or a number.")
+        str | None,
+        typer.Option(
+            help="How far ahead to learn to look, such as 24h; or a number. If left out, a quarter of "
+            "a series' span, or what 50 observation times of it take if that is less."
+        ),
     ] = None,
     context: Annotated[
         str | None, typer.Option(help="How far back to look; eight horizons if left out.")
@@ -88,15 +83,6 @@ def fit(
     validation: Annotated[
         Path | None, typer.Option(help="Table of held-out series for early stopping.")
     ] = None,
-    id: Id = None,
-    time: Time = None,
-    targets: Targets = None,
-    static: Static = None,
-    known: Known = None,
-    layout: Layout = None,
-    time_unit: TimeUnit = None,
-    timezone: Timezone = None,
-    time_format: TimeFormat = None,
     na_values: NaValues = None,
     duplicates: Duplicates = "error",
     latent_layout: Annotated[
@@ -105,25 +91,24 @@ def fit(
     encoder: Annotated[str, typer.Option(help="gru, ode-rnn or linear.")] = "gru",
     likelihood: Annotated[str, typer.Option(help="normal or student-t.")] = "normal",
     t0: Annotated[str, typer.Option(help="Place of the latent state: origin or start.")] = "origin",
-    latent_size: Annotated[int, typer.Option(help="Size of the latent state.")] = 16,
-    hidden_size: Annotated[int, typer.Option(help="Width of the networks.")] = 64,
-    epochs: Annotated[int, typer.Option(help="Most epochs to train.")] = 60,
+    latent_size: Annotated[int, typer.Option(min=1, help="Size of the latent state.")] = 16,
+    hidden_size: Annotated[int, typer.Option(min=1, help="Width of the networks.")] = 64,
+    epochs: Annotated[int, typer.Option(min=1, help="Most epochs to train.")] = 60,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
-    seed: Annotated[int, typer.Option(help="Seed of weights and of training cuts.")] = 0,
-    num_threads: Annotated[int, typer.Option(help="CPU threads; more seldom help.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
+    num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Fit a latent ODE to a table and save it; the best model so far is saved as it goes."""
     if (out / "forecaster.json").exists() and not overwrite:
         raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
-    schema = _schema(id, time, targets, static, known, layout, time_unit, timezone, time_format)
-    missing = _split(na_values) or ()
+    missing = split(na_values) or ()
     frame = read_table(data, schema, missing)
     held_out = None if validation is None else read_table(validation, schema, missing)
     model = LatentODEForecaster(
-        horizon=_number(horizon),
-        context=_number(context),
+        horizon=horizon,
+        context=context,
         layout=latent_layout,
         latent_size=latent_size,
         hidden_size=hidden_size,
@@ -162,7 +147,9 @@ def forecast(
     ahead: Annotated[
         str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")
     ] = None,
-    count: Annotated[int | None, typer.Option(help="With --ahead, how many times up to it.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="With --ahead, how many times up to it.")
+    ] = None,
     quantiles: Annotated[str, typer.Option(help="Levels, comma-separated.")] = "0.1,0.5,0.9",
     variables: Annotated[str | None, typer.Option(help="Which variables, comma-separated.")] = None,
     na_values: NaValues = None,
@@ -172,15 +159,14 @@ def forecast(
     fitted = LatentODEForecaster.load(model)
     if sum(x is not None for x in (at or None, queries, ahead)) != 1:
         raise LatentODEError("say when: exactly one of --at, --queries, --ahead")
-    missing = _split(na_values) or ()
+    if count is not None and ahead is None:
+        raise LatentODEError("--count says how many times up to --ahead; it goes with nothing else")
+    missing = split(na_values) or ()
     frame = read_table(history, fitted.schema_, missing)
-    question: object = _number(ahead)
-    if queries is not None:
-        question = read_table(queries, fitted.schema_, missing)
-    elif at:
-        question = at if fitted.axis_.is_calendar else [_number(t) for t in at]
-    levels = [_level(q) for q in quantiles.split(",")]
-    answer = fitted.predict(frame, question, count, levels, _split(variables))  # type: ignore[arg-type]
+    with blame("--quantiles"):
+        levels = quantile_list(quantiles.split(","))
+    question = _question(fitted, at, queries, ahead, missing)
+    answer = fitted.predict(frame, question, count, levels, _chosen(fitted, variables))
     if out is None:
         answer.to_csv(sys.stdout, index=False)
     else:
@@ -193,19 +179,23 @@ def evaluate(
     model: Model,
     data: Table,
     horizon: Annotated[str | None, typer.Option(help="How far ahead; as fitted if left out.")] = None,
-    bins: Annotated[int, typer.Option(help="Into how many bins of lead time to split.")] = 3,
+    origins: Annotated[
+        int, typer.Option(min=1, help="Most times of a series to forecast from, evenly spread.")
+    ] = ORIGINS,
+    bins: Annotated[int, typer.Option(min=1, help="Into how many bins of lead time to split.")] = 3,
     na_values: NaValues = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
 ) -> None:
-    """Forecast every observation from every earlier one of its series, beside the baselines."""
+    """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
     fitted = LatentODEForecaster.load(model)
-    frame = read_table(data, fitted.schema_, _split(na_values) or ())
-    compared = fitted.compare(frame, _number(horizon))
+    frame = read_table(data, fitted.schema_, split(na_values) or ())
+    compared = fitted.compare(frame, _duration(fitted, horizon, "--horizon"), origins)
     if compared.empty:
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
     table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"])
     table = table.sort_index(level=["variable", "lead"], sort_remaining=False)
     unit = fitted.axis_.unit_name.strip() or "units of the time column"
+    typer.echo(f"forecast from up to {origins} times of each series, evenly spread (--origins)")
     typer.echo(f"lead: upper end of a bin, in {unit}; coverage: of the 80 % interval")
     typer.echo(table.round(4).to_string())
     if out is not None:
@@ -219,16 +209,19 @@ def plot(
     out: Annotated[Path, typer.Option(help="PNG, PDF or SVG to write.")],
     series: Annotated[str | None, typer.Option(help="Which series; the first if left out.")] = None,
     ahead: Annotated[str | None, typer.Option(help="How far ahead; one horizon if left out.")] = None,
-    count: Annotated[int, typer.Option(help="How many times within history and ahead.")] = 60,
+    count: Annotated[int, typer.Option(min=1, help="How many times within history and ahead.")] = 60,
     na_values: NaValues = None,
 ) -> None:
     """Draw a series' observations and its forecast with the 80 % interval."""
+    with blame("--out"):
+        check_picture(out)
     fitted = LatentODEForecaster.load(model)
-    dataset = fitted.read(read_table(history, fitted.schema_, _split(na_values) or ()))
-    index = 0 if series is None else int(dataset.index_of([series])[0])
+    dataset = fitted.read(read_table(history, fitted.schema_, split(na_values) or ()))
+    with blame("--series"):
+        index = 0 if series is None else int(dataset.index_of([series])[0])
     one = dataset.select([index])
     frame = one.to_frame()
-    answer = fitted.trace(frame, _number(ahead), count).to_frame()
+    answer = fitted.trace(frame, _duration(fitted, ahead, "--ahead"), count).to_frame()
     time = str(fitted.schema_.time)
     figure = plot_forecast(_observed(one), answer, time, title=str(dataset.ids[index]))
     figure.savefig(out, dpi=120)
@@ -238,7 +231,7 @@ def plot(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("latentode-demo"),
-    epochs: Annotated[int, typer.Option(help="Most epochs to train.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, help="Most epochs to train.")] = 60,
     quiet: Quiet = False,
 ) -> None:
     """Fit on Atlantic storms before 2018, forecast the later ones, score and draw it."""
@@ -251,51 +244,35 @@ def main() -> None:
     try:
         app()
     except (LatentODEError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {in_options(str(error))}", err=True)
         sys.exit(1)
 
 
-def _schema(
-    id: str | None,
-    time: str | None,
-    targets: str | None,
-    static: str | None,
-    known: str | None,
-    layout: str | None,
-    time_unit: str | None,
-    timezone: str | None,
-    time_format: str | None,
-) -> Schema:
-    return Schema(
-        id=id,
-        time=time,
-        targets=_split(targets),
-        static=_split(static) or (),
-        known=_split(known) or (),
-        layout=layout,
-        time_unit=time_unit,
-        timezone=timezone,
-        time_format=time_format,
-    )
+def _question(
+    fitted: LatentODEForecaster,
+    at: list[str] | None,
+    queries: Path | None,
+    ahead: str | None,
+    missing: tuple[str, ...],
+) -> At:
+    """What the one of the three that was given asks for."""
+    if queries is not None:
+        return read_table(queries, fitted.schema_, missing)
+    if at:
+        return list(fitted.axis_.parse(pd.Series(at), "--at"))
+    return fitted.axis_.duration(str(ahead), "--ahead")
 
 
-def _split(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(","))
+def _duration(fitted: LatentODEForecaster, text: str | None, option: str) -> float | None:
+    return None if text is None else fitted.axis_.duration(text, option)
 
 
-def _number(text: str | None) -> str | float | None:
-    """A plain number where it is one, else the text, such as 24h."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text
-
-
-def _level(text: str) -> float:
-    level = _number(text.strip())
-    if not isinstance(level, float):
-        raise LatentODEError(f"--quantiles: {text!r} is not a number between 0 and 1")
-    return level
+def _chosen(fitted: LatentODEForecaster, variables: str | None) -> tuple[str, ...] | None:
+    chosen, known = split(variables), fitted.schema_.targets or ()
+    for name in chosen or ():
+        if name not in known:
+            raise LatentODEError(f"--variables: {name!r} is none of {', '.join(known)}")
+    return chosen
 
 
 def _observed(dataset: SeriesDataset) -> pd.DataFrame:
@@ -307,7 +284,7 @@ def _observed(dataset: SeriesDataset) -> pd.DataFrame:
 
 
 def _note(message: Warning | str, *place: object) -> None:
-    typer.echo(f"note: {message}", err=True)
+    typer.echo(f"note: {in_options(str(message))}", err=True)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,28 +13,28 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from latentode.baselines import BASELINES, Climatology, LastValue
-from latentode.data.batch import Series
+from latentode.asking import chosen_variables, queries_at
+from latentode.baselines import BASELINES, Climatology
 from latentode.data.datamodule import IrregularDataModule
 from latentode.data.dataset import SeriesDataset
+from latentode.data.known import tell, warn_of_untold
 from latentode.data.queries import At, QueryTimes, query_times, times_along
-from latentode.data.reading import read_columns
-from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
-from latentode.data.split import split_validation
+from latentode.data.split import by_key, durations, split_validation
 from latentode.data.task import Forecasting
-from latentode.data.timeaxis import Duration, TimeAxis
-from latentode.errors import LatentODEError, SchemaError
-from latentode.evaluation import compare, observed_ahead
+from latentode.data.timeaxis import Duration
+from latentode.errors import LatentODEError
+from latentode.evaluation import ORIGINS, backtest, compare, skill
+from latentode.fitted import Fitted, plain, settings_of
 from latentode.fitting import cpu_threads, run_fit
-from latentode.forecast import Asked, Forecast, forecast
+from latentode.forecast import Forecast
+from latentode.persistence import load_model, save_model
+from latentode.quantiles import quantile_list
 from latentode.training import LitLatentODE
 
 __all__ = ["LatentODEForecaster"]
 
-CONTEXT_HORIZONS = 8
 QUANTILES = (0.1, 0.5, 0.9)
-FORMAT = 1
 MODEL_NAME = "latent ODE"
 
 
@@ -44,8 +43,10 @@ class LatentODEForecaster(BaseEstimator):
 
     Args:
         horizon: how far ahead to learn to look: "24h", or a number in the unit of a numeric time
-            column. None takes a quarter of the median span of the series. Longer questions are
-            answered too, by carrying the ODE on.
+            column. None takes what is usual among the series of a quarter of a series' span, or of
+            the time that 50 further observation times of it take where that is less, so that of a
+            long series a horizon is still a small part. Longer questions are answered too, by
+            carrying the ODE on.
         context: how far back the encoder looks; None takes eight horizons.
         layout: "joint", a latent state per series, or "per-variable", one per (series, variable), for
             dozens of variables that are observed at times of their own.
@@ -77,7 +78,7 @@ class LatentODEForecaster(BaseEstimator):
         schema_: the schema with every column named.
         horizon_, context_: in time units of `axis_`.
         module_: the trained `LitLatentODE`; `module_.model` is the network.
-        history_: a frame of metrics per epoch.
+        history_: a frame of metrics per epoch; not there on a forecaster `from_lightning`.
 
     References:
         Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
@@ -161,15 +162,19 @@ class LatentODEForecaster(BaseEstimator):
             SchemaError: for a table that cannot be read, before any training.
         """
         self._check_parameters()
+        if num_threads is not None and num_threads < 1:
+            raise LatentODEError(f"num_threads must be at least 1, or None; got {num_threads!r}")
         dataset = SeriesDataset.from_frame(df, schema, self.duplicates)
         dataset.require_observed()
         _say_merged(dataset)
+        dataset = by_key(dataset)
         self.schema_, self.axis_ = dataset.schema, dataset.axis
-        self.horizon_, self.context_ = self._durations(dataset)
+        self.horizon_, self.context_ = durations(dataset, self.horizon, self.context)
         self.climatology_ = Climatology.fit(dataset)
+        self.history_ = pd.DataFrame()  # of an earlier fit
         data = self._data(dataset, validation)
         self.scaling_ = data.scaling
-        with torch.random.fork_rng(devices=[]), cpu_threads(num_threads):
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
             torch.manual_seed(self.random_state)
             self.module_ = self._module(data.sizes)
             self._train(data, None if save_to is None else Path(save_to))
@@ -180,17 +185,20 @@ class LatentODEForecaster(BaseEstimator):
         history: pd.DataFrame,
         at: At,
         count: int | None = None,
-        quantiles: Sequence[float] = QUANTILES,
+        quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """Forecasts after, and fills in within, the given histories.
 
         Args:
-            history: table with the columns of training; targets may be missing anywhere.
+            history: table with the columns of training. Targets may be empty anywhere, all of one
+                too; but its column must be there, since one misspelt looks like one left out.
             at: timestamps asked of every series, a frame of (identifier, time) and known columns,
-                or a duration ahead of each series' last observation.
+                or a duration ahead of each series' last observation. Known values may also be given
+                in later rows of the history; where neither tells them, the last is held, with a
+                warning.
             count: with a duration, how many equally spaced times up to it.
-            quantiles: levels between 0 and 1.
+            quantiles: levels between 0 and 1, or one of them.
             variables: which variables; all unless told.
 
         Returns:
@@ -201,7 +209,8 @@ class LatentODEForecaster(BaseEstimator):
             NotFittedError: before `fit`.
             SchemaError: for a history or a question that cannot be read.
         """
-        return self.forecast(history, at, count, variables).to_frame(quantiles)
+        levels = quantile_list(quantiles)
+        return self.forecast(history, at, count, variables).to_frame(levels)
 
     def forecast(
         self,
@@ -211,9 +220,11 @@ class LatentODEForecaster(BaseEstimator):
         variables: Sequence[str] | None = None,
     ) -> Forecast:
         """The predictive distribution itself; arguments as for `predict`."""
-        self._check_fitted()
-        chosen = self._chosen(variables)
-        dataset = self._read_with_known(history, at)
+        fitted = self._fitted
+        chosen = chosen_variables(fitted.schema, variables)
+        dataset = self.read(history)
+        told = tell(history, dataset, at)
+        dataset = dataset if told is None else self.read(told)
         return self._forecast_at(dataset, query_times(dataset, at, count), chosen)
 
     def trace(self, history: pd.DataFrame, ahead: Duration | None = None, count: int = 60) -> Forecast:
@@ -224,90 +235,63 @@ class LatentODEForecaster(BaseEstimator):
             ahead: how far ahead; one horizon unless told.
             count: how many evenly spaced times per series (fewer where dates or integers repeat).
         """
-        self._check_fitted()
         dataset = self.read(history)
         horizon = self.horizon_ if ahead is None else self.axis_.duration(ahead, "ahead")
-        return self._forecast_at(dataset, times_along(dataset, horizon, count), self._chosen(None))
+        chosen = chosen_variables(self.schema_, None)
+        return self._forecast_at(dataset, times_along(dataset, horizon, count), chosen)
 
     def _forecast_at(self, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray) -> Forecast:
-        series = np.repeat(places.series, len(chosen))
-        time = np.repeat(places.time, len(chosen))
-        variable = np.tile(chosen, len(places.series))
-        self._check_not_before_history(dataset, series, time)
-        asked = Asked(series, variable, time, self._origins(dataset, series, time))
-        keys = places.keys.loc[places.keys.index.repeat(len(chosen))].reset_index(drop=True)
-        keys["variable"] = np.asarray(dataset.variables, dtype=object)[variable]
-        return self._answer(dataset, asked, keys)
+        warn_of_untold(dataset, places, stacklevel=4)
+        return self._fitted.answer(dataset, *queries_at(dataset, places, chosen))
 
     def backtest(
         self,
         df: pd.DataFrame,
         horizon: Duration | None = None,
-        quantiles: Sequence[float] = QUANTILES,
+        quantiles: float | Sequence[float] = QUANTILES,
+        origins: int | None = ORIGINS,
     ) -> pd.DataFrame:
-        """Forecasts every observation of a table from each earlier time of its series.
+        """Forecasts every observation of a table from earlier times of its series.
 
         Args:
             df: held-out table.
             horizon: how far ahead; the fitted one unless told.
-            quantiles: levels between 0 and 1.
+            quantiles: levels between 0 and 1, or one of them.
+            origins: most times per series to forecast from, evenly spread over those with an
+                observation within the horizon; None takes all, which costs rows times rows per
+                horizon.
 
         Returns:
             A long frame: identifier, `origin`, time, `lead` (in time units), `variable`, `actual`,
             `mean`, `std` and quantiles, for `latentode.metrics.summarise`.
         """
-        self._check_fitted()
-        dataset = self.read(df)
-        ahead = self.horizon_ if horizon is None else self.axis_.duration(horizon)
-        asked, actual, keys = observed_ahead(dataset, ahead)
-        frame = self._answer(dataset, asked, keys).to_frame(quantiles)
-        frame.insert(len(keys.columns), "actual", actual)
-        return frame
+        fitted, levels = self._fitted, quantile_list(quantiles)
+        ahead = fitted.horizon if horizon is None else fitted.axis.duration(horizon)
+        return backtest(fitted, self.read(df), ahead, levels, origins)
 
-    def compare(self, df: pd.DataFrame, horizon: Duration | None = None) -> pd.DataFrame:
-        """The backtest of this model and of every baseline, told apart by the column `model`."""
-        self._check_fitted()
-        baselines = [b().use(self.schema_, self.climatology_) for b in BASELINES]
-        return compare(self.read(df), self.backtest(df, horizon), baselines, MODEL_NAME)
+    def compare(
+        self, df: pd.DataFrame, horizon: Duration | None = None, origins: int | None = ORIGINS
+    ) -> pd.DataFrame:
+        """The backtest of this model and of the baselines, told apart by the column `model`.
 
-    def score(self, df: pd.DataFrame) -> float:
+        The time-of-day mean is among them where the times have hours: neither dates nor numbers do.
+        Arguments as for `backtest`: from up to 200 times of each series unless told.
+        """
+        made = self.backtest(df, horizon, origins=origins)
+        baselines = [b().use(self.schema_, self.climatology_) for b in BASELINES if b.suits(self.axis_)]
+        return compare(self.read(df), made, baselines, MODEL_NAME, origins)
+
+    def score(self, df: pd.DataFrame, origins: int | None = ORIGINS) -> float:
         """Skill over the last-value forecast: 1 - MAE / MAE(last value), mean over variables.
 
-        0 is no better than repeating the last value, 1 is perfect, below 0 is worse.
+        0 is no better than repeating the last value, 1 is perfect, below 0 is worse. Forecasts from
+        up to `origins` evenly spread times of each series; None takes all.
         """
-        self._check_fitted()
-        dataset = self.read(df)
-        asked, actual, keys = observed_ahead(dataset, self.horizon_)
-        if len(actual) == 0:
-            raise SchemaError("no series has two times within a horizon: nothing can be scored")
-        last = LastValue().use(self.schema_, self.climatology_)
-        error = np.abs(self._answer(dataset, asked, keys).mean - actual)
-        naive = np.abs(last.answer(dataset, asked) - actual)
-        by = pd.DataFrame({"error": error, "naive": naive}).groupby(asked.variable).mean()
-        return float((1 - by["error"] / by["naive"].clip(lower=1e-12)).mean())
+        return skill(self._fitted, self.read(df), origins)
 
     def save(self, folder: str | Path) -> None:
         """Writes `forecaster.json` and `weights.pt` into a folder, which is made if need be."""
-        self._check_fitted()
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {
-            "format": FORMAT,
-            "parameters": self.get_params(),
-            "schema": self.schema_.to_json(),
-            "axis": vars(self.axis_),
-            "scaling": self.scaling_.to_dict(),
-            "climatology": self.climatology_.to_dict(),
-            "module": dict(self.module_.hparams),
-            "horizon": self.horizon_,
-            "context": self.context_,
-        }
-        # Each file replaces its forerunner whole, so that a crash leaves a readable model.
-        weights, described = folder / "weights.pt.new", folder / "forecaster.json.new"
-        torch.save(self.module_.state_dict(), weights)
-        described.write_text(json.dumps(state, indent=1, default=_json))
-        weights.replace(folder / "weights.pt")
-        described.replace(folder / "forecaster.json")
+        save_model(Path(folder), self._fitted, self.get_params())
 
     @classmethod
     def load(cls, folder: str | Path) -> LatentODEForecaster:
@@ -316,24 +300,8 @@ class LatentODEForecaster(BaseEstimator):
         Raises:
             LatentODEError: if the folder holds no model, or one of a later release.
         """
-        path = Path(folder) / "forecaster.json"
-        if not path.exists():
-            raise LatentODEError(f"{folder} holds no fitted model (no forecaster.json); fit one first")
-        state = json.loads(path.read_text())
-        if state["format"] > FORMAT:
-            raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
-        model = cls(**state["parameters"])
-        model.schema_ = Schema.from_json(state["schema"])
-        model.axis_ = TimeAxis(**state["axis"])
-        model.scaling_ = Scaling.from_dict(state["scaling"])
-        model.climatology_ = Climatology.from_dict(state["climatology"])
-        model.horizon_, model.context_ = state["horizon"], state["context"]
-        with torch.random.fork_rng(devices=[]):
-            model.module_ = LitLatentODE(**state["module"])
-        weights = torch.load(Path(folder) / "weights.pt", map_location="cpu", weights_only=True)
-        model.module_.load_state_dict(weights)
-        model.module_.eval()
-        return model
+        fitted, parameters = load_model(Path(folder))
+        return cls(**parameters)._take(fitted)
 
     @classmethod
     def from_lightning(cls, module: LitLatentODE, data: IrregularDataModule) -> LatentODEForecaster:
@@ -341,41 +309,44 @@ class LatentODEForecaster(BaseEstimator):
 
         Args:
             module: trained on `data`.
-            data: with a `Forecasting` task; its schema and scaling are taken over.
+            data: with a `Forecasting` task; its schema and scaling are taken over, and with its other
+                settings and those of the module become the forecaster's parameters.
 
         Raises:
             LatentODEError: if the task is another.
         """
-        if not isinstance(data.task, Forecasting):
-            raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
-        model = cls()
-        model.schema_, model.axis_, model.scaling_ = data.schema, data.axis, data.scaling
-        model.climatology_ = Climatology.fit(data.train.dataset)
-        model.horizon_ = data.axis.duration(data.task.horizon)
-        far = CONTEXT_HORIZONS * model.horizon_
-        model.context_ = far if data.task.context is None else float(data.task.context)  # type: ignore[arg-type]
-        model.module_ = module.cpu().eval()
-        return model
+        fitted = Fitted.from_lightning(module, data)
+        return cls(**settings_of(module, data, cls().get_params()))._take(fitted)
 
-    def _durations(self, dataset: SeriesDataset) -> tuple[float, float]:
-        spans = (dataset.last - dataset.first)[dataset.last > dataset.first]
-        if len(spans) == 0:
-            raise SchemaError(
-                "no series has observations at two different times, so there is nothing to learn "
-                "from; check the id and time columns"
-            )
-        given = self.horizon
-        horizon = float(np.median(spans)) / 4 if given is None else dataset.axis.duration(given)
-        if self.context is None:
-            return horizon, CONTEXT_HORIZONS * horizon
-        return horizon, dataset.axis.duration(self.context, "context")
+    def _take(self, fitted: Fitted) -> Self:
+        self.schema_, self.axis_, self.scaling_ = fitted.schema, fitted.axis, fitted.scaling
+        self.climatology_, self.module_ = fitted.climatology, fitted.module
+        self.horizon_, self.context_ = fitted.horizon, fitted.context
+        if fitted.history is not None:
+            self.history_ = fitted.history
+        return self
+
+    @property
+    def _fitted(self) -> Fitted:
+        if not hasattr(self, "module_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
+        return Fitted(
+            self.schema_,
+            self.axis_,
+            self.scaling_,
+            self.climatology_,
+            self.horizon_,
+            self.context_,
+            self.module_,
+            getattr(self, "history_", None),
+        )
 
     def _data(self, dataset: SeriesDataset, validation: pd.DataFrame | None) -> IrregularDataModule:
         if validation is None:
             train, held_out = split_validation(dataset, self.horizon_, self.random_state)
         else:
             train = dataset
-            held_out = SeriesDataset.from_frame(validation, dataset.schema, self.duplicates)
+            held_out = by_key(SeriesDataset.from_frame(validation, dataset.schema, self.duplicates))
         task = Forecasting(self.horizon_, self.context_)
         return IrregularDataModule(
             train,
@@ -389,14 +360,14 @@ class LatentODEForecaster(BaseEstimator):
     def _module(self, sizes: dict[str, Any]) -> LitLatentODE:
         return LitLatentODE(
             **sizes,
-            lr=_plain(self.lr),
+            lr=plain(self.lr),
             layout=self.layout,
-            latent_size=_plain(self.latent_size),
-            hidden_size=_plain(self.hidden_size),
+            latent_size=plain(self.latent_size),
+            hidden_size=plain(self.hidden_size),
             encoder=self.encoder,
             likelihood=self.likelihood,
             t0=self.t0,
-            solver=None if self.solver is None else {k: _plain(v) for k, v in self.solver.items()},
+            solver=None if self.solver is None else {k: plain(v) for k, v in self.solver.items()},
             loss=self.loss,
             balance=self.balance,
             schedule=self.schedule,
@@ -404,22 +375,33 @@ class LatentODEForecaster(BaseEstimator):
         )
 
     def _train(self, data: IrregularDataModule, folder: Path | None) -> None:
+        begun = False
+
         def keep(history: pd.DataFrame) -> None:
             self.history_ = history
 
-        run_fit(
-            self.module_,
-            data,
-            max_epochs=self.max_epochs,
-            patience=self.patience,
-            verbose=self.verbose,
-            on_end=keep,
-            on_best=None if folder is None else lambda: self.save(folder),
-            monitor=self.monitor,
-            weight_averaging=_plain(self.weight_averaging),
-        )
-        if folder is not None:
-            self.save(folder)
+        def save() -> None:
+            nonlocal begun
+            begun = True
+            if folder is not None:
+                self.save(folder)
+
+        try:
+            run_fit(
+                self.module_,
+                data,
+                max_epochs=self.max_epochs,
+                patience=self.patience,
+                verbose=self.verbose,
+                on_end=keep,
+                on_best=None if folder is None else save,
+                monitor=self.monitor,
+                weight_averaging=plain(self.weight_averaging),
+            )
+            begun = True
+        finally:
+            if begun:
+                save()  # again, with the whole history
 
     def _check_parameters(self) -> None:
         for name in ("latent_size", "hidden_size", "max_epochs", "batch_size"):
@@ -437,83 +419,13 @@ class LatentODEForecaster(BaseEstimator):
         if self.random_state < 0:
             raise LatentODEError(f"random_state must not be negative, got {self.random_state!r}")
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "module_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
-
-    @property
-    def _targets(self) -> tuple[str, ...]:
-        return self.schema_.targets or ()
-
-    def _chosen(self, variables: Sequence[str] | None) -> np.ndarray:
-        known = self._targets
-        variables = (variables,) if isinstance(variables, str) else variables
-        for name in variables or ():
-            if name not in known:
-                raise SchemaError(
-                    f"variable {name!r} was not among the targets of training: {', '.join(known)}"
-                )
-        return np.array([known.index(v) for v in (variables or known)])
-
     def read(self, frame: pd.DataFrame) -> SeriesDataset:
         """A table as the fitted model reads it.
 
         Raises:
-            SchemaError: if it cannot be read, or its times are of another kind.
+            SchemaError: if it cannot be read, lacks a column, or its times are of another kind.
         """
-        dataset = SeriesDataset.from_frame(frame, self.schema_, self.duplicates)
-        if dataset.axis.is_calendar != self.axis_.is_calendar:
-            raise SchemaError(
-                f"column `{self.schema_.time}` holds {dataset.axis.kind} times, but the model was "
-                f"trained on {self.axis_.kind} times"
-            )
-        return dataset
-
-    def _read_with_known(self, history: pd.DataFrame, at: At) -> SeriesDataset:
-        """The history and, below it, the rows of `at` that say something of known columns."""
-        dataset, schema = self.read(history), self.schema_
-        told = [c for c in schema.known if isinstance(at, pd.DataFrame) and c in at.columns]
-        if not told:
-            return dataset
-        asked = cast(pd.DataFrame, at)
-        places = query_times(dataset, asked)
-        ticks = dataset.axis.query_ticks(places.keys[str(schema.time)])
-        there = pd.MultiIndex.from_arrays([dataset.series_of_row, dataset.row_ticks])
-        new = ~pd.MultiIndex.from_arrays([places.series, ticks]).isin(there)
-        statics = dataset.static_frame().iloc[places.series].reset_index(drop=True)
-        values = asked[told].reset_index(drop=True)
-        added = pd.concat([places.keys, statics, values], axis=1)[new].drop_duplicates()
-        if schema.layout == "long":
-            added[str(schema.variable)] = self._targets[0]
-        table, _, _ = read_columns(history, schema)
-        return self.read(pd.concat([table, added], ignore_index=True))
-
-    def _check_not_before_history(
-        self, dataset: SeriesDataset, series: np.ndarray, time: np.ndarray
-    ) -> None:
-        early = time < dataset.first[series]
-        if early.any():
-            at = int(early.argmax())
-            raise SchemaError(
-                f"series {dataset.ids[series[at]]!r} is asked about a time "
-                f"{dataset.first[series[at]] - time[at]:g}{dataset.axis.unit_name} before its first "
-                "observation; a forecast needs something observed before or around it"
-            )
-
-    def _origins(self, dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """The last observation at or before each time: what the model has been trained to go on from.
-
-        So a time inside the history is answered from what had been seen by then.
-        """
-        seen = pd.DataFrame({"series": dataset.series, "origin": dataset.time}).sort_values("origin")
-        asked = pd.DataFrame({"series": series, "time": time}).sort_values("time", kind="stable")
-        found = pd.merge_asof(asked, seen, left_on="time", right_on="origin", by="series")
-        origin = found["origin"].set_axis(asked.index).sort_index().to_numpy()
-        return np.where(np.isnan(origin), dataset.last[series], origin)
-
-    def _answer(self, dataset: SeriesDataset, asked: Asked, keys: pd.DataFrame) -> Forecast:
-        series = Series(dataset, self.scaling_)
-        return forecast(self.module_.model, series, self.scaling_, asked, keys, self.context_)
+        return self._fitted.read(frame, self.duplicates)
 
 
 def _say_merged(dataset: SeriesDataset) -> None:
@@ -523,13 +435,3 @@ def _say_merged(dataset: SeriesDataset) -> None:
             "asks",
             stacklevel=3,
         )
-
-
-def _plain(value: Any) -> Any:
-    """Python's own number for one of numpy's, as from a grid that was searched."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _json(value: object) -> object:
-    plain = _plain(value)
-    return str(value) if plain is value else plain

@@ -14,10 +14,10 @@ from torch.distributions import Distribution
 from latentode.data.batch import Series
 from latentode.data.observations import Queries
 from latentode.data.scaling import Scaling
-from latentode.errors import LatentODEError
 from latentode.model import LatentODE
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import Likelihood, with_parameters
+from latentode.quantiles import quantile_list, quantile_name
 
 __all__ = ["Asked", "Forecast", "forecast"]
 
@@ -87,8 +87,7 @@ class Forecast:
         Raises:
             LatentODEError: unless 0 < q < 1.
         """
-        if not 0 < q < 1:
-            raise LatentODEError(f"a quantile level lies between 0 and 1, got {q}")
+        (q,) = quantile_list(q)
         # A mixture's quantile lies between the least and the greatest of its components'.
         components = self.likelihood.icdf(self.distribution, q)
         low, high = components.min(axis=0), components.max(axis=0)
@@ -103,18 +102,20 @@ class Forecast:
         generator = np.random.default_rng(seed)
         paths = generator.integers(self.distribution.batch_shape[0], size=n)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(generator.integers(2**31)))
+            # The generator of the CPU alone: torch.manual_seed would seed those of all devices.
+            torch.default_generator.manual_seed(int(generator.integers(2**31)))
             rounds = int(np.bincount(paths).max(initial=0))
             drawn = self.distribution.sample((rounds,)).numpy()
         order = pd.Series(paths).groupby(paths).cumcount().to_numpy()
         return self.loc + self.scale * drawn[order, paths]
 
-    def to_frame(self, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
+    def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""
+        levels = quantile_list(quantiles)
         frame = self.keys.copy()
         frame["mean"], frame["std"] = self.mean, self.std
-        for q in quantiles:
-            frame[f"q{q:g}"] = self.quantile(q)
+        for level in levels:
+            frame[quantile_name(level)] = self.quantile(level)
         return frame
 
 
@@ -146,7 +147,7 @@ def forecast(
     parts, places = [], []
     training = model.training
     model.eval()
-    at_once = min(ROWS_AT_ONCE, max(1, LATENT_ROWS_AT_ONCE // (samples * model.layout.blocks)))
+    at_once = min(ROWS_AT_ONCE, max(1, LATENT_ROWS_AT_ONCE // (samples * model.rows_per_series)))
     for begin in range(0, len(indices), at_once):
         chosen = np.arange(begin, min(begin + at_once, len(indices)))
         places.append(np.nonzero((row_of >= chosen[0]) & (row_of <= chosen[-1]))[0])

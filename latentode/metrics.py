@@ -11,18 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from latentode.quantiles import quantile_levels, quantile_name
+
 __all__ = ["quantile_levels", "score_frame", "summarise"]
-
-
-def quantile_levels(frame: pd.DataFrame) -> list[float]:
-    """Levels of the quantile columns, ascending.
-
-    Example:
-        >>> quantile_levels(pd.DataFrame(columns=["mean", "q0.9", "q0.1"]))
-        [0.1, 0.9]
-    """
-    names = [c for c in frame.columns if str(c).startswith("q0.")]
-    return sorted(float(c[1:]) for c in names)
 
 
 def score_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -40,12 +31,12 @@ def score_frame(frame: pd.DataFrame) -> pd.DataFrame:
         return scored.assign(crps=error.abs(), inside=np.nan)
     losses = []
     for level in levels:
-        miss = frame["actual"] - frame[f"q{level:g}"]
+        miss = frame["actual"] - frame[quantile_name(level)]
         losses.append(np.maximum(level * miss, (level - 1) * miss))
-    low, high = frame[f"q{levels[0]:g}"], frame[f"q{levels[-1]:g}"]
+    low, high = (frame[quantile_name(level)] for level in (levels[0], levels[-1]))
     inside = ((frame["actual"] >= low) & (frame["actual"] <= high)).astype(float)
     crps = 2 * np.mean(losses, axis=0)
-    point = frame[f"q{levels[0]:g}"].isna()
+    point = low.isna()
     return scored.assign(crps=np.where(point, error.abs(), crps), inside=inside.where(~point))
 
 

@@ -75,6 +75,11 @@ class LatentODE(nn.Module):
         return self.layout.latent_size
 
     @property
+    def rows_per_series(self) -> int:
+        """How many latent rows a series may take to answer."""
+        return self.layout.blocks
+
+    @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 

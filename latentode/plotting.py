@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from latentode.errors import LatentODEError
-from latentode.metrics import quantile_levels
+from latentode.quantiles import quantile_levels, quantile_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_forecast", "plot_tracks"]
+__all__ = ["check_picture", "plot_forecast", "plot_tracks"]
+
+
+def check_picture(path: Path) -> None:
+    """Raises unless the ending of a path is one that matplotlib can write.
+
+    Raises:
+        LatentODEError: naming those that it can, or if matplotlib is not installed.
+    """
+    _pyplot()
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise LatentODEError(f"{path} is no picture; let its name end in .{', .'.join(sorted(known))}")
 
 
 def plot_forecast(history: pd.DataFrame, forecast: pd.DataFrame, time: str, title: str = "") -> Figure:
@@ -82,7 +97,7 @@ def _band(axes: Axes, part: pd.DataFrame, time: str) -> None:
     axes.plot(part[time], part["mean"], ".-", color="tab:blue", markersize=4, label="forecast")
     levels = quantile_levels(part)
     if len(levels) > 1:
-        low, high = part[f"q{levels[0]:g}"], part[f"q{levels[-1]:g}"]
+        low, high = part[quantile_name(levels[0])], part[quantile_name(levels[-1])]
         label = f"{levels[-1] - levels[0]:.0%} interval"
         axes.fill_between(part[time], low, high, color="tab:blue", alpha=0.2, label=label)
 
@@ -93,7 +108,7 @@ def _ellipses(axes: Axes, forecast: pd.DataFrame, x: str, y: str) -> None:
     levels = quantile_levels(forecast)
     across = forecast[forecast["variable"] == x].reset_index(drop=True)
     upward = forecast[forecast["variable"] == y].reset_index(drop=True)
-    low, high = f"q{levels[0]:g}", f"q{levels[-1]:g}"
+    low, high = quantile_name(levels[0]), quantile_name(levels[-1])
     for i in range(len(across)):
         centre = (across["mean"][i], upward["mean"][i])
         width, height = across[high][i] - across[low][i], upward[high][i] - upward[low][i]

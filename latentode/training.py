@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
@@ -16,9 +17,10 @@ from torch.distributions import Distribution
 
 from latentode.data.batch import Batch
 from latentode.errors import LatentODEError, SolveError
+from latentode.forecast import Forecast
 from latentode.model import LatentODE, build_latent_ode
 from latentode.nn.encoders import shared_noise
-from latentode.nn.likelihoods import mixture
+from latentode.nn.likelihoods import mixture, with_parameters
 from latentode.objective import GAINS, elbo_terms, negative_elbo
 from latentode.running import RunningMean
 from latentode.schedules import SCHEDULES
@@ -26,8 +28,9 @@ from latentode.schedules import SCHEDULES
 __all__ = ["BALANCES", "MONITORS", "LitLatentODE"]
 
 BALANCES = ("observations", "variables")
-METRICS = {"likelihood": "val_nll", "mse": "val_mse", "mae": "val_mae"}  # what `val_loss` stands for
-MONITORS = ("val_loss", *METRICS.values())
+METRICS = {"likelihood": "nll", "mse": "mse", "mae": "mae"}  # what `val_loss` stands for
+MONITORS = ("val_loss", *(f"val_{name}" for name in METRICS.values()))
+STAGES = ("val", "test")
 
 
 class LitLatentODE(LightningModule):
@@ -39,7 +42,8 @@ class LitLatentODE(LightningModule):
 
     Logged: `train_loss`; every 300 steps `solver_error`, estimated by step doubling; and on
     validation cuts, in scaled units, `val_nll` (negative log predictive density), `val_mse`,
-    `val_mae` (of the predictive mean), and `val_loss`, the one of them that `loss` asks for.
+    `val_mae` (of the predictive mean), and `val_loss`, the one of them that `loss` asks for; by
+    `Trainer.test` the same as `test_*`. `Trainer.predict` returns a frame of forecasts per batch.
 
     Args:
         n_variables: number of variables; with the next three, see `IrregularDataModule.sizes`.
@@ -113,8 +117,12 @@ class LitLatentODE(LightningModule):
         self.kl_warmup, self.context_weight = kl_warmup, context_weight
         self.gain, self.balanced = GAINS[loss], balance == "variables"
         self.importance = None if importance is None else torch.tensor(importance)
-        self.validated = nn.ModuleDict(
-            {name: RunningMean(n_variables, self.balanced, importance) for name in METRICS.values()}
+        self.running = nn.ModuleDict(
+            {
+                f"{stage}_{name}": RunningMean(n_variables, self.balanced, importance)
+                for stage in STAGES
+                for name in METRICS.values()
+            }
         )
         self.model: LatentODE = build_latent_ode(
             n_variables, n_static, n_known, time_scale, solver=solver, **network
@@ -209,26 +217,48 @@ class LitLatentODE(LightningModule):
         self.log("skipped_batches", float(self.skipped_batches))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._log_metrics(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._log_metrics(batch, "test")
+
+    def _log_metrics(self, batch: Batch, stage: str) -> None:
         if len(batch.target) == 0:
             return
-        noise = shared_noise(self.validation_samples, self.model.latent_size).to(self.device)
-        distribution, _ = self.model(batch, batch.target.queries(), noise)
+        distribution = self.predictive(batch)
         value = batch.target.value.to(self.model.dtype)
         error = distribution.mean.mean(dim=0) - value
         found = {
-            "val_nll": -mixture(distribution).log_prob(value),
-            "val_mse": error.square(),
-            "val_mae": error.abs(),
+            "nll": -mixture(distribution).log_prob(value),
+            "mse": error.square(),
+            "mae": error.abs(),
         }
-        metrics = {name: cast(RunningMean, self.validated[name]) for name in found}
+        running = {name: cast(RunningMean, self.running[f"{stage}_{name}"]) for name in found}
         for name, each in found.items():
-            metrics[name].update(each, batch.target.variable)
-        self.log_dict({**metrics, "val_loss": metrics[METRICS[self.hparams["loss"]]]})
+            running[name].update(each, batch.target.variable)
+        logged = {f"{stage}_{name}": metric for name, metric in running.items()}
+        self.log_dict({**logged, f"{stage}_loss": running[METRICS[self.hparams["loss"]]]})
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Distribution:
-        """The predictive distribution of the batch's targets in scaled units, shape `(targets,)`."""
+    def predict_step(self, batch: Batch, batch_idx: int) -> pd.DataFrame:
+        """Forecasts of the batch's targets as a long frame: identifier, time, `variable`, `mean`, ...
+
+        Raises:
+            LatentODEError: for a batch that does not name its targets.
+        """
+        if batch.names is None:
+            raise LatentODEError(
+                "these batches do not name their targets; predict with the data module itself, or with "
+                "its val_dataloader, test_dataloader or predict_dataloader"
+            )
+        found = with_parameters(self.predictive(batch), lambda p: p.detach().cpu().double())
+        names = batch.names
+        answer = Forecast(names.keys, found, self.model.likelihood, names.loc, names.scale)
+        return answer.to_frame()
+
+    def predictive(self, batch: Batch) -> Distribution:
+        """The batch's targets in scaled units, shape `(latent samples, targets)`."""
         noise = shared_noise(self.validation_samples, self.model.latent_size).to(self.device)
-        return mixture(self.model(batch, batch.target.queries(), noise)[0])
+        return self.model(batch, batch.target.queries(), noise)[0]
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
 import pytest
 import torch
+from making import tiny, waves
+
+from latentode import LatentODEForecaster
 
 
 @pytest.fixture
@@ -14,3 +18,13 @@ def float64() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(before)
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    return waves(4, 20)
+
+
+@pytest.fixture(scope="module")
+def fitted(frame: pd.DataFrame) -> LatentODEForecaster:
+    return tiny(max_epochs=2).fit(frame)

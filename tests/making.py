@@ -8,12 +8,23 @@ import numpy as np
 import pandas as pd
 import torch
 
+from latentode import LatentODEForecaster
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations
 from latentode.model import LatentODE, build_latent_ode
 
 N_VARIABLES, N_STATIC, N_KNOWN, LATENT = 3, 2, 1, 3
 TIME_SCALE = 2.0
+START = pd.Timestamp("2024-03-30T22:00:00")
+TINY = {
+    "horizon": 2.0,
+    "context": 6.0,
+    "latent_size": 3,
+    "hidden_size": 8,
+    "solver": {"intervals": 4},
+    "max_epochs": 1,
+    "verbose": False,
+}
 
 
 def network(
@@ -113,3 +124,20 @@ def waves(n_series=4, n_rows=24, seed=0, noise=0.05) -> pd.DataFrame:
         x[rng.uniform(size=x.shape) < 0.35] = np.nan
         parts.append(pd.DataFrame({"id": f"s{i}", "time": time, "x": x[:, 0], "y": x[:, 1]}))
     return pd.concat(parts, ignore_index=True)
+
+
+def tiny(**options) -> LatentODEForecaster:
+    """A forecaster that is fitted in a blink."""
+    return LatentODEForecaster(**{**TINY, **options})
+
+
+def calendar(start, tz=None, n=18) -> pd.DataFrame:
+    """`waves` of two series with hours for times."""
+    frame = waves(2, n)
+    stamps = start + pd.to_timedelta((frame["time"] * 3600).round(), unit="s")
+    return frame.assign(time=stamps if tz is None else stamps.dt.tz_localize(tz))
+
+
+def same(one, other) -> None:
+    """Asserts that two frames are equal to the last bit."""
+    pd.testing.assert_frame_equal(one, other, check_exact=True)

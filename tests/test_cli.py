@@ -1,11 +1,13 @@
 """The command line end to end: files in, files out, one clear line on an error."""
 
+import re
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from latentode import LatentODEForecaster
 from latentode.cli import main
 
 
@@ -99,6 +101,9 @@ def test_evaluate_prints_every_baseline_beside_the_model(latentode, patients, fi
     assert status == 0, err
     for name in ("latent ODE", "last value", "linear drift", "series mean", "time-of-day mean"):
         assert name in printed
+    assert "up to 200 times of each series" in printed
+    few = latentode("evaluate", fitted, patients, "--origins", 2)[1]
+    assert "up to 2 times of each series" in few and few != printed
     assert {"mae", "crps", "coverage"} <= set(pd.read_csv(out).columns)
 
 
@@ -166,6 +171,95 @@ def test_a_missing_file_is_named(latentode, arguments, tmp_path, monkeypatch):
 def test_when_must_be_said_exactly_once(latentode, patients, fitted):
     status, _, err = latentode("forecast", fitted, patients)
     assert status == 1 and "--ahead" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--at", "tomorrow", "'tomorrow'.*write it as 2024-04-05T12:00:00"),
+        ("--at", "2024-04-09T00:00:00", "zone"),
+        ("--ahead", "-24h", "must be positive"),
+        ("--ahead", "24", "'24' has no unit; write '24h'.*--time-unit"),
+        ("--ahead", "soon", "is not a duration"),
+        ("--horizon", "-6h", "must be positive"),
+        ("--horizon", "6", "'6' has no unit; write '6h'"),
+        ("--context", "long", "is not a duration"),
+        ("--quantiles", "0.1,2", "between 0 and 1"),
+        ("--quantiles", "0.1,x", "between 0 and 1"),
+        ("--variables", "hrr", "'hrr' is none of hr, lactate"),
+        ("--variables", "", "'' is none of"),
+        ("--series", "9", "'9' is not in the history"),
+        ("--out", "p.xyz", ".png"),
+        ("--out", "p", ".png"),
+        ("--queries", "{queries}", "has no column `time`"),
+        ("--count", "0", "Invalid value"),
+        ("--count", "3", "--ahead"),
+        ("--bins", "0", "Invalid value"),
+        ("--origins", "0", "Invalid value"),
+        ("--num-threads", "0", "Invalid value"),
+        ("--latent-size", "0", "Invalid value"),
+        ("--epochs", "0", "Invalid value"),
+        ("--seed", "-1", "Invalid value"),
+        ("--lr", "0", "positive"),
+        ("--encoder", "lstm", "gru"),
+        ("--likelihood", "cauchy", "student-t"),
+        ("--t0", "end", "start"),
+        ("--layout", "tall", "wide"),
+        ("--time-unit", "year", "min"),
+        ("--timezone", "Mars", "Europe/Berlin"),
+        ("--duplicates", "first", "error, mean"),
+    ],
+)
+def test_a_bad_value_is_refused_in_the_name_of_its_option(
+    latentode, patients, fitted, tmp_path, option, value, says
+):
+    pd.DataFrame({"id": ["002"], "when": ["2024-04-09"]}).to_csv(tmp_path / "q.csv", index=False)
+    value = value.format(queries=tmp_path / "q.csv")
+    forecasting = ("forecast", fitted, patients, "--ahead", "6h")
+    start = {
+        "--at": forecasting[:3],
+        "--ahead": forecasting[:3],
+        "--queries": forecasting[:3],
+        "--quantiles": forecasting,
+        "--variables": forecasting,
+        "--count": forecasting if value == "0" else (*forecasting[:3], "--at", "2024-04-09T00:00:00Z"),
+        "--series": ("plot", fitted, patients, "--out", "p.png"),
+        "--out": ("plot", fitted, patients),
+        "--bins": ("evaluate", fitted, patients),
+        "--origins": ("evaluate", fitted, patients),
+    }
+    arguments = start.get(option, ("fit", patients, "--out", tmp_path / "new", "--quiet"))
+    status, _, err = latentode(*arguments, option, value)
+    assert status in (1, 2)
+    text = " ".join(err.replace("│", " ").split())  # as a box of Typer's breaks it into lines
+    assert option in text and re.search(says, text), err
+    assert "Traceback" not in err and not (tmp_path / "new").exists()
+
+
+def test_durations_mean_the_same_on_the_command_line_and_in_python(latentode, patients, tmp_path):
+    options = ("--epochs", 1, "--hidden-size", 4, "--quiet", "--time-unit", "D")
+    status, _, err = latentode("fit", patients, "--out", tmp_path / "m", "--horizon", "0.25", *options)
+    assert status == 0, err
+    model = LatentODEForecaster.load(tmp_path / "m")
+    assert model.horizon_ == 0.25
+    status, out, err = latentode("forecast", tmp_path / "m", patients, "--ahead", "0.5")
+    assert status == 0, err
+    table = pd.read_csv(patients, dtype={"id": str})
+    assert model.axis_.duration("0.5") == 0.5
+    for same in (0.5, "12h"):
+        assert model.predict(table, same).to_csv(index=False) == out
+
+
+def test_messages_name_options_that_there_are(latentode, tmp_path):
+    path = tmp_path / "long.csv"
+    pd.DataFrame({"id": [1], "time": [0], "what": ["x"], "value": [1.0]}).to_csv(path, index=False)
+    err = latentode("inspect", path, "--layout", "long")[2]
+    assert "with --variable and --value" in err
+    assert "x" in latentode("inspect", path, "--variable", "what")[1]
+    path.write_text("id,day,x\n1,2,3\n")
+    assert "name it with --time" in latentode("inspect", path)[2]
+    path.write_text("id,time,x\n1,5/4/24,3\n")
+    assert "give --time-format (such as" in latentode("inspect", path)[2]
 
 
 def test_unknown_series_and_variables_are_named(latentode, patients, fitted):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from latentode import SeriesDataset
+from latentode import LatentODEError, SeriesDataset
 from latentode.baselines import LastValue
 from latentode.evaluation import at_leads, bin_leads, compare, observed_ahead
 from latentode.metrics import quantile_levels, score_frame, summarise
@@ -64,6 +64,32 @@ def test_observations_exactly_a_horizon_ahead_are_asked_in_every_series(steps, n
     expected = sum(0 < b - a <= reach for a in grid for b in grid)
     counts = np.bincount(asked.series, minlength=n_series)
     assert list(counts) == [expected] * n_series
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 40, None])
+def test_origins_are_limited_per_series_and_spread_evenly(most):
+    sizes = [60, 3, 1, 25]
+    frame = pd.concat(
+        pd.DataFrame({"id": i, "time": np.arange(float(n)), "x": 1.0}) for i, n in enumerate(sizes)
+    )
+    dataset = SeriesDataset.from_frame(frame)
+    every = observed_ahead(dataset, 2.0)[2]
+    keys = observed_ahead(dataset, 2.0, most)[2]
+    for i, n in enumerate(sizes):
+        own = keys[keys["id"] == i]
+        chosen = np.sort(own["origin"].unique())
+        usable = n - 1  # the last time has nothing ahead of it
+        assert len(chosen) == (usable if most is None else min(usable, most))
+        if len(chosen) > 1:
+            gaps = np.diff(chosen)
+            assert gaps.max() - gaps.min() <= 1 and gaps.max() <= np.ceil(usable / len(chosen))
+        # An origin that is kept keeps all that is asked from it.
+        assert len(own) == ((every["id"] == i) & every["origin"].isin(chosen)).sum()
+
+
+def test_fewer_than_one_origin_is_refused():
+    with pytest.raises(LatentODEError, match="origins must be at least 1"):
+        observed_ahead(SeriesDataset.from_frame(FRAME), 3.0, 0)
 
 
 def test_calendar_origins_and_leads_come_in_the_tables_own_terms():

@@ -110,7 +110,7 @@ def test_the_validation_loss_is_the_metric_that_the_loss_names(tmp_path, loss, m
     found = trainer_in(tmp_path).validate(module, data, verbose=False)[0]
     assert found["val_loss"] == found[metric] != found["val_nll"]
     (batch,) = data.val_dataloader()
-    error = (module.predict_step(batch, 0).mean - batch.target.value).detach()
+    error = (module.predictive(batch).mean.mean(0) - batch.target.value).detach()
     each = error.square() if loss == "mse" else error.abs()
     parts = [each[batch.target.variable == v].mean() for v in (0, 1)]
     expected = sum(parts) / 2 if balance == "variables" else each.mean()
@@ -162,7 +162,7 @@ def test_averaged_weights_are_validated_kept_and_left_at_the_end(tmp_path):
 
     class Watch(Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            raw.append(pl_module.model.decoder.layers[-1].weight.detach().clone())
+            raw.append(pl_module.model.layout.decoder.layers[-1].weight.detach().clone())
 
     data = some_data()
     module = some_module(data, lr=0.05)
@@ -174,7 +174,7 @@ def test_averaged_weights_are_validated_kept_and_left_at_the_end(tmp_path):
     for n, weight in enumerate(raw[1:], start=1):
         decay = min(0.9, (1 + n) / (10 + n))
         mean = decay * mean + (1 - decay) * weight
-    name = "model.decoder.layers.2.weight"
+    name = "model.layout.decoder.layers.2.weight"
     assert name in module.state_dict()
     torch.testing.assert_close(module.state_dict()[name], mean)
     assert not torch.allclose(mean, raw[-1])
@@ -198,7 +198,7 @@ def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric(
     found = model.module_
     mean = RunningMean(2, balanced=False)
     for batch in data.val_dataloader():
-        error = found.predict_step(batch, 0).mean - batch.target.value
+        error = found.predictive(batch).mean.mean(0) - batch.target.value
         mean.update(error.abs().detach(), batch.target.variable)
     assert float(mean.compute()) == pytest.approx(best, rel=1e-5)
 

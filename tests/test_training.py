@@ -11,11 +11,19 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from making import waves
 
-from latentode import Forecasting, IrregularDataModule, LitLatentODE
+from latentode import (
+    Forecasting,
+    IrregularDataModule,
+    LatentODEError,
+    LitLatentODE,
+    SchemaError,
+    SeriesDataset,
+)
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations
 from latentode.errors import SolveError
 from latentode.nn import ENCODERS
+from latentode.nn.likelihoods import mixture
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*treespec.*")
 TINY = {"latent_size": 3, "hidden_size": 8, "solver": {"intervals": 2}}
@@ -140,8 +148,7 @@ def test_a_checkpoint_loads_under_weights_only_and_predicts_the_same(tmp_path, e
     batch = next(iter(data.val_dataloader()))
     with torch.no_grad():
         one, other = module.predict_step(batch, 0), loaded.eval().predict_step(batch, 0)
-    assert torch.equal(one.mean, other.mean)
-    assert torch.equal(one.variance, other.variance)
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 def test_hyper_parameters_are_primitives_only(tmp_path):
@@ -168,16 +175,51 @@ def test_a_fit_needs_no_validation_data(tmp_path, elsewhere):
     assert list(elsewhere.iterdir()) == []
 
 
-def test_predict_step_answers_the_targets_of_a_batch(tmp_path):
+def test_a_trainer_tests_with_the_metrics_of_validation(tmp_path):
+    held_out = waves(3, 14, seed=1)
+    data = some_data(test=held_out)
+    module = some_module(data)
+    found = trainer_in(tmp_path).test(module, data, verbose=False)[0]
+    same = trainer_in(tmp_path).validate(module, data, verbose=False)[0]
+    assert found == {name.replace("val", "test"): value for name, value in same.items()}
+    with pytest.raises(SchemaError, match="test has the variables x, but training has x, y"):
+        some_data(test=SeriesDataset.from_frame(held_out.drop(columns="y")))
+
+
+def test_a_trainer_predicts_named_forecasts_in_data_units(tmp_path):
+    held_out = waves(3, 14, seed=1)
+    data = some_data(test=held_out.iloc[::-1], seed=0)
+    module = some_module(data)
+    answers = trainer_in(tmp_path).predict(module, data)
+    assert len(answers) == len(data.predict_dataloader())
+    found = pd.concat(answers, ignore_index=True)
+    assert list(found.columns) == ["id", "time", "variable", "mean", "std", "q0.1", "q0.5", "q0.9"]
+    # The targets: every observation of each series' last horizon.
+    seen = held_out.melt(["id", "time"]).dropna()
+    last = seen.groupby("id")["time"].transform("max")
+    first = seen.groupby("id")["time"].transform("min")
+    asked = seen[seen["time"] > np.maximum(last - 2.0, first)]
+    merged = asked.merge(found, on=["id", "time", "variable"], how="outer", validate="1:1")
+    assert len(merged) == len(found) and merged.notna().all(axis=None)
+    metrics = trainer_in(tmp_path).test(module, data, verbose=False)[0]
+    scale = pd.Series(data.scaling.scale, index=data.schema.targets)
+    error = (merged["mean"] - merged["value"]) / merged["variable"].map(scale)
+    assert metrics["test_mae"] == pytest.approx(error.abs().mean(), rel=1e-5)
+
+
+def test_without_a_test_set_the_validation_series_are_predicted(tmp_path):
     data = some_data()
     module = some_module(data)
-    loader = data.val_dataloader()
-    answers = trainer_in(tmp_path).predict(module, loader)
-    batches = list(loader)
-    assert len(answers) == len(batches)
-    for answer, batch in zip(answers, batches, strict=True):
-        assert answer.mean.shape == (len(batch.target),)
-        assert torch.isfinite(answer.log_prob(batch.target.value.float())).all()
+    found = pd.concat(trainer_in(tmp_path).predict(module, data))
+    alike = pd.concat(trainer_in(tmp_path).predict(module, data.val_dataloader()))
+    pd.testing.assert_frame_equal(found, alike)
+    assert set(found["id"]) == set(waves(3, 14, seed=1)["id"])
+
+
+def test_batches_without_names_are_refused_by_predict(tmp_path):
+    data = some_data()
+    with pytest.raises(LatentODEError, match="do not name their targets"):
+        trainer_in(tmp_path).predict(some_module(data), data.train_dataloader())
 
 
 def test_validation_metrics_are_of_the_mixture_in_scaled_units(tmp_path):
@@ -186,7 +228,7 @@ def test_validation_metrics_are_of_the_mixture_in_scaled_units(tmp_path):
     found = trainer_in(tmp_path).validate(module, data, verbose=False)[0]
     (batch,) = data.val_dataloader()
     with torch.no_grad():
-        predicted = module.predict_step(batch, 0)
+        predicted = mixture(module.predictive(batch))
     value = batch.target.value.float()
     error = (predicted.mean - value).numpy()
     assert found["val_loss"] == pytest.approx(float(-predicted.log_prob(value).mean()), rel=1e-5)
@@ -262,7 +304,7 @@ def test_a_batch_without_targets_is_predicted_empty_and_validated_in_silence():
     none = torch.zeros(0, dtype=torch.long)
     empty = Observations(none, none, torch.zeros(0).double(), torch.zeros(0).double())
     batch = Batch(**{**vars(batch), "target": empty})
-    assert module.predict_step(batch, 0).mean.shape == (0,)
+    assert module.predictive(batch).mean.shape[1:] == (0,)
     module.validation_step(batch, 0)
 
 

@@ -45,6 +45,7 @@ class DirectForecaster(nn.Module):
     """
 
     latent_size = 1  # of the noise that it has no use for
+    rows_per_series = 1
 
     def __init__(
         self,

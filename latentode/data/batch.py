@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,7 +15,22 @@ from latentode.data.observations import Observations
 from latentode.data.scaling import Scaling, series_keys
 from latentode.data.task import Cut, Cuttable, Task, context_cut
 
-__all__ = ["Batch", "Series"]
+__all__ = ["Batch", "Series", "TargetNames"]
+
+
+@dataclass(frozen=True)
+class TargetNames:
+    """What the targets of a batch are in the table that they come from.
+
+    Args:
+        keys: identifier (if the table has one), time and `variable` of each.
+        loc: what scaled 0 is in data units, shape `(targets,)`.
+        scale: what one scaled unit is in data units.
+    """
+
+    keys: pd.DataFrame
+    loc: np.ndarray
+    scale: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,7 @@ class Batch:
         static: encoded static features, shape `(series, static)`.
         control_time: when each known value begins, ascending, shape `(series, changes)`.
         control_value: shape `(series, changes, known)`.
+        names: what the targets are in the table; None where nobody will ask.
     """
 
     context: Observations
@@ -35,6 +53,7 @@ class Batch:
     static: Tensor
     control_time: Tensor
     control_value: Tensor
+    names: TargetNames | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -47,6 +66,7 @@ class Batch:
             self.static.to(device),
             self.control_time.to(device),
             self.control_value.to(device),
+            self.names,
         )
 
 
@@ -59,7 +79,7 @@ class Series:
     """
 
     def __init__(self, dataset: SeriesDataset, scaling: Scaling) -> None:
-        self.dataset = dataset
+        self.dataset, self.scaling = dataset, scaling
         self.value = scaling.scale_values(dataset.value, dataset.variable)
         self.static = scaling.encode_static(dataset)
         self.first, self.last = dataset.first, dataset.last
@@ -71,18 +91,32 @@ class Series:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def batch(self, indices: np.ndarray, task: Task, keys: np.ndarray | None = None) -> Batch:
+    def batch(
+        self, indices: np.ndarray, task: Task, keys: np.ndarray | None = None, named: bool = False
+    ) -> Batch:
         """Cuts and collates series.
 
         Args:
             indices: which series, in batch order; a series may occur more than once.
             task: how they are cut.
             keys: random key of each cut, uint64; the series' own by default.
+            named: whether to say what the targets are in the table.
         """
         keys = self.keys[indices] if keys is None else keys
         positions, series = self.dataset.parts.gather(indices)
         cut = task.cut(self.cuttable(indices, positions, series, keys))
-        return self.collate(indices, positions, series, cut)
+        batch = self.collate(indices, positions, series, cut)
+        return replace(batch, names=self._names(positions[cut.target])) if named else batch
+
+    def _names(self, positions: np.ndarray) -> TargetNames:
+        schema, dataset = self.dataset.schema, self.dataset
+        columns = [c for c in (schema.id, schema.time) if c is not None]
+        keys = cast(pd.DataFrame, dataset.keys[columns].iloc[dataset.row[positions]])
+        variable = dataset.variable[positions]
+        names = np.asarray(dataset.variables, dtype=object)[variable]
+        loc, scale = np.asarray(self.scaling.loc), np.asarray(self.scaling.scale)
+        keys = keys.reset_index(drop=True).assign(variable=names)
+        return TargetNames(keys, loc[variable], scale[variable])
 
     def context_sizes(self, indices: np.ndarray, task: Task, keys: np.ndarray) -> np.ndarray:
         """How many observations `batch` would give the context of each cut, shape `(cuts,)`."""

@@ -45,6 +45,7 @@ class IrregularDataModule(LightningDataModule):
             drawn for each cut between none and this.
         bucketed: whether a training batch holds contexts of like length, so that little is padded;
             batches come in random order.
+        test: like `validation`, for `Trainer.test` and `Trainer.predict`.
 
     Raises:
         SchemaError: for a table that cannot be read.
@@ -68,6 +69,7 @@ class IrregularDataModule(LightningDataModule):
         seed: int = 0,
         drop_observations: float = 0.0,
         bucketed: bool = False,
+        test: pd.DataFrame | SeriesDataset | None = None,
     ) -> None:
         super().__init__()
         if task is None:
@@ -78,11 +80,8 @@ class IrregularDataModule(LightningDataModule):
         self.task = task.resolve(train.axis)
         self.scaling = Scaling.fit(train)
         self.train = Series(train, self.scaling)
-        self.validation = None
-        if validation is not None:
-            held_out = _read(validation, train.schema)
-            _check_alike(train, held_out)
-            self.validation = Series(held_out, self.scaling)
+        self.validation = self._held_out(train, validation, "validation")
+        self.test = self._held_out(train, test, "test")
         self.batch_size = batch_size
         usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
         self.cuts = max(usual if cuts is None else cuts, len(train))
@@ -90,6 +89,15 @@ class IrregularDataModule(LightningDataModule):
         self.training_task: Task = self.task
         if drop_observations:
             self.training_task = Thinned(self.task, drop_observations)
+
+    def _held_out(
+        self, train: SeriesDataset, table: pd.DataFrame | SeriesDataset | None, what: str
+    ) -> Series | None:
+        if table is None:
+            return None
+        held_out = _read(table, train.schema)
+        _check_alike(train, held_out, what)
+        return Series(held_out, self.scaling)
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -110,11 +118,22 @@ class IrregularDataModule(LightningDataModule):
         return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        if self.validation is None:
+        return self._fixed(self.validation)
+
+    def test_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self._fixed(self.test)
+
+    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Of the test series, if there are any, else of the validation series."""
+        return self._fixed(self.validation if self.test is None else self.test)
+
+    def _fixed(self, series: Series | None) -> DataLoader | list[DataLoader]:
+        if series is None:
             return []
-        data = _Cuts(self.validation, self.task.fixed(), self.seed)
-        order = [(0, i, 0) for i in range(len(self.validation))]
-        return DataLoader(data, self.batch_size, sampler=order, collate_fn=_as_is)
+        data = _Cuts(series, self.task.fixed(), self.seed, named=True)
+        order = [(0, i, 0) for i in range(len(series))]
+        # By name, since Lightning builds a loader anew to predict from it.
+        return DataLoader(data, batch_size=self.batch_size, sampler=order, collate_fn=_as_is)
 
     def state_dict(self) -> dict[str, Any]:
         """Schema and scaling as primitives, so that a checkpoint alone says how to read new data."""
@@ -135,15 +154,15 @@ Key = tuple[int, int, int]
 class _Cuts(Dataset[Batch]):
     """Batches by lists of keys, assembled at once rather than series by series."""
 
-    def __init__(self, series: Series, task: Task, seed: int) -> None:
-        self.series, self.task, self.seed = series, task, seed
+    def __init__(self, series: Series, task: Task, seed: int, named: bool = False) -> None:
+        self.series, self.task, self.seed, self.named = series, task, seed, named
 
     def __len__(self) -> int:
         return len(self.series)
 
     def __getitems__(self, keys: list[Key]) -> Batch:
         index, own = self._draws(np.array(keys, dtype=np.int64))
-        return self.series.batch(index, self.task, own)
+        return self.series.batch(index, self.task, own, self.named)
 
     def context_sizes(self, keys: np.ndarray) -> np.ndarray:
         """How many observations the context of each cut has."""
@@ -161,11 +180,13 @@ class _Cuts(Dataset[Batch]):
 class _Draws(Sampler[Key]):
     """(epoch, series, draw): every series equally often, in an order shuffled per epoch.
 
-    With a batch size, contexts of like length are neighbours.
+    Shuffled are the random keys of the series, so that their order in the table does not matter. With
+    a batch size, contexts of like length are neighbours.
     """
 
     def __init__(self, data: _Cuts, cuts: int, batch_size: int | None) -> None:
         self.data, self.cuts, self.batch_size, self.epoch = data, cuts, batch_size, 0
+        self.by_key = np.argsort(data.series.keys, kind="stable")
 
     def __len__(self) -> int:
         return self.cuts
@@ -178,7 +199,7 @@ class _Draws(Sampler[Key]):
         generator = np.random.default_rng((self.data.seed, self.epoch))
         n_series = len(self.data)
         rounds = -(-self.cuts // n_series)
-        orders = [generator.permutation(n_series) for _ in range(rounds)]
+        orders = [generator.permutation(self.by_key) for _ in range(rounds)]
         series = np.concatenate(orders)[: self.cuts]
         draw = np.arange(len(series)) // n_series
         keys = np.stack([np.full_like(series, self.epoch), series, draw], axis=1)
@@ -204,16 +225,16 @@ def _as_is(batch: Any) -> Batch:
     return batch
 
 
-def _check_alike(train: SeriesDataset, validation: SeriesDataset) -> None:
-    if train.variables != validation.variables:
+def _check_alike(train: SeriesDataset, held_out: SeriesDataset, what: str) -> None:
+    if train.variables != held_out.variables:
         raise SchemaError(
-            f"validation has the variables {', '.join(validation.variables)}, but training has "
+            f"{what} has the variables {', '.join(held_out.variables)}, but training has "
             f"{', '.join(train.variables)}; read both with one schema"
         )
-    ours, theirs = train.axis, validation.axis
+    ours, theirs = train.axis, held_out.axis
     if (ours.is_calendar, ours.time_unit) != (theirs.is_calendar, theirs.time_unit):
         raise SchemaError(
-            f"validation has {theirs.kind} times in units of {theirs.time_unit}, but training has "
+            f"{what} has {theirs.kind} times in units of {theirs.time_unit}, but training has "
             f"{ours.kind} times in units of {ours.time_unit}; read both with one schema"
         )
 

@@ -51,7 +51,8 @@ def read_columns(frame: pd.DataFrame, schema: Schema | None) -> tuple[pd.DataFra
     name = str(schema.time)
     table[name], axis = parse_times(column_of(table, name), name, schema.time_format, schema.timezone)
     if axis.is_calendar:
-        axis = replace(axis, time_unit=schema.time_unit or axis.time_unit)
+        declared = schema.time_unit is not None
+        axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
         schema = replace(schema, time_unit=axis.time_unit)
     if schema.layout == "long":
         _blank_other_variables(table, schema)

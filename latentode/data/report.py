@@ -12,43 +12,21 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from latentode.data.column_report import (
+    FeatureReport,
+    VariableReport,
+    feature_reports,
+    variable_reports,
+)
 from latentode.data.columns import column_of, some_names
-from latentode.data.reading import DUPLICATES, read_columns, series_codes, value_columns
+from latentode.data.reading import DUPLICATES, read_columns, series_codes
 from latentode.data.schema import Schema
 from latentode.data.timeaxis import TimeAxis
 from latentode.errors import SchemaError
 
-__all__ = ["QUANTILES", "Report", "VariableReport", "describe_gap", "inspect"]
+__all__ = ["QUANTILES", "FeatureReport", "Report", "VariableReport", "describe_gap", "inspect"]
 
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
-
-
-@dataclass(frozen=True)
-class VariableReport:
-    """One variable.
-
-    Args:
-        name: its column, or its name in the long layout.
-        count: finite observations.
-        share: wide: part of the rows in which it is observed; long: its part of all observations.
-        minimum: NaN, as the next two, where nothing finite was observed.
-        mean: over its finite observations.
-        maximum: likewise.
-        infinite: infinite cells; a fit refuses them.
-    """
-
-    name: str
-    count: int
-    share: float
-    minimum: float
-    mean: float
-    maximum: float
-    infinite: int
-
-    @property
-    def constant(self) -> bool:
-        """Whether several observations are all the same."""
-        return self.count > 1 and self.minimum == self.maximum
 
 
 @dataclass(frozen=True)
@@ -62,6 +40,7 @@ class Report:
         n_series: series.
         rows_per_series: fewest, median and most rows of a series.
         variables: each target.
+        features: each static and known column.
         left_out: columns without a role; in the long layout also variables that are no targets.
         span: first and last time, of the table's own type.
         gaps: quantile -> gap between successive distinct times within a series, a `Timedelta` or a
@@ -71,8 +50,6 @@ class Report:
         out_of_order: rows earlier than the row before them in their series; a fit sorts them.
         single_row: series of one row.
         unobserved: series without any observation.
-        constant_known: known columns that never change.
-        infinite_known: known column -> infinite cells, where there are any.
     """
 
     schema: Schema
@@ -81,6 +58,7 @@ class Report:
     n_series: int
     rows_per_series: tuple[int, float, int]
     variables: tuple[VariableReport, ...]
+    features: tuple[FeatureReport, ...]
     left_out: tuple[str, ...]
     span: tuple[Any, Any]
     gaps: dict[float, Any]
@@ -89,8 +67,6 @@ class Report:
     out_of_order: int
     single_row: int
     unobserved: int
-    constant_known: tuple[str, ...]
-    infinite_known: dict[str, int]
 
     @property
     def timezone(self) -> str | None:
@@ -100,15 +76,16 @@ class Report:
     @property
     def constant(self) -> tuple[str, ...]:
         """Variables and known columns that never change."""
-        return (*(v.name for v in self.variables if v.constant), *self.constant_known)
+        known = (f.name for f in self.features if f.role == "known" and f.constant)
+        return (*(v.name for v in self.variables if v.constant), *known)
 
     @property
     def non_finite(self) -> dict[str, int]:
-        """Infinite cells of each variable and known column that has any."""
-        return {v.name: v.infinite for v in self.variables if v.infinite} | self.infinite_known
+        """Infinite cells of each column that has any."""
+        return {v.name: v.infinite for v in (*self.variables, *self.features) if v.infinite}
 
     def to_text(self) -> str:
-        """The report as lines for people, the table of variables last."""
+        """The report as lines for people, the tables of columns last."""
         low, middle, high = self.rows_per_series
         zone = self.timezone or ("none (naive times)" if self.axis.kind == "datetime" else "none")
         gaps = [f"{100 * q:.0f} % {describe_gap(g)}" for q, g in self.gaps.items()]
@@ -124,6 +101,7 @@ class Report:
             *self._remarks(),
             "",
             *self._variable_lines(),
+            *self._feature_lines(),
         ]
         return "\n".join(lines)
 
@@ -136,17 +114,19 @@ class Report:
             repeated += f"; {self.merged} merged into others"
         infinite = ", ".join(f"`{name}` {n} cells" for name, n in self.non_finite.items())
         never = [v.name for v in self.variables if v.count == 0]
-        lines = [
+        return [
             f"duplicates     {repeated if self.duplicates else 'none'}",
             f"out of order   {self.out_of_order} rows (sorted when read)",
             f"one-row series {self.single_row} (kept)",
             f"empty series   {self.unobserved} (kept)",
             f"constant       {some_names(self.constant, 20) or 'none'}",
             f"non-finite     {infinite + '; correct or empty them' if infinite else 'none'}",
+            *(
+                f"warning        variable `{name}` has no value in any row: a fit refuses it; leave it "
+                "out of targets, or check its spelling"
+                for name in never
+            ),
         ]
-        if never:
-            lines.append(f"never observed {some_names(never, 20)}; leave out of targets")
-        return lines
 
     def _variable_lines(self) -> list[str]:
         width = max([8, *(len(v.name) for v in self.variables)])
@@ -155,6 +135,17 @@ class Report:
         for v in self.variables:
             numbers = " ".join(f"{x:>11.5g}" for x in (v.minimum, v.mean, v.maximum))
             lines.append(f"{v.name:<{width}} {v.count:>9} {100 * v.share:>9.1f} {numbers}")
+        return lines
+
+    def _feature_lines(self) -> list[str]:
+        if not self.features:
+            return []
+        width = max([8, *(len(f.name) for f in self.features)])
+        lines = ["", f"{'feature':<{width}} {'role':<6} {'kind':<7} {'distinct':>8} {'missing':>11}"]
+        for f in self.features:
+            lines.append(
+                f"{f.name:<{width}} {f.role:<6} {f.kind:<7} {f.distinct:>8} {f.missing_text:>11}"
+            )
         return lines
 
 
@@ -180,13 +171,11 @@ def inspect(frame: pd.DataFrame, schema: Schema | None = None, duplicates: str =
     table, schema, axis = read_columns(frame, schema)
     codes, ids = series_codes(table, schema)
     ticks = axis.ticks_of(column_of(table, str(schema.time)))
-    variable, observed, variables = _variables(table, schema)
+    variable, observed, variables = variable_reports(table, schema)
     order = np.lexsort((variable, ticks, codes))
     repeated = _repeats(codes[order], ticks[order], variable[order])
     repeated = int((repeated & (variable[order] >= 0)).sum())
     rows = np.bincount(codes, minlength=len(ids))
-    known = {c: column_of(table, c).to_numpy(np.float64, na_value=np.nan) for c in schema.known}
-    infinite = {c: int(np.isinf(v).sum()) for c, v in known.items()}
     return Report(
         schema=schema,
         axis=axis,
@@ -194,6 +183,7 @@ def inspect(frame: pd.DataFrame, schema: Schema | None = None, duplicates: str =
         n_series=len(ids),
         rows_per_series=(int(rows.min()), float(np.median(rows)), int(rows.max())),
         variables=variables,
+        features=feature_reports(table, schema, codes),
         left_out=_left_out(frame, schema),
         span=tuple(axis.restore(np.array([ticks.min(), ticks.max()]))),  # type: ignore[arg-type]
         gaps=_gaps(codes[order], ticks[order], axis),
@@ -202,8 +192,6 @@ def inspect(frame: pd.DataFrame, schema: Schema | None = None, duplicates: str =
         out_of_order=_out_of_order(codes, ticks),
         single_row=int((rows == 1).sum()),
         unobserved=len(ids) - len(np.unique(codes[observed])),
-        constant_known=tuple(c for c, v in known.items() if len(v) > 1 and len(np.unique(v)) == 1),
-        infinite_known={c: n for c, n in infinite.items() if n},
     )
 
 
@@ -216,39 +204,6 @@ def describe_gap(gap: Any) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {name}"
     return f"{seconds * 1e6:.3g} us"
-
-
-def _variables(
-    table: pd.DataFrame, schema: Schema
-) -> tuple[np.ndarray, np.ndarray, tuple[VariableReport, ...]]:
-    """The variable of each row (0 if wide, -1 for no target), whether it says something, and each."""
-    targets = list(schema.targets or ())
-    if schema.layout == "wide":
-        variable, observed = np.zeros(len(table), dtype=np.int64), np.zeros(len(table), dtype=bool)
-        reports = []
-        for name in value_columns(schema):
-            value = column_of(table, name).to_numpy(np.float64, na_value=np.nan)
-            observed |= ~np.isnan(value)
-            reports.append(_variable(name, value, len(table)))
-        return variable, observed, tuple(reports)
-    codes, names = pd.factorize(column_of(table, str(schema.variable)))
-    variable = pd.Index(targets).get_indexer(pd.Index(names).astype(str))[codes]
-    value = column_of(table, str(schema.value)).to_numpy(np.float64, na_value=np.nan)
-    observed = ~np.isnan(value) & (variable >= 0)
-    order = np.argsort(variable, kind="stable")
-    begin = np.searchsorted(variable[order], np.arange(len(targets) + 1))
-    parts = [value[order[begin[i] : begin[i + 1]]] for i in range(len(targets))]
-    total = int(observed.sum())
-    return variable, observed, tuple(map(_variable, targets, parts, [total] * len(targets)))
-
-
-def _variable(name: str, value: np.ndarray, total: int) -> VariableReport:
-    finite = value[np.isfinite(value)]
-    count, infinite = len(finite), int(np.isinf(value).sum())
-    numbers = (np.nan, np.nan, np.nan)
-    if count:
-        numbers = (float(finite.min()), float(finite.mean()), float(finite.max()))
-    return VariableReport(name, count, count / max(1, total), *numbers, infinite)
 
 
 def _left_out(frame: pd.DataFrame, schema: Schema) -> tuple[str, ...]:

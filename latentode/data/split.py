@@ -1,19 +1,25 @@
-"""How training data is held out for early stopping when the user brings no validation table."""
+"""What a fit takes of its data when the user does not say: a horizon, and what to hold out."""
 
 from __future__ import annotations
 
 import warnings
 
 import numpy as np
+import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import series_keys
 from latentode.data.task import uniform
+from latentode.data.timeaxis import Duration
+from latentode.errors import SchemaError
 
-__all__ = ["split_validation"]
+__all__ = ["by_key", "durations", "split_validation", "usual_horizon"]
 
 MANY_SERIES = 20
 HELD_OUT = 0.2
+SPAN_SHARE = 0.25
+MANY_TIMES = 50
+CONTEXT_HORIZONS = 8
 
 
 def split_validation(
@@ -46,6 +52,50 @@ def split_validation(
         stacklevel=3,
     )
     return dataset, None
+
+
+def by_key(dataset: SeriesDataset) -> SeriesDataset:
+    """Series in the order of their keys: sums, and so a fit, depend on no order in the table."""
+    return dataset.select(np.argsort(series_keys(dataset), kind="stable"))
+
+
+def durations(
+    dataset: SeriesDataset, horizon: Duration | None, context: Duration | None
+) -> tuple[float, float]:
+    """Horizon and context in time units; None takes the usual horizon, and eight of them.
+
+    Raises:
+        SchemaError: for what is no duration, and for data without any.
+    """
+    if not (dataset.last > dataset.first).any():
+        raise SchemaError(
+            "no series has observations at two different times, so there is nothing to learn "
+            "from; check the id and time columns"
+        )
+    ahead = usual_horizon(dataset) if horizon is None else dataset.axis.duration(horizon)
+    if context is None:
+        return ahead, CONTEXT_HORIZONS * ahead
+    return ahead, dataset.axis.duration(context, "context")
+
+
+def usual_horizon(dataset: SeriesDataset) -> float:
+    """A quarter of a series' span or the median time that 50 successive gaps of it take, if less.
+
+    The median over the series that span any time. Of short series that is a share of what there is;
+    of a long one, a horizon with a context of eight such before it and many others in the same series.
+    Fifty gaps in a row rather than fifty median gaps, so that neither bursts nor outages decide.
+
+    Args:
+        dataset: at least one series with observations at two different times.
+
+    Returns:
+        In time units.
+    """
+    span = dataset.last - dataset.first
+    events = pd.DataFrame({"series": dataset.series, "time": dataset.time}).drop_duplicates()
+    took = events.groupby("series")["time"].diff(MANY_TIMES).groupby(events["series"]).median()
+    horizon = np.fmin(SPAN_SHARE * span, took.reindex(range(len(dataset))).to_numpy())
+    return float(np.median(horizon[span > 0]))
 
 
 def _all_observed(dataset: SeriesDataset) -> bool:

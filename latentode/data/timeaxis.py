@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import row_name
-from latentode.data.timetext import place_in_zone, read_text, zone_name
+from latentode.data.timetext import FIX, place_in_zone, read_text, zone_name
 from latentode.errors import SchemaError
 
 __all__ = ["UNITS", "Duration", "TimeAxis", "parse_times"]
@@ -36,12 +36,15 @@ class TimeAxis:
         timezone: name of the zone of aware datetimes, else None.
         time_unit: what one unit of model-facing time is: "s", "min", "h", "D" or "W" for calendar
             times; "1" for numbers, which are their own unit.
+        declared: whether the time unit was chosen rather than supplied, so that a number written as
+            text can be meant in it.
     """
 
     kind: str
     unit: str = "us"
     timezone: str | None = None
     time_unit: str = "h"
+    declared: bool = False
 
     @property
     def is_calendar(self) -> bool:
@@ -70,10 +73,13 @@ class TimeAxis:
     def duration(self, value: Duration, name: str = "horizon") -> float:
         """A duration in time units: "24h", a timedelta, or a number in the table's own unit.
 
+        A number written as text is read as one where its unit is plain: among times that are numbers,
+        and where a time unit was chosen.
+
         Raises:
             SchemaError: for what is no duration, or not a positive one.
         """
-        if not self.is_calendar and isinstance(value, str):
+        if isinstance(value, str) and (self.declared or not self.is_calendar):
             value = _number(value)
         if _is_number(value):
             units = float(cast(float, value))
@@ -89,10 +95,13 @@ class TimeAxis:
         return units
 
     def _calendar_duration(self, value: Duration, name: str) -> float:
+        # pandas reads a bare "24" as nanoseconds, which nobody means.
+        if isinstance(value, str) and _is_number(_number(value)):
+            raise SchemaError(
+                f"{name} {value!r} has no unit; write '{value.strip()}{self.time_unit}', or say what "
+                "plain numbers mean when fitting, with time_unit="
+            )
         try:
-            # pandas reads a bare "24" as nanoseconds, which nobody means.
-            if isinstance(value, str) and _is_number(_number(value)):
-                raise ValueError("a number without its unit")
             return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(UNITS[self.time_unit])
         except (TypeError, ValueError) as error:
             raise SchemaError(
@@ -151,7 +160,8 @@ class TimeAxis:
             numbers = cast(pd.Series, pd.to_numeric(values.astype(object), errors="coerce"))
             values = numbers if numbers.notna().all() else values
         # Several offsets are no obstacle here: they are converted to the axis' zone anyway.
-        column, other = _read(values, name, None, None, convert=self.timezone is not None)
+        fix = "write it as 2024-04-05T12:00:00" if self.is_calendar else "give numbers, as the history"
+        column, other = _read(values, name, None, None, self.timezone is not None, fix)
         if other.is_calendar != self.is_calendar:
             raise SchemaError(
                 f"{name} holds {other.kind} times, but the history's times are {self.kind}"
@@ -195,7 +205,12 @@ def parse_times(
 
 
 def _read(
-    column: pd.Series, what: str, time_format: str | None, timezone: str | None, convert: bool
+    column: pd.Series,
+    what: str,
+    time_format: str | None,
+    timezone: str | None,
+    convert: bool,
+    fix: str = FIX,
 ) -> tuple[pd.Series, TimeAxis]:
     _refuse(column, what)
     if pd.api.types.is_numeric_dtype(column):
@@ -207,7 +222,7 @@ def _read(
             raise SchemaError(f"{what} holds dates, which have no timezone; leave it out")
         return column, TimeAxis("date", unit="us", time_unit="D")
     if not pd.api.types.is_datetime64_any_dtype(column):
-        column = read_text(column, what, time_format, convert)
+        column = read_text(column, what, time_format, convert, fix)
     if timezone is not None:
         column = place_in_zone(column, what, timezone)
     unit = np.datetime_data(column.dt.tz_localize(None).dtype)[0]

@@ -10,13 +10,16 @@ import pandas as pd
 from latentode.data.columns import cell_name, row_name
 from latentode.errors import SchemaError
 
-__all__ = ["place_in_zone", "read_text", "zone_name"]
+__all__ = ["FIX", "place_in_zone", "read_text", "zone_name"]
 
+FIX = "correct it, or give time_format= (such as '%d/%m/%Y %H:%M') if the whole column is written so"
 # A clock time is needed before an offset: the last field of a bare date would look like one.
 _OFFSET = r"[Tt ].*?(Z|[+-]\d\d(?::?\d\d)?)$"
 
 
-def read_text(column: pd.Series, what: str, time_format: str | None, convert: bool) -> pd.Series:
+def read_text(
+    column: pd.Series, what: str, time_format: str | None, convert: bool, fix: str = FIX
+) -> pd.Series:
     """A datetime column from text or from datetime objects.
 
     Args:
@@ -25,6 +28,7 @@ def read_text(column: pd.Series, what: str, time_format: str | None, convert: bo
         time_format: strptime format of text that is not ISO 8601.
         convert: whether times of several offsets may be brought to UTC, since the caller converts
             them to a zone anyway.
+        fix: what to advise where a cell is not a time.
 
     Raises:
         SchemaError: naming the first row that cannot be read, and the fix.
@@ -43,7 +47,7 @@ def read_text(column: pd.Series, what: str, time_format: str | None, convert: bo
             return parsed
     except ValueError:
         pass
-    _refuse_unreadable(column, text, what, chosen)
+    _refuse_unreadable(column, text, what, chosen, fix)
     offsets = text.str.extract(_OFFSET, expand=False).fillna("").replace("Z", "+00:00")
     _refuse_mixed(column, offsets, what, convert)
     return pd.to_datetime(text, format=chosen, utc=True)
@@ -90,7 +94,7 @@ def zone_name(column: pd.Series, what: str) -> str | None:
     return name
 
 
-def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: str) -> None:
+def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: str, fix: str) -> None:
     readable = pd.to_datetime(text, format=chosen, errors="coerce", utc=True).notna().to_numpy()
     if readable.all():
         return
@@ -101,7 +105,7 @@ def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: st
         )
     raise SchemaError(
         f"{what} holds {cell_name(column, ~readable)}, which is not a time in the format {chosen}; "
-        "correct it, or give time_format= (such as '%d/%m/%Y %H:%M') if the whole column is written so"
+        f"{fix}"
     )
 
 

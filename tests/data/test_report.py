@@ -127,6 +127,24 @@ def test_known_columns_are_looked_at_too():
     assert report.constant == ("dose",) and report.non_finite == {"rate": 1}
 
 
+def test_it_describes_static_and_known_columns():
+    frame = numeric([0, 1, 2, 3], id=list("aabb"), dose=[1.0, np.nan, 2.0, 2.0], on=True)
+    frame = frame.assign(ward=["n", None, "s", "s"], age=[40.0, np.nan, np.nan, np.nan])
+    report = inspect(frame, Schema(static=("ward", "age"), known=("dose", "on")))
+    found = [(f.name, f.role, f.kind, f.distinct, f.missing_text) for f in report.features]
+    assert found == [
+        ("ward", "static", "text", 2, "none"),
+        ("age", "static", "number", 1, "1 series"),
+        ("dose", "known", "number", 2, "1 rows"),
+        ("on", "known", "boolean", 1, "none"),
+    ]
+    lines = report.to_text().splitlines()
+    assert lines[-5].split() == ["feature", "role", "kind", "distinct", "missing"]
+    assert lines[-3].split() == ["age", "static", "number", "1", "1", "series"]
+    assert report.constant == ("on",)
+    assert "feature" not in inspect(table()).to_text()
+
+
 def test_the_text_says_everything():
     text = inspect(table()).to_text()
     for part in (
@@ -144,7 +162,7 @@ def test_the_text_says_everything():
         "empty series   1 (kept)",
         "constant       `flat`",
         "`x` 1 cells; correct or empty them",
-        "never observed `empty`; leave out of targets",
+        "warning        variable `empty` has no value in any row: a fit refuses it; leave it out of",
     ):
         assert part in text
     row = next(line for line in text.splitlines() if line.startswith("x "))

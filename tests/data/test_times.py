@@ -200,10 +200,20 @@ def test_durations_are_counted_in_the_axis_own_unit(axis, duration, units):
     assert axis.duration(duration) == units
 
 
+def test_a_number_written_as_text_is_one_where_its_unit_is_plain():
+    days = dataset(KINDS["utc"], time_unit="D").axis
+    assert days.duration("2") == days.duration(2) == days.duration("2D") == 2.0
+    assert STEPS.duration("2") == STEPS.duration(2) == 2.0
+    undeclared = dataset(KINDS["utc"]).axis
+    assert undeclared.duration(2) == 2.0
+    with pytest.raises(SchemaError, match="write '2h'"):
+        undeclared.duration("2")
+
+
 @pytest.mark.parametrize(
     ("axis", "duration", "message"),
     [
-        (HOURS, "24", "'24' is not a duration; write '24h'"),
+        (HOURS, "24", "horizon '24' has no unit; write '24h', or say.*time_unit="),
         (HOURS, "soon", "'soon' is not a duration"),
         (HOURS, True, "True is not a duration"),
         (HOURS, None, "positive and finite|not a duration"),

@@ -1,0 +1,146 @@
+"""Column reports: what a table's variables, static columns and known columns hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import column_of
+from latentode.data.reading import value_columns
+from latentode.data.schema import Schema
+
+__all__ = ["FeatureReport", "VariableReport", "feature_reports", "variable_reports"]
+
+
+@dataclass(frozen=True)
+class VariableReport:
+    """One variable.
+
+    Args:
+        name: its column, or its name in the long layout.
+        count: finite observations.
+        share: wide: part of the rows in which it is observed; long: its part of all observations.
+        minimum: NaN, as the next two, where nothing finite was observed.
+        mean: over its finite observations.
+        maximum: likewise.
+        infinite: infinite cells; a fit refuses them.
+    """
+
+    name: str
+    count: int
+    share: float
+    minimum: float
+    mean: float
+    maximum: float
+    infinite: int
+
+    @property
+    def constant(self) -> bool:
+        """Whether several observations are all the same."""
+        return self.count > 1 and self.minimum == self.maximum
+
+
+@dataclass(frozen=True)
+class FeatureReport:
+    """One static or known column.
+
+    Args:
+        name: its column.
+        role: "static" or "known".
+        kind: "number", "boolean" or "text".
+        distinct: different values.
+        missing: static: series of which no row tells it; known: rows without a value.
+        infinite: infinite cells; a fit refuses them.
+    """
+
+    name: str
+    role: str
+    kind: str
+    distinct: int
+    missing: int
+    infinite: int
+
+    @property
+    def constant(self) -> bool:
+        """Whether all that it tells is the same."""
+        return self.distinct == 1
+
+    @property
+    def missing_text(self) -> str:
+        """What is missing, with its unit."""
+        unit = "series" if self.role == "static" else "rows"
+        return f"{self.missing} {unit}" if self.missing else "none"
+
+
+def variable_reports(
+    table: pd.DataFrame, schema: Schema
+) -> tuple[np.ndarray, np.ndarray, tuple[VariableReport, ...]]:
+    """Describes the targets of a table.
+
+    Args:
+        table: of `read_columns`.
+        schema: resolved.
+
+    Returns:
+        The variable of each row (0 if wide, -1 for no target), whether the row says something of a
+        target, and a report per target.
+    """
+    targets = list(schema.targets or ())
+    if schema.layout == "wide":
+        variable, observed = np.zeros(len(table), dtype=np.int64), np.zeros(len(table), dtype=bool)
+        reports = []
+        for name in value_columns(schema):
+            value = column_of(table, name).to_numpy(np.float64, na_value=np.nan)
+            observed |= ~np.isnan(value)
+            reports.append(_variable(name, value, len(table)))
+        return variable, observed, tuple(reports)
+    codes, names = pd.factorize(column_of(table, str(schema.variable)))
+    variable = pd.Index(targets).get_indexer(pd.Index(names).astype(str))[codes]
+    value = column_of(table, str(schema.value)).to_numpy(np.float64, na_value=np.nan)
+    observed = ~np.isnan(value) & (variable >= 0)
+    order = np.argsort(variable, kind="stable")
+    begin = np.searchsorted(variable[order], np.arange(len(targets) + 1))
+    parts = [value[order[begin[i] : begin[i + 1]]] for i in range(len(targets))]
+    total = int(observed.sum())
+    return variable, observed, tuple(map(_variable, targets, parts, [total] * len(targets)))
+
+
+def feature_reports(
+    table: pd.DataFrame, schema: Schema, series: np.ndarray
+) -> tuple[FeatureReport, ...]:
+    """Describes the static columns, then the known ones.
+
+    Args:
+        table: of `read_columns`.
+        schema: resolved.
+        series: of each row.
+    """
+    roles = (("static", schema.static), ("known", schema.known))
+    return tuple(_feature(column_of(table, c), role, series) for role, names in roles for c in names)
+
+
+def _feature(column: pd.Series, role: str, series: np.ndarray) -> FeatureReport:
+    told, kind, infinite = column.notna().to_numpy(), _kind(column), 0
+    missing = int((~told).sum())
+    if role == "static":
+        missing = len(np.unique(series)) - len(np.unique(series[told]))
+    if kind == "number":
+        infinite = int(np.isinf(column.to_numpy(np.float64, na_value=np.nan)).sum())
+    return FeatureReport(str(column.name), role, kind, column.nunique(), missing, infinite)
+
+
+def _kind(column: pd.Series) -> str:
+    if pd.api.types.is_bool_dtype(column):
+        return "boolean"
+    return "number" if pd.api.types.is_numeric_dtype(column) else "text"
+
+
+def _variable(name: str, value: np.ndarray, total: int) -> VariableReport:
+    finite = value[np.isfinite(value)]
+    count, infinite = len(finite), int(np.isinf(value).sum())
+    numbers = (np.nan, np.nan, np.nan)
+    if count:
+        numbers = (float(finite.min()), float(finite.mean()), float(finite.max()))
+    return VariableReport(name, count, count / max(1, total), *numbers, infinite)

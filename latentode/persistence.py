@@ -1,0 +1,86 @@
+"""Persistence: a fitted forecaster as a folder of `forecaster.json` and `weights.pt`, and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from latentode.baselines import Climatology
+from latentode.data.scaling import Scaling
+from latentode.data.schema import Schema
+from latentode.data.timeaxis import TimeAxis
+from latentode.errors import LatentODEError
+from latentode.fitted import Fitted, plain
+from latentode.training import LitLatentODE
+
+__all__ = ["load_model", "save_model"]
+
+FORMAT = 1
+
+
+def save_model(folder: Path, fitted: Fitted, parameters: dict[str, Any]) -> None:
+    """Writes what a fit left behind into a folder, which is made if need be.
+
+    Args:
+        folder: where to.
+        fitted: the model.
+        parameters: of the forecaster.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        "format": FORMAT,
+        "parameters": parameters,
+        "schema": fitted.schema.to_json(),
+        "axis": vars(fitted.axis),
+        "scaling": fitted.scaling.to_dict(),
+        "climatology": fitted.climatology.to_dict(),
+        "module": dict(fitted.module.hparams),
+        "horizon": fitted.horizon,
+        "context": fitted.context,
+        "history": None if fitted.history is None else fitted.history.to_dict("list"),
+    }
+    # Each file replaces its forerunner whole, so that a crash leaves a readable model.
+    weights, described = folder / "weights.pt.new", folder / "forecaster.json.new"
+    torch.save(fitted.module.state_dict(), weights)
+    described.write_text(json.dumps(state, indent=1, default=_json))
+    weights.replace(folder / "weights.pt")
+    described.replace(folder / "forecaster.json")
+
+
+def load_model(folder: Path) -> tuple[Fitted, dict[str, Any]]:
+    """Reads what `save_model` wrote: the model and the parameters of its forecaster.
+
+    Raises:
+        LatentODEError: if the folder holds no model, or one of a later release.
+    """
+    path = folder / "forecaster.json"
+    if not path.exists():
+        raise LatentODEError(f"{folder} holds no fitted model (no forecaster.json); fit one first")
+    state = json.loads(path.read_text())
+    if state["format"] > FORMAT:
+        raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
+    with torch.random.fork_rng(devices=[]):
+        module = LitLatentODE(**state["module"])
+    weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
+    module.load_state_dict(weights)
+    history = state.get("history")
+    fitted = Fitted(
+        Schema.from_json(state["schema"]),
+        TimeAxis(**state["axis"]),
+        Scaling.from_dict(state["scaling"]),
+        Climatology.from_dict(state["climatology"]),
+        state["horizon"],
+        state["context"],
+        module.eval(),
+        None if history is None else pd.DataFrame(history),
+    )
+    return fitted, state["parameters"]
+
+
+def _json(value: object) -> object:
+    found = plain(value)
+    return str(value) if found is value else found

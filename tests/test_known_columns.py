@@ -1,0 +1,154 @@
+"""Static and known columns in the forecaster."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from making import START, same, tiny, waves
+
+from latentode import (
+    Schema,
+    SchemaError,
+)
+
+ROLES = Schema(static=("kind", "age"), known=("dose",), targets=("x", "y"))
+
+
+def with_features(seed=0, n_series=4):
+    """Series whose drift follows a dose."""
+    frame = waves(n_series, 20, seed)
+    number = frame["id"].str[1:].astype(int)
+    dose = ((frame["time"] // 3) % 2).where(number % 2 == 0, 1.0)
+    kind = np.where(number % 2 == 0, "even", "odd")
+    return frame.assign(kind=kind, age=40.0 + number, dose=dose)
+
+
+@pytest.fixture(scope="module")
+def informed():
+    return tiny(lr=0.01).fit(with_features(), ROLES)
+
+
+def dosed(late, early=0.0):
+    """The dose changes at 1.9 after 12; the path's pieces between knots are 0.5 long."""
+    return pd.DataFrame(
+        {"id": "s0", "time": [12.1, 12.4, 13.9, 14.0, 15.0], "dose": [early, early, late, late, late]}
+    )
+
+
+def test_a_changed_future_value_changes_the_forecast_after_it_and_not_before(informed):
+    history = with_features()
+    one, other = (informed.predict(history, dosed(late)) for late in (0.0, 3.0))
+    early = one["time"] < 13.0
+    same(one[early], other[early])
+    after = one["time"] >= 14.0
+    assert (one.loc[after, "mean"] != other.loc[after, "mean"]).all()
+
+
+def test_future_values_of_one_series_leave_the_others_alone(informed):
+    history = with_features()
+    rest = pd.DataFrame({"id": "s1", "time": [13.0, 14.0], "dose": 1.0})
+    answers = [informed.predict(history, pd.concat([dosed(v), rest])) for v in (0.0, 3.0)]
+    one, other = (a[a["id"] == "s1"].reset_index(drop=True) for a in answers)
+    pd.testing.assert_frame_equal(one, other, rtol=1e-6)
+
+
+def test_future_values_may_stand_in_the_history_as_rows_without_targets(informed):
+    history, at = with_features(), dosed(2.0)
+    extra = at.assign(kind="even", age=40.0, x=np.nan, y=np.nan)
+    whole = pd.concat([history, extra], ignore_index=True)
+    same(informed.predict(whole, at[["id", "time"]]), informed.predict(history, at))
+
+
+@pytest.mark.filterwarnings("ignore:known column")
+def test_known_columns_may_be_left_out_of_the_question(informed):
+    history = with_features()
+    at = dosed(9.0)[["id", "time"]]
+    held = history[history["id"] == "s0"].sort_values("time")["dose"].iloc[-1]
+    pd.testing.assert_frame_equal(
+        informed.predict(history, at),
+        informed.predict(history, at.assign(dose=held)),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_a_known_column_that_is_not_told_for_the_horizon_is_held_with_a_warning(informed):
+    history = with_features()
+    with pytest.warns(
+        UserWarning, match=r"`dose` .* 's0', 's1', 's2' and 1 more; .* column of the quer"
+    ):
+        informed.predict(history, 1.0)
+    at = pd.DataFrame({"id": ["s1", "s1"], "time": [12.5, 13.0], "dose": [1.0, np.nan]})
+    with pytest.warns(UserWarning, match=r"`dose` has no values up to the times asked of series 's1';"):
+        informed.predict(history, at)
+    with pytest.warns(UserWarning, match="`dose`"):
+        informed.trace(history)
+
+
+def test_a_known_column_that_is_told_is_no_cause_for_a_warning(informed):
+    history = with_features()
+    last = history.dropna(subset=["x", "y"], how="all").groupby("id")["time"].max()
+    later = pd.DataFrame({"id": last.index, "time": last.to_numpy() + 0.7, "dose": 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        informed.predict(history, later)
+        informed.predict(pd.concat([history, later.assign(kind=None, age=np.nan)]), 0.7, 3)
+        informed.predict(history, dosed(1.0)[["id", "time"]].assign(time=[2.0, 3.0, 4.0, 5.0, 6.0]))
+        informed.compare(history)
+
+
+@pytest.mark.filterwarnings("ignore:known column")
+def test_statics_change_the_forecast(informed):
+    history = with_features()
+    other = history.assign(age=history["age"].mask(history["id"] == "s0", 90.0))
+    one, two = informed.predict(history, 1.0), informed.predict(other, 1.0)
+    changed = one["id"] == "s0"
+    assert (one.loc[changed, "mean"] != two.loc[changed, "mean"]).all()
+    np.testing.assert_allclose(one.loc[~changed, "mean"], two.loc[~changed, "mean"], rtol=1e-5)
+
+
+def test_a_static_that_only_some_rows_tell_is_the_same_static(informed):
+    history = with_features()
+    gaps = history.copy()
+    gaps.loc[gaps.index % 3 == 1, ["kind", "age"]] = None
+    same(informed.predict(gaps, dosed(1.0)), informed.predict(history, dosed(1.0)))
+
+
+def test_future_values_go_with_a_long_table_too():
+    long = with_features().melt(
+        id_vars=["id", "time", "kind", "age", "dose"], var_name="variable", value_name="value"
+    )
+    long = long.dropna(subset="value")
+    roles = Schema(static=("kind", "age"), known=("dose",))
+    model = tiny(lr=0.01).fit(long, roles)
+    one, other = (model.predict(long, dosed(late)) for late in (0.0, 3.0))
+    after = one["time"] >= 14.0
+    assert (one.loc[after, "mean"] != other.loc[after, "mean"]).all()
+    same(one[~after & (one["time"] < 13.0)], other[~after & (one["time"] < 13.0)])
+
+
+def test_future_values_may_be_asked_with_timestamps_where_the_history_has_text():
+    frame = with_features()
+    stamps = START + pd.to_timedelta((frame["time"] * 3600).round(), unit="s")
+    stamped, text = frame.assign(time=stamps), frame.assign(time=stamps.astype(str))
+    model = tiny(horizon="2h", context="6h").fit(text, ROLES)
+    at = dosed(2.0)
+    at["time"] = START + pd.to_timedelta((at["time"] * 3600).round(), unit="s")
+    repeated = stamped.loc[stamped["id"] == "s0", ["id", "time", "dose"]].iloc[-2:]
+    at = pd.concat([repeated, at], ignore_index=True)
+    np.testing.assert_allclose(
+        model.predict(text, at)["mean"], model.predict(stamped, at)["mean"], rtol=1e-6
+    )
+
+
+def test_future_values_do_not_make_an_unknown_series_known(informed):
+    at = dosed(1.0).assign(id="nobody")
+    with pytest.raises(SchemaError, match="'nobody' is not in the history"):
+        informed.predict(with_features(), at)
+
+
+def test_a_known_column_that_is_missing_everywhere_is_refused(informed):
+    history = with_features().assign(dose=np.nan)
+    with pytest.raises(SchemaError, match="dose"):
+        informed.predict(history, 1.0)
