@@ -64,8 +64,8 @@ class LatentODEForecaster(BaseEstimator):
         duplicates: what to do with several rows of one (series, time): "error", "mean", "last".
         verbose: whether to show a progress bar.
         random_state: seed of weights, cuts and their order.
-        loss: what training lowers: "likelihood", or, for point forecasts, "mse" or "mae" of the
-            predictive mean; the intervals are fitted by the likelihood in any case.
+        loss: what training lowers: "likelihood", or, for point forecasts, "mse", "mae" or "mse+mae" of
+            the predictive mean; the intervals are fitted by the likelihood in any case.
         balance: what weighs the same in it: "observations", or "variables", each by its own mean.
         schedule: of the learning rate: "cosine", "constant" or "plateau".
         weight_averaging: decay of a running average of the weights, such as 0.999, which then is what

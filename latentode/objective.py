@@ -4,8 +4,9 @@ $$\log p(x) \ge E_{q(z_0)}\Big[\sum_i \log p(x_i \mid z(t_i))\Big] - \mathrm{KL}
 
 Training for a point forecast puts another gain in the place of the log-likelihood: with $m_i$ the mean
 over latent samples of the decoded means, $-(x_i - m_i)^2 / 2$ or $-|x_i - m_i|$, the log-densities of
-a normal and of a Laplace distribution of scale 1 up to a constant. The decoded scale is then fitted by
-the likelihood about a location that takes no gradient, so that intervals keep their meaning.
+a normal and of a Laplace distribution of scale 1 up to a constant, or their sum. The decoded scale is
+then fitted by the likelihood about a location that takes no gradient, so that intervals keep their
+meaning.
 
 Reduction happens in `negative_elbo` and nowhere else.
 
@@ -36,6 +37,7 @@ __all__ = [
     "log_likelihood",
     "negative_elbo",
     "observation_weights",
+    "squared_and_absolute_error",
     "squared_error",
 ]
 
@@ -87,6 +89,13 @@ def absolute_error(distribution: Distribution, value: Tensor) -> Tensor:
     return SCALE_WEIGHT * _scale_likelihood(distribution, value) - error.abs()
 
 
+def squared_and_absolute_error(distribution: Distribution, value: Tensor) -> Tensor:
+    """Both errors at once: large ones count by their square, small ones still count."""
+    error = distribution.mean.mean(dim=0) - value
+    both = 0.5 * error.square() + error.abs()
+    return SCALE_WEIGHT * _scale_likelihood(distribution, value) - both
+
+
 def _scale_likelihood(distribution: Distribution, value: Tensor) -> Tensor:
     """The log-likelihood, whose gradient reaches every parameter but the location."""
     parameters = {n: getattr(distribution, n) for n in distribution.arg_constraints}
@@ -99,6 +108,7 @@ GAINS: dict[str, Gain] = {
     "likelihood": log_likelihood,
     "mse": squared_error,
     "mae": absolute_error,
+    "mse+mae": squared_and_absolute_error,
 }
 
 

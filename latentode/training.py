@@ -28,7 +28,8 @@ from latentode.schedules import SCHEDULES
 __all__ = ["BALANCES", "MONITORS", "LitLatentODE"]
 
 BALANCES = ("observations", "variables")
-METRICS = {"likelihood": "nll", "mse": "mse", "mae": "mae"}  # what `val_loss` stands for
+# What `val_loss` stands for.
+METRICS = {"likelihood": "nll", "mse": "mse", "mae": "mae", "mse+mae": "mse+mae"}
 MONITORS = ("val_loss", *(f"val_{name}" for name in METRICS.values()))
 STAGES = ("val", "test")
 
@@ -42,8 +43,9 @@ class LitLatentODE(LightningModule):
 
     Logged: `train_loss`; every 300 steps `solver_error`, estimated by step doubling; and on
     validation cuts, in scaled units, `val_nll` (negative log predictive density), `val_mse`,
-    `val_mae` (of the predictive mean), and `val_loss`, the one of them that `loss` asks for; by
-    `Trainer.test` the same as `test_*`. `Trainer.predict` returns a frame of forecasts per batch.
+    `val_mae` (of the predictive mean), their sum `val_mse+mae`, and `val_loss`, the one of them that
+    `loss` asks for; by `Trainer.test` the same as `test_*`. `Trainer.predict` returns a frame of
+    forecasts per batch.
 
     Args:
         n_variables: number of variables; with the next three, see `IrregularDataModule.sizes`.
@@ -56,8 +58,8 @@ class LitLatentODE(LightningModule):
         context_weight: weight of reconstructing the context against forecasting the targets.
         solver_tolerance: error of the latent state that `solver={"steps": "auto"}` allows.
         auto_steps: where automatic steps begin; a checkpoint holds where they had got to.
-        loss: "likelihood", or, for point forecasts, "mse" or "mae" of the predictive mean; then the
-            decoded scale is still fitted by the likelihood, without a say in the location.
+        loss: "likelihood", or, for point forecasts, "mse", "mae" or "mse+mae" of the predictive mean;
+            then the decoded scale is still fitted by the likelihood, without a say in the location.
         balance: what weighs the same in losses and metrics: "observations", or "variables", each
             variable by its own mean.
         importance: how much each variable, or else each of its observations, counts in losses
@@ -232,6 +234,7 @@ class LitLatentODE(LightningModule):
             "nll": -mixture(distribution).log_prob(value),
             "mse": error.square(),
             "mae": error.abs(),
+            "mse+mae": error.square() + error.abs(),
         }
         running = {name: cast(RunningMean, self.running[f"{stage}_{name}"]) for name in found}
         for name, each in found.items():
