@@ -1,6 +1,6 @@
 """Training-step time of the solver beside its peers, at equal gradient error; see README.md.
 
-python experiments/solver_speed/run.py [--smoke] [--out results.json]
+python experiments/solver_speed/run.py [--smoke] [--only PART ...] [--out results.json]
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def flat_in_queries(repeats: int) -> dict:
 
 
 def slopes(repeats: int) -> dict:
-    """Exponents of time in rows and in steps."""
-    rows = (256, 512, 1024, 2048)
+    """Exponents of time in rows and in steps, where the overhead of a call is small beside it."""
+    rows = (512, 1024, 2048, 4096)
     by_rows = {str(n): ours(Workload.make(n, 16, 64, (3, 8), SPAN), Solver("rk4", 32)) for n in rows}
     work, steps = Workload.make(64, 16, 64, (3, 8), SPAN), (32, 64, 128, 256)
     by_steps = {str(n): ours(work, Solver("rk4", n)) for n in steps}
@@ -181,35 +181,51 @@ def threads(repeats: int) -> dict:
     return found
 
 
+def parts(smoke: bool) -> dict[str, Callable[[], dict]]:
+    """What can be measured, by name."""
+    repeats, rows = (1, 8) if smoke else (15, 64)
+    small = {
+        "threads": lambda: threads(1 if smoke else 5),
+        "64/16/64": lambda: compare(Workload.make(rows, 16, 64, QUERIES, SPAN), True, repeats),
+    }
+    if smoke:
+        return small
+    many = Workload.make(4096, 16, 64, (2, 8), SPAN)
+    return {
+        **small,
+        "64/16/64, half the span": lambda: compare(
+            Workload.make(rows, 16, 64, QUERIES, SPAN / 2), True, repeats
+        ),
+        "256/32/128": lambda: compare(Workload.make(256, 32, 128, QUERIES, SPAN), False, 5),
+        "4096 rows": lambda: milliseconds({"rk38 20": ours(many, Solver("rk38", 20))}, 3),
+        "union": lambda: union(1),
+        "queries": lambda: flat_in_queries(repeats),
+        "slopes": lambda: slopes(3),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one repeat of the small parts")
+    parser.add_argument("--only", nargs="+", help="names of parts; others keep what results.json holds")
     parser.add_argument("--out", type=Path, help="default: results.json here; smoke writes none")
     arguments = parser.parse_args()
-    smoke = arguments.smoke
-    repeats = 1 if smoke else 15
-    results: dict = {"threads": threads(1 if smoke else 5)}  # before all is bound to one core
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {0})
-    torch.set_num_threads(1)
+    out = arguments.out or (None if arguments.smoke else HERE / "results.json")
+    results: dict = {}
+    if arguments.only and out is not None and out.exists():
+        results = json.loads(out.read_text())
     results["machine"] = {"torch": torch.__version__, "cpu": platform.machine(), "cores": 1}
-    rows = 8 if smoke else 64
-    results["64/16/64"] = compare(Workload.make(rows, 16, 64, QUERIES, SPAN), True, repeats)
-    if not smoke:
-        calm = Workload.make(rows, 16, 64, QUERIES, SPAN / 2)
-        results["64/16/64, half the span"] = compare(calm, True, repeats)
-        big = Workload.make(256, 32, 128, QUERIES, SPAN)
-        results["256/32/128"] = compare(big, False, 5)
-        work = Workload.make(4096, 16, 64, (2, 8), SPAN)
-        results["4096 rows"] = milliseconds({"rk4 32": ours(work, Solver("rk4", 32))}, 3)
-        results["union"] = union(1)
-        results["queries"] = flat_in_queries(repeats)
-        results["slopes"] = slopes(5)
-    text = json.dumps(results, indent=1)
-    print(text)
-    out = arguments.out or (None if smoke else HERE / "results.json")
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
+    for name, measure in parts(arguments.smoke).items():
+        if arguments.only and name not in arguments.only:
+            continue
+        if cores is not None:  # one core, but where threads are compared
+            os.sched_setaffinity(0, cores if name == "threads" else {min(cores)})
+        torch.set_num_threads(1)
+        results[name] = measure()
+        print(json.dumps({name: results[name]}, indent=1), flush=True)
     if out is not None:
-        out.write_text(text + "\n")
+        out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
