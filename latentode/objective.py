@@ -43,6 +43,8 @@ __all__ = [
 
 Gain = Callable[[Distribution, Tensor], Tensor]
 SCALE_WEIGHT = 0.1  # of the likelihood that fits the scale only: enough for Adam, little for the trunk
+# Of the absolute error beside half the squared one: more, and outliers are given up.
+ABSOLUTE_WEIGHT = 0.25
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def absolute_error(distribution: Distribution, value: Tensor) -> Tensor:
 def squared_and_absolute_error(distribution: Distribution, value: Tensor) -> Tensor:
     """Both errors at once: large ones count by their square, small ones still count."""
     error = distribution.mean.mean(dim=0) - value
-    both = 0.5 * error.square() + error.abs()
+    both = 0.5 * error.square() + ABSOLUTE_WEIGHT * error.abs()
     return SCALE_WEIGHT * _scale_likelihood(distribution, value) - both
 
 

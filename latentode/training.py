@@ -21,7 +21,7 @@ from latentode.forecast import Forecast
 from latentode.model import LatentODE, build_latent_ode
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import mixture, with_parameters
-from latentode.objective import GAINS, elbo_terms, negative_elbo
+from latentode.objective import ABSOLUTE_WEIGHT, GAINS, elbo_terms, negative_elbo
 from latentode.running import RunningMean
 from latentode.schedules import SCHEDULES
 
@@ -43,8 +43,8 @@ class LitLatentODE(LightningModule):
 
     Logged: `train_loss`; every 300 steps `solver_error`, estimated by step doubling; and on
     validation cuts, in scaled units, `val_nll` (negative log predictive density), `val_mse`,
-    `val_mae` (of the predictive mean), their sum `val_mse+mae`, and `val_loss`, the one of them that
-    `loss` asks for; by `Trainer.test` the same as `test_*`. `Trainer.predict` returns a frame of
+    `val_mae` (of the predictive mean), a sum of both, `val_mse+mae`, and `val_loss`, the one of them
+    that `loss` asks for; by `Trainer.test` the same as `test_*`. `Trainer.predict` returns a frame of
     forecasts per batch.
 
     Args:
@@ -234,7 +234,7 @@ class LitLatentODE(LightningModule):
             "nll": -mixture(distribution).log_prob(value),
             "mse": error.square(),
             "mae": error.abs(),
-            "mse+mae": error.square() + error.abs(),
+            "mse+mae": error.square() + 2 * ABSOLUTE_WEIGHT * error.abs(),
         }
         running = {name: cast(RunningMean, self.running[f"{stage}_{name}"]) for name in found}
         for name, each in found.items():

@@ -17,7 +17,8 @@ from latentode.nn.events import CHANGE_GAIN
 
 __all__ = ["N_FEATURES", "Histories"]
 
-N_FEATURES = 5
+CYCLES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # per unit of model time
+N_FEATURES = 5 + 2 * len(CYCLES)
 RESOLUTION = 100.0  # gaps from a hundredth of a unit of model time on are told apart
 
 
@@ -46,7 +47,7 @@ class Histories:
 
         Features are the value, its difference from the cell's latest one, and in time the gap since
         the observation read before and what is left to `t0`, both as logarithms, the latter also
-        as it is.
+        as it is and by the sines and cosines of `CYCLES`, from which a phase can be read.
 
         Args:
             observations: times in units of the model.
@@ -72,6 +73,7 @@ class Histories:
         change = (value - value[end[cell] - 1]) * CHANGE_GAIN
         left = (time - t0[cell // n_variables]).abs()
         features = torch.stack([value, change, _log(gap), _log(left), left], dim=1)
+        features = torch.cat([features, _phases(left)], dim=1)
         place, sizes = _packed(length, cell, step)
         return cls(cell[place], features[place], sizes)
 
@@ -86,6 +88,12 @@ def _packed(length: Tensor, cell: Tensor, step: Tensor) -> tuple[Tensor, list[in
     place = torch.empty_like(where)
     place[where] = torch.arange(len(where), device=where.device)
     return place, sizes.tolist()
+
+
+def _phases(duration: Tensor) -> Tensor:
+    """Sines and cosines, shape `(durations, 2 * len(CYCLES))`."""
+    angle = duration[:, None] * duration.new_tensor(CYCLES) * (2 * math.pi)
+    return torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
 
 
 def _log(duration: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 from latentode.data.observations import Observations
 from latentode.nn.events import CHANGE_GAIN
 from latentode.nn.exchange import Exchange
-from latentode.nn.histories import Histories
+from latentode.nn.histories import CYCLES, Histories
 from latentode.nn.packed_gru import PackedGRU
 from latentode.nn.variable_encoder import VariableEncoder
 
@@ -78,13 +78,16 @@ def test_a_history_holds_what_its_own_cell_showed():
     assert found.sizes == [3, 1]
     assert found.cell.tolist() == [2, 1, 3, 2]
     assert found.observed.tolist() == [2, 1, 3]
-    value, change, gap, left_log, left = found.features.T
+    value, change, gap, left_log, left = found.features.T[:5]
     assert value.tolist() == [1.0, 7.0, 9.0, 3.0]
     assert change.tolist() == [-2.0 * CHANGE_GAIN, 0.0, 0.0, 0.0]
     assert gap[:3].tolist() == [0.0, 0.0, 0.0]
     assert float(gap[3]) == pytest.approx(np.log1p(150) / np.log1p(100))
     assert left.tolist() == [2.0, 1.0, pytest.approx(0.1), 0.5]
     assert float(left_log[1]) == 1.0
+    half_a_cycle = found.features[1, 5 : 5 + len(CYCLES)]  # one unit of time at half a cycle a unit
+    assert half_a_cycle.tolist() == pytest.approx([np.sin(2 * np.pi * c) for c in CYCLES], abs=1e-6)
+    assert found.features[3, 5 + len(CYCLES)] == pytest.approx(np.cos(np.pi / 2), abs=1e-6)
 
 
 def test_read_backwards_a_history_begins_with_its_latest():
