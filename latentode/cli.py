@@ -91,10 +91,27 @@ def fit(
     encoder: Annotated[str, typer.Option(help="gru, ode-rnn or linear.")] = "gru",
     likelihood: Annotated[str, typer.Option(help="normal or student-t.")] = "normal",
     t0: Annotated[str, typer.Option(help="Place of the latent state: origin or start.")] = "origin",
+    dynamics: Annotated[str, typer.Option(help="mlp, gated, linear or second-order.")] = "mlp",
     latent_size: Annotated[int, typer.Option(min=1, help="Size of the latent state.")] = 16,
     hidden_size: Annotated[int, typer.Option(min=1, help="Width of the networks.")] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs to train.")] = 60,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
+    loss: Annotated[str, typer.Option(help="likelihood, mse, mae or mse+mae.")] = "likelihood",
+    balance: Annotated[
+        str, typer.Option(help="What weighs the same in it: observations or variables.")
+    ] = "observations",
+    schedule: Annotated[
+        str, typer.Option(help="Of the learning rate: cosine, constant or plateau.")
+    ] = "cosine",
+    monitor: Annotated[
+        str, typer.Option(help="What early stopping watches: val_loss, val_nll, val_mse or val_mae.")
+    ] = "val_loss",
+    weight_averaging: Annotated[
+        float, typer.Option(help="Decay of the running average of the weights; 0 for none.")
+    ] = 0.99,
+    drop_observations: Annotated[
+        float, typer.Option(help="Largest part of a training context to hide from the encoder.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
@@ -115,8 +132,15 @@ def fit(
         encoder=encoder,
         likelihood=likelihood,
         t0=t0,
+        dynamics=dynamics,
         max_epochs=epochs,
         lr=lr,
+        loss=loss,
+        balance=balance,
+        schedule=schedule,
+        monitor=monitor,
+        weight_averaging=weight_averaging or None,
+        drop_observations=drop_observations,
         duplicates=duplicates,
         verbose=not quiet,
         random_state=seed,

@@ -56,7 +56,9 @@ class LatentODEForecaster(BaseEstimator):
         likelihood: "normal" or "student-t".
         t0: where the latent state starts: "origin" (the end of the history) or "start" (its
             beginning, as in the 2018 paper).
+        dynamics: "mlp", "gated" (bounded), "linear" (in closed form, the cheapest) or "second-order".
         solver: arguments of `latentode.ode.Solver`, such as `{"method": "dopri5"}`.
+        network: further arguments of `build_latent_ode`, such as `{"interaction": "dynamics"}`.
         max_epochs: most epochs to train.
         patience: epochs without improvement on held-out data after which training stops.
         batch_size: cuts per optimiser step.
@@ -97,7 +99,9 @@ class LatentODEForecaster(BaseEstimator):
         encoder: str = "gru",
         likelihood: str = "normal",
         t0: str = "origin",
+        dynamics: str = "mlp",
         solver: dict[str, Any] | None = None,
+        network: dict[str, Any] | None = None,
         max_epochs: int = 60,
         patience: int = 12,
         batch_size: int = 32,
@@ -120,7 +124,9 @@ class LatentODEForecaster(BaseEstimator):
         self.encoder = encoder
         self.likelihood = likelihood
         self.t0 = t0
+        self.dynamics = dynamics
         self.solver = solver
+        self.network = network
         self.max_epochs = max_epochs
         self.patience = patience
         self.batch_size = batch_size
@@ -367,7 +373,9 @@ class LatentODEForecaster(BaseEstimator):
             encoder=self.encoder,
             likelihood=self.likelihood,
             t0=self.t0,
+            dynamics=self.dynamics,
             solver=None if self.solver is None else {k: plain(v) for k, v in self.solver.items()},
+            **{k: plain(v) for k, v in (self.network or {}).items()},
             loss=self.loss,
             balance=self.balance,
             schedule=self.schedule,

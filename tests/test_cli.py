@@ -204,6 +204,13 @@ def test_when_must_be_said_exactly_once(latentode, patients, fitted):
         ("--encoder", "lstm", "gru"),
         ("--likelihood", "cauchy", "student-t"),
         ("--t0", "end", "start"),
+        ("--dynamics", "quadratic", "second-order"),
+        ("--loss", "hinge", "mse"),
+        ("--balance", "series", "variables"),
+        ("--schedule", "steps", "plateau"),
+        ("--monitor", "train_loss", "val_mae"),
+        ("--weight-averaging", "1", "below 1"),
+        ("--drop-observations", "-0.1", "below 1"),
         ("--layout", "tall", "wide"),
         ("--time-unit", "year", "min"),
         ("--timezone", "Mars", "Europe/Berlin"),
@@ -271,6 +278,18 @@ def test_every_command_has_help(latentode):
     for command in ("inspect", "fit", "forecast", "evaluate", "plot", "demo"):
         status, out, _ = latentode(command, "--help")
         assert status == 0 and "Usage" in out
+
+
+def test_the_recipe_for_point_forecasts_is_within_reach(latentode, patients, tmp_path):
+    sizes = ("--horizon", "6h", "--epochs", 1, "--hidden-size", 8, "--latent-size", 4, "--quiet")
+    recipe = ("--dynamics", "linear", "--loss", "mse+mae", "--balance", "variables", "--schedule")
+    more = ("plateau", "--monitor", "val_mae", "--weight-averaging", 0, "--drop-observations", 0.3)
+    status, _, err = latentode("fit", patients, "--out", tmp_path / "m", *sizes, *recipe, *more)
+    assert status == 0, err
+    model = LatentODEForecaster.load(tmp_path / "m")
+    assert model.weight_averaging is None
+    assert (model.loss, model.monitor, model.drop_observations) == ("mse+mae", "val_mae", 0.3)
+    assert model.module_.model.solver.method == "exact"
 
 
 def test_a_latent_state_per_variable_is_fitted_by_the_command_line(latentode, patients, tmp_path):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from making import waves
+from making import same, tiny, waves
 
 from latentode.estimator import LatentODEForecaster
 
@@ -50,3 +50,13 @@ def test_a_model_per_variable_is_saved_and_loaded(fitted, frame, tmp_path):
 def test_training_per_variable_improves_on_the_start(frame):
     model = LatentODEForecaster(layout="per-variable", max_epochs=12, lr=0.01, **TINY).fit(frame)
     assert model.history_["val_loss"].min() < model.history_["val_loss"].iloc[0]
+
+
+def test_further_arguments_of_the_network_are_taken_and_saved(frame, tmp_path):
+    network = {"interaction": "dynamics", "embedding_size": 4, "heads": 2}
+    model = tiny(layout="per-variable", network=network, max_epochs=1).fit(frame)
+    assert type(model.module_.model.dynamics).__name__ == "CoupledDynamics"
+    model.save(tmp_path)
+    loaded = LatentODEForecaster.load(tmp_path)
+    assert loaded.network == network
+    same(loaded.predict(frame, 1.0), model.predict(frame, 1.0))
