@@ -33,15 +33,16 @@ __all__ = [
     "Gain",
     "Terms",
     "absolute_error",
+    "balancing_weights",
     "elbo_terms",
+    "error_of_mean",
     "log_likelihood",
     "negative_elbo",
-    "observation_weights",
     "squared_and_absolute_error",
     "squared_error",
 ]
 
-Gain = Callable[[Distribution, Tensor], Tensor]
+Gain = Callable[[Distribution, Tensor, Tensor | None], Tensor]
 SCALE_WEIGHT = 0.1  # of the likelihood that fits the scale only: enough for Adam, little for the trunk
 # Of the absolute error beside half the squared one: more, and outliers are given up.
 ABSOLUTE_WEIGHT = 0.25
@@ -66,12 +67,14 @@ class Terms:
     n_context: Tensor
 
 
-def log_likelihood(distribution: Distribution, value: Tensor) -> Tensor:
+def log_likelihood(distribution: Distribution, value: Tensor, unit: Tensor | None = None) -> Tensor:
     """Log-density, mean over latent samples.
 
     Args:
         distribution: shape `(samples, queries)`.
         value: shape `(queries,)`.
+        unit: what errors are multiplied by, shape `(queries,)`; a density knows no units, so it has no
+            say here.
 
     Returns:
         Shape `(queries,)`; the higher, the better.
@@ -79,23 +82,31 @@ def log_likelihood(distribution: Distribution, value: Tensor) -> Tensor:
     return distribution.log_prob(value).mean(dim=0)
 
 
-def squared_error(distribution: Distribution, value: Tensor) -> Tensor:
+def squared_error(distribution: Distribution, value: Tensor, unit: Tensor | None = None) -> Tensor:
     """Minus half the squared error of the mean over latent samples, and the scale's likelihood."""
-    error = distribution.mean.mean(dim=0) - value
+    error = error_of_mean(distribution, value, unit)
     return SCALE_WEIGHT * _scale_likelihood(distribution, value) - 0.5 * error.square()
 
 
-def absolute_error(distribution: Distribution, value: Tensor) -> Tensor:
+def absolute_error(distribution: Distribution, value: Tensor, unit: Tensor | None = None) -> Tensor:
     """Minus the absolute error of the mean over latent samples, and the scale's likelihood."""
-    error = distribution.mean.mean(dim=0) - value
+    error = error_of_mean(distribution, value, unit)
     return SCALE_WEIGHT * _scale_likelihood(distribution, value) - error.abs()
 
 
-def squared_and_absolute_error(distribution: Distribution, value: Tensor) -> Tensor:
+def squared_and_absolute_error(
+    distribution: Distribution, value: Tensor, unit: Tensor | None = None
+) -> Tensor:
     """Both errors at once: large ones count by their square, small ones still count."""
-    error = distribution.mean.mean(dim=0) - value
+    error = error_of_mean(distribution, value, unit)
     both = 0.5 * error.square() + ABSOLUTE_WEIGHT * error.abs()
     return SCALE_WEIGHT * _scale_likelihood(distribution, value) - both
+
+
+def error_of_mean(distribution: Distribution, value: Tensor, unit: Tensor | None = None) -> Tensor:
+    """The predictive mean less the value, times the unit, shape `(queries,)`."""
+    error = distribution.mean.mean(dim=0) - value
+    return error if unit is None else unit * error
 
 
 def _scale_likelihood(distribution: Distribution, value: Tensor) -> Tensor:
@@ -114,27 +125,19 @@ GAINS: dict[str, Gain] = {
 }
 
 
-def observation_weights(
-    variable: Tensor, balanced: bool = True, importance: Tensor | None = None
-) -> Tensor:
-    """How much each observation counts; the sum is their number.
+def balancing_weights(variable: Tensor) -> Tensor:
+    """How much each observation counts if every variable does the same; the sum is their number.
 
-    $w_i \\propto a_{v(i)}$, or, balanced, $a_{v(i)} / N_{v(i)}$ for $N_v$ observations of v.
+    $w_i \\propto 1 / N_{v(i)}$ for $N_v$ observations of v.
 
     Args:
         variable: of each observation, shape `(observations,)`.
-        balanced: whether a variable counts the same however often it was observed.
-        importance: a, how much each variable is to count, shape `(variables,)`; the same unless told.
 
     Example:
-        >>> observation_weights(torch.tensor([0, 0, 0, 2]))
+        >>> balancing_weights(torch.tensor([0, 0, 0, 2]))
         tensor([0.6667, 0.6667, 0.6667, 2.0000], dtype=torch.float64)
     """
-    counts = torch.bincount(variable)
-    share = torch.ones_like(counts, dtype=torch.float64)
-    if importance is not None:
-        share = importance[: len(counts)].to(share)
-    weight = (share / counts if balanced else share)[variable]
+    weight = (1 / torch.bincount(variable).double())[variable]
     return weight * (len(variable) / weight.sum()) if len(variable) else weight
 
 
@@ -145,7 +148,7 @@ def elbo_terms(
     reconstruct: bool = True,
     gain: Gain = log_likelihood,
     balanced: bool = False,
-    importance: Tensor | None = None,
+    units: Tensor | None = None,
 ) -> Terms:
     """Evaluates the terms by Monte Carlo.
 
@@ -157,18 +160,20 @@ def elbo_terms(
         gain: what is summed; of `GAINS`.
         balanced: whether each variable that occurs in the batch weighs the same, among the targets
             and in the context; else each observation does.
+        units: what the errors of each variable are multiplied by, shape `(variables,)`.
     """
     n = len(batch)
     asked = Observations.cat([batch.target, batch.context]) if reconstruct else batch.target
     distribution, state = model(batch, asked.queries(), noise)
-    gains = gain(distribution, asked.value.to(model.dtype))
+    unit = None if units is None else units.to(model.dtype)[asked.variable]
+    gains = gain(distribution, asked.value.to(model.dtype), unit)
     split = len(batch.target)
     parts = []
     for part in (slice(0, split), slice(split, None)):
         series, own = asked.series[part], gains[part]
         weight = None
-        if balanced or importance is not None:
-            weight = observation_weights(asked.variable[part], balanced, importance).to(own.dtype)
+        if balanced:
+            weight = balancing_weights(asked.variable[part]).to(own.dtype)
             own = weight * own
         total = own.new_zeros(n).index_add(0, series, own)
         parts.append((total, torch.bincount(series, weight, minlength=n)))

@@ -1,12 +1,10 @@
 r"""RunningMean: a mean over a whole validation pass, whatever its batches.
 
-$$\frac{\sum_i a_{v(i)} e_i}{\sum_i a_{v(i)}} \quad\text{or}\quad
-\frac{1}{\sum_v a_v} \sum_v \frac{a_v}{N_v} \sum_{i : v(i) = v} e_i$$
+$$\frac{1}{N} \sum_i e_i \quad\text{or}\quad
+\frac{1}{V} \sum_v \frac{1}{N_v} \sum_{i : v(i) = v} e_i$$
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,8 +19,6 @@ class RunningMean(Metric):
     Args:
         n_variables: number of variables.
         balanced: whether each variable that occurs counts the same; else each observation does.
-        importance: a, how much each variable, or else each of its observations, counts; the same
-            unless told.
 
     Example:
         >>> mean = RunningMean(3, balanced=True)
@@ -34,12 +30,9 @@ class RunningMean(Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(
-        self, n_variables: int, balanced: bool, importance: Sequence[float] | None = None
-    ) -> None:
+    def __init__(self, n_variables: int, balanced: bool) -> None:
         super().__init__()
         self.balanced = balanced
-        self.importance = [1.0] * n_variables if importance is None else list(importance)
         for name in ("total", "count"):
             self.add_state(name, torch.zeros(n_variables, dtype=torch.float64), "sum")
 
@@ -50,9 +43,7 @@ class RunningMean(Metric):
         self.count.index_add_(0, variable, torch.ones_like(each))
 
     def compute(self) -> Tensor:
-        share = self.total.new_tensor(self.importance)
         if not self.balanced:
-            return ((share * self.total).sum() / (share * self.count).sum()).float()
+            return (self.total.sum() / self.count.sum()).float()
         some = self.count > 0
-        share = share[some]
-        return ((share * self.total[some] / self.count[some]).sum() / share.sum()).float()
+        return (self.total[some] / self.count[some]).mean().float()

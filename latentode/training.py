@@ -21,7 +21,7 @@ from latentode.forecast import Forecast
 from latentode.model import LatentODE, build_latent_ode
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import mixture, with_parameters
-from latentode.objective import ABSOLUTE_WEIGHT, GAINS, elbo_terms, negative_elbo
+from latentode.objective import ABSOLUTE_WEIGHT, GAINS, elbo_terms, error_of_mean, negative_elbo
 from latentode.running import RunningMean
 from latentode.schedules import SCHEDULES
 
@@ -62,8 +62,8 @@ class LitLatentODE(LightningModule):
             then the decoded scale is still fitted by the likelihood, without a say in the location.
         balance: what weighs the same in losses and metrics: "observations", or "variables", each
             variable by its own mean.
-        importance: how much each variable, or else each of its observations, counts in losses
-            and metrics; the same unless told.
+        units: what each variable's errors, in standard deviations of the training data, are multiplied
+            by in the losses "mse" and "mae" and in the metrics; 1 unless told.
         schedule: of the learning rate after its warm-up: "cosine" (to nothing at the trainer's last
             step), "constant" or "plateau" (halved when `monitor` stops falling).
         monitor: the metric that "plateau" watches.
@@ -71,6 +71,7 @@ class LitLatentODE(LightningModule):
             per interval double, up to 16, whenever the estimated error exceeds the tolerance.
     """
 
+    units: Tensor
     VALIDATION_SAMPLES = 16
     MAX_FAILURES = 3
     MAX_STEPS = 16
@@ -90,7 +91,7 @@ class LitLatentODE(LightningModule):
         auto_steps: int = 1,
         loss: str = "likelihood",
         balance: str = "observations",
-        importance: Sequence[float] | None = None,
+        units: Sequence[float] | None = None,
         schedule: str = "cosine",
         monitor: str = "val_loss",
         **network: Any,
@@ -104,7 +105,7 @@ class LitLatentODE(LightningModule):
         ):
             if given not in choices:
                 raise LatentODEError(f"{name} {given!r} is unknown; choose from {', '.join(choices)}")
-        _check_importance(importance, n_variables)
+        _check_units(units, n_variables)
         self.save_hyperparameters()
         solver = dict(network.pop("solver", None) or {})
         self.auto_steps = solver.get("steps") == "auto"
@@ -118,10 +119,11 @@ class LitLatentODE(LightningModule):
         self._noise_seed = int(torch.randint(2**62, ()))
         self.kl_warmup, self.context_weight = kl_warmup, context_weight
         self.gain, self.balanced = GAINS[loss], balance == "variables"
-        self.importance = None if importance is None else torch.tensor(importance)
+        own = torch.tensor([1.0] * n_variables if units is None else units)
+        self.register_buffer("units", own, persistent=False)
         self.running = nn.ModuleDict(
             {
-                f"{stage}_{name}": RunningMean(n_variables, self.balanced, importance)
+                f"{stage}_{name}": RunningMean(n_variables, self.balanced)
                 for stage in STAGES
                 for name in METRICS.values()
             }
@@ -140,7 +142,7 @@ class LitLatentODE(LightningModule):
                 reconstruct=self.context_weight > 0,
                 gain=self.gain,
                 balanced=self.balanced,
-                importance=self.importance,
+                units=self.units / self.units.mean(),  # the loss keeps its size, and Adam its pace
             )
         except SolveError as failure:
             return self._skip(str(failure))
@@ -229,7 +231,8 @@ class LitLatentODE(LightningModule):
             return
         distribution = self.predictive(batch)
         value = batch.target.value.to(self.model.dtype)
-        error = distribution.mean.mean(dim=0) - value
+        unit = self.units.to(value.dtype)[batch.target.variable]
+        error = error_of_mean(distribution, value, unit)
         found = {
             "nll": -mixture(distribution).log_prob(value),
             "mse": error.square(),
@@ -270,10 +273,10 @@ class LitLatentODE(LightningModule):
         return [optimizer], schedule(optimizer, steps, self.hparams["monitor"])
 
 
-def _check_importance(importance: Sequence[float] | None, n_variables: int) -> None:
-    if importance is None:
+def _check_units(units: Sequence[float] | None, n_variables: int) -> None:
+    if units is None:
         return
-    if len(importance) != n_variables or not all(0 < a < math.inf for a in importance):
+    if len(units) != n_variables or not all(0 < a < math.inf for a in units):
         raise LatentODEError(
-            f"importance must be {n_variables} positive numbers, one per variable, got {importance!r}"
+            f"units must be {n_variables} positive numbers, one per variable, got {units!r}"
         )

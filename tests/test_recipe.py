@@ -51,52 +51,47 @@ def test_a_point_loss_moves_the_location_by_the_error_of_the_mean_and_the_scale_
     torch.testing.assert_close(by_loss[1], SCALE_WEIGHT * by_likelihood)
 
 
-IMPORTANCE = torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64)
+UNITS = torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64)
 
 
-@pytest.mark.parametrize("importance", [None, IMPORTANCE])
+@pytest.mark.parametrize("units", [None, UNITS])
 @pytest.mark.parametrize("gain", GAINS.values())
-def test_balanced_terms_are_means_over_each_variable_first(gain, importance):
+def test_balanced_terms_are_means_over_each_variable_first(gain, units):
     rng = np.random.default_rng(0)
     batch, noise = batch_of([piece(rng, 9, 7), piece(rng, 4, 12)]), noise_for(2)
     model = network()
-    terms = elbo_terms(model, batch, noise, gain=gain, balanced=True, importance=importance)
+    terms = elbo_terms(model, batch, noise, gain=gain, balanced=True, units=units)
     means = []
     for part in (batch.target, batch.context):
-        each = gain(model(batch, part.queries(), noise)[0], part.value)
-        present = part.variable.unique()
-        own = torch.stack([each[part.variable == v].mean() for v in present])
-        share = torch.ones(len(own)) if importance is None else importance[present]
-        means.append((share * own).sum() / share.sum())
+        unit = None if units is None else units[part.variable]
+        each = gain(model(batch, part.queries(), noise)[0], part.value, unit)
+        own = [each[part.variable == v].mean() for v in part.variable.unique()]
+        means.append(torch.stack(own).mean())
     n, m = len(batch.target), len(batch.context)
     expected = -(n * means[0] + 0.3 * m * means[1] - 0.5 * terms.kl.sum()) / (n + 0.3 * m)
     torch.testing.assert_close(negative_elbo(terms, 0.5, 0.3), expected)
     torch.testing.assert_close(terms.n_target.sum().item(), float(n))
 
 
-def test_observations_count_by_the_importance_of_their_variable():
-    rng = np.random.default_rng(0)
-    batch, noise = batch_of([piece(rng, 9, 7), piece(rng, 4, 12)]), noise_for(2)
-    model = network()
-    terms = elbo_terms(model, batch, noise, reconstruct=False, importance=IMPORTANCE)
-    each = log_likelihood(model(batch, batch.target.queries(), noise)[0], batch.target.value)
-    share = IMPORTANCE[batch.target.variable]
-    expected = -(share * each).sum() / share.sum()
-    torch.testing.assert_close(negative_elbo(terms, 0.0, 0.0), expected)
+@pytest.mark.parametrize(("loss", "power"), [("mse", 2), ("mae", 1), ("likelihood", 0)])
+def test_errors_count_in_their_variables_units(loss, power):
+    _, _, made, value = decoded("normal")
+    unit = torch.linspace(0.5, 3.0, len(value), dtype=value.dtype)
+    error = made.mean.mean(dim=0) - value
+    each = {"mse": 0.5 * error**2, "mae": error.abs(), "likelihood": 0.0 * error}[loss]
+    change = GAINS[loss](made, value, unit) - GAINS[loss](made, value)
+    torch.testing.assert_close(change, -(unit**power - 1) * each)
 
 
-@pytest.mark.parametrize("importance", [None, [1.0, 9.0, 2.0, 0.5, 9.0]])
 @pytest.mark.parametrize("balanced", [True, False])
-def test_a_running_mean_does_not_depend_on_the_batches(balanced, importance):
+def test_a_running_mean_does_not_depend_on_the_batches(balanced):
     rng = np.random.default_rng(0)
     each, variable = torch.tensor(rng.normal(size=50)), torch.tensor(rng.choice([0, 2, 3], 50))
-    share = np.ones(50) if importance is None else np.array(importance)[variable]
-    expected = np.average(each, weights=share)
+    expected = float(each.mean())
     if balanced:
-        own = [float(each[variable == v].mean()) for v in (0, 2, 3)]
-        expected = np.average(own, weights=importance and [1.0, 2.0, 0.5])
+        expected = np.mean([float(each[variable == v].mean()) for v in (0, 2, 3)])
     for size in (1, 7, 50):
-        mean = RunningMean(5, balanced, importance)
+        mean = RunningMean(5, balanced)
         for part in torch.arange(50).split(size):
             mean.update(each[part], variable[part])
         assert float(mean.compute()) == pytest.approx(float(expected), rel=1e-6)
@@ -219,7 +214,7 @@ def test_what_the_recipe_does_not_know_is_refused_before_training(option, said):
         LatentODEForecaster(horizon=2.0, verbose=False, **option).fit(waves(3, 12))
 
 
-@pytest.mark.parametrize("importance", [[1.0], [1.0, 0.0], [1.0, np.inf]])
-def test_importance_is_a_positive_number_per_variable(importance):
+@pytest.mark.parametrize("units", [[1.0], [1.0, 0.0], [1.0, np.inf]])
+def test_units_are_a_positive_number_per_variable(units):
     with pytest.raises(LatentODEError, match="2 positive numbers"):
-        some_module(some_data(), balance="variables", importance=importance)
+        some_module(some_data(), units=units)

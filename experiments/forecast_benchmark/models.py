@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -21,7 +20,7 @@ from latentode.nn.events import Events, last_values
 from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
 from latentode.nn.mlp import mlp
 
-__all__ = ["BASELINES", "MODELS", "DirectForecaster", "build", "importance", "n_parameters"]
+__all__ = ["BASELINES", "MODELS", "DirectForecaster", "build", "n_parameters"]
 
 BASELINES: dict[str, type[Baseline]] = {
     "last-value": LastValue,
@@ -97,7 +96,7 @@ def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LitLatent
         sizes: of the data module.
         config: sections `module` and one by the name of the layout; the GRU takes the joint one's.
     """
-    options = {k: v for k, v in config["module"].items() if k != "importance_power"}
+    options = config["module"]
     if kind == "per-variable":
         return LitLatentODE(**sizes, **options, **config[kind], layout=kind)
     module = LitLatentODE(**sizes, **options, **config["joint"])
@@ -123,8 +122,3 @@ def _gru_of_size(size: int, sizes: dict[str, Any], hidden: int) -> DirectForecas
 def n_parameters(module: nn.Module) -> int:
     """How many numbers are trained."""
     return sum(p.numel() for p in module.parameters())
-
-
-def importance(power: float, scale: np.ndarray, units: np.ndarray) -> list[float] | None:
-    """How much each variable counts in scaled units for its error in the protocol's to count so."""
-    return ((scale / units) ** power).tolist() if power else None

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from models import BASELINES, MODELS, build, importance, n_parameters
+from models import BASELINES, MODELS, build, n_parameters
 from protocol import CONFIGS, Part, Protocol, metrics, read_config
 from results import merge, show
 
@@ -127,10 +127,9 @@ def _trained(
     held_out = setting.part(protocol.validation).dataset(train.schema, everything=False)
     data = IrregularDataModule(train, held_out, task=protocol.task(between), seed=seed, **options)
     torch.manual_seed(seed)
-    units = protocol.units(setting.root, train.variables)
-    power = config["module"].get("importance_power", 0.0)
-    weights = importance(power, np.asarray(data.scaling.scale), units)
-    module = build(kind, {**data.sizes, "importance": weights}, config)
+    # Losses and metrics in the protocol's units: val_mse is then the protocol's own.
+    units = np.asarray(data.scaling.scale) / protocol.units(setting.root, train.variables)
+    module = build(kind, {**data.sizes, "units": units.tolist()}, config)
     path.parent.mkdir(parents=True, exist_ok=True)
     history = pd.DataFrame()
     if not a.stored:
