@@ -52,7 +52,8 @@ class LitLatentODE(LightningModule):
         n_static: number of encoded static features.
         n_known: number of known-future columns.
         time_scale: length of one unit of model time.
-        lr: peak learning rate of Adam.
+        lr: peak learning rate of AdamW.
+        weight_decay: its weight decay, decoupled from the loss.
         samples: latent samples per series in training; validation takes more. One if z(t0) is a point.
         kl_warmup: optimiser steps over which the KL weight rises from 0 to 1.
         context_weight: weight of reconstructing the context against forecasting the targets.
@@ -84,6 +85,7 @@ class LitLatentODE(LightningModule):
         n_known: int = 0,
         time_scale: float = 1.0,
         lr: float = 3e-3,
+        weight_decay: float = 0.0,
         samples: int = 3,
         kl_warmup: int = 500,
         context_weight: float = 0.05,
@@ -267,7 +269,9 @@ class LitLatentODE(LightningModule):
         return self.model(batch, batch.target.queries(), noise)[0]
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.lr, weight_decay=self.hparams["weight_decay"]
+        )
         schedule = SCHEDULES[self.hparams["schedule"]]
         steps = self.trainer.estimated_stepping_batches
         return [optimizer], schedule(optimizer, steps, self.hparams["monitor"])
