@@ -19,15 +19,16 @@ from latentode.nn.encoders import GRUEncoder, LatentState
 from latentode.nn.events import Events, last_values
 from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
 from latentode.nn.mlp import mlp
+from latentode.ode import Context, Dynamics, Solver
 
-__all__ = ["BASELINES", "MODELS", "DirectForecaster", "build", "n_parameters"]
+__all__ = ["BASELINES", "MODELS", "Clock", "DirectForecaster", "build", "n_parameters"]
 
 BASELINES: dict[str, type[Baseline]] = {
     "last-value": LastValue,
     "history-mean": SeriesMean,
     "linear-drift": LinearDrift,
 }
-MODELS = ("gru", "joint", "per-variable")
+MODELS = ("gru", "joint", "per-variable", "per-variable-clock")
 WIDTHS = range(8, 513, 4)
 
 
@@ -88,6 +89,18 @@ class DirectForecaster(nn.Module):
         return batch.start.new_zeros(len(batch))
 
 
+class Clock(Dynamics):
+    """A state that stays as it is, but for a first component that counts time.
+
+    What is left of a latent ODE whose decoder is told the lead time: the ODE's own part is gone.
+    """
+
+    def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
+        slope = torch.zeros_like(z)
+        slope[:, 0] = 1.0
+        return slope
+
+
 def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LitLatentODE:
     """An untrained model.
 
@@ -99,6 +112,12 @@ def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LitLatent
     options = config["module"]
     if kind == "per-variable":
         return LitLatentODE(**sizes, **options, **config[kind], layout=kind)
+    if kind == "per-variable-clock":
+        own = {k: v for k, v in config["per-variable"].items() if k not in ("interaction", "solver")}
+        module = LitLatentODE(**sizes, **options, **own, layout="per-variable")
+        module.model.dynamics = Clock()
+        module.model.solver = Solver("euler", 1)
+        return module
     module = LitLatentODE(**sizes, **options, **config["joint"])
     if kind == "gru":
         hidden = config["joint"].get("hidden_size", 64)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ def run_model(
         "fold": setting.fold,
         **found,
         "cpu_minutes": round((time.process_time() - cpu) / 60, 2),
+        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "wall_minutes": round((time.monotonic() - wall) / 60, 2),
         "changed": a.set,
         "metrics": scores,
