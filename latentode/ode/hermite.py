@@ -108,14 +108,16 @@ def _transpose(table: Tensor, cell: Tensor, weights: Tensor, g: Tensor) -> Tenso
     half, queries = len(table) // 2, len(cell)
     if not queries:
         return torch.zeros_like(table)
-    ordered, order = cell.sort(stable=True)
-    order = order.to(cell.dtype)
+    if cell.device.type == "cpu" and bool((cell[1:] >= cell[:-1]).all()):
+        # As queries mostly come; elsewhere than on a CPU looking would wait for the device.
+        ordered, order = cell, torch.arange(queries, dtype=cell.dtype)
+    else:
+        ordered, order = cell.sort(stable=True)
+        order = order.to(cell.dtype)
+        weights = weights.index_select(1, order)
     begins = torch.arange(half, device=cell.device, dtype=cell.dtype)
     begins = torch.searchsorted(ordered, begins).to(cell.dtype)
-    each = [
-        embedding_bag(order, g, begins, per_sample_weights=part.index_select(0, order), mode="sum")
-        for part in weights
-    ]
+    each = [embedding_bag(order, g, begins, per_sample_weights=part, mode="sum") for part in weights]
     sums = torch.stack(each).view(2, 2, half, -1)
     result = sums[:, 0].clone()
     result[:, 1:] += sums[:, 1, :-1]
