@@ -65,6 +65,10 @@ class Kind:
     solver: dict[str, Any]
 
 
+def _unknown_encoder(name: str) -> str:
+    return f"encoder {name!r} is unknown; choose from {', '.join(ENCODERS)}"
+
+
 def _mlp(sizes: Sizes, fixed: int) -> Dynamics:
     return MLPDynamics(sizes.latent, (sizes.hidden,) * 2, context_size=fixed + sizes.known)
 
@@ -111,7 +115,7 @@ def solver_of(kind: Kind, dynamics: str, asked: dict[str, Any] | None) -> Solver
 def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[JointLayout, Dynamics]:
     name, width = options["encoder"], options["encoder_size"] or sizes.hidden
     if name not in ENCODERS:
-        raise LatentODEError(f"encoder {name!r} is unknown; choose from {', '.join(ENCODERS)}")
+        raise LatentODEError(_unknown_encoder(name))
     if options["interaction"] != "encoder":
         raise LatentODEError("interaction is a choice of layout='per-variable' only; leave it out")
     encoder = ENCODERS[name](sizes.variables, width)  # type: ignore[call-arg]
@@ -128,6 +132,8 @@ def _per_variable(
     sizes: Sizes, options: dict[str, Any], variational: bool
 ) -> tuple[PerVariableLayout, Dynamics]:
     width = options["encoder_size"] or min(sizes.hidden, WIDEST)
+    if options["encoder"] not in ENCODERS:
+        raise LatentODEError(_unknown_encoder(options["encoder"]))
     if options["encoder"] != "gru":
         raise LatentODEError(
             f"layout='per-variable' reads each variable with a GRU; encoder={options['encoder']!r} "

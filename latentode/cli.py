@@ -86,9 +86,9 @@ def fit(
     na_values: NaValues = None,
     duplicates: Duplicates = "error",
     latent_layout: Annotated[
-        str, typer.Option(help="A latent state per series (joint) or per variable (per-variable).")
-    ] = "joint",
-    encoder: Annotated[str, typer.Option(help="gru, ode-rnn or linear.")] = "gru",
+        str, typer.Option(help="A latent state per variable (per-variable) or per series (joint).")
+    ] = "per-variable",
+    encoder: Annotated[str, typer.Option(help="gru; jointly also ode-rnn or linear.")] = "gru",
     likelihood: Annotated[str, typer.Option(help="normal or student-t.")] = "normal",
     t0: Annotated[str, typer.Option(help="Place of the latent state: origin or start.")] = "origin",
     dynamics: Annotated[str, typer.Option(help="mlp, gated, linear or second-order.")] = "mlp",

@@ -54,14 +54,19 @@ def run_demo(out: Path, say: Callable[[str], None], verbose: bool = True, epochs
     later = first.dt.year >= FIRST_TEST_YEAR
     train, test = storms[~later], storms[later]
     say(f"{train['id'].nunique()} storms to learn from, {test['id'].nunique()} later ones to forecast")
+    say("fitting the default layout, a latent state per variable")
     model = LatentODEForecaster(horizon="72h", max_epochs=epochs, verbose=verbose)
     model.fit(train, SCHEMA, save_to=out / "model")
 
     history, future, asked = _halve(test)
     forecast = model.predict(history, asked)
     forecast.to_csv(out / "forecast.csv", index=False)
+    say("fitting the joint layout, a latent state per storm, to compare")
+    joint = LatentODEForecaster(horizon="72h", layout="joint", max_epochs=epochs, verbose=verbose).fit(
+        train, SCHEMA
+    )
     say("scoring every fix from every earlier one of its storm ...")
-    table = _score(model, test)
+    table = _both(_score(model, test), _score(joint, test))
     table.to_csv(out / "metrics.csv")
     say(_readable(table))
     _draw(out / "tracks.png", history, future, forecast)
@@ -88,6 +93,15 @@ def _score(model: LatentODEForecaster, test: pd.DataFrame) -> pd.DataFrame:
     dataset = model.read(test)
     chosen = at_leads(compared, dataset, LEADS, "30min")
     return summarise(chosen, ["lead", "variable", "model"])
+
+
+def _both(table: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
+    """The default layout's table with the joint layout's rows after its own."""
+    name = table.index.get_level_values("model")[0]
+    own = joint[joint.index.get_level_values("model") == name]
+    own = own.rename(index={name: f"{name}, joint"}, level="model")
+    first = table.index.get_level_values("model") == name
+    return pd.concat([table[first], own, table[~first]])
 
 
 def _readable(table: pd.DataFrame) -> str:

@@ -48,11 +48,11 @@ class LatentODEForecaster(BaseEstimator):
             long series a horizon is still a small part. Longer questions are answered too, by
             carrying the ODE on.
         context: how far back the encoder looks; None takes eight horizons.
-        layout: "joint", a latent state per series, or "per-variable", one per (series, variable), for
-            dozens of variables that are observed at times of their own.
+        layout: "per-variable", a latent state per (series, variable), the more accurate one wherever
+            it was measured, or "joint", one per series, the classic latent ODE.
         latent_size: size of a latent state.
         hidden_size: width of the networks.
-        encoder: "gru", "ode-rnn" or "linear" (parallel over events); per variable "gru" only.
+        encoder: "gru", or, jointly, "ode-rnn" or "linear" (parallel over events).
         likelihood: "normal" or "student-t".
         t0: where the latent state starts: "origin" (the end of the history) or "start" (its
             beginning, as in the 2018 paper).
@@ -93,7 +93,7 @@ class LatentODEForecaster(BaseEstimator):
         self,
         horizon: Duration | None = None,
         context: Duration | None = None,
-        layout: str = "joint",
+        layout: str = "per-variable",
         latent_size: int = 16,
         hidden_size: int = 64,
         encoder: str = "gru",

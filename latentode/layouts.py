@@ -33,6 +33,8 @@ from latentode.ode import Trajectory
 
 __all__ = ["JointLayout", "Layout", "PerVariableLayout", "Rows"]
 
+EMBEDDING_SCALE = 0.1
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -182,7 +184,8 @@ class PerVariableLayout(Layout):
     ) -> None:
         super().__init__()
         self.n_variables = self.blocks = n_variables
-        self.embeddings = nn.Parameter(torch.randn(n_variables, embedding_size))
+        # Small, so that at first it is the observations that tell variables apart.
+        self.embeddings = nn.Parameter(EMBEDDING_SCALE * torch.randn(n_variables, embedding_size))
         self.encoder, self.head, self.decoder = encoder, head, decoder
         self.coupled = coupled
 

@@ -221,7 +221,7 @@ def build_latent_ode(
     n_known: int = 0,
     time_scale: float = 1.0,
     *,
-    layout: str = "joint",
+    layout: str = "per-variable",
     latent_size: int = 16,
     hidden_size: int = 64,
     encoder: str = "gru",
@@ -244,10 +244,10 @@ def build_latent_ode(
         n_static: number of encoded static features.
         n_known: number of known-future columns.
         time_scale: length of one unit of model time, best the usual horizon.
-        layout: "joint", a latent row per series, or "per-variable", one per (series, variable).
+        layout: "per-variable", a latent row per (series, variable), or "joint", one per series.
         latent_size: size of a latent row.
         hidden_size: width of dynamics and decoder.
-        encoder: "gru", "ode-rnn" or "linear"; per variable "gru" only.
+        encoder: "gru", or, jointly, "ode-rnn" or "linear".
         encoder_size: width of the encoder; `hidden_size` unless told, per variable at most 48.
         embedding_size: size of a variable's embedding (per variable; so are the next three).
         attention_layers: how many times the variables of a series exchange what they have seen.

@@ -31,7 +31,7 @@ def network(
     n_variables=N_VARIABLES, n_static=N_STATIC, n_known=N_KNOWN, seed=0, **options
 ) -> LatentODE:
     """A network far from its tame start: no weight is zero, no layer is small."""
-    defaults = {"latent_size": LATENT, "hidden_size": 8, "solver": {"intervals": 4}}
+    defaults = {"layout": "joint", "latent_size": LATENT, "hidden_size": 8, "solver": {"intervals": 4}}
     model = build_latent_ode(n_variables, n_static, n_known, TIME_SCALE, **{**defaults, **options})
     model = model.double()
     generator = torch.Generator().manual_seed(seed)

@@ -27,7 +27,7 @@ def test_demo_writes_forecasts_metrics_and_a_picture(tmp_path, few_storms):
     assert len(forecast) == few_storms * 13 * 6
     assert (forecast["q0.1"] < forecast["q0.9"]).all()
     metrics = pd.read_csv(tmp_path / "metrics.csv")
-    assert set(metrics["model"]) >= {"latent ODE", "last value", "linear drift"}
+    assert set(metrics["model"]) >= {"latent ODE", "latent ODE, joint", "last value", "linear drift"}
     assert set(metrics["lead"]) == {"24h", "48h"}
     assert np.isfinite(metrics["mae"]).all()
     assert (tmp_path / "tracks.png").read_bytes().startswith(b"\x89PNG")

@@ -40,7 +40,9 @@ class VariableEncoder(nn.Module):
         self.gru = PackedGRU(N_FEATURES + embedding_size, size)
         self.known = nn.Linear(embedding_size, size)
         self.static = nn.Linear(n_static, size, bias=False) if n_static else None
-        self.exchange = nn.Sequential(*(Exchange(size, heads) for _ in range(layers)))
+        # Normalised at the end: what pre-norm layers add up grows, and would saturate what reads it.
+        exchange = (Exchange(size, heads) for _ in range(layers))
+        self.exchange = nn.Sequential(*exchange, nn.LayerNorm(size))
 
     def forward(
         self,
