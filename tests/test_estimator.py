@@ -155,14 +155,22 @@ def oscillators(n_series, seed, rows=80, noise=0.1):
 
 
 @pytest.mark.slow
-def test_a_damped_oscillator_is_learnt():
-    options = {"latent_size": 4, "hidden_size": 32, "max_epochs": 25, "lr": 0.02, "verbose": False}
-    model = LatentODEForecaster(horizon=2.0, context=5.0, **options).fit(oscillators(60, 0))
+@pytest.mark.parametrize(
+    ("limit", "options"),
+    [
+        (0.3, {"layout": "joint", "latent_size": 4, "hidden_size": 32, "max_epochs": 25, "lr": 0.02}),
+        (0.35, {"layout": "per-variable", "max_epochs": 60}),
+    ],
+    ids=["joint", "per-variable"],
+)
+def test_a_damped_oscillator_is_learnt(limit, options):
+    model = LatentODEForecaster(horizon=2.0, context=5.0, verbose=False, **options)
+    model.fit(oscillators(60, 0))
     test = oscillators(20, 1)
     answer = model.backtest(test)
     ripe = answer[(answer["origin"] > 3.0) & (answer["lead"] > 1.6)]
     rmse = np.sqrt(((ripe["mean"] - ripe["actual"]) ** 2).mean())
-    assert rmse < 0.3 * ripe["actual"].std()
+    assert rmse < limit * ripe["actual"].std()
     inside = ripe["actual"].between(ripe["q0.1"], ripe["q0.9"]).mean()
     assert 0.65 < inside < 0.95
     assert model.score(test) > 0.5

@@ -28,7 +28,8 @@ from latentode.nn import ENCODERS
 
 def test_saved_models_forecast_identically_in_a_new_process(frame, tmp_path):
     kinds = {"likelihood": "student-t", "t0": "start"}
-    models = {e: tiny(encoder=e, **kinds).fit(frame) for e in ENCODERS}
+    models = {e: tiny(layout="joint", encoder=e, **kinds).fit(frame) for e in ENCODERS}
+    models["per-variable"] = tiny(**kinds).fit(frame)
     for name, model in models.items():
         model.save(tmp_path / name)
     frame.to_pickle(tmp_path / "history.pkl")
@@ -198,7 +199,13 @@ def test_a_module_from_the_users_own_trainer_forecasts_as_a_forecaster(frame, tm
 
 def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(frame):
     data = IrregularDataModule(frame, task=Forecasting(2.0, context=6.0), batch_size=7, seed=3)
-    network = {"latent_size": 3, "hidden_size": 8, "encoder": "linear", "solver": {"intervals": 4}}
+    network = {
+        "layout": "joint",
+        "latent_size": 3,
+        "hidden_size": 8,
+        "encoder": "linear",
+        "solver": {"intervals": 4},
+    }
     module = LitLatentODE(**data.sizes, **network, lr=0.02)
     found = LatentODEForecaster.from_lightning(module, data)
     params = found.get_params()
@@ -208,4 +215,7 @@ def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(f
     assert again.module_.model.latent_size == 3
     assert (again.horizon_, again.context_) == (2.0, 6.0)
     small = LitLatentODE(**data.sizes)  # what is left open has the network's defaults
-    assert LatentODEForecaster.from_lightning(small, data).latent_size == small.model.latent_size
+    assert (
+        LatentODEForecaster.from_lightning(small, data).latent_size
+        == small.model.layout.head.latent_size
+    )

@@ -194,7 +194,8 @@ def test_the_defaults_are_those_of_the_layout():
     assert model.solver == Solver(intervals=5)
     assert model.latent_size == 36 * 16
     assert model.encode(some_batch(n_known=0)).scale is None
-    assert build_latent_ode(3).solver == Solver()
+    assert build_latent_ode(3).solver == Solver(intervals=5)
+    assert build_latent_ode(3, layout="joint").solver == Solver()
     assert build_latent_ode(3, layout="per-variable", solver={"steps": 2}).solver.intervals == 5
 
 
@@ -204,7 +205,7 @@ def test_the_defaults_are_those_of_the_layout():
         ({"layout": "stacked"}, "layout 'stacked' is unknown; choose from joint, per-variable"),
         ({"layout": "per-variable", "encoder": "linear"}, "goes with layout='joint'"),
         ({"layout": "per-variable", "interaction": "all"}, "choose from encoder, dynamics"),
-        ({"interaction": "dynamics"}, "layout='per-variable' only"),
+        ({"layout": "joint", "interaction": "dynamics"}, "layout='per-variable' only"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, message):

@@ -37,7 +37,7 @@ def some_data(validation=True, cuts=24, **options):
 
 def some_module(data, seed=0, **options):
     torch.manual_seed(seed)
-    return LitLatentODE(**data.sizes, **{**TINY, "kl_warmup": 5, **options})
+    return LitLatentODE(**data.sizes, **{"layout": "joint", **TINY, "kl_warmup": 5, **options})
 
 
 def trainer_in(folder, **options):
