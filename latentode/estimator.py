@@ -48,8 +48,8 @@ class LatentODEForecaster(BaseEstimator):
             long series a horizon is still a small part. Longer questions are answered too, by
             carrying the ODE on.
         context: how far back the encoder looks; None takes eight horizons.
-        layout: "per-variable", a latent state per (series, variable), the more accurate one wherever
-            it was measured, or "joint", one per series, the classic latent ODE.
+        layout: "per-variable", a latent state per (series, variable), the more accurate one more
+            often, or "joint", one per series, the classic latent ODE.
         latent_size: size of a latent state.
         hidden_size: width of the networks.
         encoder: "gru", or, jointly, "ode-rnn" or "linear" (parallel over events).
