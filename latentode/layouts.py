@@ -98,10 +98,12 @@ class Layout(nn.Module, ABC):
     Attributes:
         n_variables: number of variables.
         blocks: how many rows of latent state a series has.
+        head: turns a summary into q(z(t0)) of a row.
     """
 
     n_variables: int
     blocks: int
+    head: LatentHead
 
     @property
     @abstractmethod

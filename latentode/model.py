@@ -80,6 +80,11 @@ class LatentODE(nn.Module):
         return self.layout.blocks
 
     @property
+    def variational(self) -> bool:
+        """Whether z(t0) is a distribution rather than a point."""
+        return self.layout.head.variational
+
+    @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 

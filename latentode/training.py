@@ -113,10 +113,7 @@ class LitLatentODE(LightningModule):
         self.auto_steps = solver.get("steps") == "auto"
         if self.auto_steps:
             solver["steps"] = auto_steps
-        variational = network.get("variational", True)
-        self.lr, self.samples = lr, samples if variational else 1
-        self.validation_samples = self.VALIDATION_SAMPLES if variational else 1
-        self.skipped_batches = 0
+        self.lr, self.skipped_batches = lr, 0
         self._failures_in_a_row = 0
         self._noise_seed = int(torch.randint(2**62, ()))
         self.kl_warmup, self.context_weight = kl_warmup, context_weight
@@ -133,6 +130,9 @@ class LitLatentODE(LightningModule):
         self.model: LatentODE = build_latent_ode(
             n_variables, n_static, n_known, time_scale, solver=solver, **network
         )
+        # Of a point one sample is all: more noise would be drawn for nothing.
+        self.samples = samples if self.model.variational else 1
+        self.validation_samples = self.VALIDATION_SAMPLES if self.model.variational else 1
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         noise = self._noise(len(batch), batch_idx)

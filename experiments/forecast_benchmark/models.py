@@ -118,7 +118,7 @@ def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LitLatent
         module.model.dynamics = Clock()
         module.model.solver = Solver("euler", 1)
         return module
-    module = LitLatentODE(**sizes, **options, **config["joint"])
+    module = LitLatentODE(**sizes, **options, **config["joint"], layout="joint")
     if kind == "gru":
         hidden = config["joint"].get("hidden_size", 64)
         module.model = _gru_of_size(n_parameters(module), sizes, hidden)  # type: ignore[assignment]

@@ -93,9 +93,11 @@ def draw(results: dict, file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="two sizes, one repeat, no files")
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--smoke", action="store_true", help="two sizes, one repeat")
+    parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/memory")
     arguments = parser.parse_args()
+    folder = arguments.out or (Path("build/memory") if arguments.smoke else HERE)
+    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     sizes = (8, 16) if arguments.smoke else (16, 32, 64, 128, 256, 512)
     repeats = 1 if arguments.smoke else 7
@@ -112,12 +114,11 @@ def main() -> None:
         for rtol in (1e-3, 1e-6)
     }
     print(json.dumps(results, indent=1))
-    if not arguments.smoke:
-        (arguments.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-        try:
-            draw(results, arguments.out / "memory.png")
-        except ImportError:
-            print("matplotlib is not installed: nothing drawn")
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    try:
+        draw(results, folder / "memory.png")
+    except ImportError:
+        print("matplotlib is not installed: nothing drawn")
 
 
 if __name__ == "__main__":

@@ -73,8 +73,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a few storms, one epoch")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/solver_choice")
     arguments = parser.parse_args()
+    folder = arguments.out or (Path("build/solver_choice") if arguments.smoke else HERE)
+    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     train, test = storms(arguments.smoke)
     model = LatentODEForecaster(horizon="72h", max_epochs=1 if arguments.smoke else arguments.epochs)
@@ -107,8 +109,7 @@ def main() -> None:
         )
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3g}"))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "results.json").write_text(json.dumps(table.to_dict("records"), indent=1) + "\n")
+    (folder / "results.json").write_text(json.dumps(table.to_dict("records"), indent=1) + "\n")
 
 
 if __name__ == "__main__":

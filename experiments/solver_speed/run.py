@@ -1,6 +1,6 @@
 """Training-step time of the solver beside its peers, at equal gradient error; see README.md.
 
-python experiments/solver_speed/run.py [--smoke] [--only PART ...] [--out results.json]
+python experiments/solver_speed/run.py [--smoke] [--only PART ...] [--out FOLDER]
 """
 
 from __future__ import annotations
@@ -208,11 +208,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one repeat of the small parts")
     parser.add_argument("--only", nargs="+", help="names of parts; others keep what results.json holds")
-    parser.add_argument("--out", type=Path, help="default: results.json here; smoke writes none")
+    parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/solver_speed")
     arguments = parser.parse_args()
-    out = arguments.out or (None if arguments.smoke else HERE / "results.json")
+    folder = arguments.out or (Path("build/solver_speed") if arguments.smoke else HERE)
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / "results.json"
     results: dict = {}
-    if arguments.only and out is not None and out.exists():
+    if arguments.only and out.exists():
         results = json.loads(out.read_text())
     results["machine"] = {"torch": torch.__version__, "cpu": platform.machine(), "cores": 1}
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else None
@@ -224,8 +226,7 @@ def main() -> None:
         torch.set_num_threads(1)
         results[name] = measure()
         print(json.dumps({name: results[name]}, indent=1), flush=True)
-    if out is not None:
-        out.write_text(json.dumps(results, indent=1) + "\n")
+    out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

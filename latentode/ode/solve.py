@@ -147,9 +147,7 @@ class Solver:
         if self.method not in NATIVE or self.adjoint != "direct":
             return self.solve(dynamics, z0, t0, t1, context).final
         _check_shapes(z0, t0, t1)
-        made = plan(self.method, self.intervals * self.steps)
-        width = t1 - t0
-        times = torch.addcmul(t0, _column(made.positions, t0), width)
+        made, times, width = self._plan(t0, t1)
         return _unroll(made, dynamics, z0, times, width, context, end_slope=False)[0][-1]
 
     def error(
@@ -186,9 +184,7 @@ class Solver:
         t1: Tensor,
         context: Context | None,
     ) -> Trajectory:
-        made = plan(self.method, self.intervals * self.steps)
-        width = t1 - t0
-        times = torch.addcmul(t0, _column(made.positions, t0), width)
+        made, times, width = self._plan(t0, t1)
         kernel = self._kernel(dynamics, times, context, z0)
         if kernel is None:
             states, slopes = map(torch.stack, _unroll(made, dynamics, z0, times, width, context))
@@ -201,6 +197,11 @@ class Solver:
             slopes[every].transpose(0, 1),
             Stats(made.evaluations, self.intervals * self.steps),
         )
+
+    def _plan(self, t0: Tensor, t1: Tensor) -> tuple[Plan, Tensor, Tensor]:
+        """What to evaluate, when, shape `(evaluations, rows)`, and how long each row's span is."""
+        made, width = plan(self.method, self.intervals * self.steps), t1 - t0
+        return made, torch.addcmul(t0, _column(made.positions, t0), width), width
 
     def _kernel(
         self, dynamics: VectorField, times: Tensor, context: Context | None, z0: Tensor

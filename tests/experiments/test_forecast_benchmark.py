@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from latentode import IrregularDataModule
+from latentode.layouts import JointLayout, PerVariableLayout
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "forecast_benchmark"
 NAMES = ("physionet2012", "p12_hourly", "LEN01")
@@ -204,6 +205,20 @@ def test_every_config_names_options_that_exist(name, benchmark):
     for kind in ("gru", "joint"):
         module = benchmark["models"].build(kind, sizes, config)
         assert module.hparams["loss"] == config["module"]["loss"]
+
+
+@pytest.mark.parametrize("kind", ["gru", "joint", "per-variable", "per-variable-clock"])
+def test_a_row_is_the_layout_that_it_is_named_after(kind, benchmark):
+    config = benchmark["protocol"].read_config("p12_hourly")
+    sizes = {"n_variables": 3, "n_static": 0, "time_scale": 1.0}
+    model = benchmark["models"].build(kind, sizes, config).model
+    if kind == "gru":
+        assert isinstance(model, benchmark["models"].DirectForecaster)
+    else:
+        assert isinstance(model.layout, JointLayout if kind == "joint" else PerVariableLayout)
+    assert isinstance(getattr(model, "dynamics", None), benchmark["models"].Clock) == (
+        kind == "per-variable-clock"
+    )
 
 
 def test_the_gru_knows_only_its_history_and_the_lead_time(benchmark, data, tmp_path):
