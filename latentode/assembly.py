@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from latentode.errors import LatentODEError
+from latentode.event_times import OBSERVATION_TIMES, EventTimes
 from latentode.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.nn import ENCODERS
 from latentode.nn.decoders import MLPDecoder, VariableDecoder
 from latentode.nn.encoders import LatentHead
+from latentode.nn.intensity import Intensity
 from latentode.nn.variable_encoder import VariableEncoder
 from latentode.ode import (
     CoupledDynamics,
@@ -22,7 +24,7 @@ from latentode.ode import (
     Solver,
 )
 
-__all__ = ["DYNAMICS", "INTERACTIONS", "LAYOUTS", "Kind", "Sizes", "solver_of"]
+__all__ = ["DYNAMICS", "INTERACTIONS", "LAYOUTS", "Kind", "Sizes", "event_times_of", "solver_of"]
 
 INTERACTIONS = ("encoder", "dynamics")
 
@@ -110,6 +112,30 @@ def solver_of(kind: Kind, dynamics: str, asked: dict[str, Any] | None) -> Solver
     """The solver that suits a layout and its dynamics, where none is asked for by name."""
     closed_form = {"method": "exact", "intervals": 1} if dynamics == "linear" else {}
     return Solver(**{**kind.solver, **closed_form, **(asked or {})})
+
+
+def event_times_of(
+    name: str | None,
+    sizes: Sizes,
+    layout: Layout,
+    event_rate: float | Sequence[float],
+    time_scale: float,
+) -> EventTimes | None:
+    """The model of observation times that goes with a layout; None where none is asked for.
+
+    Raises:
+        LatentODEError: if the name is unknown.
+    """
+    if name is None:
+        return None
+    if name not in OBSERVATION_TIMES:
+        raise LatentODEError(
+            f"observation_times {name!r} is unknown; choose from {', '.join(OBSERVATION_TIMES)} or None"
+        )
+    per_variable = name == "poisson-per-variable"
+    n_rates = sizes.variables // layout.blocks if per_variable else 1
+    intensity = Intensity(sizes.latent, layout.told.shape[1], n_rates, sizes.hidden)
+    return EventTimes(intensity, per_variable, event_rate, sizes.variables, time_scale)
 
 
 def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[JointLayout, Dynamics]:

@@ -11,16 +11,18 @@ adds pieces and changes no earlier answer.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.assembly import DYNAMICS, LAYOUTS, Sizes, solver_of
+from latentode.assembly import DYNAMICS, LAYOUTS, Sizes, event_times_of, solver_of
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations, Queries
 from latentode.errors import LatentODEError
+from latentode.event_times import EventTimes, known_events, window_end
 from latentode.layouts import Layout, Rows
 from latentode.nn.encoders import LatentState
 from latentode.nn.events import last_values
@@ -45,6 +47,7 @@ class LatentODE(nn.Module):
             asked), "start" at the first context observation (Chen et al., 2018).
         time_scale: length of one unit of model time, in time units of the data.
         anchor: whether locations are counted from each variable's last observed value.
+        event_times: how often series are observed; None where only values are modelled.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -61,6 +64,7 @@ class LatentODE(nn.Module):
         t0: str = "origin",
         time_scale: float = 1.0,
         anchor: bool = True,
+        event_times: EventTimes | None = None,
     ) -> None:
         super().__init__()
         if t0 not in T0:
@@ -68,6 +72,7 @@ class LatentODE(nn.Module):
         self.layout, self.dynamics = layout, dynamics
         self.likelihood, self.solver = likelihood, solver
         self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
+        self.event_times = event_times
 
     @property
     def latent_size(self) -> int:
@@ -106,11 +111,64 @@ class LatentODE(nn.Module):
         Raises:
             SolveError: if the solution is not finite.
         """
+        distribution, state, _ = self.answer(batch, queries, noise)
+        return distribution, state
+
+    def answer(
+        self, batch: Batch, queries: Queries, noise: Tensor, through: Tensor | None = None
+    ) -> tuple[Distribution, LatentState, Trajectory]:
+        """As `forward`, with the path itself.
+
+        Args:
+            batch: several series.
+            queries: what is asked.
+            noise: as for `forward`.
+            through: further times since the origin, in time units, that the path of every row is to
+                reach; without, it has the rows that queries need.
+        """
         state = self.encode(batch)
         z0 = state.sample(noise.to(self.dtype))
-        rows = self.layout.rows(len(batch), queries)
-        path = self.trajectory(batch, z0, queries.time, rows)
-        return self.decode(path, batch, queries, rows, len(z0)), state
+        rows = self.layout.rows(len(batch), queries, every=through is not None)
+        times = queries.time if through is None else torch.cat([queries.time, through])
+        path = self.trajectory(batch, z0, times, rows)
+        return self.decode(path, batch, queries, rows, len(z0)), state, path
+
+    def times_log_likelihood(self, path: Trajectory, batch: Batch, past: bool) -> Tensor:
+        """Log-likelihood of when observations came, of one window of each series.
+
+        Args:
+            path: of every row, as `answer(..., through=)` gives it, over the window.
+            batch: several series, with `events`.
+            past: whether the window is that of the context, `(start, 0]`; else it is `(0, end]`.
+
+        Returns:
+            Shape `(samples, series)`; densities per time unit of the data.
+
+        Raises:
+            LatentODEError: if the model was built without `observation_times`, or the batch does not
+                say when its series were observed.
+        """
+        process = self.times_process
+        events = known_events(batch, past, process.per_variable)
+        origin = torch.zeros_like(batch.start)
+        ends = (batch.start, origin) if past else (origin, window_end(batch))
+        start, end = (self._model_time(t) for t in ends)
+        events = Queries(events.series, events.variable, self._model_time(events.time))
+        return process.log_likelihood(path, self.layout, events, start, end)
+
+    @property
+    def times_process(self) -> EventTimes:
+        """The model of observation times.
+
+        Raises:
+            LatentODEError: if there is none.
+        """
+        if self.event_times is None:
+            raise LatentODEError(
+                "this model knows values only, not when they are observed; build and train it with "
+                'observation_times="poisson" (a forecaster: network={"observation_times": "poisson"})'
+            )
+        return self.event_times
 
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
@@ -241,6 +299,8 @@ def build_latent_ode(
     anchor: bool = True,
     variational: bool | None = None,
     solver: dict[str, Any] | None = None,
+    observation_times: str | None = None,
+    event_rate: float | Sequence[float] = 1.0,
 ) -> LatentODE:
     """Assembles a `LatentODE` from primitives, which a checkpoint can hold.
 
@@ -269,6 +329,10 @@ def build_latent_ode(
         variational: False makes z(t0) a point, as it is per variable unless told; True a normal
             distribution, as it is jointly.
         solver: arguments of `Solver`; per variable 5 intervals unless told.
+        observation_times: "poisson" models when anything of a series is observed, too, by an intensity
+            that is decoded from z(t); "poisson-per-variable" when each variable is; None neither.
+        event_rate: typical events per time unit, such as `IrregularDataModule.event_rate`, or one per
+            variable, such as its `variable_rates`: where the intensity begins.
 
     Raises:
         LatentODEError: if a name is unknown.
@@ -293,4 +357,6 @@ def build_latent_ode(
         "dynamics": dynamics,
     }
     parts = kind.make(sizes, options, kind.variational if variational is None else variational)
-    return LatentODE(*parts, chosen, solver_of(kind, dynamics, solver), t0, time_scale, anchor)
+    times = event_times_of(observation_times, sizes, parts[0], event_rate, time_scale)
+    solver_ = solver_of(kind, dynamics, solver)
+    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times)

@@ -112,6 +112,21 @@ class IrregularDataModule(LightningDataModule):
             "time_scale": span if horizon is None else float(horizon),
         }
 
+    @property
+    def event_rate(self) -> float:
+        """Times per time unit at which anything of a training series was observed, after the first."""
+        data = self.train.dataset
+        times = pd.DataFrame({"series": data.series, "time": data.time}).drop_duplicates()
+        return _rate(len(times) - times["series"].nunique(), data)
+
+    @property
+    def variable_rates(self) -> tuple[float, ...]:
+        """Observations of each variable per time unit of training, after each series' first time."""
+        data = self.train.dataset
+        later = data.time > data.first[data.series]
+        counts = np.bincount(data.variable[later], minlength=len(data.variables))
+        return tuple(_rate(int(n), data) for n in counts)
+
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.training_task, self.seed)
         sampler = _Draws(data, self.cuts, self.batch_size if self.bucketed else None)
@@ -237,6 +252,12 @@ def _check_alike(train: SeriesDataset, held_out: SeriesDataset, what: str) -> No
             f"{what} has {theirs.kind} times in units of {theirs.time_unit}, but training has "
             f"{ours.kind} times in units of {ours.time_unit}; read both with one schema"
         )
+
+
+def _rate(events: int, data: SeriesDataset) -> float:
+    """Events per time unit watched; half an event where there was none, since a rate is positive."""
+    watched = float((data.watched_until - data.first)[np.diff(data.parts.offsets) > 0].sum())
+    return max(events, 0.5) / watched if watched > 0 else 1.0
 
 
 def _read(table: pd.DataFrame | SeriesDataset, schema: Schema | None) -> SeriesDataset:
