@@ -67,8 +67,8 @@ class LitLatentODE(LightningModule):
             step), "constant" or "plateau" (halved when `monitor` stops falling).
         monitor: the metric that "plateau" watches.
         time_weight: with `observation_times`, the weight of the log-likelihood of when observations
-            come against that of their values. Then also logged: `val_times`, its negative per event ahead
-            of the origin; `val_loss` holds it too, so weighted, shared out over the observations.
+            come against that of their values. Then also logged: `val_times`, its negative per event
+            ahead of the origin; `val_loss` holds it too, so weighted, shared out over observations.
         **network: further arguments of `build_latent_ode`. With `solver={"steps": "auto"}` the steps
             per interval double, up to 16, whenever the estimated error exceeds the tolerance.
     """

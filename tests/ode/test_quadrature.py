@@ -1,6 +1,7 @@
 """Integrals along trajectories against closed forms, cell by cell and across cells."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def test_the_integral_of_a_solution_converges_to_its_closed_form_in_fourth_order
     for intervals in (6, 12, 24):
         args = (torch.tensor([1]), ends[:1], ends[1:])
         errors.append(abs(float(integrate(decay(intervals), lambda row, z: z**2, *args)) - exact))
-    slopes = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    slopes = [math.log2(a / b) for a, b in pairwise(errors)]
     assert all(s > 3.7 for s in slopes), slopes
     assert errors[-1] < 1e-5
 
