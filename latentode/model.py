@@ -18,11 +18,20 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.assembly import DYNAMICS, LAYOUTS, Sizes, event_times_of, solver_of
+from latentode.assembly import (
+    DYNAMICS,
+    LAYOUTS,
+    Sizes,
+    event_times_of,
+    labelling_of,
+    solver_of,
+)
 from latentode.data.batch import Batch
+from latentode.data.labels import Labels
 from latentode.data.observations import Observations, Queries
 from latentode.errors import LatentODEError
 from latentode.event_times import EventTimes, known_events, window_end
+from latentode.labelling import Labelling
 from latentode.layouts import Layout, Rows
 from latentode.nn.encoders import LatentState
 from latentode.nn.events import last_values
@@ -48,6 +57,7 @@ class LatentODE(nn.Module):
         time_scale: length of one unit of model time, in time units of the data.
         anchor: whether locations are counted from each variable's last observed value.
         event_times: how often series are observed; None where only values are modelled.
+        labelling: what series are classified by; None where they are not.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -65,6 +75,7 @@ class LatentODE(nn.Module):
         time_scale: float = 1.0,
         anchor: bool = True,
         event_times: EventTimes | None = None,
+        labelling: Labelling | None = None,
     ) -> None:
         super().__init__()
         if t0 not in T0:
@@ -72,7 +83,7 @@ class LatentODE(nn.Module):
         self.layout, self.dynamics = layout, dynamics
         self.likelihood, self.solver = likelihood, solver
         self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
-        self.event_times = event_times
+        self.event_times, self.labelling = event_times, labelling
 
     @property
     def latent_size(self) -> int:
@@ -132,6 +143,43 @@ class LatentODE(nn.Module):
         times = queries.time if through is None else torch.cat([queries.time, through])
         path = self.trajectory(batch, z0, times, rows)
         return self.decode(path, batch, queries, rows, len(z0)), state, path
+
+    def reach(self, batch: Batch, past: bool) -> Tensor | None:
+        """Times that paths must reach for what is modelled besides values; None if nothing is.
+
+        Args:
+            batch: several series.
+            past: whether event times of the context are explained too.
+        """
+        if self.event_times is None and self.labelling is None:
+            return None
+        times = [batch.start[:0]]
+        if self.event_times is not None:
+            times += [window_end(batch), *([batch.start] if past else [])]
+        if self.labelling is not None:
+            times += [batch.start, *([] if batch.labels is None else [batch.labels.time])]
+        return torch.cat(times)
+
+    def label_logits(self, path: Trajectory, batch: Batch, labels: Labels) -> Tensor:
+        """What the label head says where labels are asked for; their classes are not looked at.
+
+        Args:
+            path: of every row, as `answer(..., through=)` gives it.
+            batch: several series.
+            labels: places, times since the origin in time units.
+
+        Returns:
+            Shape `(samples, labels, classes)`.
+
+        Raises:
+            LatentODEError: if the model was built without a label head.
+        """
+        if self.labelling is None:
+            raise LatentODEError(
+                'this model has no label head; build and train it with labels="series" or "times"'
+            )
+        start, time = self._model_time(batch.start), self._model_time(labels.time)
+        return self.labelling.logits(path, self.layout, start, labels.series, time)
 
     def times_log_likelihood(self, path: Trajectory, batch: Batch, past: bool) -> Tensor:
         """Log-likelihood of when observations came, of one window of each series.
@@ -301,6 +349,9 @@ def build_latent_ode(
     solver: dict[str, Any] | None = None,
     observation_times: str | None = None,
     event_rate: float | Sequence[float] = 1.0,
+    labels: str | None = None,
+    n_classes: int = 2,
+    label_dropout: float = 0.0,
 ) -> LatentODE:
     """Assembles a `LatentODE` from primitives, which a checkpoint can hold.
 
@@ -333,6 +384,9 @@ def build_latent_ode(
             that is decoded from z(t); "poisson-per-variable" when each variable is; None neither.
         event_rate: typical events per time unit, such as `IrregularDataModule.event_rate`, or one per
             variable, such as its `variable_rates`: where the intensity begins.
+        labels: "series" classifies each series as a whole, "times" at any time; None neither.
+        n_classes: number of classes.
+        label_dropout: dropout of the label head.
 
     Raises:
         LatentODEError: if a name is unknown.
@@ -359,4 +413,5 @@ def build_latent_ode(
     parts = kind.make(sizes, options, kind.variational if variational is None else variational)
     times = event_times_of(observation_times, sizes, parts[0], event_rate, time_scale)
     solver_ = solver_of(kind, dynamics, solver)
-    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times)
+    labelling = labelling_of(labels, n_classes, label_dropout, sizes, parts[0])
+    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling)

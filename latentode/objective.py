@@ -27,7 +27,6 @@ from torch.distributions import Distribution
 
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations
-from latentode.event_times import window_end
 from latentode.model import LatentODE
 
 __all__ = [
@@ -38,7 +37,9 @@ __all__ = [
     "balancing_weights",
     "elbo_terms",
     "error_of_mean",
+    "label_loss",
     "log_likelihood",
+    "mean_label_loss",
     "negative_elbo",
     "squared_and_absolute_error",
     "squared_error",
@@ -63,6 +64,8 @@ class Terms:
         times: log-likelihood of when observations came after the origin, shape `(series,)`; None where
             the model knows values only.
         context_times: of when they came before it, likewise; 0 without reconstruction.
+        labels: log-likelihood of the labels, likewise; None where there are none, or no label head.
+        n_labels: number of labels, shape `(series,)`.
     """
 
     target: Tensor
@@ -72,6 +75,8 @@ class Terms:
     n_context: Tensor
     times: Tensor | None = None
     context_times: Tensor | None = None
+    labels: Tensor | None = None
+    n_labels: Tensor | None = None
 
 
 def log_likelihood(distribution: Distribution, value: Tensor, unit: Tensor | None = None) -> Tensor:
@@ -171,7 +176,7 @@ def elbo_terms(
     """
     n = len(batch)
     asked = Observations.cat([batch.target, batch.context]) if reconstruct else batch.target
-    through = None if model.event_times is None else _windows(batch, reconstruct)
+    through = model.reach(batch, reconstruct)
     distribution, state, path = model.answer(batch, asked.queries(), noise, through)
     unit = None if units is None else units.to(model.dtype)[asked.variable]
     gains = gain(distribution, asked.value.to(model.dtype), unit)
@@ -187,19 +192,37 @@ def elbo_terms(
         parts.append((total, torch.bincount(series, weight, minlength=n)))
     (target, n_target), (context, n_context) = parts
     terms = Terms(target, context, state.kl(), n_target, n_context)
-    if model.event_times is None:
-        return terms
-    times = model.times_log_likelihood(path, batch, past=False).mean(dim=0)
-    before = torch.zeros_like(times)
-    if reconstruct:
-        before = model.times_log_likelihood(path, batch, past=True).mean(dim=0)
-    return replace(terms, times=times, context_times=before)
+    if model.event_times is not None:
+        times = model.times_log_likelihood(path, batch, past=False).mean(dim=0)
+        before = torch.zeros_like(times)
+        if reconstruct:
+            before = model.times_log_likelihood(path, batch, past=True).mean(dim=0)
+        terms = replace(terms, times=times, context_times=before)
+    if model.labelling is not None and batch.labels is not None:
+        series = batch.labels.series
+        logits = model.label_logits(path, batch, batch.labels)
+        own = -label_loss(logits, batch.labels.klass).mean(dim=0)
+        of_series = own.new_zeros(n).index_add(0, series, own)
+        terms = replace(terms, labels=of_series, n_labels=torch.bincount(series, minlength=n))
+    return terms
 
 
-def _windows(batch: Batch, past: bool) -> Tensor:
-    """Times that the paths must reach for the integrals of intensities."""
-    end = window_end(batch)
-    return torch.cat([end, batch.start]) if past else end
+def label_loss(logits: Tensor, klass: Tensor) -> Tensor:
+    """The cross-entropy of each label, shape `(samples, labels)`.
+
+    Args:
+        logits: shape `(samples, labels, classes)`.
+        klass: shape `(labels,)`.
+    """
+    found = logits.log_softmax(dim=2)
+    return -found.gather(2, klass[None, :, None].expand(len(found), -1, 1)).squeeze(2)
+
+
+def mean_label_loss(terms: Terms) -> Tensor:
+    """Minus the log-likelihood per label of the batch; 0 where there are no labels."""
+    if terms.labels is None or terms.n_labels is None:
+        return terms.kl.new_zeros(())
+    return -terms.labels.sum() / terms.n_labels.sum().clamp(min=1)
 
 
 def negative_elbo(

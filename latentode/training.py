@@ -17,13 +17,13 @@ from torch.distributions import Distribution
 
 from latentode.data.batch import Batch
 from latentode.errors import LatentODEError, SolveError
-from latentode.event_times import known_events, window_end
+from latentode.event_times import known_events
 from latentode.forecast import Forecast
 from latentode.measures import MONITORS, Measures
 from latentode.model import LatentODE, build_latent_ode
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import with_parameters
-from latentode.objective import GAINS, elbo_terms, negative_elbo
+from latentode.objective import GAINS, elbo_terms, mean_label_loss, negative_elbo
 from latentode.schedules import SCHEDULES
 
 __all__ = ["BALANCES", "MONITORS", "LitLatentODE"]
@@ -69,6 +69,9 @@ class LitLatentODE(LightningModule):
         time_weight: with `observation_times`, the weight of the log-likelihood of when observations
             come against that of their values. Then also logged: `val_times`, its negative per event
             ahead of the origin; `val_loss` holds it too, so weighted, shared out over observations.
+        label_weight: with `labels`, the weight of their mean cross-entropy. Then also logged:
+            `val_labels`, that cross-entropy, which `val_loss` then is, and `val_accuracy`.
+        value_weight: weight of everything else, such as reconstructing the context, against it.
         **network: further arguments of `build_latent_ode`. With `solver={"steps": "auto"}` the steps
             per interval double, up to 16, whenever the estimated error exceeds the tolerance.
     """
@@ -98,6 +101,8 @@ class LitLatentODE(LightningModule):
         schedule: str = "cosine",
         monitor: str = "val_loss",
         time_weight: float = 1.0,
+        label_weight: float = 1.0,
+        value_weight: float = 1.0,
         **network: Any,
     ) -> None:
         super().__init__()
@@ -119,15 +124,16 @@ class LitLatentODE(LightningModule):
         self._failures_in_a_row = 0
         self._noise_seed = int(torch.randint(2**62, ()))
         self.kl_warmup, self.context_weight, self.time_weight = kl_warmup, context_weight, time_weight
+        self.label_weight, self.value_weight = label_weight, value_weight
         self.gain, self.balanced = GAINS[loss], balance == "variables"
         own = torch.tensor([1.0] * n_variables if units is None else units)
         self.register_buffer("units", own, persistent=False)
         self.model: LatentODE = build_latent_ode(
             n_variables, n_static, n_known, time_scale, solver=solver, **network
         )
-        times = self.model.event_times is not None
+        kinds = self.model.event_times is not None, self.model.labelling is not None
         self.measures = nn.ModuleDict(
-            {stage: Measures(stage, n_variables, self.balanced, loss, times) for stage in STAGES}
+            {stage: Measures(stage, n_variables, self.balanced, loss, *kinds) for stage in STAGES}
         )
         # Of a point one sample is all: more noise would be drawn for nothing.
         self.samples = samples if self.model.variational else 1
@@ -140,7 +146,7 @@ class LitLatentODE(LightningModule):
                 self.model,
                 batch,
                 noise,
-                reconstruct=self.context_weight > 0,
+                reconstruct=self.context_weight * self.value_weight > 0,
                 gain=self.gain,
                 balanced=self.balanced,
                 units=self.units / self.units.mean(),  # the loss keeps its size, and Adam its pace
@@ -149,6 +155,7 @@ class LitLatentODE(LightningModule):
             return self._skip(str(failure))
         weight = min(1.0, self.global_step / max(1, self.kl_warmup))
         loss = negative_elbo(terms, weight, self.context_weight, self.time_weight)
+        loss = self.value_weight * loss + self.label_weight * mean_label_loss(terms)
         if not torch.isfinite(loss):
             return self._skip("the loss is not finite")
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
@@ -229,29 +236,29 @@ class LitLatentODE(LightningModule):
 
     def _log_metrics(self, batch: Batch, stage: str) -> None:
         measures = cast(Measures, self.measures[stage])
-        if len(batch.target) or self.model.event_times is not None:
-            self._update(measures, batch)
-            self.log_dict(measures.named())
+        self._update(measures, batch)
+        if found := measures.named():
+            self.log_dict(found)
 
     def _update(self, measures: Measures, batch: Batch) -> None:
-        if self.model.event_times is None:
-            distribution = self.predictive(batch)
-        else:
-            distribution, nll, events = self._predictive_of_times(batch)
-            measures.update_times(nll, events, self.time_weight)
-        value = batch.target.value.to(self.model.dtype)
-        unit = self.units.to(value.dtype)[batch.target.variable]
-        measures.update(distribution, value, batch.target.variable, unit)
-
-    def _predictive_of_times(self, batch: Batch) -> tuple[Distribution, Tensor, int]:
-        """As `predictive`; and the negative log-likelihood of times ahead, how many there are."""
+        """Measures what the model says of values, of times and of labels, where it says anything."""
+        through = self.model.reach(batch, past=False)
+        if through is None and len(batch.target) == 0:
+            return
         noise = shared_noise(self.validation_samples, self.model.latent_size).to(self.device)
-        through, queries = window_end(batch), batch.target.queries()
-        distribution, _, path = self.model.answer(batch, queries, noise, through)
-        each = self.model.times_log_likelihood(path, batch, past=False)
-        gain = (each.logsumexp(dim=0) - math.log(len(each))).sum()
-        events = known_events(batch, False, self.model.times_process.per_variable)
-        return distribution, -gain, len(events)
+        distribution, _, path = self.model.answer(batch, batch.target.queries(), noise, through)
+        if self.model.event_times is not None:
+            each = self.model.times_log_likelihood(path, batch, past=False)
+            gain = (each.logsumexp(dim=0) - math.log(len(each))).sum()
+            events = known_events(batch, False, self.model.event_times.per_variable)
+            measures.update_times(-gain, len(events), self.time_weight)
+        if self.model.labelling is not None and batch.labels is not None:
+            logits = self.model.label_logits(path, batch, batch.labels)
+            measures.update_labels(logits, batch.labels.klass)
+        if len(batch.target):
+            value = batch.target.value.to(self.model.dtype)
+            unit = self.units.to(value.dtype)[batch.target.variable]
+            measures.update(distribution, value, batch.target.variable, unit)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> pd.DataFrame:
         """Forecasts of the batch's targets as a long frame: identifier, time, `variable`, `mean`, ...

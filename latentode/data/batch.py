@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from latentode.data.dataset import Ragged, SeriesDataset
+from latentode.data.labels import Labels, SeriesLabels
 from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling, series_keys
 from latentode.data.task import Cut, Cuttable, Task, context_cut
@@ -48,6 +49,7 @@ class Batch:
         events: where anything was observed from the start to `end`, also what is neither context nor
             target; only a likelihood of times looks at it, the encoder never does.
         end: until when `events` are complete, time since the origin (>= 0), shape `(series,)`.
+        labels: of the series, where they are to be classified.
     """
 
     context: Observations
@@ -59,6 +61,7 @@ class Batch:
     names: TargetNames | None = None
     events: Queries | None = None
     end: Tensor | None = None
+    labels: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -74,6 +77,7 @@ class Batch:
             self.names,
             None if self.events is None else self.events.to(device),
             None if self.end is None else self.end.to(device),
+            None if self.labels is None else self.labels.to(device),
         )
 
 
@@ -83,10 +87,13 @@ class Series:
     Args:
         dataset: what was read, in data units.
         scaling: fitted on the training series.
+        labels: of these series, if they have any.
     """
 
-    def __init__(self, dataset: SeriesDataset, scaling: Scaling) -> None:
-        self.dataset, self.scaling = dataset, scaling
+    def __init__(
+        self, dataset: SeriesDataset, scaling: Scaling, labels: SeriesLabels | None = None
+    ) -> None:
+        self.dataset, self.scaling, self.labels = dataset, scaling, labels
         self.value = scaling.scale_values(dataset.value, dataset.variable)
         self.static = scaling.encode_static(dataset)
         self.first, self.last, self.until = dataset.first, dataset.last, dataset.watched_until
@@ -159,6 +166,9 @@ class Series:
         control_time, control_value = self._controls(indices, cut.origin)
         known = (time >= (cut.start - cut.origin)[series]) & (time <= (cut.end - cut.origin)[series])
         known |= cut.context | cut.target  # whose ends are inclusive up to rounding
+        labels = None
+        if self.labels is not None:
+            labels = self.labels.gather(indices, cut.origin, cut.start)
         return Batch(
             flat.select(torch.from_numpy(np.nonzero(cut.context)[0])),
             flat.select(torch.from_numpy(np.nonzero(cut.target)[0])),
@@ -168,6 +178,7 @@ class Series:
             control_value,
             events=flat.select(torch.from_numpy(np.nonzero(known)[0])).queries(),
             end=torch.from_numpy(cut.end - cut.origin),
+            labels=labels,
         )
 
     def _controls(self, indices: np.ndarray, origin: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from latentode.data.batch import Batch, Series
 from latentode.data.dataset import SeriesDataset
+from latentode.data.labels import read_labels
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.task import Forecasting, Task, mix
@@ -46,6 +47,8 @@ class IrregularDataModule(LightningDataModule):
         bucketed: whether a training batch holds contexts of like length, so that little is padded;
             batches come in random order.
         test: like `validation`, for `Trainer.test` and `Trainer.predict`.
+        labels: of all of these series, to classify them: a pandas Series indexed by identifier, or a
+            frame of identifier, time where labels are of times, and label.
 
     Raises:
         SchemaError: for a table that cannot be read.
@@ -70,6 +73,7 @@ class IrregularDataModule(LightningDataModule):
         drop_observations: float = 0.0,
         bucketed: bool = False,
         test: pd.DataFrame | SeriesDataset | None = None,
+        labels: pd.Series | pd.DataFrame | None = None,
     ) -> None:
         super().__init__()
         if task is None:
@@ -82,6 +86,7 @@ class IrregularDataModule(LightningDataModule):
         self.train = Series(train, self.scaling)
         self.validation = self._held_out(train, validation, "validation")
         self.test = self._held_out(train, test, "test")
+        self.classes = None if labels is None else self._label(labels)
         self.batch_size = batch_size
         usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
         self.cuts = max(usual if cuts is None else cuts, len(train))
@@ -98,6 +103,16 @@ class IrregularDataModule(LightningDataModule):
         held_out = _read(table, train.schema)
         _check_alike(train, held_out, what)
         return Series(held_out, self.scaling)
+
+    def _label(self, labels: pd.Series | pd.DataFrame) -> tuple[Any, ...]:
+        """Gives every series its labels; returns the classes, which are those of training."""
+        every = [s for s in (self.train, self.validation, self.test) if s is not None]
+        ids = [i for s in every for i in s.dataset.ids]
+        classes = None
+        for series in every:
+            series.labels = read_labels(labels, series.dataset, classes, ids)
+            classes = series.labels.classes
+        return classes or ()
 
     @property
     def sizes(self) -> dict[str, Any]:
