@@ -78,9 +78,11 @@ def simulated(n: int, seed: int) -> Part:
 
 def summaries(table: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
     """A row per patient: of each variable the mean, whether it was measured, and its last value."""
-    by = table.sort_values("hours", kind="stable").groupby(["series", "variable"])["value"]
-    mean = by.mean().unstack().reindex(ids)
-    last = by.last().unstack().reindex(ids)
+    table = table.sort_values("hours", kind="stable")
+    last, mean = (
+        table.pivot_table("value", "series", "variable", aggfunc=how, observed=True).reindex(ids)
+        for how in ("last", "mean")
+    )
     measured = mean.notna().astype(float)
     named = {" last": last, " mean": mean, " measured": measured}
     return pd.concat([part.add_suffix(name) for name, part in named.items()], axis=1)
