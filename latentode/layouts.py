@@ -33,8 +33,6 @@ from latentode.ode import Trajectory
 
 __all__ = ["JointLayout", "Layout", "PerVariableLayout", "Rows"]
 
-EMBEDDING_SCALE = 0.1
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -186,8 +184,7 @@ class PerVariableLayout(Layout):
     ) -> None:
         super().__init__()
         self.n_variables = self.blocks = n_variables
-        # Small, so that at first it is the observations that tell variables apart.
-        self.embeddings = nn.Parameter(EMBEDDING_SCALE * torch.randn(n_variables, embedding_size))
+        self.embeddings = nn.Parameter(torch.randn(n_variables, embedding_size))
         self.encoder, self.head, self.decoder = encoder, head, decoder
         self.coupled = coupled
 
