@@ -1,4 +1,4 @@
-"""CNF against closed forms, quadrature and finite differences; its distribution against its contract."""
+"""CNF against closed forms, quadrature and finite differences; what it returns, against torch."""
 
 import math
 from dataclasses import replace
@@ -12,7 +12,8 @@ from latentode.errors import LatentODEError
 from latentode.ode import CNF, Context, Dynamics, GatedDynamics, MLPDynamics, Solver
 from latentode.ode.divergence import estimated_divergence, exact_divergence
 
-FINE = Solver("rk38", intervals=8, steps=4)
+FINE, FINER = Solver("rk38", intervals=8, steps=4), Solver("rk38", intervals=16, steps=4)
+ADAPTIVE = Solver("dopri5", intervals=1, rtol=1e-8, atol=1e-9)
 
 
 class Linear(Dynamics):
