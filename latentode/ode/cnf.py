@@ -117,7 +117,7 @@ class CNF(nn.Module):
             until: the time at which to arrive.
 
         Returns:
-            x, of the shape of z, and $\\log|\\det dx/dz|$, shape `(...)`.
+            x, of the shape of z, and $\log|\det dx/dz|$, shape `(...)`.
         """
         return self._carry(z, context, 0.0, until)
 
@@ -130,7 +130,7 @@ class CNF(nn.Module):
             x: shape `(..., features)`, and the others as for `transport`.
 
         Returns:
-            z, of the shape of x, and $\\log|\\det dz/dx|$, shape `(...)`.
+            z, of the shape of x, and $\log|\det dz/dx|$, shape `(...)`.
         """
         return self._carry(x, context, until, 0.0)
 
