@@ -11,6 +11,7 @@ from latentode.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.nn import ENCODERS
 from latentode.nn.decoders import MLPDecoder, VariableDecoder
 from latentode.nn.encoders import LatentHead
+from latentode.nn.latent_flows import LatentFlows
 from latentode.nn.variable_encoder import VariableEncoder
 from latentode.ode import (
     CoupledDynamics,
@@ -22,9 +23,10 @@ from latentode.ode import (
     Solver,
 )
 
-__all__ = ["DYNAMICS", "INTERACTIONS", "LAYOUTS", "Kind", "Sizes", "solver_of"]
+__all__ = ["DYNAMICS", "INTERACTIONS", "LAYOUTS", "Kind", "Sizes", "is_variational", "solver_of"]
 
 INTERACTIONS = ("encoder", "dynamics")
+DENSITIES = ("normal", "cnf")  # of z(t0), a posteriori and a priori
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,37 @@ def solver_of(kind: Kind, dynamics: str, asked: dict[str, Any] | None) -> Solver
     return Solver(**{**kind.solver, **closed_form, **(asked or {})})
 
 
+def is_variational(kind: Kind, options: dict[str, Any], asked: bool | None) -> bool:
+    """Whether z(t0) is a distribution: as asked, where a flow wants one, or as suits the layout.
+
+    Raises:
+        LatentODEError: for a density that is unknown, or a flow where a point is asked for.
+    """
+    flows = []
+    for name in ("posterior", "prior"):
+        if options[name] not in DENSITIES:
+            raise LatentODEError(
+                f"{name} {options[name]!r} is unknown; choose from {', '.join(DENSITIES)}"
+            )
+        if options[name] == "cnf":
+            flows.append(name)
+    if flows and asked is False:
+        raise LatentODEError(
+            f"{flows[0]}='cnf' makes z(t0) a distribution and variational=False a point; leave one of "
+            "them out"
+        )
+    if asked is None:
+        return kind.variational or bool(flows)
+    return asked
+
+
+def _flows(summary_size: int, sizes: Sizes, options: dict[str, Any]) -> LatentFlows | None:
+    posterior, prior = options["posterior"] == "cnf", options["prior"] == "cnf"
+    if not posterior and not prior:
+        return None
+    return LatentFlows(summary_size, sizes.latent, sizes.hidden, posterior, prior)
+
+
 def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[JointLayout, Dynamics]:
     name, width = options["encoder"], options["encoder_size"] or sizes.hidden
     if name not in ENCODERS:
@@ -119,7 +152,8 @@ def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[Jo
     if options["interaction"] != "encoder":
         raise LatentODEError("interaction is a choice of layout='per-variable' only; leave it out")
     encoder = ENCODERS[name](sizes.variables, width)  # type: ignore[call-arg]
-    head = LatentHead(width, sizes.static, sizes.latent, variational)
+    flows = _flows(width + sizes.static, sizes, options)
+    head = LatentHead(width, sizes.static, sizes.latent, variational, flows)
     dynamics = DYNAMICS[options["dynamics"]](sizes, sizes.static)
     decoder = MLPDecoder(sizes.latent, sizes.variables, sizes.raw, sizes.hidden)
     return JointLayout(encoder, head, decoder), dynamics
@@ -146,7 +180,7 @@ def _per_variable(
     coupled = options["interaction"] == "dynamics"
     layers, heads = options["attention_layers"], options["heads"]
     encoder = VariableEncoder(sizes.embedding, sizes.static, width, layers, heads)
-    head = LatentHead(width, 0, sizes.latent, variational)
+    head = LatentHead(width, 0, sizes.latent, variational, _flows(width, sizes, options))
     decoder = VariableDecoder(sizes.latent, sizes.embedding, sizes.raw, sizes.hidden)
     others = sizes.static + sizes.known
     if coupled and options["dynamics"] != "mlp":

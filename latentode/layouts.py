@@ -194,14 +194,7 @@ class PerVariableLayout(Layout):
 
     def encode(self, seen: Observations, static: Tensor, t0: Tensor, backward: bool) -> LatentState:
         summary = self.encoder(seen, self.embeddings, static, t0, backward).flatten(0, 1)
-        state = self.head(summary, summary[:, :0])
-
-        def by_series(x: Tensor) -> Tensor:
-            return x.reshape(len(t0), -1)
-
-        return LatentState(
-            by_series(state.loc), None if state.scale is None else by_series(state.scale)
-        )
+        return self.head(summary, summary[:, :0]).merge(len(t0))
 
     def rows(self, n_series: int, queries: Queries | None = None) -> Rows:
         n, device = self.n_variables, self.embeddings.device

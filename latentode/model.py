@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.assembly import DYNAMICS, LAYOUTS, Sizes, solver_of
+from latentode.assembly import DYNAMICS, LAYOUTS, Sizes, is_variational, solver_of
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations, Queries
 from latentode.errors import LatentODEError
@@ -106,8 +106,7 @@ class LatentODE(nn.Module):
         Raises:
             SolveError: if the solution is not finite.
         """
-        state = self.encode(batch)
-        z0 = state.sample(noise.to(self.dtype))
+        z0, state = self.encode(batch).draw(noise.to(self.dtype))
         rows = self.layout.rows(len(batch), queries)
         path = self.trajectory(batch, z0, queries.time, rows)
         return self.decode(path, batch, queries, rows, len(z0)), state
@@ -172,7 +171,7 @@ class LatentODE(nn.Module):
     def solver_error(self, batch: Batch) -> Tensor:
         """Estimated error of the first piece ahead of each series' origin, without gradients.
 
-        By step doubling, from the mean of q(z(t0)), in units of the latent state; that of a series is
+        By step doubling, from the middle of q(z(t0)), in units of the latent state; that of a series is
         that of its worst row.
 
         Returns:
@@ -180,7 +179,8 @@ class LatentODE(nn.Module):
         """
         with torch.no_grad():
             rows = self.layout.rows(len(batch))
-            z0 = rows.start(self.encode(batch).loc[None])
+            state = self.encode(batch)
+            z0 = rows.start(state.sample(torch.zeros_like(state.loc[None, :1])))
             origin = z0.new_zeros(len(z0))
             context = self._context(batch, rows)
             error = self.solver.error(self.dynamics, z0, origin, origin + 1, context)
@@ -240,6 +240,8 @@ def build_latent_ode(
     t0: str = "origin",
     anchor: bool = True,
     variational: bool | None = None,
+    posterior: str = "normal",
+    prior: str = "normal",
     solver: dict[str, Any] | None = None,
 ) -> LatentODE:
     """Assembles a `LatentODE` from primitives, which a checkpoint can hold.
@@ -268,10 +270,13 @@ def build_latent_ode(
             untrained model is already the last-value forecast.
         variational: False makes z(t0) a point, as it is per variable unless told; True a normal
             distribution, as it is jointly.
+        posterior: "normal", or "cnf": the normal distribution of z(t0) is carried on by a continuous
+            normalising flow that is told what the encoder has read. Makes z(t0) a distribution.
+        prior: "normal", or "cnf": a flow learns what z(t0) are like over all series. Likewise.
         solver: arguments of `Solver`; per variable 5 intervals unless told.
 
     Raises:
-        LatentODEError: if a name is unknown.
+        LatentODEError: if a name is unknown, or a flow is asked for of a point.
     """
     for name, choices, what in (
         (layout, LAYOUTS, "layout"),
@@ -291,6 +296,8 @@ def build_latent_ode(
         "heads": heads,
         "interaction": interaction,
         "dynamics": dynamics,
+        "posterior": posterior,
+        "prior": prior,
     }
-    parts = kind.make(sizes, options, kind.variational if variational is None else variational)
+    parts = kind.make(sizes, options, is_variational(kind, options, variational))
     return LatentODE(*parts, chosen, solver_of(kind, dynamics, solver), t0, time_scale, anchor)
