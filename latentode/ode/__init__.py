@@ -7,6 +7,7 @@ from latentode.ode.dynamics import Dynamics, MLPDynamics
 from latentode.ode.extended import AugmentedDynamics, SecondOrderDynamics
 from latentode.ode.gated import GatedDynamics
 from latentode.ode.linear import LinearDynamics
+from latentode.ode.quadrature import integrate
 from latentode.ode.solve import ADAPTIVE, ADJOINTS, METHODS, NATIVE, Solver
 from latentode.ode.trajectory import Stats, Trajectory
 
@@ -30,4 +31,5 @@ __all__ = [
     "Stats",
     "StepControl",
     "Trajectory",
+    "integrate",
 ]
