@@ -15,6 +15,7 @@ from latentode.nn.decoders import MLPDecoder, VariableDecoder
 from latentode.nn.encoders import LatentHead
 from latentode.nn.intensity import Intensity
 from latentode.nn.label_head import LabelHead
+from latentode.nn.latent_flows import LatentFlows
 from latentode.nn.variable_encoder import VariableEncoder
 from latentode.ode import (
     CoupledDynamics,
@@ -33,11 +34,13 @@ __all__ = [
     "Kind",
     "Sizes",
     "event_times_of",
+    "is_variational",
     "labelling_of",
     "solver_of",
 ]
 
 INTERACTIONS = ("encoder", "dynamics")
+DENSITIES = ("normal", "cnf")  # of z(t0), a posteriori and a priori
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,37 @@ def solver_of(kind: Kind, dynamics: str, asked: dict[str, Any] | None) -> Solver
     return Solver(**{**kind.solver, **closed_form, **(asked or {})})
 
 
+def is_variational(kind: Kind, options: dict[str, Any], asked: bool | None) -> bool:
+    """Whether z(t0) is a distribution: as asked, where a flow wants one, or as suits the layout.
+
+    Raises:
+        LatentODEError: for a density that is unknown, or a flow where a point is asked for.
+    """
+    flows = []
+    for name in ("posterior", "prior"):
+        if options[name] not in DENSITIES:
+            raise LatentODEError(
+                f"{name} {options[name]!r} is unknown; choose from {', '.join(DENSITIES)}"
+            )
+        if options[name] == "cnf":
+            flows.append(name)
+    if flows and asked is False:
+        raise LatentODEError(
+            f"{flows[0]}='cnf' makes z(t0) a distribution and variational=False a point; leave one of "
+            "them out"
+        )
+    if asked is None:
+        return kind.variational or bool(flows)
+    return asked
+
+
+def _flows(summary_size: int, sizes: Sizes, options: dict[str, Any]) -> LatentFlows | None:
+    posterior, prior = options["posterior"] == "cnf", options["prior"] == "cnf"
+    if not posterior and not prior:
+        return None
+    return LatentFlows(summary_size, sizes.latent, sizes.hidden, posterior, prior)
+
+
 def event_times_of(
     name: str | None,
     sizes: Sizes,
@@ -173,7 +207,8 @@ def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[Jo
     if options["interaction"] != "encoder":
         raise LatentODEError("interaction is a choice of layout='per-variable' only; leave it out")
     encoder = ENCODERS[name](sizes.variables, width)  # type: ignore[call-arg]
-    head = LatentHead(width, sizes.static, sizes.latent, variational)
+    flows = _flows(width + sizes.static, sizes, options)
+    head = LatentHead(width, sizes.static, sizes.latent, variational, flows)
     dynamics = DYNAMICS[options["dynamics"]](sizes, sizes.static)
     decoder = MLPDecoder(sizes.latent, sizes.variables, sizes.raw, sizes.hidden)
     return JointLayout(encoder, head, decoder), dynamics
@@ -200,7 +235,7 @@ def _per_variable(
     coupled = options["interaction"] == "dynamics"
     layers, heads = options["attention_layers"], options["heads"]
     encoder = VariableEncoder(sizes.embedding, sizes.static, width, layers, heads)
-    head = LatentHead(width, 0, sizes.latent, variational)
+    head = LatentHead(width, 0, sizes.latent, variational, _flows(width, sizes, options))
     decoder = VariableDecoder(sizes.latent, sizes.embedding, sizes.raw, sizes.hidden)
     others = sizes.static + sizes.known
     if coupled and options["dynamics"] != "mlp":

@@ -160,7 +160,7 @@ class LatentODEForecaster(BaseEstimator):
             save_to: folder to save the best model so far into, during the fit, so that a crash or
                 an interruption loses nothing.
             num_threads: CPU threads to train with; None leaves them as they are. Matrices this small
-                gain nothing from more than one (`experiments/threads`). Restored afterwards.
+                gain nothing from more than one (`experiments/training_step`). Restored afterwards.
 
         Returns:
             Itself.

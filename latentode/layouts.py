@@ -33,8 +33,6 @@ from latentode.ode import Trajectory
 
 __all__ = ["JointLayout", "Layout", "PerVariableLayout", "Rows"]
 
-EMBEDDING_SCALE = 0.1
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -195,8 +193,7 @@ class PerVariableLayout(Layout):
     ) -> None:
         super().__init__()
         self.n_variables = self.blocks = n_variables
-        # Small, so that at first it is the observations that tell variables apart.
-        self.embeddings = nn.Parameter(EMBEDDING_SCALE * torch.randn(n_variables, embedding_size))
+        self.embeddings = nn.Parameter(torch.randn(n_variables, embedding_size))
         self.encoder, self.head, self.decoder = encoder, head, decoder
         self.coupled = coupled
 
@@ -206,14 +203,7 @@ class PerVariableLayout(Layout):
 
     def encode(self, seen: Observations, static: Tensor, t0: Tensor, backward: bool) -> LatentState:
         summary = self.encoder(seen, self.embeddings, static, t0, backward).flatten(0, 1)
-        state = self.head(summary, summary[:, :0])
-
-        def by_series(x: Tensor) -> Tensor:
-            return x.reshape(len(t0), -1)
-
-        return LatentState(
-            by_series(state.loc), None if state.scale is None else by_series(state.scale)
-        )
+        return self.head(summary, summary[:, :0]).merge(len(t0))
 
     @property
     def told(self) -> Tensor:

@@ -23,6 +23,7 @@ from latentode.assembly import (
     LAYOUTS,
     Sizes,
     event_times_of,
+    is_variational,
     labelling_of,
     solver_of,
 )
@@ -137,8 +138,7 @@ class LatentODE(nn.Module):
             through: further times since the origin, in time units, that the path of every row is to
                 reach; without, it has the rows that queries need.
         """
-        state = self.encode(batch)
-        z0 = state.sample(noise.to(self.dtype))
+        z0, state = self.encode(batch).draw(noise.to(self.dtype))
         rows = self.layout.rows(len(batch), queries, every=through is not None)
         times = queries.time if through is None else torch.cat([queries.time, through])
         path = self.trajectory(batch, z0, times, rows)
@@ -278,7 +278,7 @@ class LatentODE(nn.Module):
     def solver_error(self, batch: Batch) -> Tensor:
         """Estimated error of the first piece ahead of each series' origin, without gradients.
 
-        By step doubling, from the mean of q(z(t0)), in units of the latent state; that of a series is
+        By step doubling, from the middle of q(z(t0)), in units of the latent state; that of a series is
         that of its worst row.
 
         Returns:
@@ -286,7 +286,8 @@ class LatentODE(nn.Module):
         """
         with torch.no_grad():
             rows = self.layout.rows(len(batch))
-            z0 = rows.start(self.encode(batch).loc[None])
+            state = self.encode(batch)
+            z0 = rows.start(state.sample(torch.zeros_like(state.loc[None, :1])))
             origin = z0.new_zeros(len(z0))
             context = self._context(batch, rows)
             error = self.solver.error(self.dynamics, z0, origin, origin + 1, context)
@@ -346,6 +347,8 @@ def build_latent_ode(
     t0: str = "origin",
     anchor: bool = True,
     variational: bool | None = None,
+    posterior: str = "normal",
+    prior: str = "normal",
     solver: dict[str, Any] | None = None,
     observation_times: str | None = None,
     event_rate: float | Sequence[float] = 1.0,
@@ -379,6 +382,9 @@ def build_latent_ode(
             untrained model is already the last-value forecast.
         variational: False makes z(t0) a point, as it is per variable unless told; True a normal
             distribution, as it is jointly.
+        posterior: "normal", or "cnf": the normal distribution of z(t0) is carried on by a continuous
+            normalising flow that is told what the encoder has read. Makes z(t0) a distribution.
+        prior: "normal", or "cnf": a flow learns what z(t0) are like over all series. Likewise.
         solver: arguments of `Solver`; per variable 5 intervals unless told.
         observation_times: "poisson" models when anything of a series is observed, too, by an intensity
             that is decoded from z(t); "poisson-per-variable" when each variable is; None neither.
@@ -389,7 +395,7 @@ def build_latent_ode(
         label_dropout: dropout of the label head.
 
     Raises:
-        LatentODEError: if a name is unknown.
+        LatentODEError: if a name is unknown, or a flow is asked for of a point.
     """
     for name, choices, what in (
         (layout, LAYOUTS, "layout"),
@@ -409,8 +415,10 @@ def build_latent_ode(
         "heads": heads,
         "interaction": interaction,
         "dynamics": dynamics,
+        "posterior": posterior,
+        "prior": prior,
     }
-    parts = kind.make(sizes, options, kind.variational if variational is None else variational)
+    parts = kind.make(sizes, options, is_variational(kind, options, variational))
     times = event_times_of(observation_times, sizes, parts[0], event_rate, time_scale)
     solver_ = solver_of(kind, dynamics, solver)
     labelling = labelling_of(labels, n_classes, label_dropout, sizes, parts[0])

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from latentode.data.cycles import cycle_phases
 from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.labels import Labels, SeriesLabels
 from latentode.data.observations import Observations, Queries
@@ -42,7 +43,7 @@ class Batch:
         context: what the encoder sees; times at or before the origin are <= 0.
         target: what the model is asked for, with the answers.
         start: where each context begins (<= 0), float64, shape `(series,)`.
-        static: encoded static features, shape `(series, static)`.
+        static: encoded static features and phases of the schema's cycles, shape `(series, static)`.
         control_time: when each known value begins, ascending, shape `(series, changes)`.
         control_value: shape `(series, changes, known)`.
         names: what the targets are in the table; None where nobody will ask.
@@ -173,13 +174,19 @@ class Series:
             flat.select(torch.from_numpy(np.nonzero(cut.context)[0])),
             flat.select(torch.from_numpy(np.nonzero(cut.target)[0])),
             torch.from_numpy(cut.start - cut.origin),
-            torch.from_numpy(self.static[indices]),
+            torch.from_numpy(self._fixed(indices, cut.origin)),
             control_time,
             control_value,
             events=flat.select(torch.from_numpy(np.nonzero(known)[0])).queries(),
             end=torch.from_numpy(cut.end - cut.origin),
             labels=labels,
         )
+
+    def _fixed(self, indices: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        if not self.dataset.schema.cycles:
+            return self.static[indices]
+        phases = cycle_phases(self.dataset, indices, origin)
+        return np.concatenate([self.static[indices], phases], axis=1)
 
     def _controls(self, indices: np.ndarray, origin: np.ndarray) -> tuple[Tensor, Tensor]:
         if not self.dataset.schema.known:

@@ -122,7 +122,7 @@ class IrregularDataModule(LightningDataModule):
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
         return {
             "n_variables": len(self.schema.targets or ()),
-            "n_static": self.scaling.n_static,
+            "n_static": self.scaling.n_static + 2 * len(self.schema.cycles),
             "n_known": len(self.schema.known),
             "time_scale": span if horizon is None else float(horizon),
         }

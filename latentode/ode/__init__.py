@@ -1,5 +1,6 @@
 """Neural ordinary differential equations, usable without the rest of the package."""
 
+from latentode.ode.cnf import CNF, FlowDistribution
 from latentode.ode.context import Context, LinearControl, StepControl
 from latentode.ode.coupled import CoupledDynamics
 from latentode.ode.dynamics import Dynamics, MLPDynamics
@@ -13,12 +14,14 @@ from latentode.ode.trajectory import Stats, Trajectory
 __all__ = [
     "ADAPTIVE",
     "ADJOINTS",
+    "CNF",
     "METHODS",
     "NATIVE",
     "AugmentedDynamics",
     "Context",
     "CoupledDynamics",
     "Dynamics",
+    "FlowDistribution",
     "GatedDynamics",
     "LinearControl",
     "LinearDynamics",
