@@ -88,6 +88,17 @@ def test_the_kl_is_the_mean_of_exact_log_densities(options, float64):
     assert torch.allclose(state.sample(noise), z, rtol=1e-12, atol=1e-12)
 
 
+def test_a_prior_alone_leaves_the_posterior_normal(float64):
+    model, plain = network(prior="cnf"), network()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    batch, noise = some_batch(), noise_for(3, 6, model.latent_size)
+    z, state = model.encode(batch).draw(noise)
+    assert torch.allclose(z, plain.encode(batch).sample(noise), rtol=1e-12, atol=1e-12)
+    log_q = torch.distributions.Normal(state.loc, state.scale).log_prob(z).sum(-1)
+    log_p = model.layout.head.flows.prior().log_prob(z)
+    assert torch.allclose(state.kl(), (log_q - log_p).mean(dim=0), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("t0", ["origin", "start"])
 @either_layout
 def test_gradients_reach_every_parameter(options, t0, float64):
