@@ -1,5 +1,6 @@
 """Neural ordinary differential equations, usable without the rest of the package."""
 
+from latentode.ode.blocks import Augment, Autonomous, ODEBlock
 from latentode.ode.context import Context, LinearControl, StepControl
 from latentode.ode.coupled import CoupledDynamics
 from latentode.ode.dynamics import Dynamics, MLPDynamics
@@ -14,7 +15,9 @@ __all__ = [
     "ADJOINTS",
     "METHODS",
     "NATIVE",
+    "Augment",
     "AugmentedDynamics",
+    "Autonomous",
     "Context",
     "CoupledDynamics",
     "Dynamics",
@@ -22,6 +25,7 @@ __all__ = [
     "LinearControl",
     "LinearDynamics",
     "MLPDynamics",
+    "ODEBlock",
     "SecondOrderDynamics",
     "Solver",
     "Stats",
