@@ -153,7 +153,7 @@ class ODEBlock(nn.Module):
     def evaluations(self) -> int:
         """Calls of the vector field in the last forward pass, each for the whole batch.
 
-        Of states of one axis by native methods, one of them is of the slope at the end.
+        With a `Dynamics` or with "checkpoint", native methods evaluate the slope at the end too.
         """
         return self._calls.forward
 
@@ -182,8 +182,8 @@ class ODEBlock(nn.Module):
         """
         self._calls = calls = _Calls()
         solver, field, ends = self.solver, self._field(z, calls), self._ends(z)
-        if z.ndim == 2 and solver.method in NATIVE and solver.adjoint != "backsolve":
-            # Of flat states the dynamics may have a pullback of their own, which `advance` leaves out.
+        if field.may_pull_back and solver.method in NATIVE and solver.adjoint != "backsolve":
+            # `advance` would leave out the dynamics' own pullback.
             path = solver.solve(field, z, *ends, context)
             end, calls.forward = path.final, path.stats.evaluations
         else:
@@ -233,6 +233,11 @@ class _Field(Dynamics):
         super().__init__()
         self.dynamics, self.shape, self.calls = dynamics, shape, calls
         self.returning = False
+
+    @property
+    def may_pull_back(self) -> bool:
+        """Whether the dynamics may know how to differentiate their solve by hand."""
+        return len(self.shape) == 1 and isinstance(self.dynamics, Dynamics)
 
     def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
         self.calls.forward += not self.returning

@@ -1,0 +1,16 @@
+"""Experiments are scripts in folders of their own, each with a `run.py`."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+
+def experiment(name: str) -> ModuleType:
+    """The module of `experiments/<name>/run.py`."""
+    spec = importlib.util.spec_from_file_location(f"{name}_run", EXPERIMENTS / name / "run.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
