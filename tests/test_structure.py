@@ -26,6 +26,7 @@ LAYERS = (
     {"fitting", "fitted"},
     {"evaluation", "persistence"},
     {"estimator"},
+    {"phase"},
     {"plotting"},
     {"demo"},
     {"options"},
