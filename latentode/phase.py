@@ -23,7 +23,7 @@ from latentode.ode import Context
 
 __all__ = ["Plane", "latent_paths"]
 
-ALONG = 60  # intervals along a drawn path
+ALONG = 200  # intervals along a drawn path
 
 
 @dataclass(frozen=True)

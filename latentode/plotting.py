@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 MARGIN = 0.15  # of what a picture of paths leaves around them
-STEPS = 4  # of the solver between drawn points: a picture should not show the solver
+STEPS = 2  # of the solver between drawn points: a picture should not show the solver
 
 
 def check_picture(path: Path) -> None:

@@ -79,10 +79,10 @@ def test_the_latent_space_of_a_fitted_forecaster_is_drawn_with_a_path_per_series
     model = tiny(layout=layout).fit(frame)
     variable = model.schema_.targets[-1]
     states, context, name = latent_paths(model, frame, variable, ahead=4.0)
-    assert states.shape == (4, 61, 3)
+    assert states.shape == (4, 201, 3)
     network = model.module_.model
     # The path solves the network's own field: its slope at the origin is the field's there.
-    step = 4.0 / 60 / network.time_scale
+    step = 4.0 / 200 / network.time_scale
     slope = network.dynamics(torch.zeros(1), states[:1, 0], context)
     assert torch.allclose((states[:1, 1] - states[:1, 0]) / step, slope, rtol=0.1, atol=1e-3)
     assert (name == "space") == (layout == "joint")

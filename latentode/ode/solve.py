@@ -236,12 +236,11 @@ class Solver:
 
     def _states(self, field: RescaledField, z0: Tensor) -> Tensor:
         """The states at the knots by torchdiffeq, shape `(rows, knots, latent)`."""
-        adaptive = self.method in ADAPTIVE
-        steps = 1 if adaptive else self.steps
-        s = torch.linspace(0, 1, self.intervals * steps + 1, dtype=z0.dtype, device=z0.device)
-        backsolve = self.adjoint == "backsolve"
-        states = odeint(field, z0, s, self.method, (self.rtol, self.atol), backsolve, adaptive)
-        return states[::steps].transpose(0, 1)
+        adaptive, backsolve = self.method in ADAPTIVE, self.adjoint == "backsolve"
+        s = torch.linspace(0, 1, self.intervals + 1, dtype=z0.dtype, device=z0.device)
+        tolerances = (self.rtol, self.atol)
+        states = odeint(field, z0, s, self.method, tolerances, backsolve, adaptive, self.steps)
+        return states.transpose(0, 1)
 
     def _knots(self, t0: Tensor, t1: Tensor) -> Tensor:
         """Times of the knots; the last is t1 itself, as t0 + (t1 - t0) may round to a neighbour."""
