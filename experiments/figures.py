@@ -40,6 +40,15 @@ def at(*path: str, show: str = "{:.3g}") -> Read:
     return read
 
 
+def several(*keys: str, show: str = "{:.2f}") -> Read:
+    """Numbers that belong together."""
+
+    def read(results: Any) -> str:
+        return ", ".join(show.format(results[key]) for key in keys)
+
+    return read
+
+
 def ratio(one: tuple[str, ...], other: tuple[str, ...], show: str = "{:.2g} x") -> Read:
     """The quotient of the numbers at two paths."""
 
@@ -107,6 +116,20 @@ FIGURES = [
     Figure("event_times", "the same, constant rate", at("storms", "constant rate")),
     Figure("mortality", "validation AUC, latent ODE", at("latent ODE", "AUC")),
     Figure("mortality", "the same, logistic regression", at("logistic regression", "AUC")),
+    Figure("euler_resnet", "residual blocks against Euler steps of the same weights, largest difference",
+           at("difference, own weights, 24 blocks, float64")),
+    Figure("euler_resnet", "orders found: Euler, midpoint, RK4",
+           several("slope euler", "slope midpoint", "slope rk4")),
+    Figure("augmented", "nested annuli: worst error on a circle, plain, best of three seeds",
+           at("annuli plain worst error on a circle, least of seeds")),
+    Figure("augmented", "the same, augmented, worst of three seeds",
+           at("annuli augmented worst error on a circle, most of seeds")),
+    Figure("augmented", "evaluations at the end, plain and augmented",
+           several("annuli plain evaluations", "annuli augmented evaluations", show="{:.0f}")),
+    Figure("cnf", "two moons, log-likelihood: truth, CNF, spline flow, affine flow",
+           several(*(f"two_moons: {m} log-likelihood" for m in ("true", "cnf", "nsf", "maf")))),
+    Figure("cnf", "eight gaussians, the same",
+           several(*(f"eight_gaussians: {m} log-likelihood" for m in ("true", "cnf", "nsf", "maf")))),
     *(
         Figure("forecast_benchmark", f"{dataset}, validation MSE, {model}", benchmark(dataset, model))
         for dataset in ("physionet2012", "p12_hourly", "LEN01", "LI01", "DUP03")

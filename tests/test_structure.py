@@ -28,6 +28,7 @@ LAYERS = (
     {"fitting", "fitted"},
     {"evaluation", "persistence", "timing"},
     {"estimator", "classifier"},
+    {"phase"},
     {"plotting"},
     {"demo"},
     {"options"},

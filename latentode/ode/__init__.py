@@ -1,5 +1,6 @@
 """Neural ordinary differential equations, usable without the rest of the package."""
 
+from latentode.ode.blocks import Augment, Autonomous, ODEBlock
 from latentode.ode.cnf import CNF, FlowDistribution
 from latentode.ode.context import Context, LinearControl, StepControl
 from latentode.ode.coupled import CoupledDynamics
@@ -17,7 +18,9 @@ __all__ = [
     "CNF",
     "METHODS",
     "NATIVE",
+    "Augment",
     "AugmentedDynamics",
+    "Autonomous",
     "Context",
     "CoupledDynamics",
     "Dynamics",
@@ -26,6 +29,7 @@ __all__ = [
     "LinearControl",
     "LinearDynamics",
     "MLPDynamics",
+    "ODEBlock",
     "SecondOrderDynamics",
     "Solver",
     "Stats",
