@@ -116,7 +116,7 @@ FIGURES = [
     Figure("event_times", "the same, constant rate", at("storms", "constant rate")),
     Figure("mortality", "validation AUC, latent ODE", at("latent ODE", "AUC")),
     Figure("mortality", "the same, logistic regression", at("logistic regression", "AUC")),
-    Figure("euler_resnet", "residual blocks against Euler steps of the same weights, largest difference",
+    Figure("euler_resnet", "residual blocks against Euler steps, same weights, largest difference",
            at("difference, own weights, 24 blocks, float64")),
     Figure("euler_resnet", "orders found: Euler, midpoint, RK4",
            several("slope euler", "slope midpoint", "slope rk4")),
