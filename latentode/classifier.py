@@ -73,7 +73,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         history_: a frame of metrics per epoch.
 
     References:
-        Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019), section 4.5,
+        Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
         https://arxiv.org/abs/1907.03907
 
     Example:

@@ -274,6 +274,15 @@ class LatentODEForecaster(BaseEstimator):
 
         Raises:
             LatentODEError: if the model was trained without `observation_times`.
+
+        Example:
+            >>> frame = pd.DataFrame({"id": 1, "time": np.arange(30.0), "x": np.sin(np.arange(30.0))})
+            >>> options = {"latent_size": 2, "hidden_size": 8, "max_epochs": 1, "verbose": False}
+            >>> network = {"observation_times": "poisson"}
+            >>> model = LatentODEForecaster(4.0, network=network, **options).fit(frame)
+            >>> found = model.intensity(frame, at=2.0, count=2)
+            >>> list(found), found["time"].tolist()
+            (['id', 'time', 'intensity'], [30.0, 31.0])
         """
         fitted, dataset = self._fitted, self.read(history)
         chosen = chosen_variables(fitted.schema, variables)

@@ -8,7 +8,7 @@ of the whole series from its state at the origin and the mean of its path over t
 from the state there. Training adds the log-likelihood of the labels to that of the values.
 
 References:
-    Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019), section 4.5,
+    Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
     https://arxiv.org/abs/1907.03907
 """
 

@@ -65,9 +65,9 @@ def true_log_likelihood(frame: pd.DataFrame, phases: np.ndarray) -> float:
     return float(total)
 
 
-def forecaster(smoke: bool, **options: object) -> LatentODEForecaster:
+def forecaster(smoke: bool, time_weight: float = 1.0, **options: object) -> LatentODEForecaster:
     """A latent ODE that models values and when they are observed."""
-    network = {"observation_times": "poisson", "time_weight": 1.0}
+    network = {"observation_times": "poisson", "time_weight": time_weight}
     common = {"network": network, "monitor": "val_times", "verbose": False}
     return LatentODEForecaster(**{**common, **options, **({"max_epochs": 4} if smoke else {})})
 
@@ -182,6 +182,8 @@ def on_storms(smoke: bool) -> dict[str, float]:
         max_epochs=30,
         solver={"intervals": 24},
         hidden_size=48,
+        lr=1e-2,
+        time_weight=10.0,
     )
     return per_event(model.fit(table[~later], schema), table[later])
 
