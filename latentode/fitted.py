@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.baselines import Climatology
+from latentode.building import build_latent_ode
 from latentode.data.batch import Series
 from latentode.data.columns import some_names
 from latentode.data.datamodule import IrregularDataModule
@@ -22,7 +23,6 @@ from latentode.data.task import Forecasting
 from latentode.data.timeaxis import TimeAxis
 from latentode.errors import LatentODEError, SchemaError
 from latentode.forecast import Asked, Forecast, forecast
-from latentode.model import build_latent_ode
 from latentode.training import LitLatentODE
 
 __all__ = ["Fitted", "plain", "settings_of"]

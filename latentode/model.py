@@ -11,22 +11,11 @@ adds pieces and changes no earlier answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.assembly import (
-    DYNAMICS,
-    LAYOUTS,
-    Sizes,
-    event_times_of,
-    is_variational,
-    labelling_of,
-    solver_of,
-)
 from latentode.data.batch import Batch
 from latentode.data.labels import Labels
 from latentode.data.observations import Observations, Queries
@@ -36,10 +25,10 @@ from latentode.labelling import Labelling
 from latentode.layouts import Layout, Rows
 from latentode.nn.encoders import LatentState
 from latentode.nn.events import last_values
-from latentode.nn.likelihoods import LIKELIHOODS, Likelihood
+from latentode.nn.likelihoods import Likelihood
 from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
 
-__all__ = ["LatentODE", "build_latent_ode"]
+__all__ = ["T0", "LatentODE"]
 
 T0 = ("origin", "start")
 MAX_REACH = 1000  # horizons ahead: far beyond sense, near enough to be solved
@@ -325,101 +314,3 @@ class LatentODE(nn.Module):
         times = self._model_time(batch.control_time)[rows.series]
         values = batch.control_value.to(self.dtype)[rows.series]
         return Context(fixed if fixed.shape[1] else None, StepControl(times, values))
-
-
-def build_latent_ode(
-    n_variables: int,
-    n_static: int = 0,
-    n_known: int = 0,
-    time_scale: float = 1.0,
-    *,
-    layout: str = "per-variable",
-    latent_size: int = 16,
-    hidden_size: int = 64,
-    encoder: str = "gru",
-    encoder_size: int | None = None,
-    embedding_size: int = 16,
-    attention_layers: int = 2,
-    heads: int = 4,
-    interaction: str = "encoder",
-    dynamics: str = "mlp",
-    likelihood: str = "normal",
-    t0: str = "origin",
-    anchor: bool = True,
-    variational: bool | None = None,
-    posterior: str = "normal",
-    prior: str = "normal",
-    solver: dict[str, Any] | None = None,
-    observation_times: str | None = None,
-    event_rate: float | Sequence[float] = 1.0,
-    labels: str | None = None,
-    n_classes: int = 2,
-    label_dropout: float = 0.0,
-) -> LatentODE:
-    """Assembles a `LatentODE` from primitives, which a checkpoint can hold.
-
-    Args:
-        n_variables: number of variables.
-        n_static: number of encoded static features.
-        n_known: number of known-future columns.
-        time_scale: length of one unit of model time, best the usual horizon.
-        layout: "per-variable", a latent row per (series, variable), or "joint", one per series.
-        latent_size: size of a latent row.
-        hidden_size: width of dynamics and decoder.
-        encoder: "gru", or, jointly, "ode-rnn" or "linear".
-        encoder_size: width of the encoder; `hidden_size` unless told, per variable at most 48.
-        embedding_size: size of a variable's embedding (per variable; so are the next three).
-        attention_layers: how many times the variables of a series exchange what they have seen.
-        heads: heads of that attention.
-        interaction: "encoder" lets variables exchange before z(t0) only, "dynamics" also along the
-            way: then all variables of a series are solved together.
-        dynamics: the vector field: "mlp"; "gated", a GRU in continuous time, bounded; "linear", with
-            a closed form, exact at any time, the cheapest; "second-order", half of the state being
-            the other's velocity.
-        likelihood: "normal" or "student-t".
-        t0: "origin" or "start".
-        anchor: whether locations are counted from each variable's last observed value, so that an
-            untrained model is already the last-value forecast.
-        variational: False makes z(t0) a point, as it is per variable unless told; True a normal
-            distribution, as it is jointly.
-        posterior: "normal", or "cnf": the normal distribution of z(t0) is carried on by a continuous
-            normalising flow that is told what the encoder has read. Makes z(t0) a distribution.
-        prior: "normal", or "cnf": a flow learns what z(t0) are like over all series. Likewise.
-        solver: arguments of `Solver`; per variable 5 intervals unless told.
-        observation_times: "poisson" models when anything of a series is observed, too, by an intensity
-            that is decoded from z(t); "poisson-per-variable" when each variable is; None neither.
-        event_rate: typical events per time unit, such as `IrregularDataModule.event_rate`, or one per
-            variable, such as its `variable_rates`: where the intensity begins.
-        labels: "series" classifies each series as a whole, "times" at any time; None neither.
-        n_classes: number of classes.
-        label_dropout: dropout of the label head.
-
-    Raises:
-        LatentODEError: if a name is unknown, or a flow is asked for of a point.
-    """
-    for name, choices, what in (
-        (layout, LAYOUTS, "layout"),
-        (dynamics, DYNAMICS, "dynamics"),
-        (likelihood, LIKELIHOODS, "likelihood"),
-    ):
-        if name not in choices:
-            raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(choices)}")
-    kind, chosen = LAYOUTS[layout], LIKELIHOODS[likelihood]()
-    sizes = Sizes(
-        n_variables, n_static, n_known, latent_size, hidden_size, chosen.n_raw, embedding_size
-    )
-    options = {
-        "encoder": encoder,
-        "encoder_size": encoder_size,
-        "attention_layers": attention_layers,
-        "heads": heads,
-        "interaction": interaction,
-        "dynamics": dynamics,
-        "posterior": posterior,
-        "prior": prior,
-    }
-    parts = kind.make(sizes, options, is_variational(kind, options, variational))
-    times = event_times_of(observation_times, sizes, parts[0], event_rate, time_scale)
-    solver_ = solver_of(kind, dynamics, solver)
-    labelling = labelling_of(labels, n_classes, label_dropout, sizes, parts[0])
-    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling)

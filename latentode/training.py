@@ -15,12 +15,13 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from latentode.building import build_latent_ode
 from latentode.data.batch import Batch
 from latentode.errors import LatentODEError, SolveError
 from latentode.event_times import known_events
 from latentode.forecast import Forecast
 from latentode.measures import MONITORS, Measures
-from latentode.model import LatentODE, build_latent_ode
+from latentode.model import LatentODE
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import with_parameters
 from latentode.objective import GAINS, elbo_terms, mean_label_loss, negative_elbo

@@ -6,8 +6,8 @@ import torch
 from making import batch_of, network, noise_for, piece, same, tiny, waves
 
 from latentode import LatentODEForecaster
+from latentode.building import build_latent_ode
 from latentode.errors import LatentODEError
-from latentode.model import build_latent_ode
 from latentode.nn.encoders import LatentState
 from latentode.nn.latent_flows import LatentFlows
 from latentode.objective import elbo_terms, negative_elbo

@@ -22,6 +22,7 @@ LAYERS = (
     {"event_times", "labelling"},
     {"assembly"},
     {"model"},
+    {"building"},
     {"objective", "forecast", "metrics", "running", "schedules"},
     {"rates", "measures", "classifying"},
     {"training", "callbacks", "baselines", "asking"},

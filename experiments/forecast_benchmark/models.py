@@ -46,6 +46,7 @@ class DirectForecaster(nn.Module):
 
     latent_size = 1  # of the noise that it has no use for
     rows_per_series = 1
+    event_times = labelling = None
 
     def __init__(
         self,
@@ -83,6 +84,15 @@ class DirectForecaster(nn.Module):
         raw = raw.expand(len(noise), *raw.shape)
         made = self.likelihood.distribution(raw, anchor.expand(len(noise), -1))
         return made, LatentState(summary, None)
+
+    def reach(self, batch: Batch, past: bool) -> None:
+        """None: there is no path."""
+
+    def answer(
+        self, batch: Batch, queries: Queries, noise: Tensor, through: None = None
+    ) -> tuple[Distribution, LatentState, None]:
+        """As `forward`, without a path."""
+        return *self(batch, queries, noise), None
 
     def solver_error(self, batch: Batch) -> Tensor:
         """0: there is no solver."""

@@ -22,8 +22,9 @@ import torch
 from peers import before_loss, union_loss
 from torch import Tensor
 
+from latentode.building import build_latent_ode
 from latentode.data import Batch, Observations
-from latentode.model import LatentODE, build_latent_ode
+from latentode.model import LatentODE
 from latentode.objective import elbo_terms, negative_elbo
 
 HERE = Path(__file__).parent
