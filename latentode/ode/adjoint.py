@@ -33,8 +33,8 @@ __all__ = ["integrate"]
 
 # Rows times evaluations on one tape: enough for large matrix products, few enough for a cache.
 ROWS_PER_TAPE = 2048
-# The same of large states, such as images: few enough that *checkpoint* saves memory.
-NUMBERS_PER_TAPE = 2**17
+# With *checkpoint* also of numbers, so that it saves memory with large states, such as images, too.
+NUMBERS_PER_TAPE = 2**15
 
 
 def integrate(
@@ -107,9 +107,10 @@ def _knot_weights(plan: Plan, dtype: torch.dtype, device: torch.device) -> tuple
     return tuple(torch.tensor(step.weights, dtype=dtype, device=device) for step in plan.steps)
 
 
-def _size(z0: Tensor) -> int:
+def _size(z0: Tensor, checkpoint: bool) -> int:
     """How many evaluations of states like these share a tape."""
-    return max(1, min(ROWS_PER_TAPE // max(1, len(z0)), NUMBERS_PER_TAPE // max(1, z0.numel())))
+    most = NUMBERS_PER_TAPE // max(1, z0.numel()) if checkpoint else ROWS_PER_TAPE
+    return max(1, min(ROWS_PER_TAPE // max(1, len(z0)), most))
 
 
 class _Forward:
@@ -140,7 +141,7 @@ class _Forward:
         self._sum_flat = self._sum.view(-1)
         self._weights = _knot_weights(plan, z0.dtype, z0.device)
         self.states[0] = z0
-        for run in _runs(plan, _size(z0)):
+        for run in _runs(plan, _size(z0, not differentiable)):
             count = len(run.steps)
             # Where nothing is pulled back one place for a stage's state serves all of them.
             places = run.stages * count if differentiable else 1
@@ -214,7 +215,7 @@ class _Solve(torch.autograd.Function):
         ]
         back = _Backward(ctx.plan, states, width, *cotangents)
         span = torch.zeros_like(width) if wants_width else None
-        for i, run in reversed(list(enumerate(_runs(ctx.plan, _size(states[0]))))):
+        for i, run in reversed(list(enumerate(_runs(ctx.plan, _size(states[0], ctx.checkpoint))))):
             if ctx.checkpoint:
                 tape, slopes = back.redo(run, ctx.kernel, tensors)
             else:
