@@ -27,7 +27,7 @@ LAYERS = (
     {"evaluation", "persistence"},
     {"estimator"},
     {"plotting"},
-    {"demo"},
+    {"demo", "convert"},
     {"options"},
     {"cli"},
 )
@@ -88,6 +88,7 @@ def test_libraries_stay_in_their_layers(file):
     homes = {
         "lightning": {"data", "training", "callbacks", "fitting"},
         "matplotlib": {"plotting"},
+        "narwhals": {"data"},
         "typer": {"cli", "options"},
         "torchdiffeq": {"ode"},
         "torchmetrics": {"running"},
