@@ -17,7 +17,8 @@ def records(tmp_path):
     folder = tmp_path / "set-a"
     folder.mkdir()
     for i in range(6):
-        head = f"00:00,RecordID,{132539 + i}\n00:00,Age,{50 + i}\n00:00,Height,-1\n00:00,ICUType,{1 + i % 4}\n"
+        head = f"00:00,RecordID,{132539 + i}\n00:00,Age,{50 + i}\n00:00,Height,-1\n"
+        head += f"00:00,ICUType,{1 + i % 4}\n"
         rows = [f"{h:02d}:{7 * i:02d},HR,{70 + (h + i) % 9}" for h in range(0, 48, 3)]
         rows += [f"{h:02d}:30,Temp,{36 + h / 48:.1f}" for h in range(1, 48, 8)]
         (folder / f"{132539 + i}.txt").write_text("Time,Parameter,Value\n" + head + "\n".join(rows))
@@ -43,7 +44,7 @@ def test_two_commands_lead_from_a_folder_of_records_to_a_model(latentode, record
 
 def test_arguments_of_the_adapter_are_given_by_set(latentode, records, tmp_path):
     out = tmp_path / "hr.csv"
-    status, told, _ = latentode(
+    status, _, _ = latentode(
         "convert", "physionet2012", records, "--out", out, "--set", 'parameters=["HR"]'
     )
     assert status == 0

@@ -11,7 +11,7 @@ from latentode.data.reading import DUPLICATES, merge_duplicates
 from latentode.data.schema import Schema
 from latentode.errors import SchemaError
 
-__all__ = ["Notes", "hand_over"]
+__all__ = ["Notes", "hand_over", "settle"]
 
 
 @dataclass
@@ -50,6 +50,15 @@ def hand_over(
     Raises:
         SchemaError: if nothing is left, or rows repeat and may not.
     """
+    merged, resolved = settle(frame, schema, notes, duplicates)
+    notes.tell(stacklevel=3)
+    return merged, resolved
+
+
+def settle(
+    frame: pd.DataFrame, schema: Schema, notes: Notes, duplicates: str
+) -> tuple[pd.DataFrame, Schema]:
+    """As `hand_over`, before anything is told."""
     if duplicates not in DUPLICATES:
         raise SchemaError(f"duplicates {duplicates!r}: choose from {', '.join(DUPLICATES)}")
     if frame.empty:
@@ -64,5 +73,4 @@ def hand_over(
         len(frame) - len(merged),
         f"rows of the same series and time merged into others (duplicates={duplicates!r})",
     )
-    notes.tell(stacklevel=3)
     return merged, resolved

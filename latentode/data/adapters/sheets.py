@@ -75,6 +75,14 @@ class Sheet:
             )
         return found
 
+    def require(self, name: str) -> None:
+        """Raises unless there is a column of exactly this name."""
+        if name not in self.frame.columns:
+            raise SchemaError(
+                f"{self.name} has no column `{name}`; its columns are "
+                f"{some_names(self.frame.columns)}; rename the one that is meant"
+            )
+
     def where(self, kept: pd.Series | np.ndarray) -> Sheet:
         """The rows that a mask keeps."""
         return Sheet(cast(pd.DataFrame, self.frame[np.asarray(kept, dtype=bool)]), self.name)

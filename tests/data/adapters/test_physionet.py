@@ -23,7 +23,8 @@ FIRST = """00:00,RecordID,132539
 """
 SECOND = "00:00,RecordID,140501\n00:00,Age,68\n00:00,Gender,1\n00:00,Height,180.3\n00:00,ICUType,1\n"
 THIRD = SECOND.replace("140501", "132540") + "01:00,Weight,84.6\r\n03:15,HR,90  \n"
-OUTCOMES = "RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death\n132539,6,1,5,-1,0\n132540,-1,8,8,6,1\n"
+OUTCOMES = "RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death\n"
+OUTCOMES += "132539,6,1,5,-1,0\n132540,-1,8,8,6,1\n"
 
 
 @pytest.fixture
