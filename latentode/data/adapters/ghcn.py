@@ -35,7 +35,7 @@ TENTHS = (
     *("MDPR", "MDTN", "MDTX", "MNPN", "MXPN", "THIC", "WESD", "WESF", "WSF1", "WSF2", "WSF5", "WSFG"),
     *("WSFI", "WSFM"),
 )
-SOIL = ("SN", "SX")
+SOIL = r"S[NX]\d\d"
 MISSING = -9999
 FIELDS = ("ID", "DATE", "ELEMENT", "DATA_VALUE", "M_FLAG", "Q_FLAG", "S_FLAG", "OBS_TIME")
 SLOT, FIRST, DAYS = 8, 21, 31  # columns of a day, before the first one, and days of a line
@@ -93,7 +93,7 @@ def ghcn_daily(
         notes.add(int(failed.sum()), "values that failed a check of quality left out (flagged=)")
         table = table[~failed]
     if tenths:
-        scaled = table["element"].isin(TENTHS) | table["element"].str.startswith(SOIL)
+        scaled = table["element"].isin(TENTHS) | table["element"].str.fullmatch(SOIL)
         table = table.assign(value=table["value"].where(~scaled, table["value"] / 10))
     frame = _wide(cast(pd.DataFrame, table), notes, duplicates)
     targets = tuple(c for c in frame.columns if c not in ("station", "time"))

@@ -223,13 +223,13 @@ def station_table(
 def _stamps(sheet: Sheet, columns: list[str], time_format: str | None) -> pd.Series:
     if len(columns) == 1:
         return sheet.times(columns[0], time_format)
-    parts = ("year", "month", "day", "hour", "minute")
+    parts = {"year": 9999, "month": 12, "day": 31, "hour": 24, "minute": 59}
     if len(columns) > len(parts):
         raise SchemaError(f"time= takes up to {len(parts)} columns: {', '.join(parts)}; got {columns}")
     numbers = {}
-    for part, column in zip(parts, columns, strict=False):
+    for (part, most), column in zip(parts.items(), columns, strict=False):
         numbers[part] = sheet.numbers(column)
-        odd = (numbers[part] % 1 != 0).to_numpy()
+        odd = ((numbers[part] % 1 != 0) | ~numbers[part].between(0, most)).to_numpy()
         sheet.refuse(column, odd, f"is no whole {part}", show=True)
     stamps = pd.to_datetime(pd.DataFrame(numbers), errors="coerce")
     sheet.refuse(columns[-1], stamps.isna().to_numpy(), "makes no date with the columns before it")
