@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import narwhals.stable.v2 as nw
 import pandas as pd
@@ -10,7 +10,7 @@ from narwhals.stable.v2.typing import IntoFrame
 
 from latentode.errors import SchemaError
 
-__all__ = ["IntoFrame", "to_pandas"]
+__all__ = ["IntoFrame", "frame_or_as_is", "to_pandas"]
 
 
 def to_pandas(frame: IntoFrame) -> pd.DataFrame:
@@ -44,3 +44,9 @@ def to_pandas(frame: IntoFrame) -> pd.DataFrame:
             f"a frame of {type(frame).__module__.split('.')[0]} becomes one of pandas by way of "
             "pyarrow: pip install latentode[parquet]"
         ) from error
+
+
+def frame_or_as_is(value: Any) -> Any:
+    """A frame of any kind as one of pandas; anything else as it is."""
+    known = nw.from_native(value, pass_through=True)
+    return to_pandas(value) if isinstance(known, nw.DataFrame | nw.LazyFrame) else value

@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from latentode.data.adapters import finance, medical, renames, weather
+import latentode.data.adapters.finance as finance
+import latentode.data.adapters.medical as medical
+import latentode.data.adapters.renames as renames
+import latentode.data.adapters.weather as weather
 from latentode.data.schema import Schema
 
 __all__ = ["CONVERTERS", "finance", "medical", "renames", "weather"]

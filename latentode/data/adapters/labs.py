@@ -1,8 +1,15 @@
-"""Long event tables of hospitals: a row per result, its item by a code, its unit beside it.
+r"""Long event tables of hospitals: a row per result, its item by a code, its unit beside it.
 
 The layout of MIMIC's `labevents` and `chartevents` (`subject_id, charttime, itemid, valuenum,
 valueuom`) and, by other names of columns, of most laboratory systems. Two units of one item are two
 different numbers for the same thing, so each variable must end up in one.
+
+How long a file takes to be read and inspected is printed by
+
+    python -m timeit -n 1 -r 3 \
+        -s "from latentode.data.adapters.medical import lab_events" \
+        -s "from latentode.data.report import inspect" \
+        "inspect(*lab_events('labevents.csv'))"
 
 References:
     MIMIC-IV, a freely accessible electronic health record dataset (Johnson et al., 2023),

@@ -163,8 +163,8 @@ def _positive(frame: pd.DataFrame, column: str, rows: pd.Series) -> pd.Series:
     bad = (prices <= 0).to_numpy()
     if bad.any():
         raise SchemaError(
-            f"column `{column}`: {cell_name(prices.astype(object), bad)} is not above 0 and has no logarithm; leave "
-            "it out, or model the price itself"
+            f"column `{column}`: {cell_name(prices.astype(object), bad)} is not above 0 and has no "
+            "logarithm; leave it out, or model the price itself"
         )
     return prices
 
