@@ -18,7 +18,8 @@ from typing import Any
 import pandas as pd
 
 from latentode.data.adapters import CONVERTERS
-from latentode.data.schema import Schema
+from latentode.data.columns import detect
+from latentode.data.schema import ID_NAMES, TIME_NAMES, Schema
 from latentode.data.tables import PARQUET
 from latentode.errors import LatentODEError
 
@@ -89,11 +90,14 @@ def schema_options_of(schema: Schema, frame: pd.DataFrame) -> str:
         >>> schema_options_of(Schema(id="id", time="time", targets=("hr",), static=("age",)), frame)
         '--static age'
     """
-    given = {n: getattr(schema, n) for n in ("static", "known", "timezone", "cycles")}
-    given = {n: v for n, v in given.items() if v}
-    for name in ("layout", "variable", "value", "id", "time", "targets"):
+    told = ("static", "known", "time_unit", "timezone", "cycles")
+    given = {n: getattr(schema, n) for n in told if getattr(schema, n)}
+    for name, usual in (("id", ID_NAMES), ("time", TIME_NAMES)):
+        if getattr(schema, name) not in (None, detect(frame.columns, usual)):
+            given[name] = getattr(schema, name)
+    for name in ("layout", "variable", "value", "targets"):
         wanted = getattr(schema, name)
-        if getattr(Schema(**given).resolve(frame), name) != wanted and wanted is not None:
+        if wanted is not None and getattr(Schema(**given).resolve(frame), name) != wanted:
             given[name] = wanted
     options = []
     for option, value in given.items():

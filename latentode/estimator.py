@@ -229,10 +229,11 @@ class LatentODEForecaster(BaseEstimator):
         """The predictive distribution itself; arguments as for `predict`."""
         fitted = self._fitted
         chosen = chosen_variables(fitted.schema, variables)
-        dataset, at = self.read(history), frame_or_as_is(at)
-        told = tell(history, dataset, at)
+        dataset = self.read(history)
+        asked: At = frame_or_as_is(at)
+        told = tell(history, dataset, asked)
         dataset = dataset if told is None else self.read(told)
-        return self._forecast_at(dataset, query_times(dataset, at, count), chosen)
+        return self._forecast_at(dataset, query_times(dataset, asked, count), chosen)
 
     def trace(self, history: pd.DataFrame, ahead: Duration | None = None, count: int = 60) -> Forecast:
         """The forecast along each series: from its first observation to `ahead` of its last.

@@ -2,13 +2,18 @@
 
 import re
 import shlex
+from dataclasses import replace
+from inspect import signature
 
 import pandas as pd
 import pytest
 from test_cli import latentode as latentode  # the fixture that runs the command line
 
-from latentode import LatentODEError, Schema
+from latentode import LatentODEError, Schema, SeriesDataset
 from latentode.convert import convert, schema_options_of, settings_of
+from latentode.data.adapters import CONVERTERS
+from latentode.data.tables import read_table
+from latentode.options import schema_of
 
 
 @pytest.fixture
@@ -88,3 +93,41 @@ def test_options_of_a_schema_say_what_would_not_be_detected():
     schema = Schema(id="subject", time="time", targets=("a b",), cycles=("24h",))
     options = schema_options_of(schema, frame)
     assert options == "--cycles 24h --id subject --targets 'a b'"
+
+
+FILES = {
+    "lab-events": ("labs.csv", "subject_id,charttime,itemid,valuenum\n07,2150-01-01 06:00,K,4.5\n"),
+    "visits": ("visits.csv", "id,day,age,bili\n1,0,50,1.5\n1,190,50,2.5\n"),
+    "glucose": ("glucose.csv", "datetime,isig,glucose\n2010-03-24 09:51,22,258\n"),
+    "ghcn-daily": ("year.csv", "USW00094728,20240201,TMAX,83,,,W,2400\n"),
+    "global-hourly": (
+        "isd.csv",
+        "STATION,DATE,TMP,DEW,SLP,WND\n"
+        '7,2024-01-01T00:51:00,"+0067,5","+0011,5","10182,5","240,5,N,0031,5"\n',
+    ),
+    "station-table": ("metar.csv", "station,valid,tmpf\nJFK,2024-01-01 00:51,50.0\n"),
+    "hurdat2": ("tracks.txt", "AL092011, IRENE, 1,\n20110828, 0935, L, TS, 39.4N, 74.4W, 60, 959,\n"),
+    "bars": ("bars.csv", "symbol,date,close\nSPX,2024-01-05,4697.24\n"),
+    "quotes": ("quotes.csv", "symbol,time,bid,ask\nSPX,2024-01-05 10:00:00.5,9.9,10.1\n"),
+    "macro": ("cpi.csv", "DATE,CPILFESL\n2024-01-01,314.4\n"),
+    "nixtla": ("nixtla.csv", "unique_id,ds,y\n01,2024-01-01,1.5\n"),
+    "gluonts": ("gluonts.csv", "item_id,timestamp,target\n01,2024-01-01,1.5\n"),
+    "prophet": ("prophet.csv", "ds,y\n2024-01-01,1.5\n"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(set(CONVERTERS) - {"physionet2012"}))
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_every_adapter_writes_a_table_that_its_options_read_back(name, tmp_path):
+    file, text = FILES[name]
+    (tmp_path / file).write_text(text)
+    out = tmp_path / "out.csv"
+    frame, schema = convert(name, tmp_path / file, out, {})
+    words = shlex.split(schema_options_of(schema, frame))
+    options = {w[2:].replace("-", "_"): v for w, v in zip(words[::2], words[1::2], strict=True)}
+    told = schema_of(**{**dict.fromkeys(signature(schema_of).parameters), **options})
+    read = read_table(out, told)
+    again = told.resolve(read)
+    assert again == replace(schema, layout=again.layout)
+    dataset = SeriesDataset.from_frame(read, told)
+    assert dataset.ids.tolist() == SeriesDataset.from_frame(frame, schema).ids.tolist()

@@ -39,7 +39,7 @@ SOIL = r"S[NX]\d\d"
 MISSING = -9999
 FIELDS = ("ID", "DATE", "ELEMENT", "DATA_VALUE", "M_FLAG", "Q_FLAG", "S_FLAG", "OBS_TIME")
 SLOT, FIRST, DAYS = 8, 21, 31  # columns of a day, before the first one, and days of a line
-QUALITY = 1  # which of the flags m, q, s
+QUALITY = r"^[^,]*,([^,]*)"  # the second of the flags m, q, s
 
 
 def ghcn_daily(
@@ -213,7 +213,7 @@ def _access(sheet: Sheet, notes: Notes) -> tuple[pd.DataFrame, Notes]:
         values = sheet.numbers(name)
         flags = pd.Series("", index=values.index)
         if name in elements:
-            flags = sheet.text(name + ending).str.split(",").str.get(QUALITY).fillna("").str.strip()
+            flags = sheet.text(name + ending).str.extract(QUALITY, expand=False).fillna("").str.strip()
         parts.append(
             pd.DataFrame(
                 {"station": stations, "time": days, "element": name, "value": values, "quality": flags}

@@ -100,8 +100,8 @@ def log_returns(
     """
     result = frame.copy()
     for column, rows in _cells(frame, schema, variables):
-        logs = np.log(_positive(frame, column, rows)).dropna()
-        result.loc[rows, column] = _by_series(frame, schema, logs, "diff")
+        logs = cast(pd.Series, np.log(_positive(frame, column, rows))).dropna()
+        result.loc[rows, column] = _steps(frame, schema, logs)
     return result, schema
 
 
@@ -169,11 +169,11 @@ def _positive(frame: pd.DataFrame, column: str, rows: pd.Series) -> pd.Series:
     return prices
 
 
-def _by_series(frame: pd.DataFrame, schema: Schema, values: pd.Series, how: str) -> pd.Series:
-    """A cumulative operation along the time of each series."""
+def _steps(frame: pd.DataFrame, schema: Schema, values: pd.Series) -> pd.Series:
+    """Differences along the time of each series."""
     times = column_of(frame, str(schema.time)).loc[values.index]
     order = times.sort_values(kind="stable").index
-    return values.loc[order].groupby(_groups(frame, schema).loc[order]).transform(how)
+    return values.loc[order].groupby(_groups(frame, schema).loc[order]).diff()
 
 
 def _groups(frame: pd.DataFrame, schema: Schema) -> pd.Series:

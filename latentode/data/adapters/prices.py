@@ -8,7 +8,7 @@ bars are stamped with the instant of their end, in UTC, and each instrument keep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -180,7 +180,7 @@ def _times(sheet: Sheet, column: str, time_format: str | None, epoch: str | None
     whole = text.str.fullmatch(r"-?\d+").to_numpy(dtype=bool)
     sheet.refuse(column, ~whole, f"is no whole number of {epoch} since 1970", show=True)
     ticks = text.astype(np.int64).to_numpy()
-    return pd.Series(pd.to_datetime(ticks, unit=epoch, utc=True), index=text.index)
+    return pd.Series(pd.to_datetime(ticks, unit=cast(Any, epoch), utc=True), index=text.index)
 
 
 def _ends(symbols: pd.Series, closes: str | Mapping[str, str] | None) -> pd.Series:
