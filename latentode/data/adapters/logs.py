@@ -9,7 +9,7 @@ $E[p] = \exp(\mu + \sigma^2/2)$ and quantiles map by exp.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -114,7 +114,7 @@ def from_log_returns(
     """Prices from returns in a table: observed ones, or a path of them, not quantiles.
 
     Args:
-        frame: as `log_returns` made it; a series' first empty cell takes the price at its start.
+        frame: as `log_returns` made it; what is empty in it stays empty, the first of a series too.
         schema: its own.
         start: the price from which the returns lead on, or by series (by variable, if long without
             identifiers).
@@ -124,17 +124,14 @@ def from_log_returns(
         >>> table = pd.DataFrame({"time": [0, 1, 3], "close": [np.nan, np.log(1.1), np.log(0.9)]})
         >>> schema = Schema(time="time", targets=("close",), layout="wide")
         >>> from_log_returns(table, schema, start=100.0)["close"].round(6).tolist()
-        [100.0, 110.0, 99.0]
+        [nan, 110.0, 99.0]
     """
     result = frame.copy()
     for column, rows in _cells(frame, schema, variables):
         returns = column_of(frame, column)[rows]
         order = column_of(frame, str(schema.time))[rows].sort_values(kind="stable").index
         group = _groups(frame, schema).loc[order]
-        first = ~group.duplicated()
-        told = returns.loc[order]
-        kept = told.notna() | first
-        sums = told.fillna(0.0).groupby(group).cumsum().where(kept)
+        sums = returns.loc[order].groupby(group).cumsum()
         begin = group.map(start) if isinstance(start, Mapping) else start
         result.loc[order, column] = begin * np.exp(sums)
     return result
