@@ -1,6 +1,6 @@
 """The command line: files in, files out.
 
-latentode inspect | fit | forecast | evaluate | plot | demo
+latentode convert | inspect | fit | forecast | evaluate | plot | demo
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Annotated
 import pandas as pd
 import typer
 
+from latentode.convert import convert as convert_source
+from latentode.convert import schema_options_of, settings_of
+from latentode.data.adapters import CONVERTERS
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At
 from latentode.data.report import inspect as inspect_table
@@ -50,6 +53,23 @@ app = typer.Typer(
 Duplicates = Annotated[
     str, typer.Option(help="Several rows of one (series, time): error, mean or last.")
 ]
+
+
+@app.command()
+def convert(
+    adapter: Annotated[str, typer.Argument(help=f"One of {', '.join(CONVERTERS)}.")],
+    source: Annotated[Path, typer.Argument(help="The file or folder that it reads.")],
+    out: Annotated[Path, typer.Option(help="CSV or Parquet to write.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An argument of the adapter, name=value; may be repeated."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Turn a field's own files into one table, and say how to fit it."""
+    frame, schema = convert_source(adapter, source, out, settings_of(set_ or ()), overwrite)
+    typer.echo(f"{len(frame)} rows in {out}: {schema.describe()}")
+    typer.echo(f"next: latentode fit {out} {schema_options_of(schema, frame)} --out model")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from latentode.asking import chosen_variables, queries_at
 from latentode.baselines import BASELINES, Climatology
 from latentode.data.datamodule import IrregularDataModule
 from latentode.data.dataset import SeriesDataset
+from latentode.data.frames import IntoFrame, frame_or_as_is
 from latentode.data.known import tell, warn_of_untold
 from latentode.data.queries import At, QueryTimes, query_times, times_along
 from latentode.data.schema import Schema
@@ -144,16 +145,16 @@ class LatentODEForecaster(BaseEstimator):
 
     def fit(
         self,
-        df: pd.DataFrame,
+        df: IntoFrame,
         schema: Schema | None = None,
-        validation: pd.DataFrame | None = None,
+        validation: IntoFrame | None = None,
         save_to: str | Path | None = None,
         num_threads: int | None = 1,
     ) -> LatentODEForecaster:
         """Trains on a table, wide or long, and keeps the weights that did best on held-out data.
 
         Args:
-            df: training table; never modified.
+            df: training table, of pandas, Polars, PyArrow, ...; never modified.
             schema: roles of its columns; what it leaves open is detected.
             validation: table of held-out series. Without it a fifth of the series is held out where
                 there are at least 20, otherwise the last horizon of every series.
@@ -189,8 +190,8 @@ class LatentODEForecaster(BaseEstimator):
 
     def predict(
         self,
-        history: pd.DataFrame,
-        at: At,
+        history: IntoFrame,
+        at: At | IntoFrame,
         count: int | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
@@ -221,8 +222,8 @@ class LatentODEForecaster(BaseEstimator):
 
     def forecast(
         self,
-        history: pd.DataFrame,
-        at: At,
+        history: IntoFrame,
+        at: At | IntoFrame,
         count: int | None = None,
         variables: Sequence[str] | None = None,
     ) -> Forecast:
@@ -230,9 +231,10 @@ class LatentODEForecaster(BaseEstimator):
         fitted = self._fitted
         chosen = chosen_variables(fitted.schema, variables)
         dataset = self.read(history)
-        told = tell(history, dataset, at)
+        asked: At = frame_or_as_is(at)
+        told = tell(history, dataset, asked)
         dataset = dataset if told is None else self.read(told)
-        return self._forecast_at(dataset, query_times(dataset, at, count), chosen)
+        return self._forecast_at(dataset, query_times(dataset, asked, count), chosen)
 
     def trace(self, history: pd.DataFrame, ahead: Duration | None = None, count: int = 60) -> Forecast:
         """The forecast along each series: from its first observation to `ahead` of its last.
@@ -426,7 +428,7 @@ class LatentODEForecaster(BaseEstimator):
             getattr(self, "history_", None),
         )
 
-    def _data(self, dataset: SeriesDataset, validation: pd.DataFrame | None) -> IrregularDataModule:
+    def _data(self, dataset: SeriesDataset, validation: IntoFrame | None) -> IrregularDataModule:
         if validation is None:
             train, held_out = split_validation(dataset, self.horizon_, self.random_state)
         else:
@@ -514,7 +516,7 @@ class LatentODEForecaster(BaseEstimator):
         if self.random_state < 0:
             raise LatentODEError(f"random_state must not be negative, got {self.random_state!r}")
 
-    def read(self, frame: pd.DataFrame) -> SeriesDataset:
+    def read(self, frame: IntoFrame) -> SeriesDataset:
         """A table as the fitted model reads it.
 
         Raises:

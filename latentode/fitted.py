@@ -16,6 +16,7 @@ from latentode.data.batch import Series
 from latentode.data.columns import some_names
 from latentode.data.datamodule import IrregularDataModule
 from latentode.data.dataset import SeriesDataset
+from latentode.data.frames import IntoFrame, to_pandas
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.split import durations
@@ -69,9 +70,9 @@ class Fitted:
         module = module.cpu().eval()
         return cls(data.schema, data.axis, data.scaling, means, horizon, context, module)
 
-    def read(self, frame: pd.DataFrame, duplicates: str) -> SeriesDataset:
+    def read(self, frame: IntoFrame, duplicates: str) -> SeriesDataset:
         """A table as the model reads it; see `LatentODEForecaster.read`."""
-        schema = self.schema
+        schema, frame = self.schema, to_pandas(frame)
         for name in (schema.targets or ()) if schema.layout == "wide" else ():
             if name not in frame.columns:
                 raise SchemaError(

@@ -31,7 +31,7 @@ LAYERS = (
     {"estimator", "classifier"},
     {"phase"},
     {"plotting"},
-    {"demo"},
+    {"demo", "convert"},
     {"options"},
     {"cli"},
 )
@@ -92,6 +92,7 @@ def test_libraries_stay_in_their_layers(file):
     homes = {
         "lightning": {"data", "training", "callbacks", "fitting"},
         "matplotlib": {"plotting"},
+        "narwhals": {"data"},
         "typer": {"cli", "options"},
         "torchdiffeq": {"ode"},
         "torchmetrics": {"running"},

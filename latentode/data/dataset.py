@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import column_of
+from latentode.data.frames import IntoFrame
 from latentode.data.ragged import Ragged
 from latentode.data.reading import (
     DUPLICATES,
@@ -99,12 +100,13 @@ class SeriesDataset:
 
     @classmethod
     def from_frame(
-        cls, frame: pd.DataFrame, schema: Schema | None = None, duplicates: str = "error"
+        cls, frame: IntoFrame, schema: Schema | None = None, duplicates: str = "error"
     ) -> SeriesDataset:
         """Reads and checks a table.
 
         Args:
-            frame: wide or long; rows in any order; it is not modified.
+            frame: wide or long, of pandas or any other that narwhals understands; rows in any order;
+                it is not modified.
             schema: roles of the columns; what it leaves open is detected.
             duplicates: what to do with several rows of one (series, time): "error", "mean" (of the
                 observed values) or "last" (observed value by row order).

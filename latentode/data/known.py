@@ -14,6 +14,7 @@ import pandas as pd
 
 from latentode.data.columns import column_of
 from latentode.data.dataset import SeriesDataset
+from latentode.data.frames import IntoFrame
 from latentode.data.queries import At, QueryTimes, query_times
 from latentode.data.reading import read_columns
 
@@ -23,7 +24,7 @@ SHOWN = 3
 ROUNDINGS = 4  # a time and a place asked for may be reached by other sums
 
 
-def tell(history: pd.DataFrame, dataset: SeriesDataset, at: At) -> pd.DataFrame | None:
+def tell(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.DataFrame | None:
     """The history and, below it, the rows of a question that say something of known columns.
 
     Args:

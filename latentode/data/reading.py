@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import column_of, refuse_text, row_name
+from latentode.data.frames import IntoFrame, to_pandas
 from latentode.data.schema import Schema
 from latentode.data.timeaxis import TimeAxis, parse_times
 from latentode.errors import SchemaError
@@ -30,13 +31,13 @@ DUPLICATES = ("error", "mean", "last")
 EXACT = 2**53  # the largest integer up to which float64 holds each one
 
 
-def read_columns(frame: pd.DataFrame, schema: Schema | None) -> tuple[pd.DataFrame, Schema, TimeAxis]:
+def read_columns(frame: IntoFrame, schema: Schema | None) -> tuple[pd.DataFrame, Schema, TimeAxis]:
     """The columns that the schema reads, times parsed and values numeric, rows as they were.
 
     Infinities and repeated rows pass: a report counts them, `SeriesDataset` refuses them.
 
     Args:
-        frame: wide or long; it is not modified.
+        frame: wide or long, of pandas or any other that narwhals understands; it is not modified.
         schema: roles of the columns; what it leaves open is detected.
 
     Returns:
@@ -45,6 +46,7 @@ def read_columns(frame: pd.DataFrame, schema: Schema | None) -> tuple[pd.DataFra
     Raises:
         SchemaError: naming column, row and fix.
     """
+    frame = to_pandas(frame)
     schema = (schema or Schema()).resolve(frame)
     table = cast(pd.DataFrame, frame[schema.columns()]).copy()
     _check_ids(table, schema)

@@ -19,6 +19,7 @@ from latentode.data.column_report import (
     variable_reports,
 )
 from latentode.data.columns import column_of, some_names
+from latentode.data.frames import IntoFrame, to_pandas
 from latentode.data.reading import DUPLICATES, read_columns, series_codes
 from latentode.data.schema import Schema
 from latentode.data.timeaxis import TimeAxis
@@ -149,7 +150,7 @@ class Report:
         return lines
 
 
-def inspect(frame: pd.DataFrame, schema: Schema | None = None, duplicates: str = "error") -> Report:
+def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "error") -> Report:
     """Describes a table.
 
     Args:
@@ -168,6 +169,7 @@ def inspect(frame: pd.DataFrame, schema: Schema | None = None, duplicates: str =
     """
     if duplicates not in DUPLICATES:
         raise SchemaError(f"duplicates {duplicates!r}: choose from {', '.join(DUPLICATES)}")
+    frame = to_pandas(frame)
     table, schema, axis = read_columns(frame, schema)
     codes, ids = series_codes(table, schema)
     ticks = axis.ticks_of(column_of(table, str(schema.time)))
