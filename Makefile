@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint experiments clean
 
 demo: $(INSTALLED)
 	$(BIN)/latentode demo --out build/demo
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -n 2
+
+experiments: $(INSTALLED)
+	$(BIN)/python experiments/all.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from latentode.classifier import LatentODEClassifier
     from latentode.data import Forecasting, Interpolation, IrregularDataModule, Schema, SeriesDataset
     from latentode.errors import LatentODEError, SchemaError, SolveError
     from latentode.estimator import LatentODEForecaster
@@ -21,6 +22,7 @@ __all__ = [
     "Interpolation",
     "IrregularDataModule",
     "LatentODE",
+    "LatentODEClassifier",
     "LatentODEError",
     "LatentODEForecaster",
     "LitLatentODE",
@@ -34,6 +36,7 @@ __all__ = [
 _HOMES = {
     "Forecast": "forecast",
     "LatentODE": "model",
+    "LatentODEClassifier": "classifier",
     "LatentODEError": "errors",
     "LatentODEForecaster": "estimator",
     "LitLatentODE": "training",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from latentode.errors import LatentODEError
+from latentode.event_times import OBSERVATION_TIMES, EventTimes
+from latentode.labelling import Labelling
 from latentode.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.nn import ENCODERS
 from latentode.nn.decoders import MLPDecoder, VariableDecoder
 from latentode.nn.encoders import LatentHead
+from latentode.nn.intensity import Intensity
+from latentode.nn.label_head import LabelHead
 from latentode.nn.latent_flows import LatentFlows
 from latentode.nn.variable_encoder import VariableEncoder
 from latentode.ode import (
@@ -23,7 +27,17 @@ from latentode.ode import (
     Solver,
 )
 
-__all__ = ["DYNAMICS", "INTERACTIONS", "LAYOUTS", "Kind", "Sizes", "is_variational", "solver_of"]
+__all__ = [
+    "DYNAMICS",
+    "INTERACTIONS",
+    "LAYOUTS",
+    "Kind",
+    "Sizes",
+    "event_times_of",
+    "is_variational",
+    "labelling_of",
+    "solver_of",
+]
 
 INTERACTIONS = ("encoder", "dynamics")
 DENSITIES = ("normal", "cnf")  # of z(t0), a posteriori and a priori
@@ -143,6 +157,47 @@ def _flows(summary_size: int, sizes: Sizes, options: dict[str, Any]) -> LatentFl
     if not posterior and not prior:
         return None
     return LatentFlows(summary_size, sizes.latent, sizes.hidden, posterior, prior)
+
+
+def event_times_of(
+    name: str | None,
+    sizes: Sizes,
+    layout: Layout,
+    event_rate: float | Sequence[float],
+    time_scale: float,
+) -> EventTimes | None:
+    """The model of observation times that goes with a layout; None where none is asked for.
+
+    Raises:
+        LatentODEError: if the name is unknown.
+    """
+    if name is None:
+        return None
+    if name not in OBSERVATION_TIMES:
+        raise LatentODEError(
+            f"observation_times {name!r} is unknown; choose from {', '.join(OBSERVATION_TIMES)} or None"
+        )
+    per_variable = name == "poisson-per-variable"
+    n_rates = sizes.variables // layout.blocks if per_variable else 1
+    intensity = Intensity(sizes.latent, layout.told.shape[1], n_rates, sizes.hidden)
+    return EventTimes(intensity, per_variable, event_rate, sizes.variables, time_scale)
+
+
+def labelling_of(
+    name: str | None, n_classes: int, dropout: float, sizes: Sizes, layout: Layout
+) -> Labelling | None:
+    """The label head that goes with a layout; None where none is asked for.
+
+    Raises:
+        LatentODEError: if the name is unknown, or there is nothing to choose between.
+    """
+    if name is None:
+        return None
+    if n_classes < 2:
+        raise LatentODEError(f"labels need at least two classes to choose between, got {n_classes}")
+    state = sizes.latent * Labelling.states_read(name)
+    head = LabelHead(state, layout.told.shape[1], sizes.hidden, n_classes, dropout)
+    return Labelling(head, name)
 
 
 def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[JointLayout, Dynamics]:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from latentode.data.cycles import wall_clock
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, query_times
 from latentode.data.schema import Schema
@@ -217,8 +218,5 @@ def _hour(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.nd
     """Hour of the day in the table's own time zone; 0 for times that are plain numbers."""
     if not dataset.axis.is_calendar:
         return np.zeros(len(time), dtype=np.int64)
-    ticks = dataset.start[series] + np.rint(time * dataset.axis.ticks_per_unit).astype(np.int64)
-    stamps = pd.to_datetime(ticks, unit=dataset.axis.tick)  # type: ignore[arg-type]
-    if dataset.axis.timezone is not None:
-        stamps = stamps.tz_localize("UTC").tz_convert(dataset.axis.timezone)
-    return stamps.hour.to_numpy()
+    ticks = np.rint(wall_clock(dataset.axis, dataset.start[series], time)).astype(np.int64)
+    return pd.to_datetime(ticks, unit=dataset.axis.tick).hour.to_numpy()  # type: ignore[arg-type]

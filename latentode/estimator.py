@@ -30,6 +30,7 @@ from latentode.fitting import cpu_threads, run_fit
 from latentode.forecast import Forecast
 from latentode.persistence import load_model, save_model
 from latentode.quantiles import quantile_list
+from latentode.timing import expected_counts, intensity, times_log_likelihood
 from latentode.training import LitLatentODE
 
 __all__ = ["LatentODEForecaster"]
@@ -159,7 +160,7 @@ class LatentODEForecaster(BaseEstimator):
             save_to: folder to save the best model so far into, during the fit, so that a crash or
                 an interruption loses nothing.
             num_threads: CPU threads to train with; None leaves them as they are. Matrices this small
-                gain nothing from more than one (`experiments/threads`). Restored afterwards.
+                gain nothing from more than one (`experiments/training_step`). Restored afterwards.
 
         Returns:
             Itself.
@@ -182,7 +183,7 @@ class LatentODEForecaster(BaseEstimator):
         self.scaling_ = data.scaling
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
             torch.manual_seed(self.random_state)
-            self.module_ = self._module(data.sizes)
+            self.module_ = self._module({**data.sizes, **self._typical_rate(data)})
             self._train(data, None if save_to is None else Path(save_to))
         return self
 
@@ -249,6 +250,84 @@ class LatentODEForecaster(BaseEstimator):
     def _forecast_at(self, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray) -> Forecast:
         warn_of_untold(dataset, places, stacklevel=4)
         return self._fitted.answer(dataset, *queries_at(dataset, places, chosen))
+
+    def intensity(
+        self,
+        history: pd.DataFrame,
+        at: At,
+        count: int | None = None,
+        variables: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """How often each series will be observed at the times asked, per time unit.
+
+        For a forecaster with `network={"observation_times": "poisson"}`, or "poisson-per-variable".
+
+        Args:
+            history: table with the columns of training.
+            at: as for `predict`; a time inside the history is answered from what had been seen by then,
+                right after the last observation no later than it.
+            count: as for `predict`.
+            variables: which variables, where each has an intensity of its own; all unless told.
+
+        Returns:
+            A frame: identifier, time, (`variable`,) `intensity`, the mean over latent samples.
+
+        Raises:
+            LatentODEError: if the model was trained without `observation_times`.
+
+        Example:
+            >>> frame = pd.DataFrame({"id": 1, "time": np.arange(30.0), "x": np.sin(np.arange(30.0))})
+            >>> options = {"latent_size": 2, "hidden_size": 8, "max_epochs": 1, "verbose": False}
+            >>> network = {"observation_times": "poisson"}
+            >>> model = LatentODEForecaster(4.0, network=network, **options).fit(frame)
+            >>> found = model.intensity(frame, at=2.0, count=2)
+            >>> list(found), found["time"].tolist()
+            (['id', 'time', 'intensity'], [30.0, 31.0])
+        """
+        fitted, dataset = self._fitted, self.read(history)
+        chosen = chosen_variables(fitted.schema, variables)
+        return intensity(fitted, dataset, query_times(dataset, at, count), chosen)
+
+    def expected_counts(
+        self,
+        history: pd.DataFrame,
+        at: At,
+        count: int | None = None,
+        variables: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """How many observations are expected between successive times after each series' last one.
+
+        With `at="24h", count=4`, in each of the four times six hours ahead. Arguments and errors as for
+        `intensity`.
+
+        Returns:
+            A frame: identifier, `since` (the last observation, then the time before), `until`,
+            (`variable`,) `expected`; by series and time.
+
+        Raises:
+            SchemaError: for a time before the last observation of its series.
+        """
+        fitted, dataset = self._fitted, self.read(history)
+        chosen = chosen_variables(fitted.schema, variables)
+        return expected_counts(fitted, dataset, query_times(dataset, at, count), chosen)
+
+    def times_log_likelihood(self, df: pd.DataFrame) -> pd.DataFrame:
+        """How well it is foreseen when each series is observed, after its first time.
+
+        Every time is judged from the earlier ones of its series, with their values. A series is watched
+        up to its last row: one without values says that nothing was observed until then.
+
+        Args:
+            df: held-out table.
+
+        Returns:
+            A frame: identifier, `events`, `watched`, `log_likelihood` (its differences matter, not its
+            unit) and `constant`, the log-likelihood of the constant rate of training.
+
+        Raises:
+            LatentODEError: if the model was trained without `observation_times`.
+        """
+        return times_log_likelihood(self._fitted, self.read(df))
 
     def backtest(
         self,
@@ -362,6 +441,14 @@ class LatentODEForecaster(BaseEstimator):
             seed=self.random_state,
             drop_observations=self.drop_observations,
         )
+
+    def _typical_rate(self, data: IrregularDataModule) -> dict[str, Any]:
+        """Where the intensity of observation times begins, if there is one."""
+        network = self.network or {}
+        name = network.get("observation_times")
+        if name is None or "event_rate" in network:
+            return {}
+        return {"event_rate": data.event_rate if name == "poisson" else data.variable_rates}
 
     def _module(self, sizes: dict[str, Any]) -> LitLatentODE:
         return LitLatentODE(

@@ -41,6 +41,7 @@ class Fitted:
         context: how far back the encoder looks, in time units.
         module: trained.
         history: metrics per epoch, where a fit left any.
+        classes: what series were classified into, where they were.
     """
 
     schema: Schema
@@ -51,6 +52,7 @@ class Fitted:
     context: float
     module: LitLatentODE
     history: pd.DataFrame | None = None
+    classes: tuple[Any, ...] | None = None
 
     @classmethod
     def from_lightning(cls, module: LitLatentODE, data: IrregularDataModule) -> Fitted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch.distributions import Distribution
 
-from latentode.data.batch import Series
+from latentode.data.batch import Batch, Series
 from latentode.data.observations import Queries
 from latentode.data.scaling import Scaling
 from latentode.model import LatentODE
@@ -19,7 +19,7 @@ from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import Likelihood, with_parameters
 from latentode.quantiles import quantile_list, quantile_name
 
-__all__ = ["Asked", "Forecast", "forecast"]
+__all__ = ["Asked", "Forecast", "batches_of", "forecast"]
 
 BISECTIONS = 32  # halvings of the bracket: float32 resolution and to spare
 ROWS_AT_ONCE = 256
@@ -139,21 +139,13 @@ def forecast(
         context: how far back of the origin the encoder sees, in time units.
         samples: latent samples in the mixture.
     """
-    pairs = np.stack([asked.series.astype(np.float64), asked.origin])
-    rows, row_of = np.unique(pairs, axis=1, return_inverse=True)
-    row_of = row_of.reshape(-1)
-    indices, origins = rows[0].astype(np.int64), rows[1]
     noise = shared_noise(samples, model.latent_size)
     parts, places = [], []
     training = model.training
     model.eval()
-    at_once = min(ROWS_AT_ONCE, max(1, LATENT_ROWS_AT_ONCE // (samples * model.rows_per_series)))
-    for begin in range(0, len(indices), at_once):
-        chosen = np.arange(begin, min(begin + at_once, len(indices)))
-        places.append(np.nonzero((row_of >= chosen[0]) & (row_of <= chosen[-1]))[0])
-        batch_cut = (indices[chosen], origins[chosen], context)
-        local = _queries(asked, places[-1], row_of[places[-1]] - begin, origins[row_of])
-        parts.append(_answer(model, series, batch_cut, local, noise))
+    for at, batch, local in batches_of(model, series, asked, context, samples):
+        places.append(at)
+        parts.append(_answer(model, batch, local, noise))
     model.train(training)
     loc, scale = np.asarray(scaling.loc), np.asarray(scaling.scale)
     return Forecast(
@@ -165,6 +157,25 @@ def forecast(
     )
 
 
+def batches_of(
+    model: LatentODE, series: Series, asked: Asked, context: float, samples: int
+) -> Iterator[tuple[np.ndarray, Batch, Queries]]:
+    """Queries in parts that fit in memory: where they stand in `asked`, their batch, themselves.
+
+    A row of a batch is a (series, origin). Arguments as for `forecast`.
+    """
+    pairs = np.stack([asked.series.astype(np.float64), asked.origin])
+    rows, row_of = np.unique(pairs, axis=1, return_inverse=True)
+    row_of = row_of.reshape(-1)
+    indices, origins = rows[0].astype(np.int64), rows[1]
+    at_once = min(ROWS_AT_ONCE, max(1, LATENT_ROWS_AT_ONCE // (samples * model.rows_per_series)))
+    for begin in range(0, len(indices), at_once):
+        chosen = np.arange(begin, min(begin + at_once, len(indices)))
+        places = np.nonzero((row_of >= chosen[0]) & (row_of <= chosen[-1]))[0]
+        batch = series.batch_at(indices[chosen], origins[chosen], context)
+        yield places, batch, _queries(asked, places, row_of[places] - begin, origins[row_of])
+
+
 def _queries(asked: Asked, at: np.ndarray, rows: np.ndarray, origin: np.ndarray) -> Queries:
     return Queries(
         torch.from_numpy(rows),
@@ -174,15 +185,8 @@ def _queries(asked: Asked, at: np.ndarray, rows: np.ndarray, origin: np.ndarray)
 
 
 @torch.no_grad()
-def _answer(
-    model: LatentODE,
-    series: Series,
-    cut: tuple[np.ndarray, np.ndarray, float],
-    queries: Queries,
-    noise: torch.Tensor,
-) -> Distribution:
+def _answer(model: LatentODE, batch: Batch, queries: Queries, noise: torch.Tensor) -> Distribution:
     """The components, shape `(samples, queries)`, float64."""
-    batch = series.batch_at(*cut)
     device = next(model.parameters()).device
     distribution, _ = model(batch.to(device), queries.to(device), noise.to(device))
     return with_parameters(distribution, lambda p: p.detach().cpu().double())

@@ -33,8 +33,6 @@ from latentode.ode import Trajectory
 
 __all__ = ["JointLayout", "Layout", "PerVariableLayout", "Rows"]
 
-EMBEDDING_SCALE = 0.1
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -122,8 +120,13 @@ class Layout(nn.Module, ABC):
         """
 
     @abstractmethod
-    def rows(self, n_series: int, queries: Queries | None = None) -> Rows:
-        """The rows that queries need; all without."""
+    def rows(self, n_series: int, queries: Queries | None = None, every: bool = False) -> Rows:
+        """The rows that queries need; all without, or where `every` one is wanted."""
+
+    @property
+    @abstractmethod
+    def told(self) -> Tensor:
+        """What tells the rows of a series apart, shape `(blocks, told)`; of no columns if nothing."""
 
     @abstractmethod
     def read(self, z: Tensor, variable: Tensor) -> Tensor:
@@ -155,9 +158,13 @@ class JointLayout(Layout):
         last = last_values(seen, len(t0), self.n_variables)
         return self.head(self.encoder(events, t0, last), static)
 
-    def rows(self, n_series: int, queries: Queries | None = None) -> Rows:
-        every = torch.arange(n_series, device=next(self.parameters()).device)
-        return Rows(1, every, every[:0] if queries is None else queries.series)
+    def rows(self, n_series: int, queries: Queries | None = None, every: bool = False) -> Rows:
+        row = torch.arange(n_series, device=next(self.parameters()).device)
+        return Rows(1, row, row[:0] if queries is None else queries.series)
+
+    @property
+    def told(self) -> Tensor:
+        return next(self.parameters()).new_zeros(1, 0)
 
     def read(self, z: Tensor, variable: Tensor) -> Tensor:
         return self.decoder(z, variable)
@@ -186,8 +193,7 @@ class PerVariableLayout(Layout):
     ) -> None:
         super().__init__()
         self.n_variables = self.blocks = n_variables
-        # Small, so that at first it is the observations that tell variables apart.
-        self.embeddings = nn.Parameter(EMBEDDING_SCALE * torch.randn(n_variables, embedding_size))
+        self.embeddings = nn.Parameter(torch.randn(n_variables, embedding_size))
         self.encoder, self.head, self.decoder = encoder, head, decoder
         self.coupled = coupled
 
@@ -199,15 +205,19 @@ class PerVariableLayout(Layout):
         summary = self.encoder(seen, self.embeddings, static, t0, backward).flatten(0, 1)
         return self.head(summary, summary[:, :0]).merge(len(t0))
 
-    def rows(self, n_series: int, queries: Queries | None = None) -> Rows:
+    @property
+    def told(self) -> Tensor:
+        return self.embeddings
+
+    def rows(self, n_series: int, queries: Queries | None = None, every: bool = False) -> Rows:
         n, device = self.n_variables, self.embeddings.device
         cell = torch.zeros(0, dtype=torch.long, device=device)
         if queries is not None:
             cell = queries.series * n + queries.variable
         if self.coupled:
-            every = torch.arange(n_series, device=device)
-            return Rows(1, every, cell, self.embeddings.flatten().expand(n_series, -1), n)
-        asked = torch.full((n_series * n,), queries is None, device=device)
+            row = torch.arange(n_series, device=device)
+            return Rows(1, row, cell, self.embeddings.flatten().expand(n_series, -1), n)
+        asked = torch.full((n_series * n,), every or queries is None, device=device)
         asked[cell] = True
         place = asked.nonzero().squeeze(1)
         row = asked.cumsum(0) - 1

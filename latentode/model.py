@@ -11,16 +11,28 @@ adds pieces and changes no earlier answer.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.assembly import DYNAMICS, LAYOUTS, Sizes, is_variational, solver_of
+from latentode.assembly import (
+    DYNAMICS,
+    LAYOUTS,
+    Sizes,
+    event_times_of,
+    is_variational,
+    labelling_of,
+    solver_of,
+)
 from latentode.data.batch import Batch
+from latentode.data.labels import Labels
 from latentode.data.observations import Observations, Queries
 from latentode.errors import LatentODEError
+from latentode.event_times import EventTimes, known_events, window_end
+from latentode.labelling import Labelling
 from latentode.layouts import Layout, Rows
 from latentode.nn.encoders import LatentState
 from latentode.nn.events import last_values
@@ -45,6 +57,8 @@ class LatentODE(nn.Module):
             asked), "start" at the first context observation (Chen et al., 2018).
         time_scale: length of one unit of model time, in time units of the data.
         anchor: whether locations are counted from each variable's last observed value.
+        event_times: how often series are observed; None where only values are modelled.
+        labelling: what series are classified by; None where they are not.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -61,6 +75,8 @@ class LatentODE(nn.Module):
         t0: str = "origin",
         time_scale: float = 1.0,
         anchor: bool = True,
+        event_times: EventTimes | None = None,
+        labelling: Labelling | None = None,
     ) -> None:
         super().__init__()
         if t0 not in T0:
@@ -68,6 +84,7 @@ class LatentODE(nn.Module):
         self.layout, self.dynamics = layout, dynamics
         self.likelihood, self.solver = likelihood, solver
         self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
+        self.event_times, self.labelling = event_times, labelling
 
     @property
     def latent_size(self) -> int:
@@ -106,10 +123,100 @@ class LatentODE(nn.Module):
         Raises:
             SolveError: if the solution is not finite.
         """
+        distribution, state, _ = self.answer(batch, queries, noise)
+        return distribution, state
+
+    def answer(
+        self, batch: Batch, queries: Queries, noise: Tensor, through: Tensor | None = None
+    ) -> tuple[Distribution, LatentState, Trajectory]:
+        """As `forward`, with the path itself.
+
+        Args:
+            batch: several series.
+            queries: what is asked.
+            noise: as for `forward`.
+            through: further times since the origin, in time units, that the path of every row is to
+                reach; without, it has the rows that queries need.
+        """
         z0, state = self.encode(batch).draw(noise.to(self.dtype))
-        rows = self.layout.rows(len(batch), queries)
-        path = self.trajectory(batch, z0, queries.time, rows)
-        return self.decode(path, batch, queries, rows, len(z0)), state
+        rows = self.layout.rows(len(batch), queries, every=through is not None)
+        times = queries.time if through is None else torch.cat([queries.time, through])
+        path = self.trajectory(batch, z0, times, rows)
+        return self.decode(path, batch, queries, rows, len(z0)), state, path
+
+    def reach(self, batch: Batch, past: bool) -> Tensor | None:
+        """Times that paths must reach for what is modelled besides values; None if nothing is.
+
+        Args:
+            batch: several series.
+            past: whether event times of the context are explained too.
+        """
+        if self.event_times is None and self.labelling is None:
+            return None
+        times = [batch.start[:0]]
+        if self.event_times is not None:
+            times += [window_end(batch), *([batch.start] if past else [])]
+        if self.labelling is not None:
+            times += [batch.start, *([] if batch.labels is None else [batch.labels.time])]
+        return torch.cat(times)
+
+    def label_logits(self, path: Trajectory, batch: Batch, labels: Labels) -> Tensor:
+        """What the label head says where labels are asked for; their classes are not looked at.
+
+        Args:
+            path: of every row, as `answer(..., through=)` gives it.
+            batch: several series.
+            labels: places, times since the origin in time units.
+
+        Returns:
+            Shape `(samples, labels, classes)`.
+
+        Raises:
+            LatentODEError: if the model was built without a label head.
+        """
+        if self.labelling is None:
+            raise LatentODEError(
+                'this model has no label head; build and train it with labels="series" or "times"'
+            )
+        start, time = self._model_time(batch.start), self._model_time(labels.time)
+        return self.labelling.logits(path, self.layout, start, labels.series, time)
+
+    def times_log_likelihood(self, path: Trajectory, batch: Batch, past: bool) -> Tensor:
+        """Log-likelihood of when observations came, of one window of each series.
+
+        Args:
+            path: of every row, as `answer(..., through=)` gives it, over the window.
+            batch: several series, with `events`.
+            past: whether the window is that of the context, `(start, 0]`; else it is `(0, end]`.
+
+        Returns:
+            Shape `(samples, series)`; densities per time unit of the data.
+
+        Raises:
+            LatentODEError: if the model was built without `observation_times`, or the batch does not
+                say when its series were observed.
+        """
+        process = self.times_process
+        events = known_events(batch, past, process.per_variable)
+        origin = torch.zeros_like(batch.start)
+        ends = (batch.start, origin) if past else (origin, window_end(batch))
+        start, end = (self._model_time(t) for t in ends)
+        events = Queries(events.series, events.variable, self._model_time(events.time))
+        return process.log_likelihood(path, self.layout, events, start, end)
+
+    @property
+    def times_process(self) -> EventTimes:
+        """The model of observation times.
+
+        Raises:
+            LatentODEError: if there is none.
+        """
+        if self.event_times is None:
+            raise LatentODEError(
+                "this model knows values only, not when they are observed; build and train it with "
+                'observation_times="poisson" (a forecaster: network={"observation_times": "poisson"})'
+            )
+        return self.event_times
 
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
@@ -243,6 +350,11 @@ def build_latent_ode(
     posterior: str = "normal",
     prior: str = "normal",
     solver: dict[str, Any] | None = None,
+    observation_times: str | None = None,
+    event_rate: float | Sequence[float] = 1.0,
+    labels: str | None = None,
+    n_classes: int = 2,
+    label_dropout: float = 0.0,
 ) -> LatentODE:
     """Assembles a `LatentODE` from primitives, which a checkpoint can hold.
 
@@ -274,6 +386,13 @@ def build_latent_ode(
             normalising flow that is told what the encoder has read. Makes z(t0) a distribution.
         prior: "normal", or "cnf": a flow learns what z(t0) are like over all series. Likewise.
         solver: arguments of `Solver`; per variable 5 intervals unless told.
+        observation_times: "poisson" models when anything of a series is observed, too, by an intensity
+            that is decoded from z(t); "poisson-per-variable" when each variable is; None neither.
+        event_rate: typical events per time unit, such as `IrregularDataModule.event_rate`, or one per
+            variable, such as its `variable_rates`: where the intensity begins.
+        labels: "series" classifies each series as a whole, "times" at any time; None neither.
+        n_classes: number of classes.
+        label_dropout: dropout of the label head.
 
     Raises:
         LatentODEError: if a name is unknown, or a flow is asked for of a point.
@@ -300,4 +419,7 @@ def build_latent_ode(
         "prior": prior,
     }
     parts = kind.make(sizes, options, is_variational(kind, options, variational))
-    return LatentODE(*parts, chosen, solver_of(kind, dynamics, solver), t0, time_scale, anchor)
+    times = event_times_of(observation_times, sizes, parts[0], event_rate, time_scale)
+    solver_ = solver_of(kind, dynamics, solver)
+    labelling = labelling_of(labels, n_classes, label_dropout, sizes, parts[0])
+    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling)

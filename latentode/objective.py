@@ -8,7 +8,8 @@ a normal and of a Laplace distribution of scale 1 up to a constant, or their sum
 then fitted by the likelihood about a location that takes no gradient, so that intervals keep their
 meaning.
 
-Reduction happens in `negative_elbo` and nowhere else.
+Where the model says when observations come, the log-likelihood of their times is a further term,
+`latentode.event_times`. Reduction happens in `negative_elbo` and nowhere else.
 
 References:
     Neural Ordinary Differential Equations (Chen et al., 2018), section 5, https://arxiv.org/abs/1806.07366
@@ -17,7 +18,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,7 +37,9 @@ __all__ = [
     "balancing_weights",
     "elbo_terms",
     "error_of_mean",
+    "label_loss",
     "log_likelihood",
+    "mean_label_loss",
     "negative_elbo",
     "squared_and_absolute_error",
     "squared_error",
@@ -58,6 +61,11 @@ class Terms:
         kl: KL(q || prior), shape `(series,)`.
         n_target: number of targets, or the sum of their weights, shape `(series,)`.
         n_context: number of context observations, likewise.
+        times: log-likelihood of when observations came after the origin, shape `(series,)`; None where
+            the model knows values only.
+        context_times: of when they came before it, likewise; 0 without reconstruction.
+        labels: log-likelihood of the labels, likewise; None where there are none, or no label head.
+        n_labels: number of labels, shape `(series,)`.
     """
 
     target: Tensor
@@ -65,6 +73,10 @@ class Terms:
     kl: Tensor
     n_target: Tensor
     n_context: Tensor
+    times: Tensor | None = None
+    context_times: Tensor | None = None
+    labels: Tensor | None = None
+    n_labels: Tensor | None = None
 
 
 def log_likelihood(distribution: Distribution, value: Tensor, unit: Tensor | None = None) -> Tensor:
@@ -164,7 +176,8 @@ def elbo_terms(
     """
     n = len(batch)
     asked = Observations.cat([batch.target, batch.context]) if reconstruct else batch.target
-    distribution, state = model(batch, asked.queries(), noise)
+    through = model.reach(batch, reconstruct)
+    distribution, state, path = model.answer(batch, asked.queries(), noise, through)
     unit = None if units is None else units.to(model.dtype)[asked.variable]
     gains = gain(distribution, asked.value.to(model.dtype), unit)
     split = len(batch.target)
@@ -178,17 +191,53 @@ def elbo_terms(
         total = own.new_zeros(n).index_add(0, series, own)
         parts.append((total, torch.bincount(series, weight, minlength=n)))
     (target, n_target), (context, n_context) = parts
-    return Terms(target, context, state.kl(), n_target, n_context)
+    terms = Terms(target, context, state.kl(), n_target, n_context)
+    if model.event_times is not None:
+        times = model.times_log_likelihood(path, batch, past=False).mean(dim=0)
+        before = torch.zeros_like(times)
+        if reconstruct:
+            before = model.times_log_likelihood(path, batch, past=True).mean(dim=0)
+        terms = replace(terms, times=times, context_times=before)
+    if model.labelling is not None and batch.labels is not None:
+        series = batch.labels.series
+        logits = model.label_logits(path, batch, batch.labels)
+        own = -label_loss(logits, batch.labels.klass).mean(dim=0)
+        of_series = own.new_zeros(n).index_add(0, series, own)
+        terms = replace(terms, labels=of_series, n_labels=torch.bincount(series, minlength=n))
+    return terms
 
 
-def negative_elbo(terms: Terms, kl_weight: float = 1.0, context_weight: float = 1.0) -> Tensor:
+def label_loss(logits: Tensor, klass: Tensor) -> Tensor:
+    """The cross-entropy of each label, shape `(samples, labels)`.
+
+    Args:
+        logits: shape `(samples, labels, classes)`.
+        klass: shape `(labels,)`.
+    """
+    found = logits.log_softmax(dim=2)
+    return -found.gather(2, klass[None, :, None].expand(len(found), -1, 1)).squeeze(2)
+
+
+def mean_label_loss(terms: Terms) -> Tensor:
+    """Minus the log-likelihood per label of the batch; 0 where there are no labels."""
+    if terms.labels is None or terms.n_labels is None:
+        return terms.kl.new_zeros(())
+    return -terms.labels.sum() / terms.n_labels.sum().clamp(min=1)
+
+
+def negative_elbo(
+    terms: Terms, kl_weight: float = 1.0, context_weight: float = 1.0, time_weight: float = 1.0
+) -> Tensor:
     """Minus the gain per observation of the batch: series weigh by what was observed of them.
 
     Args:
         terms: of `elbo_terms`.
         kl_weight: 0 to 1; warmed up so that the latent state is used before it is priced.
         context_weight: weight of an observation that the encoder has seen against a target's.
+        time_weight: weight of the log-likelihood of times against that of values.
     """
     gain = terms.target + context_weight * terms.context - kl_weight * terms.kl
+    if terms.times is not None and terms.context_times is not None:
+        gain = gain + time_weight * (terms.times + context_weight * terms.context_times)
     count = terms.n_target + context_weight * terms.n_context
     return -gain.sum() / count.sum().clamp(min=1.0)

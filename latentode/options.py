@@ -51,6 +51,9 @@ def schema_of(
     time_unit: Annotated[Text, typer.Option(help="Unit of plain numbers: s, min, h, D or W.")] = None,
     timezone: Annotated[Text, typer.Option(help="Zone of naive times, such as Europe/Berlin.")] = None,
     time_format: Annotated[Text, typer.Option(help="Format of times that are not ISO 8601.")] = None,
+    cycles: Annotated[
+        Text, typer.Option(help="Periods of the clock that values follow, comma-separated: 24h,7D.")
+    ] = None,
 ) -> Schema:
     """The schema that the options say."""
     return Schema(
@@ -65,6 +68,7 @@ def schema_of(
         time_unit=time_unit,
         timezone=timezone,
         time_format=time_format,
+        cycles=split(cycles) or (),
     )
 
 

@@ -1,4 +1,7 @@
-"""Persistence: a fitted forecaster as a folder of `forecaster.json` and `weights.pt`, and back."""
+"""Persistence: a fitted estimator as a folder of `forecaster.json` and `weights.pt`, and back.
+
+A classifier's description is `classifier.json`, so that neither is taken for the other.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,16 @@ __all__ = ["load_model", "save_model"]
 FORMAT = 1
 
 
-def save_model(folder: Path, fitted: Fitted, parameters: dict[str, Any]) -> None:
+def save_model(
+    folder: Path, fitted: Fitted, parameters: dict[str, Any], kind: str = "forecaster"
+) -> None:
     """Writes what a fit left behind into a folder, which is made if need be.
 
     Args:
         folder: where to.
         fitted: the model.
-        parameters: of the forecaster.
+        parameters: of the estimator.
+        kind: "forecaster" or "classifier".
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
@@ -42,24 +48,25 @@ def save_model(folder: Path, fitted: Fitted, parameters: dict[str, Any]) -> None
         "horizon": fitted.horizon,
         "context": fitted.context,
         "history": None if fitted.history is None else fitted.history.to_dict("list"),
+        "classes": fitted.classes,
     }
     # Each file replaces its forerunner whole, so that a crash leaves a readable model.
-    weights, described = folder / "weights.pt.new", folder / "forecaster.json.new"
+    weights, described = folder / "weights.pt.new", folder / f"{kind}.json.new"
     torch.save(fitted.module.state_dict(), weights)
     described.write_text(json.dumps(state, indent=1, default=_json))
     weights.replace(folder / "weights.pt")
-    described.replace(folder / "forecaster.json")
+    described.replace(folder / f"{kind}.json")
 
 
-def load_model(folder: Path) -> tuple[Fitted, dict[str, Any]]:
-    """Reads what `save_model` wrote: the model and the parameters of its forecaster.
+def load_model(folder: Path, kind: str = "forecaster") -> tuple[Fitted, dict[str, Any]]:
+    """Reads what `save_model` wrote: the model and the parameters of its estimator.
 
     Raises:
         LatentODEError: if the folder holds no model, or one of a later release.
     """
-    path = folder / "forecaster.json"
+    path = folder / f"{kind}.json"
     if not path.exists():
-        raise LatentODEError(f"{folder} holds no fitted model (no forecaster.json); fit one first")
+        raise LatentODEError(f"{folder} holds no fitted model (no {kind}.json); fit one first")
     state = json.loads(path.read_text())
     if state["format"] > FORMAT:
         raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
@@ -77,6 +84,7 @@ def load_model(folder: Path) -> tuple[Fitted, dict[str, Any]]:
         state["context"],
         module.eval(),
         None if history is None else pd.DataFrame(history),
+        None if state.get("classes") is None else tuple(state["classes"]),
     )
     return fitted, state["parameters"]
 

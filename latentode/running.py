@@ -2,6 +2,8 @@ r"""RunningMean: a mean over a whole validation pass, whatever its batches.
 
 $$\frac{1}{N} \sum_i e_i \quad\text{or}\quad
 \frac{1}{V} \sum_v \frac{1}{N_v} \sum_{i : v(i) = v} e_i$$
+
+To either may be added $b / N$ for what does not belong to any one observation.
 """
 
 from __future__ import annotations
@@ -29,21 +31,25 @@ class RunningMean(Metric):
 
     total: Tensor
     count: Tensor
+    besides: Tensor
 
     def __init__(self, n_variables: int, balanced: bool) -> None:
         super().__init__()
         self.balanced = balanced
         for name in ("total", "count"):
             self.add_state(name, torch.zeros(n_variables, dtype=torch.float64), "sum")
+        self.add_state("besides", torch.zeros((), dtype=torch.float64), "sum")
 
-    def update(self, each: Tensor, variable: Tensor) -> None:
-        """Takes a number per observation and the variable that it is of."""
+    def update(self, each: Tensor, variable: Tensor, besides: Tensor | float = 0.0) -> None:
+        """Takes a number per observation, the variable that it is of, and what all share `besides`."""
+        self.besides += torch.as_tensor(besides, dtype=self.besides.dtype, device=each.device)
         each = each.to(self.total.dtype)
         self.total.index_add_(0, variable, each)
         self.count.index_add_(0, variable, torch.ones_like(each))
 
     def compute(self) -> Tensor:
+        shared = self.besides / self.count.sum().clamp(min=1.0)
         if not self.balanced:
-            return (self.total.sum() / self.count.sum()).float()
+            return (self.total.sum() / self.count.sum() + shared).float()
         some = self.count > 0
-        return (self.total[some] / self.count[some]).mean().float()
+        return ((self.total[some] / self.count[some]).mean() + shared).float()

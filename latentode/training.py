@@ -17,20 +17,18 @@ from torch.distributions import Distribution
 
 from latentode.data.batch import Batch
 from latentode.errors import LatentODEError, SolveError
+from latentode.event_times import known_events
 from latentode.forecast import Forecast
+from latentode.measures import MONITORS, Measures
 from latentode.model import LatentODE, build_latent_ode
 from latentode.nn.encoders import shared_noise
-from latentode.nn.likelihoods import mixture, with_parameters
-from latentode.objective import ABSOLUTE_WEIGHT, GAINS, elbo_terms, error_of_mean, negative_elbo
-from latentode.running import RunningMean
+from latentode.nn.likelihoods import with_parameters
+from latentode.objective import GAINS, elbo_terms, mean_label_loss, negative_elbo
 from latentode.schedules import SCHEDULES
 
 __all__ = ["BALANCES", "MONITORS", "LitLatentODE"]
 
 BALANCES = ("observations", "variables")
-# What `val_loss` stands for.
-METRICS = {"likelihood": "nll", "mse": "mse", "mae": "mae", "mse+mae": "mse+mae"}
-MONITORS = ("val_loss", *(f"val_{name}" for name in METRICS.values()))
 STAGES = ("val", "test")
 
 
@@ -68,6 +66,12 @@ class LitLatentODE(LightningModule):
         schedule: of the learning rate after its warm-up: "cosine" (to nothing at the trainer's last
             step), "constant" or "plateau" (halved when `monitor` stops falling).
         monitor: the metric that "plateau" watches.
+        time_weight: with `observation_times`, the weight of the log-likelihood of when observations
+            come against that of their values. Then also logged: `val_times`, its negative per event
+            ahead of the origin; `val_loss` holds it too, so weighted, shared out over observations.
+        label_weight: with `labels`, the weight of their mean cross-entropy. Then also logged:
+            `val_labels`, that cross-entropy, which `val_loss` then is, and `val_accuracy`.
+        value_weight: weight of everything else, such as reconstructing the context, against it.
         **network: further arguments of `build_latent_ode`. With `solver={"steps": "auto"}` the steps
             per interval double, up to 16, whenever the estimated error exceeds the tolerance.
     """
@@ -96,6 +100,9 @@ class LitLatentODE(LightningModule):
         units: Sequence[float] | None = None,
         schedule: str = "cosine",
         monitor: str = "val_loss",
+        time_weight: float = 1.0,
+        label_weight: float = 1.0,
+        value_weight: float = 1.0,
         **network: Any,
     ) -> None:
         super().__init__()
@@ -116,19 +123,17 @@ class LitLatentODE(LightningModule):
         self.lr, self.skipped_batches = lr, 0
         self._failures_in_a_row = 0
         self._noise_seed = int(torch.randint(2**62, ()))
-        self.kl_warmup, self.context_weight = kl_warmup, context_weight
+        self.kl_warmup, self.context_weight, self.time_weight = kl_warmup, context_weight, time_weight
+        self.label_weight, self.value_weight = label_weight, value_weight
         self.gain, self.balanced = GAINS[loss], balance == "variables"
         own = torch.tensor([1.0] * n_variables if units is None else units)
         self.register_buffer("units", own, persistent=False)
-        self.running = nn.ModuleDict(
-            {
-                f"{stage}_{name}": RunningMean(n_variables, self.balanced)
-                for stage in STAGES
-                for name in METRICS.values()
-            }
-        )
         self.model: LatentODE = build_latent_ode(
             n_variables, n_static, n_known, time_scale, solver=solver, **network
+        )
+        kinds = self.model.event_times is not None, self.model.labelling is not None
+        self.measures = nn.ModuleDict(
+            {stage: Measures(stage, n_variables, self.balanced, loss, *kinds) for stage in STAGES}
         )
         # Of a point one sample is all: more noise would be drawn for nothing.
         self.samples = samples if self.model.variational else 1
@@ -141,7 +146,7 @@ class LitLatentODE(LightningModule):
                 self.model,
                 batch,
                 noise,
-                reconstruct=self.context_weight > 0,
+                reconstruct=self.context_weight * self.value_weight > 0,
                 gain=self.gain,
                 balanced=self.balanced,
                 units=self.units / self.units.mean(),  # the loss keeps its size, and Adam its pace
@@ -149,7 +154,8 @@ class LitLatentODE(LightningModule):
         except SolveError as failure:
             return self._skip(str(failure))
         weight = min(1.0, self.global_step / max(1, self.kl_warmup))
-        loss = negative_elbo(terms, weight, self.context_weight)
+        loss = negative_elbo(terms, weight, self.context_weight, self.time_weight)
+        loss = self.value_weight * loss + self.label_weight * mean_label_loss(terms)
         if not torch.isfinite(loss):
             return self._skip("the loss is not finite")
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
@@ -229,23 +235,30 @@ class LitLatentODE(LightningModule):
         self._log_metrics(batch, "test")
 
     def _log_metrics(self, batch: Batch, stage: str) -> None:
-        if len(batch.target) == 0:
+        measures = cast(Measures, self.measures[stage])
+        self._update(measures, batch)
+        if found := measures.named():
+            self.log_dict(found)
+
+    def _update(self, measures: Measures, batch: Batch) -> None:
+        """Measures what the model says of values, of times and of labels, where it says anything."""
+        through = self.model.reach(batch, past=False)
+        if through is None and len(batch.target) == 0:
             return
-        distribution = self.predictive(batch)
-        value = batch.target.value.to(self.model.dtype)
-        unit = self.units.to(value.dtype)[batch.target.variable]
-        error = error_of_mean(distribution, value, unit)
-        found = {
-            "nll": -mixture(distribution).log_prob(value),
-            "mse": error.square(),
-            "mae": error.abs(),
-            "mse+mae": error.square() + 2 * ABSOLUTE_WEIGHT * error.abs(),
-        }
-        running = {name: cast(RunningMean, self.running[f"{stage}_{name}"]) for name in found}
-        for name, each in found.items():
-            running[name].update(each, batch.target.variable)
-        logged = {f"{stage}_{name}": metric for name, metric in running.items()}
-        self.log_dict({**logged, f"{stage}_loss": running[METRICS[self.hparams["loss"]]]})
+        noise = shared_noise(self.validation_samples, self.model.latent_size).to(self.device)
+        distribution, _, path = self.model.answer(batch, batch.target.queries(), noise, through)
+        if self.model.event_times is not None:
+            each = self.model.times_log_likelihood(path, batch, past=False)
+            gain = (each.logsumexp(dim=0) - math.log(len(each))).sum()
+            events = known_events(batch, False, self.model.event_times.per_variable)
+            measures.update_times(-gain, len(events), self.time_weight)
+        if self.model.labelling is not None and batch.labels is not None:
+            logits = self.model.label_logits(path, batch, batch.labels)
+            measures.update_labels(logits, batch.labels.klass)
+        if len(batch.target):
+            value = batch.target.value.to(self.model.dtype)
+            unit = self.units.to(value.dtype)[batch.target.variable]
+            measures.update(distribution, value, batch.target.variable, unit)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> pd.DataFrame:
         """Forecasts of the batch's targets as a long frame: identifier, time, `variable`, `mean`, ...

@@ -215,6 +215,8 @@ def test_when_must_be_said_exactly_once(latentode, patients, fitted):
         ("--time-unit", "year", "min"),
         ("--timezone", "Mars", "Europe/Berlin"),
         ("--duplicates", "first", "error, mean"),
+        ("--cycles", "often", "'often' is not a duration"),
+        ("--cycles", "24", "'24' has no unit; write '24h'"),
     ],
 )
 def test_a_bad_value_is_refused_in_the_name_of_its_option(
@@ -290,6 +292,14 @@ def test_the_recipe_for_point_forecasts_is_within_reach(latentode, patients, tmp
     assert model.weight_averaging is None
     assert (model.loss, model.monitor, model.drop_observations) == ("mse+mae", "val_mae", 0.3)
     assert model.module_.model.solver.method == "exact"
+
+
+def test_cycles_of_the_clock_are_named_on_the_command_line(latentode, patients, tmp_path):
+    sizes = ("--horizon", "6h", "--epochs", 1, "--hidden-size", 8, "--quiet")
+    status, _, err = latentode("fit", patients, "--out", tmp_path / "m", "--cycles", "24h, 7D", *sizes)
+    assert status == 0, err
+    assert LatentODEForecaster.load(tmp_path / "m").schema_.cycles == ("24h", "7D")
+    assert latentode("forecast", tmp_path / "m", patients, "--ahead", "6h")[0] == 0
 
 
 def test_a_latent_state_per_variable_is_fitted_by_the_command_line(latentode, patients, tmp_path):

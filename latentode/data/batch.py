@@ -10,8 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from latentode.data.cycles import cycle_phases
 from latentode.data.dataset import Ragged, SeriesDataset
-from latentode.data.observations import Observations
+from latentode.data.labels import Labels, SeriesLabels
+from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling, series_keys
 from latentode.data.task import Cut, Cuttable, Task, context_cut
 
@@ -41,10 +43,14 @@ class Batch:
         context: what the encoder sees; times at or before the origin are <= 0.
         target: what the model is asked for, with the answers.
         start: where each context begins (<= 0), float64, shape `(series,)`.
-        static: encoded static features, shape `(series, static)`.
+        static: encoded static features and phases of the schema's cycles, shape `(series, static)`.
         control_time: when each known value begins, ascending, shape `(series, changes)`.
         control_value: shape `(series, changes, known)`.
         names: what the targets are in the table; None where nobody will ask.
+        events: where anything was observed from the start to `end`, also what is neither context nor
+            target; only a likelihood of times looks at it, the encoder never does.
+        end: until when `events` are complete, time since the origin (>= 0), shape `(series,)`.
+        labels: of the series, where they are to be classified.
     """
 
     context: Observations
@@ -54,6 +60,9 @@ class Batch:
     control_time: Tensor
     control_value: Tensor
     names: TargetNames | None = None
+    events: Queries | None = None
+    end: Tensor | None = None
+    labels: Labels | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -67,6 +76,9 @@ class Batch:
             self.control_time.to(device),
             self.control_value.to(device),
             self.names,
+            None if self.events is None else self.events.to(device),
+            None if self.end is None else self.end.to(device),
+            None if self.labels is None else self.labels.to(device),
         )
 
 
@@ -76,13 +88,16 @@ class Series:
     Args:
         dataset: what was read, in data units.
         scaling: fitted on the training series.
+        labels: of these series, if they have any.
     """
 
-    def __init__(self, dataset: SeriesDataset, scaling: Scaling) -> None:
-        self.dataset, self.scaling = dataset, scaling
+    def __init__(
+        self, dataset: SeriesDataset, scaling: Scaling, labels: SeriesLabels | None = None
+    ) -> None:
+        self.dataset, self.scaling, self.labels = dataset, scaling, labels
         self.value = scaling.scale_values(dataset.value, dataset.variable)
         self.static = scaling.encode_static(dataset)
-        self.first, self.last = dataset.first, dataset.last
+        self.first, self.last, self.until = dataset.first, dataset.last, dataset.watched_until
         self.keys = series_keys(dataset)
         if dataset.schema.known:
             time, value, self.known_parts = dataset.known_paths()
@@ -135,7 +150,8 @@ class Series:
     ) -> Cuttable:
         """What a task sees of the observations at `positions`, which belong to rows `series`."""
         time = self.dataset.time[positions]
-        return Cuttable(time, series, self.first[indices], self.last[indices], keys)
+        first, last, until = self.first[indices], self.last[indices], self.until[indices]
+        return Cuttable(time, series, first, last, keys, until)
 
     def collate(
         self, indices: np.ndarray, positions: np.ndarray, series: np.ndarray, cut: Cut
@@ -149,14 +165,28 @@ class Series:
             torch.from_numpy(self.value[positions]),
         )
         control_time, control_value = self._controls(indices, cut.origin)
+        known = (time >= (cut.start - cut.origin)[series]) & (time <= (cut.end - cut.origin)[series])
+        known |= cut.context | cut.target  # whose ends are inclusive up to rounding
+        labels = None
+        if self.labels is not None:
+            labels = self.labels.gather(indices, cut.origin, cut.start)
         return Batch(
             flat.select(torch.from_numpy(np.nonzero(cut.context)[0])),
             flat.select(torch.from_numpy(np.nonzero(cut.target)[0])),
             torch.from_numpy(cut.start - cut.origin),
-            torch.from_numpy(self.static[indices]),
+            torch.from_numpy(self._fixed(indices, cut.origin)),
             control_time,
             control_value,
+            events=flat.select(torch.from_numpy(np.nonzero(known)[0])).queries(),
+            end=torch.from_numpy(cut.end - cut.origin),
+            labels=labels,
         )
+
+    def _fixed(self, indices: np.ndarray, origin: np.ndarray) -> np.ndarray:
+        if not self.dataset.schema.cycles:
+            return self.static[indices]
+        phases = cycle_phases(self.dataset, indices, origin)
+        return np.concatenate([self.static[indices], phases], axis=1)
 
     def _controls(self, indices: np.ndarray, origin: np.ndarray) -> tuple[Tensor, Tensor]:
         if not self.dataset.schema.known:

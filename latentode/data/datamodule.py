@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from latentode.data.batch import Batch, Series
 from latentode.data.dataset import SeriesDataset
+from latentode.data.labels import read_labels
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.task import Forecasting, Task, mix
@@ -46,6 +47,8 @@ class IrregularDataModule(LightningDataModule):
         bucketed: whether a training batch holds contexts of like length, so that little is padded;
             batches come in random order.
         test: like `validation`, for `Trainer.test` and `Trainer.predict`.
+        labels: of all of these series, to classify them: a pandas Series indexed by identifier, or a
+            frame of identifier, time where labels are of times, and label.
 
     Raises:
         SchemaError: for a table that cannot be read.
@@ -70,6 +73,7 @@ class IrregularDataModule(LightningDataModule):
         drop_observations: float = 0.0,
         bucketed: bool = False,
         test: pd.DataFrame | SeriesDataset | None = None,
+        labels: pd.Series | pd.DataFrame | None = None,
     ) -> None:
         super().__init__()
         if task is None:
@@ -82,6 +86,7 @@ class IrregularDataModule(LightningDataModule):
         self.train = Series(train, self.scaling)
         self.validation = self._held_out(train, validation, "validation")
         self.test = self._held_out(train, test, "test")
+        self.classes = None if labels is None else self._label(labels)
         self.batch_size = batch_size
         usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
         self.cuts = max(usual if cuts is None else cuts, len(train))
@@ -99,6 +104,16 @@ class IrregularDataModule(LightningDataModule):
         _check_alike(train, held_out, what)
         return Series(held_out, self.scaling)
 
+    def _label(self, labels: pd.Series | pd.DataFrame) -> tuple[Any, ...]:
+        """Gives every series its labels; returns the classes, which are those of training."""
+        every = [s for s in (self.train, self.validation, self.test) if s is not None]
+        ids = [i for s in every for i in s.dataset.ids]
+        classes = None
+        for series in every:
+            series.labels = read_labels(labels, series.dataset, classes, ids)
+            classes = series.labels.classes
+        return classes or ()
+
     @property
     def sizes(self) -> dict[str, Any]:
         """What `LitLatentODE` must know of the data: `LitLatentODE(**data.sizes, ...)`."""
@@ -107,10 +122,25 @@ class IrregularDataModule(LightningDataModule):
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
         return {
             "n_variables": len(self.schema.targets or ()),
-            "n_static": self.scaling.n_static,
+            "n_static": self.scaling.n_static + 2 * len(self.schema.cycles),
             "n_known": len(self.schema.known),
             "time_scale": span if horizon is None else float(horizon),
         }
+
+    @property
+    def event_rate(self) -> float:
+        """Times per time unit at which anything of a training series was observed, after the first."""
+        data = self.train.dataset
+        times = pd.DataFrame({"series": data.series, "time": data.time}).drop_duplicates()
+        return _rate(len(times) - times["series"].nunique(), data)
+
+    @property
+    def variable_rates(self) -> tuple[float, ...]:
+        """Observations of each variable per time unit of training, after each series' first time."""
+        data = self.train.dataset
+        later = data.time > data.first[data.series]
+        counts = np.bincount(data.variable[later], minlength=len(data.variables))
+        return tuple(_rate(int(n), data) for n in counts)
 
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.training_task, self.seed)
@@ -237,6 +267,12 @@ def _check_alike(train: SeriesDataset, held_out: SeriesDataset, what: str) -> No
             f"{what} has {theirs.kind} times in units of {theirs.time_unit}, but training has "
             f"{ours.kind} times in units of {ours.time_unit}; read both with one schema"
         )
+
+
+def _rate(events: int, data: SeriesDataset) -> float:
+    """Events per time unit watched; half an event where there was none, since a rate is positive."""
+    watched = float((data.watched_until - data.first)[np.diff(data.parts.offsets) > 0].sum())
+    return max(events, 0.5) / watched if watched > 0 else 1.0
 
 
 def _read(table: pd.DataFrame | SeriesDataset, schema: Schema | None) -> SeriesDataset:

@@ -83,6 +83,16 @@ class SeriesDataset:
         return self._edge(first=False)
 
     @property
+    def watched_until(self) -> np.ndarray:
+        """Until when each series was watched: the time of its last row, with a value or without.
+
+        So a row without values at the end of a record says that nothing more was observed up to it.
+        """
+        latest = self.start.copy()
+        np.maximum.at(latest, self.series_of_row, self.row_ticks)
+        return np.maximum(self.last, self.axis.to_units(latest, self.start))
+
+    @property
     def first(self) -> np.ndarray:
         """Time of each series' first observation in time units; 0 where it has none."""
         return self._edge(first=True)

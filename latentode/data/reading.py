@@ -54,6 +54,8 @@ def read_columns(frame: pd.DataFrame, schema: Schema | None) -> tuple[pd.DataFra
         declared = schema.time_unit is not None
         axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
         schema = replace(schema, time_unit=axis.time_unit)
+    for cycle in schema.cycles:
+        axis.duration(cycle, "cycles")
     if schema.layout == "long":
         _blank_other_variables(table, schema)
     for name in (*value_columns(schema), *schema.known):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -46,6 +46,8 @@ class Schema:
             calendar times ("h" unless told, "D" for dates).
         timezone: IANA name; naive times are taken to be in it, aware ones are converted to it.
         time_format: strptime format of times written as text, unless they are ISO 8601.
+        cycles: periods of the clock that values follow, such as `("24h", "7D")`; a forecast is told
+            where in each its origin lies, by the clock of the table's own zone.
 
     Example:
         >>> import pandas as pd
@@ -65,6 +67,7 @@ class Schema:
     time_unit: str | None = None
     timezone: str | None = None
     time_format: str | None = None
+    cycles: tuple[str | float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("targets", "static", "known"):
@@ -72,6 +75,7 @@ class Schema:
             if given is not None:
                 columns = (given,) if isinstance(given, str) else tuple(given)
                 object.__setattr__(self, name, columns)
+        object.__setattr__(self, "cycles", _periods(self.cycles))
         if self.layout not in (None, "wide", "long"):
             raise SchemaError(f"layout {self.layout!r} is unknown; write 'wide' or 'long'")
         if self.time_unit is not None and self.time_unit not in UNITS:
@@ -113,7 +117,8 @@ class Schema:
         if self.layout == "long":
             parts.append(f"variable={self.variable}, value={self.value}")
         parts.append(f"targets={'all' if self.targets is None else ', '.join(self.targets)}")
-        parts += [f"{n}={', '.join(getattr(self, n))}" for n in ("static", "known") if getattr(self, n)]
+        roles = {"static": self.static, "known": self.known, "cycles": tuple(map(str, self.cycles))}
+        parts += [f"{name}={', '.join(chosen)}" for name, chosen in roles.items() if chosen]
         return "; ".join(parts)
 
     def columns(self) -> list[str]:
@@ -195,6 +200,12 @@ class Schema:
                 "with targets="
             )
         return replace(self, targets=tuple(targets))
+
+
+def _periods(given: Any) -> tuple[str | float, ...]:
+    """Periods as a schema keeps them: texts and numbers, which JSON can hold."""
+    periods: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    return tuple(p if isinstance(p, (str, int, float)) else str(pd.Timedelta(p)) for p in periods)
 
 
 def _check_columns(frame: pd.DataFrame) -> None:

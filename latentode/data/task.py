@@ -40,6 +40,7 @@ class Cuttable:
         first: time of each series' first observation, shape `(series,)`.
         last: time of each series' last observation, shape `(series,)`.
         keys: random key of each series, uint64, shape `(series,)`.
+        until: until when each series was watched, no earlier than `last`; None for `last` itself.
     """
 
     time: np.ndarray
@@ -47,6 +48,7 @@ class Cuttable:
     first: np.ndarray
     last: np.ndarray
     keys: np.ndarray
+    until: np.ndarray | None = None
 
     @property
     def begins(self) -> np.ndarray:
@@ -63,12 +65,14 @@ class Cut:
         start: where its context begins, no later than the origin, likewise.
         context: mask over observations: what the encoder sees.
         target: mask over observations: what the model is asked for.
+        end: until when it is known what was observed, no earlier than the origin, shape `(series,)`.
     """
 
     origin: np.ndarray
     start: np.ndarray
     context: np.ndarray
     target: np.ndarray
+    end: np.ndarray
 
 
 def context_cut(series: Cuttable, origin: np.ndarray, context: float, horizon: float) -> Cut:
@@ -81,7 +85,9 @@ def context_cut(series: Cuttable, origin: np.ndarray, context: float, horizon: f
     seen = (ahead <= 0) & (ahead >= -context - slack)
     start = np.minimum(origin, np.maximum(series.first, origin - context))
     np.minimum.at(start, series.series[seen], series.time[seen])
-    return Cut(origin, start, seen, (ahead > 0) & (ahead <= horizon + slack) & (horizon > 0))
+    until = series.last if series.until is None else series.until
+    end = np.maximum(origin, np.minimum(origin + horizon, until))
+    return Cut(origin, start, seen, (ahead > 0) & (ahead <= horizon + slack) & (horizon > 0), end)
 
 
 def _slack(series: Cuttable, origin: np.ndarray) -> np.ndarray:
@@ -204,7 +210,7 @@ class Interpolation(Task):
         # Events are counted within each series, so that no draw depends on the series before it.
         before = np.r_[0, np.cumsum(new)][series.begins]
         seen = uniform(series.keys[series.series], np.cumsum(new) - before) < self.keep
-        return Cut(series.last, series.first, seen, ~seen)
+        return Cut(series.last, series.first, seen, ~seen, series.last)
 
 
 def uniform(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:

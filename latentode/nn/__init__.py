@@ -3,6 +3,8 @@
 from latentode.nn.decoders import Decoder, MLPDecoder, VariableDecoder
 from latentode.nn.encoders import Encoder, GRUEncoder, LatentHead, LatentState, ODERNNEncoder
 from latentode.nn.events import Events
+from latentode.nn.intensity import Intensity
+from latentode.nn.label_head import LabelHead
 from latentode.nn.likelihoods import LIKELIHOODS, Likelihood, NormalLikelihood, StudentTLikelihood
 from latentode.nn.linear_encoder import LinearEncoder
 from latentode.nn.variable_encoder import VariableEncoder
@@ -14,6 +16,8 @@ __all__ = [
     "Encoder",
     "Events",
     "GRUEncoder",
+    "Intensity",
+    "LabelHead",
     "LatentHead",
     "LatentState",
     "Likelihood",

@@ -1,5 +1,6 @@
 """Neural ordinary differential equations, usable without the rest of the package."""
 
+from latentode.ode.blocks import Augment, Autonomous, ODEBlock
 from latentode.ode.cnf import CNF, FlowDistribution
 from latentode.ode.context import Context, LinearControl, StepControl
 from latentode.ode.coupled import CoupledDynamics
@@ -7,6 +8,7 @@ from latentode.ode.dynamics import Dynamics, MLPDynamics
 from latentode.ode.extended import AugmentedDynamics, SecondOrderDynamics
 from latentode.ode.gated import GatedDynamics
 from latentode.ode.linear import LinearDynamics
+from latentode.ode.quadrature import integrate
 from latentode.ode.solve import ADAPTIVE, ADJOINTS, METHODS, NATIVE, Solver
 from latentode.ode.trajectory import Stats, Trajectory
 
@@ -16,7 +18,9 @@ __all__ = [
     "CNF",
     "METHODS",
     "NATIVE",
+    "Augment",
     "AugmentedDynamics",
+    "Autonomous",
     "Context",
     "CoupledDynamics",
     "Dynamics",
@@ -25,9 +29,11 @@ __all__ = [
     "LinearControl",
     "LinearDynamics",
     "MLPDynamics",
+    "ODEBlock",
     "SecondOrderDynamics",
     "Solver",
     "Stats",
     "StepControl",
     "Trajectory",
+    "integrate",
 ]

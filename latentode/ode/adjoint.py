@@ -33,6 +33,8 @@ __all__ = ["integrate"]
 
 # Rows times evaluations on one tape: enough for large matrix products, few enough for a cache.
 ROWS_PER_TAPE = 2048
+# The same of large states, such as images: few enough that *checkpoint* saves memory.
+NUMBERS_PER_TAPE = 2**17
 
 
 def integrate(
@@ -105,8 +107,9 @@ def _knot_weights(plan: Plan, dtype: torch.dtype, device: torch.device) -> tuple
     return tuple(torch.tensor(step.weights, dtype=dtype, device=device) for step in plan.steps)
 
 
-def _size(rows: int) -> int:
-    return max(1, ROWS_PER_TAPE // max(1, rows))
+def _size(z0: Tensor) -> int:
+    """How many evaluations of states like these share a tape."""
+    return max(1, min(ROWS_PER_TAPE // max(1, len(z0)), NUMBERS_PER_TAPE // max(1, z0.numel())))
 
 
 class _Forward:
@@ -137,7 +140,7 @@ class _Forward:
         self._sum_flat = self._sum.view(-1)
         self._weights = _knot_weights(plan, z0.dtype, z0.device)
         self.states[0] = z0
-        for run in _runs(plan, _size(len(z0))):
+        for run in _runs(plan, _size(z0)):
             count = len(run.steps)
             # Where nothing is pulled back one place for a stage's state serves all of them.
             places = run.stages * count if differentiable else 1
@@ -211,7 +214,7 @@ class _Solve(torch.autograd.Function):
         ]
         back = _Backward(ctx.plan, states, width, *cotangents)
         span = torch.zeros_like(width) if wants_width else None
-        for i, run in reversed(list(enumerate(_runs(ctx.plan, _size(len(width)))))):
+        for i, run in reversed(list(enumerate(_runs(ctx.plan, _size(states[0]))))):
             if ctx.checkpoint:
                 tape, slopes = back.redo(run, ctx.kernel, tensors)
             else:

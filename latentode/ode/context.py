@@ -39,6 +39,10 @@ class StepControl:
         """The same rows `n` times over, copy by copy."""
         return StepControl(self.times.repeat(n, 1), self.values.repeat(n, 1, 1))
 
+    def select(self, rows: Tensor) -> StepControl:
+        """The rows at these indices."""
+        return StepControl(self.times[rows], self.values[rows])
+
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors that a gradient may have to reach; moving a jump in time has none."""
         return (self.values,)
@@ -78,6 +82,10 @@ class LinearControl:
         """The same rows `n` times over, copy by copy."""
         return LinearControl(self.times.repeat(n, 1), self.values.repeat(n, 1, 1))
 
+    def select(self, rows: Tensor) -> LinearControl:
+        """The rows at these indices."""
+        return LinearControl(self.times[rows], self.values[rows])
+
     def tensors(self) -> tuple[Tensor, ...]:
         """The tensors that a gradient may have to reach."""
         return (self.times, self.values)
@@ -111,6 +119,13 @@ class Context:
         return Context(
             None if self.fixed is None else self.fixed.repeat(n, 1),
             None if self.control is None else self.control.repeat(n),
+        )
+
+    def select(self, rows: Tensor) -> Context:
+        """The rows at these indices, of shape `(n,)`."""
+        return Context(
+            None if self.fixed is None else self.fixed[rows],
+            None if self.control is None else self.control.select(rows),
         )
 
     def tensors(self) -> tuple[Tensor, ...]:

@@ -70,13 +70,14 @@ def odeint(
     tolerances: tuple[float, float],
     backsolve: bool,
     adaptive: bool,
+    steps: int = 1,
 ) -> Tensor:
-    """States at each of `s`, shape `(len(s), rows, latent)`.
+    """States at each of `s`, shape `(len(s), rows, latent)`; `steps` fixed steps between two of them.
 
     Raises:
         SolveError: if the method cannot go on, or cannot be differentiated as asked.
     """
-    options, adjoint_options = _options(method, adaptive, s)
+    options, adjoint_options = _options(method, adaptive, s, steps)
     arguments = {
         "rtol": tolerances[0],
         "atol": tolerances[1],
@@ -109,16 +110,24 @@ def _worst_row(error: Tensor) -> Tensor:
     return error.abs().square().mean(dim=-1).sqrt().amax()
 
 
-def _options(method: str, adaptive: bool, s: Tensor) -> tuple[dict | None, dict | None]:
+def _options(method: str, adaptive: bool, s: Tensor, steps: int) -> tuple[dict, dict]:
     """Options of the solve and of its adjoint."""
     if method == "scipy_solver":
         return {"solver": "RK45"}, {"solver": "RK45"}
     if adaptive:
         # Steps end on knots: between steps torchdiffeq interpolates, less exactly than it solves.
         return {"step_t": s, "norm": _worst_row}, {"norm": "seminorm"}
+    # States are returned, and by the continuous adjoint kept, at `s` only, not at every step.
+    options: dict = {"grid_constructor": partial(_grid, steps)}
     if method in ADAMS_ORDER:
-        return {"max_order": ADAMS_ORDER[method]}, {"max_order": ADAMS_ORDER[method]}
-    return None, {}
+        options["max_order"] = ADAMS_ORDER[method]
+    return options, options
+
+
+def _grid(steps: int, _field: object, _z0: Tensor, s: Tensor) -> Tensor:
+    """Where the steps of a fixed-step method begin and end, `steps` of them between two of `s`."""
+    part = torch.arange(steps, dtype=s.dtype, device=s.device) / steps
+    return torch.cat([(s[:-1, None] + part * (s[1:] - s[:-1])[:, None]).flatten(), s[-1:]])
 
 
 def _check_differentiable(field: RescaledField, z0: Tensor, method: str) -> None:

@@ -21,7 +21,7 @@ from latentode.ode.external import RescaledField, VectorField, odeint
 from latentode.ode.flow import solve_exactly
 from latentode.ode.kernel import AutogradKernel, Kernel
 from latentode.ode.tableau import NATIVE, Plan, plan
-from latentode.ode.trajectory import Stats, Trajectory
+from latentode.ode.trajectory import Stats, Trajectory, check_finite
 
 __all__ = ["ADAPTIVE", "ADJOINTS", "METHODS", "NATIVE", "Solver", "VectorField"]
 
@@ -135,8 +135,9 @@ class Solver:
     ) -> Tensor:
         """z at t1 alone, equal to `solve(...).final`.
 
-        For many short solves, as between the events of an ODE-RNN: native methods skip the slope at
-        the end, and the bookkeeping that only pays over many steps.
+        For many short solves, as between the events of an ODE-RNN, and for layers: no slopes for a
+        trajectory are evaluated, and native methods skip the bookkeeping that only pays over many
+        steps.
 
         Args:
             dynamics: as for `solve`, and so are the others.
@@ -144,9 +145,13 @@ class Solver:
         Returns:
             Shape `(rows, latent)`.
         """
-        if self.method not in NATIVE or self.adjoint != "direct":
-            return self.solve(dynamics, z0, t0, t1, context).final
         _check_shapes(z0, t0, t1)
+        if self.method == EXACT or (self.method in NATIVE and self.adjoint == "checkpoint"):
+            return self.solve(dynamics, z0, t0, t1, context).final
+        if self.method not in NATIVE or self.adjoint == "backsolve":
+            states = self._states(RescaledField(dynamics, t0, t1, context), z0)
+            check_finite(self._knots(t0, t1), states)
+            return states[:, -1]
         made, times, width = self._plan(t0, t1)
         return _unroll(made, dynamics, z0, times, width, context, end_slope=False)[0][-1]
 
@@ -223,17 +228,19 @@ class Solver:
         context: Context | None,
     ) -> Trajectory:
         field = RescaledField(dynamics, t0, t1, context)
-        adaptive = self.method in ADAPTIVE
-        steps = 1 if adaptive else self.steps
-        s = torch.linspace(0, 1, self.intervals * steps + 1, dtype=z0.dtype, device=z0.device)
-        backsolve = self.adjoint == "backsolve"
-        states = odeint(field, z0, s, self.method, (self.rtol, self.atol), backsolve, adaptive)
-        states = states[::steps].transpose(0, 1)
-        times = self._knots(t0, t1)
+        states, times = self._states(field, z0), self._knots(t0, t1)
         slopes = _slopes(dynamics, times, states, context)
         # Without the slopes at the knots, which the trajectory needs and the method does not.
-        taken = field.accepted if adaptive else self.intervals * steps
+        taken = field.accepted if self.method in ADAPTIVE else self.intervals * self.steps
         return Trajectory(times, states, slopes, Stats(field.evaluations, taken, field.rejected))
+
+    def _states(self, field: RescaledField, z0: Tensor) -> Tensor:
+        """The states at the knots by torchdiffeq, shape `(rows, knots, latent)`."""
+        adaptive, backsolve = self.method in ADAPTIVE, self.adjoint == "backsolve"
+        s = torch.linspace(0, 1, self.intervals + 1, dtype=z0.dtype, device=z0.device)
+        tolerances = (self.rtol, self.atol)
+        states = odeint(field, z0, s, self.method, tolerances, backsolve, adaptive, self.steps)
+        return states.transpose(0, 1)
 
     def _knots(self, t0: Tensor, t1: Tensor) -> Tensor:
         """Times of the knots; the last is t1 itself, as t0 + (t1 - t0) may round to a neighbour."""

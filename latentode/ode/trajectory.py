@@ -19,7 +19,7 @@ from torch import Tensor
 from latentode.errors import SolveError
 from latentode.ode.hermite import bracket, hermite
 
-__all__ = ["Stats", "Trajectory"]
+__all__ = ["Stats", "Trajectory", "check_finite"]
 
 
 @dataclass(frozen=True)
@@ -112,15 +112,8 @@ class Trajectory:
         Raises:
             SolveError: naming the first row that is not and the time it begins.
         """
-        finite = torch.isfinite(self.states).all(dim=2)
-        if finite.all():
-            return self
-        row, knot = (int(i) for i in (~finite).nonzero()[0])
-        raise SolveError(
-            f"the state of row {row} is not finite from time {self.times[row, knot].item():g} on; "
-            "take more steps, bound the dynamics, or lower the learning rate if this happens in "
-            "training"
-        )
+        check_finite(self.times, self.states)
+        return self
 
     def join(self, *later: Trajectory) -> Trajectory:
         """This path followed by others, each begun where the one before ends, all one way in time."""
@@ -171,3 +164,23 @@ class Trajectory:
             )
         rows = torch.arange(len(times), device=times.device).repeat_interleave(times.shape[1])
         return rows, times.reshape(-1)
+
+
+def check_finite(times: Tensor, states: Tensor) -> None:
+    """Raises unless every state is finite.
+
+    Args:
+        times: shape `(rows, knots)`.
+        states: shape `(rows, knots, latent)`.
+
+    Raises:
+        SolveError: naming the first row that is not and the time it begins.
+    """
+    finite = torch.isfinite(states).all(dim=2)
+    if finite.all():
+        return
+    row, knot = (int(i) for i in (~finite).nonzero()[0])
+    raise SolveError(
+        f"the state of row {row} is not finite from time {times[row, knot].item():g} on; take more "
+        "steps, bound the dynamics, or lower the learning rate if this happens in training"
+    )

@@ -1,0 +1,152 @@
+"""Which figures of which results.json stand in the table of experiments/README.md, and how."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FIGURES", "Figure", "table"]
+
+Read = Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A line of the table.
+
+    Args:
+        experiment: name of its folder.
+        what: what the figure says, with its unit.
+        read: from the content of results.json to text.
+    """
+
+    experiment: str
+    what: str
+    read: Read
+
+
+def at(*path: str, show: str = "{:.3g}") -> Read:
+    """The number at a path of keys."""
+
+    def read(results: Any) -> str:
+        for key in path:
+            results = results[key]
+        return show.format(results)
+
+    return read
+
+
+def several(*keys: str, show: str = "{:.2f}") -> Read:
+    """Numbers that belong together."""
+
+    def read(results: Any) -> str:
+        return ", ".join(show.format(results[key]) for key in keys)
+
+    return read
+
+
+def ratio(one: tuple[str, ...], other: tuple[str, ...], show: str = "{:.2g} x") -> Read:
+    """The quotient of the numbers at two paths."""
+
+    def read(results: Any) -> str:
+        return show.format(float(at(*one, show="{}")(results)) / float(at(*other, show="{}")(results)))
+
+    return read
+
+
+def storm(variable: str, model: str, lead: str = "48h") -> Read:
+    def read(rows: Any) -> str:
+        named = [r for r in rows if (r["lead"], r["variable"], r["model"]) == (lead, variable, model)]
+        return f"{named[0]['mae']:.2f}"
+
+    return read
+
+
+def chosen(method: str, intervals: int, column: str) -> Read:
+    def read(rows: Any) -> str:
+        (row,) = [r for r in rows if (r["method"], r["intervals"]) == (method, intervals)]
+        return f"{row[column]:.2g}"
+
+    return read
+
+
+def benchmark(dataset: str, model: str, metric: str = "mse") -> Read:
+    """Mean and standard deviation over seeds and folds."""
+
+    def read(rows: Any) -> str:
+        own = [r for r in rows if (r["dataset"], r["model"]) == (dataset, model)]
+        values = [r["metrics"]["validation"][metric] for r in own]
+        spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+        return f"{statistics.mean(values):.3g}{spread} ({len(values)} runs)"
+
+    return read
+
+
+SPEED = "64/16/64", "rows"
+CONTRACTING = "backsolve z0 gradient error on a contracting field"
+FIGURES = [
+    Figure("storms", "longitude 48 h ahead, mean absolute error, a state per variable (°)",
+           storm("long", "latent ODE")),
+    Figure("storms", "the same, joint (°)", storm("long", "latent ODE, joint")),
+    Figure("storms", "the same, linear drift, the best baseline (°)", storm("long", "linear drift")),
+    Figure("solver_speed", "torchode's training step over rk38's, equal gradient error",
+           at(*SPEED, "torchode tsit5", "over rk38", show="{:.1f} x")),
+    Figure("solver_speed", "diffrax's (jit and vmap) over rk38's",
+           at(*SPEED, "diffrax tsit5 vmap", "over rk38", show="{:.1f} x")),
+    Figure("solver_speed", "torchdiffeq's adjoint over rk38's",
+           at(*SPEED, "torchdiffeq dopri5 adjoint, 32 shared knots", "over rk38", show="{:.0f} x")),
+    Figure("solver_choice", "rk38 with 5 intervals, largest error (predicted standard deviations)",
+           chosen("rk38", 5, "largest error")),
+    Figure("memory", "checkpoint's memory over direct's, 256 steps",
+           ratio(("checkpoint", "256", "MB"), ("direct", "256", "MB"))),
+    Figure("memory", "backsolve's z0 gradient error over a long contracting span",
+           at(CONTRACTING, "span 4, rtol 0.001", show="{:.1f} x the gradient")),
+    Figure("training_step", "a union grid's training step over that on own clocks, GRU",
+           at("gru, union grid / own clocks", show="{:.0f} x")),
+    Figure("event_times", "simulated: part of the gain over a constant rate that the true one makes",
+           at("simulated", "part of the possible gain", show="{:.0%}")),
+    Figure("event_times", "simulated: rms error of the intensity over that of the constant rate",
+           ratio(("simulated", "rms error of the intensity"),
+                 ("simulated", "rms error of the constant rate"))),
+    Figure("event_times", "storms: log-likelihood per event", at("storms", "log-likelihood per event")),
+    Figure("event_times", "the same, constant rate", at("storms", "constant rate")),
+    Figure("mortality", "validation AUC, latent ODE", at("latent ODE", "AUC")),
+    Figure("mortality", "the same, logistic regression", at("logistic regression", "AUC")),
+    Figure("euler_resnet", "residual blocks against Euler steps, same weights, largest difference",
+           at("difference, own weights, 24 blocks, float64")),
+    Figure("euler_resnet", "orders found: Euler, midpoint, RK4",
+           several("slope euler", "slope midpoint", "slope rk4")),
+    Figure("augmented", "nested annuli: worst error on a circle, plain, best of three seeds",
+           at("annuli plain worst error on a circle, least of seeds")),
+    Figure("augmented", "the same, augmented, worst of three seeds",
+           at("annuli augmented worst error on a circle, most of seeds")),
+    Figure("augmented", "evaluations at the end, plain and augmented",
+           several("annuli plain evaluations", "annuli augmented evaluations", show="{:.0f}")),
+    Figure("cnf", "two moons, log-likelihood: truth, CNF, spline flow, affine flow",
+           several(*(f"two_moons: {m} log-likelihood" for m in ("true", "cnf", "nsf", "maf")))),
+    Figure("cnf", "eight gaussians, the same",
+           several(*(f"eight_gaussians: {m} log-likelihood" for m in ("true", "cnf", "nsf", "maf")))),
+    *(
+        Figure("forecast_benchmark", f"{dataset}, validation MSE, {model}", benchmark(dataset, model))
+        for dataset in ("physionet2012", "p12_hourly", "LEN01", "LI01", "DUP03")
+        for model in ("per-variable", "last-value")
+    ),
+]  # fmt: skip
+
+
+def table(folder: Path) -> str:
+    """A Markdown table of every figure whose results.json is there.
+
+    Raises:
+        KeyError: if a results.json lacks a figure.
+    """
+    lines = ["| experiment | figure | value |", "|---|---|---|"]
+    for figure in FIGURES:
+        file = folder / figure.experiment / "results.json"
+        found = figure.read(json.loads(file.read_text())) if file.exists() else "not run yet"
+        lines.append(f"| [{figure.experiment}]({figure.experiment}) | {figure.what} | {found} |")
+    return "\n".join(lines)

@@ -1,0 +1,80 @@
+"""Integrals along trajectories against closed forms, cell by cell and across cells."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+
+from latentode.ode import Dynamics, Solver, Trajectory, integrate
+
+RATE = -0.7
+
+
+class Exponential(Dynamics):
+    def forward(self, t, z, context=None):
+        return RATE * z
+
+
+def line(times):
+    """z(t) = t, which cubic pieces hold exactly."""
+    times = torch.tensor(times, dtype=torch.float64)
+    return Trajectory(times, times[..., None], torch.ones_like(times)[..., None])
+
+
+def decay(intervals, rows=2):
+    z0 = torch.arange(1, rows + 1, dtype=torch.float64)[:, None]
+    zero = torch.zeros(rows, dtype=torch.float64)
+    return Solver("rk4", intervals).solve(Exponential(), z0, zero, zero + 3)
+
+
+@pytest.mark.parametrize("degree", range(6))
+def test_polynomials_up_to_degree_five_are_exact_over_any_part_of_any_cells(degree):
+    path = line([[0.0, 0.3, 1.0, 2.5], [-1.0, 0.0, 4.0, 5.0]])
+    rows = torch.tensor([0, 1, 0, 0])
+    start = torch.tensor([0.1, -0.5, 0.4, 0.0], dtype=torch.float64)
+    end = torch.tensor([2.2, 4.5, 0.9, 2.5], dtype=torch.float64)
+    found = integrate(path, lambda row, z: z**degree, rows, start, end).squeeze(1)
+    expected = (end ** (degree + 1) - start ** (degree + 1)) / (degree + 1)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_a_path_whose_knots_descend_has_the_same_integrals():
+    path = line([[0.0, 0.3, 1.0, 2.5]])
+    ends = torch.tensor([0.2, 1.7], dtype=torch.float64)[:, None]
+    one, other = (
+        integrate(p, lambda row, z: z.cos(), torch.tensor([0]), *ends) for p in (path, path.reverse())
+    )
+    torch.testing.assert_close(one, other, rtol=1e-14, atol=1e-14)
+
+
+def test_the_integral_of_a_solution_converges_to_its_closed_form_in_fourth_order():
+    ends = torch.tensor([0.25, 2.9], dtype=torch.float64)
+    exact = 4 * (math.exp(2 * RATE * 2.9) - math.exp(2 * RATE * 0.25)) / (2 * RATE)
+    errors = []
+    for intervals in (6, 12, 24):
+        args = (torch.tensor([1]), ends[:1], ends[1:])
+        errors.append(abs(float(integrate(decay(intervals), lambda row, z: z**2, *args)) - exact))
+    slopes = [math.log2(a / b) for a, b in pairwise(errors)]
+    assert all(s > 3.7 for s in slopes), slopes
+    assert errors[-1] < 1e-5
+
+
+def test_an_interval_of_no_length_adds_nothing_and_rows_are_told_to_the_integrand():
+    zero = torch.zeros(2, dtype=torch.float64)
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    rows = torch.tensor([0, 1])
+    found = integrate(decay(4), lambda row, z: row[:, None] + 0 * z, rows, zero, ends)
+    torch.testing.assert_close(found.squeeze(1), ends)
+
+
+def test_its_gradient_is_that_of_the_sum():
+    knots = torch.tensor([[0.0, 0.5, 1.2]], dtype=torch.float64)
+    states, slopes = torch.randn(2, 1, 3, 2, dtype=torch.float64)
+    ends = torch.tensor([[0.1], [1.0]], dtype=torch.float64)
+
+    def of(states, slopes):
+        path = Trajectory(knots, states, slopes)
+        return integrate(path, lambda row, z: z.exp(), torch.tensor([0]), *ends)
+
+    assert torch.autograd.gradcheck(of, (states.requires_grad_(), slopes.requires_grad_()))
