@@ -1,6 +1,6 @@
 """The latent ODE of the 2018 paper on two-dimensional spirals, beside recurrent networks of its size.
 
-    python experiments/spirals/run.py [--smoke] [--epochs 100] [--counts 30 50 100] [--out FOLDER]
+    python experiments/spirals/run.py [--smoke] [--epochs 60] [--counts 30 50 100] [--out FOLDER]
 
 1,000 pieces of two spirals, half clockwise and half counter-clockwise, observed at irregular times with
 noise. Models learn from 800 pieces of one and a half turns; of the 200 others they see one turn. Errors
@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 SCHEMA = Schema(id="id", time="time", targets=("x", "y"))
 SEEN, ASKED = 1.0, 1.5  # turns: seen up to the first, asked for up to the second
 NOISE = 0.1
-BATCH, LR = 50, 2e-2  # of both models
+BATCH, LR = 25, 1e-2  # of both models
 NETWORK = {"layout": "joint", "latent_size": 4, "hidden_size": 32, "t0": "start", "anchor": False}
 # Widths that give the recurrent networks as many parameters as the latent ODE has.
 RECURRENT = {"RNN": (nn.RNN, 80), "GRU": (nn.GRU, 45)}
@@ -274,7 +274,7 @@ def draw(path: Path, found: dict[str, object], n: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a few spirals, two epochs")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--counts", type=int, nargs="+", default=[30, 50, 100])
     parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/spirals")
     arguments = parser.parse_args()
