@@ -148,7 +148,7 @@ def slope_field(
         >>> len(figure.axes[0].lines)  # a path and the dot where it begins
         2
     """
-    axes = _square() if axes is None else axes
+    axes = axes or _square()
     like = torch.zeros(()) if plane is None else plane.origin
     plane = plane or Plane(like.new_zeros(2), torch.eye(2).to(like))
     _arrows(axes, dynamics, (x, y), span[0], plane, context, density)
@@ -187,17 +187,15 @@ def latent_slope_field(
         LatentODEError: if matplotlib is not installed, the latent state has one dimension, or
             variables act on each other along the way: then no field of one variable exists.
     """
-    axes = _square() if axes is None else axes
+    axes = axes or _square()
     states, context, name = latent_paths(forecaster, history, variable, ahead)
     plane = Plane.of(states.flatten(0, 1))
     points = plane.project(states)
     low, high = points.amin((0, 1)), points.amax((0, 1))
     room = MARGIN * (high - low).clamp(min=1e-6)
-    (left, bottom), (right, top) = (low - room).tolist(), (high + room).tolist()
+    x, y = torch.stack([low - room, high + room], dim=1).tolist()
     field = forecaster.module_.model.dynamics
-    slope_field(
-        field, (left, right), (bottom, top), plane=plane, context=context, density=density, axes=axes
-    )
+    slope_field(field, tuple(x), tuple(y), plane=plane, context=context, density=density, axes=axes)
     _paths(axes, points)
     share = f"{plane.explained:.0%} of the variance"
     axes.set(xlabel="first component", ylabel="second component", title=f"latent {name}, {share}")
