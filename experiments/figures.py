@@ -141,6 +141,14 @@ FIGURES = [
     Figure("cnf", "eight gaussians, the same",
            several(*(f"eight_gaussians: {m} log-likelihood" for m in ("true", "cnf", "nsf", "maf")))),
     *(
+        Figure("spirals", f"{what}, RMSE at 30, 50, 100 observations: {model}",
+               several(*(f"{n} observations: {model} {what}" for n in (30, 50, 100)), show="{:.3f}"))
+        for what, model in (
+            ("reconstruction", "latent ODE"), ("one step ahead", "RNN"), ("one step ahead", "GRU"),
+            ("extrapolation", "latent ODE"), ("extrapolation", "RNN"), ("extrapolation", "GRU"),
+        )
+    ),
+    *(
         Figure("forecast_benchmark", f"{dataset}, validation MSE, {model}", benchmark(dataset, model))
         for dataset in ("physionet2012", "p12_hourly", "LEN01", "LI01", "DUP03")
         for model in ("per-variable", "last-value")

@@ -100,7 +100,7 @@ def latent_paths(
     mine = (rows.place % rows.blocks == index % rows.blocks).nonzero().squeeze(1)
     horizon = forecaster.horizon_ if ahead is None else forecaster.axis_.duration(ahead, "ahead")
     times = torch.linspace(0, horizon, ALONG + 1, dtype=torch.float64)
-    z0 = network.encode(batch).loc[None]
+    z0 = network.encode(batch).sample(torch.zeros(1, 1, network.latent_size))
     path = network.trajectory(batch, z0, times, rows)
     at = (times / network.time_scale).to(z0).expand(len(path.times), -1)
     context = network._context(batch, rows)

@@ -9,6 +9,9 @@ from making import tiny, waves
 
 from latentode import LatentODEForecaster
 
+# The suite runs a worker per core: threads of torch beside them would only wait for each other.
+torch.set_num_threads(1)
+
 
 @pytest.fixture
 def float64() -> Iterator[None]:

@@ -1,0 +1,49 @@
+"""The claims of experiments/spirals, on fewer spirals and a short training."""
+
+import numpy as np
+import pytest
+import torch
+from running import experiment
+
+run = experiment("spirals")
+
+
+@pytest.fixture(scope="module")
+def thirty():
+    torch.set_num_threads(1)
+    run.quiet()
+    return run.study(30, series=300, epochs=60)
+
+
+def test_the_latent_ode_extrapolates_better_than_the_recurrent_network(thirty):
+    figures, _ = thirty
+    assert figures["latent ODE extrapolation"] < 0.8 * figures["RNN extrapolation"]
+    assert figures["latent ODE reconstruction"] < figures["RNN one step ahead"]
+
+
+def test_both_have_the_same_size(thirty):
+    figures, _ = thirty
+    assert abs(figures["latent ODE parameters"] / figures["RNN parameters"] - 1) < 0.03
+
+
+def test_the_picture_shows_what_the_figures_say(thirty):
+    """What is decoded along the drawn paths errs as the answers at single times do."""
+    figures, kept = thirty
+    test = kept["test"]
+    z, decoded = run.paths(kept["module"], kept["data"], 150)
+    assert z.shape == (len(test.times), 150, 6)
+    off = run.rmse(decoded, test.truth(np.linspace(0, 1.5, 150)[None].repeat(len(z), 0)))
+    both = max(figures["latent ODE reconstruction"], figures["latent ODE extrapolation"])
+    assert off < 1.3 * both
+
+
+def test_spirals_turn_both_ways_and_hide_nothing_but_noise():
+    spirals = run.Spirals.drawn(200, 30, seed=3)
+    assert spirals.direction.sum() == 0
+    assert (np.diff(spirals.times, axis=1) >= 0).all()
+    assert spirals.times[:, : spirals.n].max() <= 1 < spirals.times[:, spirals.n :].min()
+    noise = spirals.points - spirals.truth(spirals.times)
+    assert abs(noise.std() - run.NOISE) < 0.005
+    x, y = np.moveaxis(spirals.truth(np.linspace(0, 1, 50)[None].repeat(200, 0)), 2, 0)
+    turned = np.sign((x[:, :-1] * y[:, 1:] - y[:, :-1] * x[:, 1:]).mean(1))
+    assert (turned == spirals.direction).all()
