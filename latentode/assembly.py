@@ -18,6 +18,7 @@ from latentode.nn.label_head import LabelHead
 from latentode.nn.latent_flows import LatentFlows
 from latentode.nn.variable_encoder import VariableEncoder
 from latentode.ode import (
+    ClockDynamics,
     CoupledDynamics,
     Dynamics,
     GatedDynamics,
@@ -114,18 +115,26 @@ def _require_even(sizes: Sizes, name: str) -> None:
         raise LatentODEError(f"dynamics={name!r} takes an even latent_size; it is {sizes.latent}")
 
 
+def _clock(sizes: Sizes, fixed: int) -> Dynamics:
+    return ClockDynamics()
+
+
 DYNAMICS: dict[str, Callable[[Sizes, int], Dynamics]] = {
     "mlp": _mlp,
     "gated": _gated,
     "linear": _linear,
     "second-order": _second_order,
+    "clock": _clock,
+}
+SOLVERS: dict[str, dict[str, Any]] = {
+    "linear": {"method": "exact", "intervals": 1},
+    "clock": {"method": "euler", "intervals": 1},
 }
 
 
 def solver_of(kind: Kind, dynamics: str, asked: dict[str, Any] | None) -> Solver:
     """The solver that suits a layout and its dynamics, where none is asked for by name."""
-    closed_form = {"method": "exact", "intervals": 1} if dynamics == "linear" else {}
-    return Solver(**{**kind.solver, **closed_form, **(asked or {})})
+    return Solver(**{**kind.solver, **SOLVERS.get(dynamics, {}), **(asked or {})})
 
 
 def is_variational(kind: Kind, options: dict[str, Any], asked: bool | None) -> bool:

@@ -69,7 +69,8 @@ def build_latent_ode(
             way: then all variables of a series are solved together.
         dynamics: the vector field: "mlp"; "gated", a GRU in continuous time, bounded; "linear", with
             a closed form, exact at any time, the cheapest; "second-order", half of the state being
-            the other's velocity.
+            the other's velocity; "clock", a state that stays but for a component that counts time: the
+            encoder and decoder of a latent ODE without its ODE, for comparisons.
         likelihood: "normal" or "student-t".
         t0: "origin" or "start".
         anchor: whether locations are counted from each variable's last observed value, so that an

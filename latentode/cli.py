@@ -226,6 +226,9 @@ def evaluate(
     origins: Annotated[
         int, typer.Option(min=1, help="Most times of a series to forecast from, evenly spread.")
     ] = ORIGINS,
+    cutoffs: Annotated[
+        str | None, typer.Option(help="Times to forecast every series from instead, comma-separated.")
+    ] = None,
     bins: Annotated[int, typer.Option(min=1, help="Into how many bins of lead time to split.")] = 3,
     na_values: NaValues = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
@@ -233,13 +236,18 @@ def evaluate(
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
     fitted = LatentODEForecaster.load(model)
     frame = read_table(data, fitted.schema_, split(na_values) or ())
-    compared = fitted.compare(frame, _duration(fitted, horizon, "--horizon"), origins)
+    ahead, when = _duration(fitted, horizon, "--horizon"), split(cutoffs)
+    compared = fitted.compare(frame, ahead, origins, when)
     if compared.empty:
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
     table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"])
     table = table.sort_index(level=["variable", "lead"], sort_remaining=False)
     unit = fitted.axis_.unit_name.strip() or "units of the time column"
-    typer.echo(f"forecast from up to {origins} times of each series, evenly spread (--origins)")
+    typer.echo(
+        f"forecast from up to {origins} times of each series, evenly spread (--origins)"
+        if when is None
+        else f"forecast from {compared['origin'].nunique()} of {len(when)} cutoffs"
+    )
     typer.echo(f"lead: upper end of a bin, in {unit}; coverage: of the 80 % interval")
     typer.echo(table.round(4).to_string())
     if out is not None:

@@ -29,6 +29,7 @@ from latentode.evaluation import ORIGINS, backtest, compare, skill
 from latentode.fitted import Fitted, plain, settings_of
 from latentode.fitting import cpu_threads, run_fit
 from latentode.forecast import Forecast
+from latentode.pairs import Pairs, observed_after, observed_ahead
 from latentode.persistence import load_model, save_model
 from latentode.quantiles import quantile_list
 from latentode.timing import expected_counts, intensity, times_log_likelihood
@@ -58,7 +59,8 @@ class LatentODEForecaster(BaseEstimator):
         likelihood: "normal" or "student-t".
         t0: where the latent state starts: "origin" (the end of the history) or "start" (its
             beginning, as in the 2018 paper).
-        dynamics: "mlp", "gated" (bounded), "linear" (in closed form, the cheapest) or "second-order".
+        dynamics: "mlp", "gated" (bounded), "linear" (in closed form, the cheapest), "second-order", or
+            "clock" (no ODE: a decoder that is told the time, for comparisons).
         solver: arguments of `latentode.ode.Solver`, such as `{"method": "dopri5"}`.
         network: further arguments of `build_latent_ode`, such as `{"interaction": "dynamics"}`.
         max_epochs: most epochs to train.
@@ -333,40 +335,75 @@ class LatentODEForecaster(BaseEstimator):
 
     def backtest(
         self,
-        df: pd.DataFrame,
+        df: IntoFrame,
         horizon: Duration | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         origins: int | None = ORIGINS,
+        cutoffs: At | None = None,
     ) -> pd.DataFrame:
-        """Forecasts every observation of a table from earlier times of its series.
+        """Forecasts observations of a table from earlier times of their series, or from given cutoffs.
+
+        Nothing later than an origin is seen when it is forecast from, but of columns that are known
+        ahead. The model stays as it is: fit it on what was there before the first cutoff.
 
         Args:
-            df: held-out table.
+            df: held-out table; for cutoffs with what came before them, too.
             horizon: how far ahead; the fitted one unless told.
             quantiles: levels between 0 and 1, or one of them.
             origins: most times per series to forecast from, evenly spread over those with an
                 observation within the horizon; None takes all, which costs rows times rows per
-                horizon.
+                horizon. Of no account with `cutoffs`.
+            cutoffs: timestamps to forecast every series from that has shown anything by then: a
+                rolling evaluation in time, as a forecaster in use would have met it.
 
         Returns:
             A long frame: identifier, `origin`, time, `lead` (in time units), `variable`, `actual`,
             `mean`, `std` and quantiles, for `latentode.metrics.summarise`.
+
+        Raises:
+            SchemaError: for a table or cutoffs that cannot be read, and where nothing is observed
+                within a horizon after any cutoff.
+
+        Example:
+            >>> frame = pd.DataFrame({"id": 1, "time": np.arange(30.0), "x": np.sin(np.arange(30.0))})
+            >>> options = {"latent_size": 2, "hidden_size": 8, "max_epochs": 1, "verbose": False}
+            >>> model = LatentODEForecaster(4.0, **options).fit(frame[:20])
+            >>> found = model.backtest(frame, horizon=2.0, cutoffs=[19.5, 25.0])
+            >>> found[["origin", "time", "lead"]].to_numpy().tolist()
+            [[19.5, 20.0, 0.5], [19.5, 21.0, 1.5], [25.0, 26.0, 1.0], [25.0, 27.0, 2.0]]
         """
-        fitted, levels = self._fitted, quantile_list(quantiles)
-        ahead = fitted.horizon if horizon is None else fitted.axis.duration(horizon)
-        return backtest(fitted, self.read(df), ahead, levels, origins)
+        fitted, levels, dataset = self._fitted, quantile_list(quantiles), self.read(df)
+        return backtest(fitted, dataset, self._pairs(dataset, horizon, origins, cutoffs), levels)
 
     def compare(
-        self, df: pd.DataFrame, horizon: Duration | None = None, origins: int | None = ORIGINS
+        self,
+        df: IntoFrame,
+        horizon: Duration | None = None,
+        origins: int | None = ORIGINS,
+        cutoffs: At | None = None,
     ) -> pd.DataFrame:
         """The backtest of this model and of the baselines, told apart by the column `model`.
 
         The time-of-day mean is among them where the times have hours: neither dates nor numbers do.
         Arguments as for `backtest`: from up to 200 times of each series unless told.
         """
-        made = self.backtest(df, horizon, origins=origins)
+        fitted, dataset = self._fitted, self.read(df)
+        pairs = self._pairs(dataset, horizon, origins, cutoffs)
+        made = backtest(fitted, dataset, pairs, QUANTILES)
         baselines = [b().use(self.schema_, self.climatology_) for b in BASELINES if b.suits(self.axis_)]
-        return compare(self.read(df), made, baselines, MODEL_NAME, origins)
+        return compare(dataset, made, baselines, MODEL_NAME, pairs)
+
+    def _pairs(
+        self,
+        dataset: SeriesDataset,
+        horizon: Duration | None,
+        origins: int | None,
+        cutoffs: At | None,
+    ) -> Pairs:
+        ahead = self.horizon_ if horizon is None else self.axis_.duration(horizon)
+        if cutoffs is None:
+            return observed_ahead(dataset, ahead, origins)
+        return observed_after(dataset, ahead, cutoffs)
 
     def score(self, df: pd.DataFrame, origins: int | None = ORIGINS) -> float:
         """Skill over the last-value forecast: 1 - MAE / MAE(last value), mean over variables.

@@ -26,7 +26,17 @@ Text = str | None
 ARGUMENTS = (  # of the library, that its messages name where the command line has an option
     *signature(Schema).parameters,
     *("na_values", "horizon", "context", "duplicates", "validation", "encoder", "likelihood", "t0"),
-    *("latent_size", "hidden_size", "lr", "num_threads", "origins", "dynamics", "loss", "balance"),
+    *(
+        "latent_size",
+        "hidden_size",
+        "lr",
+        "num_threads",
+        "origins",
+        "cutoffs",
+        "dynamics",
+        "loss",
+        "balance",
+    ),
     *("schedule", "monitor", "weight_averaging", "drop_observations"),
 )
 RENAMED = {"max_epochs": "epochs", "random_state": "seed"}

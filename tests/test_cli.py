@@ -107,6 +107,17 @@ def test_evaluate_prints_every_baseline_beside_the_model(latentode, patients, fi
     assert {"mae", "crps", "coverage"} <= set(pd.read_csv(out).columns)
 
 
+def test_evaluate_takes_cutoffs_in_time(latentode, patients, fitted):
+    when = "2024-04-04T12:00+00:00, 2024-04-05T00:00+00:00"
+    status, printed, err = latentode("evaluate", fitted, patients, "--cutoffs", when)
+    assert status == 0, err
+    assert "forecast from 2 of 2 cutoffs" in printed and "time-of-day mean" in printed
+    status, _, err = latentode("evaluate", fitted, patients, "--cutoffs", "2030-01-01T00:00+00:00")
+    assert status and "no series has observations both by one of the cutoffs" in err
+    status, _, err = latentode("evaluate", fitted, patients, "--cutoffs", "2024-04-05T00:00")
+    assert status and "give both or neither" in err
+
+
 def test_plot_draws_a_picture(latentode, patients, fitted, tmp_path):
     out = tmp_path / "p.png"
     status, _, err = latentode("plot", fitted, patients, "--series", "002", "--out", out)

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from latentode import LatentODEError, SeriesDataset
+from latentode import LatentODEError, SchemaError, SeriesDataset
 from latentode.baselines import LastValue
-from latentode.evaluation import at_leads, bin_leads, compare, observed_ahead
+from latentode.evaluation import at_leads, bin_leads, compare
 from latentode.metrics import quantile_levels, score_frame, summarise
+from latentode.pairs import observed_after, observed_ahead
 
 FRAME = pd.DataFrame(
     {
@@ -102,11 +103,56 @@ def test_calendar_origins_and_leads_come_in_the_tables_own_terms():
     assert keys["origin"].dtype == frame["time"].dtype
 
 
+def test_every_series_is_asked_from_every_cutoff_by_which_it_has_shown_something():
+    asked, actual, keys = observed_after(SeriesDataset.from_frame(FRAME), 3.0, [12.0, 1.0, 10.0])
+    assert pairs(keys) == {
+        ("a", 1.0, 2.0, "x"),
+        ("b", 10.0, 11.0, "x"),
+        ("b", 10.0, 11.0, "y"),
+        ("b", 12.0, 14.0, "y"),
+    }
+    np.testing.assert_array_equal(asked.time - asked.origin, keys["lead"])
+    assert sorted(actual) == [2.0, 6.0, 7.0, 8.0]
+
+
+@given(
+    times=st.lists(st.integers(0, 40), min_size=1, max_size=15, unique=True),
+    cutoffs=st.lists(st.integers(-5, 45), min_size=1, max_size=5),
+    horizon=st.integers(1, 20),
+    width=st.sampled_from([0.1, 1 / 3, 1e-6, 1.0, 7.3]),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_cutoffs_ask_what_a_loop_over_all_rows_would(times, cutoffs, horizon, width):
+    times = np.sort(times)
+    frame = pd.DataFrame({"id": "a", "time": times * width, "x": 1.0})
+    expected = {(c, t) for c in set(cutoffs) for t in times if times[0] <= c < t <= c + horizon}
+    dataset = SeriesDataset.from_frame(frame)
+    if not expected:
+        with pytest.raises(SchemaError, match="no series has observations both by"):
+            observed_after(dataset, horizon * width, np.array(cutoffs) * width)
+        return
+    keys = observed_after(dataset, horizon * width, np.array(cutoffs) * width).keys
+    found = keys[["origin", "time"]].to_numpy() / width
+    assert {(round(c), round(t)) for c, t in found} == expected
+
+
+def test_cutoffs_are_read_as_times_of_the_table():
+    time = pd.to_datetime(["2024-03-30T23:00", "2024-03-31T04:00"]).tz_localize("Europe/Berlin")
+    dataset = SeriesDataset.from_frame(pd.DataFrame({"id": "a", "time": time, "x": [1.0, 2.0]}))
+    keys = observed_after(dataset, 24.0, ["2024-03-31T00:00+01:00"]).keys
+    assert keys["origin"].item() == pd.Timestamp("2024-03-31T00:00+01:00")
+    assert keys["lead"].item() == 3.0
+    with pytest.raises(SchemaError, match="cutoffs has none; give both or neither"):
+        observed_after(dataset, 24.0, ["2024-03-31T00:00"])
+    with pytest.raises(SchemaError, match="cutoffs is empty"):
+        observed_after(dataset, 24.0, [])
+
+
 def test_a_comparison_repeats_the_questions_for_each_baseline():
     dataset = SeriesDataset.from_frame(FRAME)
-    asked, actual, keys = observed_ahead(dataset, 3.0)
+    asked, actual, keys = pairs = observed_ahead(dataset, 3.0)
     backtest = keys.assign(actual=actual, mean=0.0)
-    compared = compare(dataset, backtest, [LastValue().fit(FRAME)], "mine")
+    compared = compare(dataset, backtest, [LastValue().fit(FRAME)], "mine", pairs)
     assert list(compared["model"]) == ["mine"] * 4 + ["last value"] * 4
     last = compared[compared["model"] == "last value"].set_index(["id", "origin", "variable"])["mean"]
     assert last["b", 10.0, "x"] == 1.0

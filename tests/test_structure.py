@@ -25,7 +25,7 @@ LAYERS = (
     {"building"},
     {"objective", "forecast", "metrics", "running", "schedules"},
     {"rates", "measures", "classifying"},
-    {"training", "callbacks", "baselines", "asking"},
+    {"training", "callbacks", "baselines", "asking", "pairs"},
     {"fitting", "fitted"},
     {"evaluation", "persistence", "timing"},
     {"estimator", "classifier"},

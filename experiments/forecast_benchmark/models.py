@@ -19,9 +19,8 @@ from latentode.nn.encoders import GRUEncoder, LatentState
 from latentode.nn.events import Events, last_values
 from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
 from latentode.nn.mlp import mlp
-from latentode.ode import Context, Dynamics, Solver
 
-__all__ = ["BASELINES", "MODELS", "Clock", "DirectForecaster", "build", "n_parameters"]
+__all__ = ["BASELINES", "MODELS", "DirectForecaster", "build", "n_parameters"]
 
 BASELINES: dict[str, type[Baseline]] = {
     "last-value": LastValue,
@@ -99,18 +98,6 @@ class DirectForecaster(nn.Module):
         return batch.start.new_zeros(len(batch))
 
 
-class Clock(Dynamics):
-    """A state that stays as it is, but for a first component that counts time.
-
-    What is left of a latent ODE whose decoder is told the lead time: the ODE's own part is gone.
-    """
-
-    def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
-        slope = torch.zeros_like(z)
-        slope[:, 0] = 1.0
-        return slope
-
-
 def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LitLatentODE:
     """An untrained model.
 
@@ -124,10 +111,7 @@ def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LitLatent
         return LitLatentODE(**sizes, **options, **config[kind], layout=kind)
     if kind == "per-variable-clock":
         own = {k: v for k, v in config["per-variable"].items() if k not in ("interaction", "solver")}
-        module = LitLatentODE(**sizes, **options, **own, layout="per-variable")
-        module.model.dynamics = Clock()
-        module.model.solver = Solver("euler", 1)
-        return module
+        return LitLatentODE(**sizes, **options, **own, layout="per-variable", dynamics="clock")
     module = LitLatentODE(**sizes, **options, **config["joint"], layout="joint")
     if kind == "gru":
         hidden = config["joint"].get("hidden_size", 64)

@@ -17,9 +17,10 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.timeaxis import Duration
 from latentode.errors import SchemaError
 
-__all__ = ["At", "QueryTimes", "query_times", "times_along"]
+__all__ = ["At", "QueryTimes", "listed", "query_times", "times_along"]
 
 At = Duration | dt.date | pd.DataFrame | Sequence[object] | pd.Index | pd.Series | np.ndarray
+MAY_BE = "timestamps, a frame, or a duration such as '24h'"
 _DURATION = re.compile(r"^\s*[+-]?[\d.]+\s*[A-Za-z]+(\s*[\d.]+\s*[A-Za-z]+)*\s*$")
 
 
@@ -57,12 +58,26 @@ def query_times(history: SeriesDataset, at: At, count: int | None = None) -> Que
         raise SchemaError("count goes with a duration such as at='24h', not with timestamps")
     if isinstance(at, pd.DataFrame):
         return _from_frame(history, at)
-    listed = _listed(at)
-    if not listed:
-        raise SchemaError("at is empty: give timestamps, a frame, or a duration such as '24h'")
-    column = history.axis.parse(pd.Series(listed), "at")
+    column = history.axis.parse(pd.Series(listed(at, "at", MAY_BE)), "at")
     series = np.repeat(np.arange(len(history)), len(column))
     return _make(history, series, column.iloc[np.tile(np.arange(len(column)), len(history))])
+
+
+def listed(times: object, name: str, may_be: str = "timestamps") -> list[Any]:
+    """One time or several as a list.
+
+    Raises:
+        SchemaError: for none, and for what is no time, with what it `may_be`.
+    """
+    if isinstance(times, str | dt.date | np.generic):
+        return [times]
+    try:
+        found = list(cast(Any, times))
+    except TypeError as error:
+        raise SchemaError(f"{name} {times!r} is no time: give {may_be}") from error
+    if not found:
+        raise SchemaError(f"{name} is empty: give {may_be}")
+    return found
 
 
 def times_along(history: SeriesDataset, ahead: float, count: int) -> QueryTimes:
@@ -87,17 +102,6 @@ def _is_duration(at: object) -> bool:
     if isinstance(at, str):
         return bool(_DURATION.match(at))
     return isinstance(at, Real | dt.timedelta | np.timedelta64) and not isinstance(at, bool)
-
-
-def _listed(at: object) -> list[Any]:
-    if isinstance(at, str | dt.date | np.generic):
-        return [at]
-    try:
-        return list(cast(Any, at))
-    except TypeError as error:
-        raise SchemaError(
-            f"at {at!r} is no time: give timestamps, a frame, or a duration such as '24h'"
-        ) from error
 
 
 def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes:

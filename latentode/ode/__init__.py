@@ -1,6 +1,7 @@
 """Neural ordinary differential equations, usable without the rest of the package."""
 
 from latentode.ode.blocks import Augment, Autonomous, ODEBlock
+from latentode.ode.clock import ClockDynamics
 from latentode.ode.cnf import CNF, FlowDistribution
 from latentode.ode.context import Context, LinearControl, StepControl
 from latentode.ode.coupled import CoupledDynamics
@@ -21,6 +22,7 @@ __all__ = [
     "Augment",
     "AugmentedDynamics",
     "Autonomous",
+    "ClockDynamics",
     "Context",
     "CoupledDynamics",
     "Dynamics",
