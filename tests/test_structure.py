@@ -27,7 +27,7 @@ LAYERS = (
     {"rates", "measures", "classifying"},
     {"training", "callbacks", "baselines", "asking", "pairs"},
     {"fitting", "fitted"},
-    {"evaluation", "persistence", "timing"},
+    {"evaluation", "persistence", "timing", "gaussian_process", "spread"},
     {"estimator", "classifier"},
     {"phase"},
     {"plotting"},

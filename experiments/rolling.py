@@ -1,0 +1,186 @@
+"""What the experiments of the three domains share: every model and baseline in one rolling backtest."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from latentode import LatentODEForecaster, Schema, SeriesDataset
+from latentode.baselines import BASELINES, Baseline
+from latentode.building import build_latent_ode
+from latentode.data.timeaxis import Duration
+from latentode.gaussian_process import GaussianProcess
+from latentode.metrics import score_frame
+from latentode.pairs import observed_after, observed_ahead
+from latentode.spread import Spread
+
+__all__ = ["LEVELS", "backtests", "draw", "latent_odes", "quiet", "save", "table"]
+
+LEVELS = [round(0.05 * i, 2) for i in range(1, 20)]
+INTERVAL = ("q0.1", "q0.9")
+ORIGINS = 300  # of each training series, from which the spread of a baseline's errors is taken
+MODELS = {
+    "latent ODE, per variable": {"layout": "per-variable"},
+    "latent ODE, joint": {"layout": "joint"},
+    "GRU, no ODE": {"layout": "per-variable", "dynamics": "clock"},
+}
+
+
+def quiet() -> None:
+    """One thread, and Lightning's notices out of the way."""
+    torch.set_num_threads(1)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*treespec.*")
+
+
+def latent_odes(
+    train: pd.DataFrame, schema: Schema, horizon: Duration, **options: Any
+) -> dict[str, LatentODEForecaster]:
+    """Both layouts and the GRU without an ODE, as wide as gives it as many parameters; fitted.
+
+    Args:
+        train: what was there before the first cutoff.
+        schema: of it.
+        horizon: to learn to look ahead.
+        options: of every `LatentODEForecaster`.
+    """
+    fitted = {}
+    for name, own in MODELS.items():
+        begin = time.process_time()
+        given = {**options, **own, "horizon": horizon, "verbose": False}
+        if own.get("dynamics") == "clock":
+            like = _size(next(iter(fitted.values())))
+            given["hidden_size"] = _width(train, schema, given, like)
+        fitted[name] = LatentODEForecaster(**given).fit(train, schema)
+        seconds = time.process_time() - begin
+        epochs = len(fitted[name].history_)
+        print(
+            f"{name}: {_size(fitted[name]):,} parameters, {epochs} epochs, {seconds:.0f} s", flush=True
+        )
+    return fitted
+
+
+def _size(model: LatentODEForecaster) -> int:
+    return sum(p.numel() for p in model.module_.model.parameters())
+
+
+def _width(train: pd.DataFrame, schema: Schema, options: dict[str, Any], size: int) -> int:
+    """The width of the networks by which a model has about `size` parameters."""
+    dataset = SeriesDataset.from_frame(train, schema)
+    n_static = 2 * len(dataset.schema.cycles)
+    own = {k: options[k] for k in ("layout", "dynamics", "latent_size", "likelihood") if k in options}
+
+    def parameters(width: int) -> int:
+        network = {**own, **(options.get("network") or {}), "hidden_size": width, "encoder_size": width}
+        model = build_latent_ode(len(dataset.variables), n_static, **network)
+        return sum(p.numel() for p in model.parameters())
+
+    return min(range(16, 257, 4), key=lambda width: abs(parameters(width) - size))
+
+
+def backtests(
+    models: dict[str, LatentODEForecaster],
+    train: pd.DataFrame,
+    table: pd.DataFrame,
+    cutoffs: Sequence[Any],
+    horizon: Duration,
+    process: GaussianProcess | None = None,
+) -> pd.DataFrame:
+    """Every model's forecasts from the cutoffs, told apart by `model`, each with quantiles.
+
+    Point forecasts of baselines get the quantiles of their errors in training by variable and lead
+    time; the Gaussian process, of which it is fitted, has its own.
+
+    Args:
+        models: fitted on `train`.
+        train: what was there before the first cutoff.
+        table: all of it.
+        cutoffs: times to forecast from.
+        horizon: how far ahead.
+        process: the Gaussian process to fit; None for none.
+    """
+    one = next(iter(models.values()))
+    past, everything = one.read(train), one.read(table)
+    ahead = one.axis_.duration(horizon)
+    pairs, before = observed_after(everything, ahead, cutoffs), observed_ahead(past, ahead, ORIGINS)
+    frames = [
+        model.backtest(table, horizon, LEVELS, cutoffs=cutoffs).assign(model=name)
+        for name, model in models.items()
+    ]
+    baselines: list[Baseline] = [b().fit(past) for b in BASELINES if b.suits(one.axis_)]
+    for baseline in baselines:
+        known = before.keys.assign(actual=before.actual, mean=baseline.answer(past, before.asked))
+        made = pairs.keys.assign(actual=pairs.actual, mean=baseline.answer(everything, pairs.asked))
+        frames.append(Spread.fit(known).apply(made, LEVELS).assign(model=baseline.name))
+    if process is not None:
+        process.fit(past)
+        made = pairs.keys.assign(actual=pairs.actual, mean=process.answer(everything, pairs.asked))
+        quantiles = process.quantiles(everything, pairs.asked, LEVELS)
+        columns = {f"q{level:g}": quantiles[:, i] for i, level in enumerate(LEVELS)}
+        frames.append(made.assign(**columns, model=process.name))
+    return pd.concat(frames, ignore_index=True)
+
+
+def table(frame: pd.DataFrame, leads: Sequence[float]) -> pd.DataFrame:
+    """MAE, CRPS and coverage of the 80 % interval by variable, lead time and model.
+
+    Args:
+        frame: of `backtests`.
+        leads: upper ends of the bins of lead time, in time units.
+    """
+    scored = score_frame(frame)
+    scored["inside"] = scored["actual"].between(scored[INTERVAL[0]], scored[INTERVAL[1]])
+    scored["lead"] = np.asarray(leads)[np.searchsorted(leads, scored["lead"] * (1 - 1e-9))]
+    groups = scored.groupby(["variable", "lead", "model"], sort=False)
+    found = groups.agg(
+        n=("crps", "size"), mae=("absolute", "mean"), crps=("crps", "mean"), coverage=("inside", "mean")
+    )
+    return found.reset_index().sort_values(["variable", "lead"], kind="stable", ignore_index=True)
+
+
+def save(folder: Path, found: pd.DataFrame, **besides: Any) -> None:
+    """Writes results.json: `besides`, and the rows of `table`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = found.to_dict("records")
+    (folder / "results.json").write_text(json.dumps({**besides, "rows": rows}, indent=1) + "\n")
+
+
+def readable(found: pd.DataFrame) -> str:
+    """A Markdown table for each of MAE and CRPS, a line per model, and one of coverage."""
+    texts = []
+    for figure in ("mae", "crps", "coverage"):
+        wide = found.pivot_table(figure, "model", ["variable", "lead"], sort=False)
+        heads = [f"{variable}, {lead:g}" for variable, lead in wide.columns]
+        lines = [f"| {figure} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+        lines += [
+            f"| {name} | " + " | ".join(f"{x:.3g}" for x in row) + " |"
+            for name, row in zip(wide.index, wide.to_numpy(), strict=True)
+        ]
+        texts.append("\n".join(lines))
+    return "\n\n".join(texts)
+
+
+def draw(path: Path, found: pd.DataFrame, unit: str) -> None:
+    """CRPS against lead time, a panel per variable."""
+    from matplotlib.figure import Figure
+
+    variables = list(dict.fromkeys(found["variable"]))
+    figure = Figure(figsize=(3.6 * len(variables), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(variables), squeeze=False)[0]
+    for axis, variable in zip(axes, variables, strict=True):
+        for name, part in found[found["variable"] == variable].groupby("model", sort=False):
+            axis.plot(part["lead"], part["crps"], marker="o", ms=3, label=str(name))
+        axis.set(title=str(variable), xlabel=f"lead time up to, {unit}", ylim=(0, None))
+    axes[0].set_ylabel("CRPS")
+    axes[0].legend(fontsize=6)
+    figure.savefig(path, dpi=110)
