@@ -23,7 +23,7 @@ from latentode.data.schema import Schema
 from latentode.data.tables import read_table
 from latentode.demo import run_demo
 from latentode.errors import LatentODEError
-from latentode.estimator import LatentODEForecaster
+from latentode.estimator import QUANTILES, LatentODEForecaster
 from latentode.evaluation import ORIGINS, bin_leads
 from latentode.metrics import summarise
 from latentode.options import (
@@ -36,8 +36,9 @@ from latentode.options import (
     schema_options,
     split,
 )
+from latentode.page import REPORT_LEVELS, write_page
 from latentode.plotting import check_picture, plot_forecast
-from latentode.quantiles import quantile_list
+from latentode.quantiles import quantile_list, quantile_name
 
 __all__ = ["main"]
 
@@ -232,26 +233,36 @@ def evaluate(
     bins: Annotated[int, typer.Option(min=1, help="Into how many bins of lead time to split.")] = 3,
     na_values: NaValues = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML page to write: the tables, with pictures.")
+    ] = None,
 ) -> None:
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
     fitted = LatentODEForecaster.load(model)
     frame = read_table(data, fitted.schema_, split(na_values) or ())
     ahead, when = _duration(fitted, horizon, "--horizon"), split(cutoffs)
-    compared = fitted.compare(frame, ahead, origins, when)
+    levels = QUANTILES if report is None else REPORT_LEVELS
+    compared = fitted.compare(frame, ahead, origins, when, levels)
     if compared.empty:
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
-    table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"])
+    others = [quantile_name(q) for q in levels if q not in QUANTILES]
+    binned = bin_leads(compared.drop(columns=others), bins)
+    table = summarise(binned, ["variable", "lead", "model"])
     table = table.sort_index(level=["variable", "lead"], sort_remaining=False)
     unit = fitted.axis_.unit_name.strip() or "units of the time column"
-    typer.echo(
+    about = (
         f"forecast from up to {origins} times of each series, evenly spread (--origins)"
         if when is None
         else f"forecast from {compared['origin'].nunique()} of {len(when)} cutoffs"
     )
+    typer.echo(about)
     typer.echo(f"lead: upper end of a bin, in {unit}; coverage: of the 80 % interval")
     typer.echo(table.round(4).to_string())
     if out is not None:
         table.to_csv(out)
+    if report is not None:
+        write_page(report, compared, f"{model.name}: forecasts of {data.name}", about, unit, bins)
+        typer.echo(f"report in {report}")
 
 
 @app.command()
