@@ -131,7 +131,8 @@ class Forecast:
         units = self.units
         never = units.outside(actual) | self.likelihood.impossible(self.distribution, actual)
         missing = np.isnan(actual)
-        possible = np.where(never | missing, self.quantile(0.5), actual)
+        odd = never | missing
+        possible = np.where(odd, self.quantile(0.5), actual) if odd.any() else actual
         scaled = torch.from_numpy(units.to_scaled(possible))
         found = mixture(self.distribution).log_prob(scaled).numpy() + units.log_slope(possible)
         return np.where(missing, np.nan, np.where(never, -np.inf, found))
