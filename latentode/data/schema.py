@@ -120,7 +120,7 @@ class Schema:
         unknown = next((v for v in found.transforms if v not in (found.targets or ())), None)
         if unknown is not None:
             raise SchemaError(
-                f"transforms names `{unknown}`, which is none of the variables to model, "
+                f"transforms= speaks of `{unknown}`, which is none of the variables to model, "
                 f"{some_names(found.targets or ())}; correct its name"
             )
         return found

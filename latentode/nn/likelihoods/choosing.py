@@ -88,7 +88,7 @@ def _names(chosen: str | Mapping[str, str], n_variables: int, variables: Named |
     unknown = next((v for v in chosen if v not in variables), None)
     if unknown is not None:
         raise LatentODEError(
-            f"likelihood names the variable {unknown!r}, which is none of {', '.join(variables)}"
+            f"likelihood= speaks of the variable {unknown!r}, which is none of {', '.join(variables)}"
         )
     return [chosen.get(v, DEFAULT) for v in variables]
 

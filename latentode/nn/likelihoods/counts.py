@@ -96,7 +96,8 @@ class PoissonLikelihood(DataUnits):
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         rate = distribution.rate.numpy()  # type: ignore[attr-defined]
-        return np.asarray(stats.poisson.cdf(value, rate))
+        count = np.floor(np.maximum(value, 0.0))
+        return np.where(value < 0, 0.0, special.pdtr(count, rate))
 
 
 class Counts(Distribution):
@@ -169,7 +170,9 @@ class NegativeBinomialLikelihood(DataUnits):
         return np.asarray(stats.nbinom.ppf(q, *_trials(distribution)))
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
-        return np.asarray(stats.nbinom.cdf(value, *_trials(distribution)))
+        n, p = _trials(distribution)
+        count = np.floor(np.maximum(value, 0.0))
+        return np.where(value < 0, 0.0, special.betainc(n, count + 1, p))
 
 
 def _rate(family: DataUnits, raw: Tensor, anchor: Tensor, variable: Tensor | None) -> Tensor:
