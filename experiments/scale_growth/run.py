@@ -1,6 +1,6 @@
 """Does a forecast's scale do better if it is told the lead time?
 
-    python experiments/scale_growth/run.py [--smoke] [--epochs 25] [--seeds 2] [--out FOLDER]
+    python experiments/scale_growth/run.py [--smoke] [--epochs 20] [--seeds 2] [--out FOLDER]
 
 Fits the storms before 2018, and random walks, whose deviation is known to be the square root of the
 lead, with `scale_growth` off (only z(t) tells the lead) and on, and scores forecasts of later ones.
@@ -159,7 +159,7 @@ def draw(frames: dict[str, pd.DataFrame], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a few storms and walks, one epoch")
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/scale_growth")
     arguments = parser.parse_args()
