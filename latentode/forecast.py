@@ -87,12 +87,12 @@ class Forecast:
     @property
     def mean(self) -> np.ndarray:
         """Predictive mean in data units, shape `(queries,)`."""
-        return self._moments[0]
+        return self._moments[0].copy()
 
     @property
     def std(self) -> np.ndarray:
         """Predictive standard deviation in data units: within and between latent samples."""
-        return self._moments[1]
+        return self._moments[1].copy()
 
     @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:

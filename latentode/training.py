@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 
 from latentode.building import build_latent_ode
 from latentode.data.batch import Batch
+from latentode.data.datamodule import IrregularDataModule
 from latentode.domains import refuse_unexplained
 from latentode.errors import LatentODEError, SolveError
 from latentode.event_times import known_events
@@ -148,7 +149,8 @@ class LitLatentODE(LightningModule):
             SchemaError: naming column, row, value and fix.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data is not None:  # with loaders of your own there is no table to name a row of
+        # Loaders or a data module of your own have no table of ours to name a row of.
+        if isinstance(data, IrregularDataModule):
             for dataset in data.tables():
                 refuse_unexplained(dataset, self.model.likelihood)
 

@@ -153,6 +153,15 @@ def test_a_value_that_its_likelihood_cannot_explain_is_refused_before_training(
         )
 
 
+def test_loaders_of_ones_own_are_trained_on_as_they_are(frame, tmp_path):
+    data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), cuts=6)
+    module = LitLatentODE(**data.sizes, latent_size=3, hidden_size=8, likelihood=LIKELIHOOD)
+    options = {"logger": False, "accelerator": "cpu", "enable_checkpointing": False}
+    trainer = Trainer(max_epochs=1, enable_progress_bar=False, enable_model_summary=False, **options)
+    trainer.fit(module, data.train_dataloader())
+    assert module.skipped_batches == 0
+
+
 def test_in_a_long_table_the_row_and_the_variable_are_named(frame):
     long = frame.melt(["id", "time"], ["n", "t"])
     long.loc[5, "value"] = 0.5
