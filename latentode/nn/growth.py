@@ -25,8 +25,8 @@ class ScaleGrowth(nn.Module):
 
     Example:
         >>> growth = ScaleGrowth(1)
-        >>> growth(torch.tensor([0.0, 1.0, 3.9875]), torch.zeros(3, dtype=torch.long)).detach()
-        tensor([0.2182, 1.0000, 1.9608])
+        >>> growth(torch.tensor([0.0, 1.0, 4.15]), torch.zeros(3, dtype=torch.long)).detach()
+        tensor([0.2182, 1.0000, 2.0000])
     """
 
     def __init__(self, n_variables: int) -> None:
