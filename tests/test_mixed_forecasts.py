@@ -133,7 +133,8 @@ def test_scaled_densities_differ_from_those_of_data_units_by_the_scale_and_count
     in_data = forecast.log_prob(VALUE)
     expected = np.where(DISCRETE, in_data, in_data + np.log(SCALE[ORDER]))
     np.testing.assert_allclose(mixture(scaled).log_prob(u), expected, rtol=1e-10)
-    np.testing.assert_allclose(mixture(scaled).mean * SCALE[ORDER] + LOC[ORDER], forecast.mean)
+    in_data_units = mixture(scaled).mean.numpy() * SCALE[ORDER] + LOC[ORDER]
+    np.testing.assert_allclose(in_data_units, forecast.mean)
     torch.testing.assert_close(score(scaled, u), scaled.log_prob(u))  # none here is of quantiles
 
 
