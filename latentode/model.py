@@ -11,6 +11,7 @@ adds pieces and changes no earlier answer.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from latentode.labelling import Labelling
 from latentode.layouts import Layout, Rows
 from latentode.nn.encoders import LatentState
 from latentode.nn.events import last_values
+from latentode.nn.growth import ScaleGrowth
 from latentode.nn.likelihoods import Likelihood
 from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
 
@@ -48,6 +50,7 @@ class LatentODE(nn.Module):
         anchor: whether locations are counted from each variable's last observed value.
         event_times: how often series are observed; None where only values are modelled.
         labelling: what series are classified by; None where they are not.
+        growth: how the scale of a forecast grows with its lead time; None where only z(t) says so.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -66,6 +69,7 @@ class LatentODE(nn.Module):
         anchor: bool = True,
         event_times: EventTimes | None = None,
         labelling: Labelling | None = None,
+        growth: ScaleGrowth | None = None,
     ) -> None:
         super().__init__()
         if t0 not in T0:
@@ -73,7 +77,7 @@ class LatentODE(nn.Module):
         self.layout, self.dynamics = layout, dynamics
         self.likelihood, self.solver = likelihood, solver
         self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
-        self.event_times, self.labelling = event_times, labelling
+        self.event_times, self.labelling, self.growth = event_times, labelling, growth
 
     @property
     def latent_size(self) -> int:
@@ -210,6 +214,7 @@ class LatentODE(nn.Module):
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
         seen, static = self._scaled(batch.context), batch.static.to(self.dtype)
+        seen = replace(seen, value=self.likelihood.view(seen.value, seen.variable))
         return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
 
     def trajectory(
@@ -293,7 +298,10 @@ class LatentODE(nn.Module):
         if self.anchor:
             last = last_values(self._scaled(batch.context), len(batch), self.layout.n_variables)
             anchor = last[queries.series, queries.variable]
-        return self.likelihood.distribution(raw, anchor.expand(samples, -1))
+        spread = None
+        if self.growth is not None:
+            spread = self.growth(self._model_time(queries.time), queries.variable)
+        return self.likelihood.distribution(raw, anchor.expand(samples, -1), queries.variable, spread)
 
     def _t0(self, batch: Batch) -> Tensor:
         start = self._model_time(batch.start)
