@@ -24,6 +24,7 @@ from latentode.data.task import Forecasting
 from latentode.data.timeaxis import TimeAxis
 from latentode.errors import LatentODEError, SchemaError
 from latentode.forecast import Asked, Forecast, forecast
+from latentode.residuals import Joint, Residuals
 from latentode.training import LitLatentODE
 
 __all__ = ["Fitted", "plain", "settings_of"]
@@ -43,6 +44,7 @@ class Fitted:
         module: trained.
         history: metrics per epoch, where a fit left any.
         classes: what series were classified into, where they were.
+        residuals: how readings scatter about their means over time, where that was found.
     """
 
     schema: Schema
@@ -54,6 +56,7 @@ class Fitted:
     module: LitLatentODE
     history: pd.DataFrame | None = None
     classes: tuple[Any, ...] | None = None
+    residuals: Residuals | None = None
 
     @classmethod
     def from_lightning(cls, module: LitLatentODE, data: IrregularDataModule) -> Fitted:
@@ -92,7 +95,13 @@ class Fitted:
     def answer(self, dataset: SeriesDataset, asked: Asked, keys: pd.DataFrame) -> Forecast:
         """The forecast of queries against series that `read` has read."""
         series = Series(dataset, self.scaling)
-        return forecast(self.module.model, series, self.scaling, asked, keys, self.context)
+        answer = forecast(self.module.model, series, self.scaling, asked, keys, self.context)
+        if self.residuals is None:
+            return answer
+        owner = series.keys[asked.series]
+        return replace(
+            answer, joint=Joint(self.residuals, owner, asked.variable, asked.time - asked.origin)
+        )
 
 
 def settings_of(

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy import special
 from torch.distributions import Distribution
 
 from latentode.data.batch import Batch, Series
 from latentode.data.observations import Queries
 from latentode.data.scaling import Scaling
+from latentode.errors import LatentODEError
 from latentode.model import LatentODE
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import Likelihood, with_parameters
 from latentode.quantiles import quantile_list, quantile_name
+from latentode.residuals import Joint
 
 __all__ = ["Asked", "Forecast", "batches_of", "forecast"]
 
@@ -53,6 +56,8 @@ class Forecast:
         likelihood: whose distribution it is.
         loc: per query, what scaled 0 is in data units.
         scale: per query, what one scaled unit is in data units.
+        joint: which queries share a path, and how residuals last along it; where it is not known,
+            draws share their latent path only.
     """
 
     keys: pd.DataFrame
@@ -60,6 +65,7 @@ class Forecast:
     likelihood: Likelihood
     loc: np.ndarray
     scale: np.ndarray
+    joint: Joint | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -98,7 +104,14 @@ class Forecast:
         return self.loc + self.scale * 0.5 * (low + high)
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Joint draws, shape `(n, queries)`: within a draw all queries share one latent path."""
+        """Joint draws of readings, shape `(n, queries)`.
+
+        Within a draw all queries of a series share one latent path, and what departs from it lasts as
+        long as it does in the data (`latentode.residuals`), so that sums, maxima and differences over
+        time are those of one future. Draws of different series are independent.
+        """
+        if self.joint is not None:
+            return self._futures(self.joint, n, seed)
         generator = np.random.default_rng(seed)
         paths = generator.integers(self.distribution.batch_shape[0], size=n)
         with torch.random.fork_rng(devices=[]):
@@ -108,6 +121,21 @@ class Forecast:
             drawn = self.distribution.sample((rounds,)).numpy()
         order = pd.Series(paths).groupby(paths).cumcount().to_numpy()
         return self.loc + self.scale * drawn[order, paths]
+
+    def _futures(self, joint: Joint, n: int, seed: int) -> np.ndarray:
+        took = torch.from_numpy(joint.took(n, self.distribution.batch_shape[0]))
+        parts = with_parameters(self.distribution, lambda p: p.gather(0, took))
+        scores = joint.scores(parts.variance.numpy(), seed)
+        return self.loc + self.scale * self.likelihood.icdf(parts, special.ndtr(scores))
+
+    def samples_frame(self, n: int, seed: int = 0) -> pd.DataFrame:
+        """Draws as a long frame: the keys, `sample` (0 to n - 1) and `value`; draw by draw."""
+        if n < 1:
+            raise LatentODEError(f"samples must be at least 1, got {n!r}")
+        frame = pd.concat([self.keys] * n, ignore_index=True)
+        frame["sample"] = np.repeat(np.arange(n), len(self.keys))
+        frame["value"] = self.sample(n, seed).reshape(-1)
+        return frame
 
     def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""

@@ -41,8 +41,8 @@ class Likelihood(ABC):
         """
 
     @abstractmethod
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
-        """The q-quantile of each component."""
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
+        """The q-quantile of each component; one level for all, or levels of the components' shape."""
 
     @abstractmethod
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
@@ -58,7 +58,7 @@ class NormalLikelihood(Likelihood):
     def distribution(self, raw: Tensor, anchor: Tensor) -> Normal:
         return Normal(anchor + raw[..., 0], softplus(raw[..., 1]) + MIN_SCALE, validate_args=False)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         assert isinstance(distribution, Normal)
         return distribution.loc.numpy() + distribution.scale.numpy() * special.ndtri(q)
 
@@ -79,7 +79,7 @@ class StudentTLikelihood(Likelihood):
         scale = softplus(raw[..., 1]) + MIN_SCALE
         return StudentT(df, anchor + raw[..., 0], scale, validate_args=False)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         assert isinstance(distribution, StudentT)
         standard = special.stdtrit(distribution.df.numpy(), q)
         return distribution.loc.numpy() + distribution.scale.numpy() * standard
