@@ -36,6 +36,7 @@ from latentode.questions.crossing import FirstCrossing
 from latentode.questions.estimate import fit_residuals
 from latentode.questions.following import extended
 from latentode.questions.paths import Paths
+from latentode.questions.smoothing import smoothed
 from latentode.residuals import Residuals
 from latentode.timing import expected_counts, intensity, times_log_likelihood
 from latentode.training import LitLatentODE
@@ -212,6 +213,7 @@ class LatentODEForecaster(BaseEstimator):
         level: float | Sequence[float] | None = None,
         samples: int | None = None,
         seed: int = 0,
+        smooth: bool = True,
     ) -> pd.DataFrame:
         """Forecasts after, and fills in within, the given histories.
 
@@ -230,6 +232,8 @@ class LatentODEForecaster(BaseEstimator):
                 `q0.1` and `q0.9`, so that every column says what it is.
             samples: so many draws of futures instead, each consistent over times and variables.
             seed: of the draws; those of a series depend on nothing but it.
+            smooth: whether a time inside the history is answered from the observations on both of its
+                sides; else, as in `backtest`, from what had been seen by then.
 
         Returns:
             A long frame in data units: identifier, time, `variable`, `mean`, `std`, and a column
@@ -241,7 +245,7 @@ class LatentODEForecaster(BaseEstimator):
             SchemaError: for a history or a question that cannot be read.
         """
         levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
-        made = self.forecast(history, at, count, variables)
+        made = self.forecast(history, at, count, variables, smooth)
         return made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
 
     def forecast(
@@ -250,11 +254,12 @@ class LatentODEForecaster(BaseEstimator):
         at: At | IntoFrame | None = None,
         count: int | None = None,
         variables: Sequence[str] | None = None,
+        smooth: bool = True,
     ) -> Forecast:
         """The predictive distribution itself; arguments as for `predict`."""
         chosen = chosen_variables(self._fitted.schema, variables)
         dataset, asked = self._question(history, at)
-        return self._forecast_at(dataset, query_times(dataset, asked, count), chosen)
+        return self._forecast_at(dataset, query_times(dataset, asked, count), chosen, smooth)
 
     def paths(
         self,
@@ -343,6 +348,8 @@ class LatentODEForecaster(BaseEstimator):
     def trace(self, history: pd.DataFrame, ahead: Duration | None = None, count: int = 60) -> Forecast:
         """The forecast along each series: from its first observation to `ahead` of its last.
 
+        Every time is answered from what had been seen by then.
+
         Args:
             history: table with the columns of training.
             ahead: how far ahead; one horizon unless told.
@@ -351,7 +358,7 @@ class LatentODEForecaster(BaseEstimator):
         dataset = self.read(history)
         horizon = self.horizon_ if ahead is None else self.axis_.duration(ahead, "ahead")
         chosen = chosen_variables(self.schema_, None)
-        return self._forecast_at(dataset, times_along(dataset, horizon, count), chosen)
+        return self._forecast_at(dataset, times_along(dataset, horizon, count), chosen, smooth=False)
 
     def _history(self, history: IntoFrame | None) -> SeriesDataset:
         return self.read(self._rows(history))
@@ -374,9 +381,14 @@ class LatentODEForecaster(BaseEstimator):
         told = tell(rows, dataset, asked)
         return (dataset if told is None else self.read(told)), asked
 
-    def _forecast_at(self, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray) -> Forecast:
+    def _forecast_at(
+        self, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray, smooth: bool
+    ) -> Forecast:
         warn_of_untold(dataset, places, stacklevel=4)
-        return self._fitted.answer(dataset, *queries_at(dataset, places, chosen))
+        asked, keys = queries_at(dataset, places, chosen)
+        if smooth:
+            return smoothed(self._fitted, dataset, asked, keys)
+        return self._fitted.answer(dataset, asked, keys)
 
     def intensity(
         self,

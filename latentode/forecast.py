@@ -20,12 +20,13 @@ from latentode.model import LatentODE
 from latentode.nn.encoders import shared_noise
 from latentode.nn.likelihoods import Likelihood, with_parameters
 from latentode.quantiles import quantile_list, quantile_name
-from latentode.residuals import Joint
+from latentode.residuals import Joint, Revision
 
 __all__ = ["Asked", "Forecast", "batches_of", "forecast"]
 
 BISECTIONS = 32  # halvings of the bracket: float32 resolution and to spare
 ROWS_AT_ONCE = 256
+HERMITE_POINTS = 9  # exact where quantiles are polynomials of degree 17 of the normal score
 LATENT_ROWS_AT_ONCE = 65536  # samples of rows that are solved at once, for the memory they take
 
 
@@ -58,6 +59,7 @@ class Forecast:
         scale: per query, what one scaled unit is in data units.
         joint: which queries share a path, and how residuals last along it; where it is not known,
             draws share their latent path only.
+        revision: what values observed after the origins say, where they were looked at.
     """
 
     keys: pd.DataFrame
@@ -66,6 +68,7 @@ class Forecast:
     loc: np.ndarray
     scale: np.ndarray
     joint: Joint | None = None
+    revision: Revision | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -73,19 +76,22 @@ class Forecast:
     @property
     def mean(self) -> np.ndarray:
         """Predictive mean in data units, shape `(queries,)`."""
-        return self.loc + self.scale * self.distribution.mean.mean(dim=0).numpy()
+        mean = self.loc + self.scale * self.distribution.mean.mean(dim=0).numpy()
+        return mean if self.revision is None else self._revised_moments(self.revision, mean, None)[0]
 
     @property
     def std(self) -> np.ndarray:
         """Predictive standard deviation in data units: within and between latent samples."""
         means = self.distribution.mean
         variance = self.distribution.variance.mean(dim=0) + means.var(dim=0, correction=0)
-        return self.scale * variance.sqrt().numpy()
+        std = self.scale * variance.sqrt().numpy()
+        return std if self.revision is None else self._revised_moments(self.revision, None, std)[1]
 
     def cdf(self, value: np.ndarray) -> np.ndarray:
         """P(x <= value) of each query, `value` in data units, shape `(queries,)`."""
         scaled = (value - self.loc) / self.scale
-        return self.likelihood.cdf(self.distribution, scaled).mean(axis=0)
+        found = self.likelihood.cdf(self.distribution, scaled).mean(axis=0)
+        return found if self.revision is None else self.revision.cdf(found)
 
     def quantile(self, q: float) -> np.ndarray:
         """The value below which the mixture has probability `q`, shape `(queries,)`.
@@ -94,6 +100,10 @@ class Forecast:
             LatentODEError: unless 0 < q < 1.
         """
         (q,) = quantile_list(q)
+        return self._at_level(q if self.revision is None else self.revision.level(special.ndtri(q)))
+
+    def _at_level(self, q: float | np.ndarray) -> np.ndarray:
+        """Where the mixture reaches a level, or each query's own, before any revision."""
         # A mixture's quantile lies between the least and the greatest of its components'.
         components = self.likelihood.icdf(self.distribution, q)
         low, high = components.min(axis=0), components.max(axis=0)
@@ -102,6 +112,21 @@ class Forecast:
             above = self.likelihood.cdf(self.distribution, middle).mean(axis=0) >= q
             low, high = np.where(above, low, middle), np.where(above, middle, high)
         return self.loc + self.scale * 0.5 * (low + high)
+
+    def _revised_moments(
+        self, revision: Revision, mean: np.ndarray | None, std: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation by Gauss-Hermite quadrature; those given where nothing changed."""
+        scores, weights = np.polynomial.hermite_e.hermegauss(HERMITE_POINTS)
+        values = np.stack([self._at_level(revision.level(float(score))) for score in scores])
+        weights = weights[:, None] / weights.sum()
+        middle = (weights * values).sum(axis=0)
+        spread = np.sqrt((weights * (values - middle) ** 2).sum(axis=0))
+        new = revision.revised
+        return (
+            middle if mean is None else np.where(new, middle, mean),
+            spread if std is None else np.where(new, spread, std),
+        )
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Joint draws of readings, shape `(n, queries)`.
@@ -126,6 +151,8 @@ class Forecast:
         took = torch.from_numpy(joint.took(n, self.distribution.batch_shape[0]))
         parts = with_parameters(self.distribution, lambda p: p.gather(0, took))
         scores = joint.scores(parts.variance.numpy(), seed)
+        if self.revision is not None:
+            scores = self.revision.shift + self.revision.spread * scores
         return self.loc + self.scale * self.likelihood.icdf(parts, special.ndtr(scores))
 
     def samples_frame(self, n: int, seed: int = 0) -> pd.DataFrame:

@@ -36,7 +36,7 @@ from scipy import special
 
 from latentode.data.task import mix, uniform
 
-__all__ = ["Joint", "Residuals", "draw_noise", "draw_waves", "matern", "shared_draws"]
+__all__ = ["Joint", "Residuals", "Revision", "draw_noise", "draw_waves", "matern", "shared_draws"]
 
 WAVES = 16  # per draw: the correlation of one draw is right within a few per cent, over draws exactly
 DEGREES = 5.0  # of the spectrum of the Matern kernel of order 5/2
@@ -116,6 +116,35 @@ class Joint:
         g, _ = draw_waves(keys, self.lead, self.residuals.lengths(self.variable), n, seed)
         noise = draw_noise(keys, self.lead, n, seed)
         return np.sqrt(lasting) * g + np.sqrt(1 - lasting) * noise
+
+
+@dataclass(frozen=True)
+class Revision:
+    r"""What values observed elsewhere on a path say of a query, of its normal score: $N(\mu, \tau^2)$.
+
+    Where F is what was forecast, the revised distribution has the cdf
+    $\Phi((\Phi^{-1}(F(x)) - \mu) / \tau)$, whatever the likelihood. 0 and 1 leave it as it was.
+
+    Args:
+        shift: $\mu$, shape `(queries,)`.
+        spread: $\tau$, at most 1, likewise.
+    """
+
+    shift: np.ndarray
+    spread: np.ndarray
+
+    @property
+    def revised(self) -> np.ndarray:
+        """Which queries are."""
+        return (self.shift != 0) | (self.spread != 1)
+
+    def cdf(self, before: np.ndarray) -> np.ndarray:
+        """The revised probability of staying below where it was `before`."""
+        return special.ndtr((special.ndtri(before) - self.shift) / self.spread)
+
+    def level(self, score: np.ndarray | float) -> np.ndarray:
+        """The level of what was forecast that a standard normal score of the revised is at."""
+        return special.ndtr(self.shift + self.spread * score)
 
 
 def matern(x: np.ndarray) -> np.ndarray:

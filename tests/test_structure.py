@@ -33,7 +33,7 @@ LAYERS = (
     {"estimator", "classifier"},
     {"phase"},
     {"plotting"},
-    {"demo", "convert"},
+    {"demo", "convert", "ask"},
     {"options"},
     {"cli"},
 )

@@ -75,14 +75,14 @@ def test_crossings_agree_with_a_dense_search():
     def slope(t):
         return (amplitude * speed)[:, None] * np.cos(speed[:, None] * t + phase[:, None])
 
-    dense = np.linspace(0, 5, 500_001)
+    dense = np.linspace(0, 5, 50_001)
     above = path(dense) >= 0.9
     expected = np.where(above.any(axis=1), dense[above.argmax(axis=1)], np.inf)
     found = first_at_or_above(time, path(time), slope(time), 0.9)
     assert (np.isinf(expected) == np.isinf(found)).all()
     assert 5 < np.isinf(found).sum() < 75
     some = np.isfinite(found)
-    np.testing.assert_allclose(found[some], expected[some], atol=2e-5)
+    np.testing.assert_allclose(found[some], expected[some], atol=2e-4)
 
 
 def test_readings_count_at_their_own_times_only():

@@ -1,4 +1,4 @@
-"""Paths of a fitted model: the mathematics between value, rate, integral and crossing, and contracts."""
+"""Paths of a fitted model: value, rate, integral and crossing of the same draws, and contracts."""
 
 from dataclasses import replace
 
@@ -38,7 +38,9 @@ def model(request) -> LatentODEForecaster:
 def at(paths, ahead, what):
     """Draws of one quantity, `ahead` of each last observation: shape `(draws, queries)`."""
     found = []
-    type(paths)._along(paths, ahead, None, (), None, lambda d: found.append(getattr(d, what)) or d.value)
+    type(paths)._along(
+        paths, ahead, None, (), None, lambda d: found.append(getattr(d, what)) or d.value
+    )
     return found[0]
 
 
@@ -58,7 +60,8 @@ def test_the_integral_of_the_rate_is_the_change_of_the_value(model, frame):
     np.testing.assert_allclose(rates, change, atol=2e-3 * np.abs(change).max())
 
 
-def test_the_integral_is_that_of_a_fine_sum(model, frame):
+def test_the_integral_is_that_of_a_fine_sum(frame):
+    model = exact(layout="joint")
     paths = model.paths(frame, draws=16)
     cells = 100
     fine = sum(at(paths, 2.0 * (i + 0.5) / cells, "value") for i in range(cells)) * 2.0 / cells

@@ -97,7 +97,9 @@ def test_scores_without_any_memory_are_called_noise():
     x, y, gap = rng.normal(size=n), rng.normal(size=n), rng.uniform(0.01, 2, n)
     one = np.ones((2, n))
     found = most_likely(Pairs(np.zeros(n, dtype=int), x, y, gap, np.zeros(n), one, one), 1, 2.0)
-    lasting = found.lasting(np.ones(1), np.zeros(1, dtype=int))[0] * matern(0.5 / np.array(found.length))
+    lasting = found.lasting(np.ones(1), np.zeros(1, dtype=int))[0] * matern(
+        0.5 / np.array(found.length)
+    )
     assert lasting[0] < 0.05
 
 
