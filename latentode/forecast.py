@@ -116,7 +116,7 @@ class Forecast:
     def _revised_moments(
         self, revision: Revision, mean: np.ndarray | None, std: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation by Gauss-Hermite quadrature; those given where nothing changed."""
+        """Mean and deviation by Gauss-Hermite quadrature; those given where nothing changed."""
         scores, weights = np.polynomial.hermite_e.hermegauss(HERMITE_POINTS)
         values = np.stack([self._at_level(revision.level(float(score))) for score in scores])
         weights = weights[:, None] / weights.sum()

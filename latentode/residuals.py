@@ -41,6 +41,7 @@ __all__ = ["Joint", "Residuals", "Revision", "draw_noise", "draw_waves", "matern
 WAVES = 16  # per draw: the correlation of one draw is right within a few per cent, over draws exactly
 DEGREES = 5.0  # of the spectrum of the Matern kernel of order 5/2
 CELLS_AT_ONCE = 4_000_000  # waves times draws times queries, for the memory they take
+FURTHEST = 7.5  # the score beyond which levels round to 0 and 1
 AMPLITUDES, FREQUENCIES, READINGS = 0xA3, 0xF5, 0x4E  # streams of draws of their own
 
 
@@ -144,7 +145,7 @@ class Revision:
 
     def level(self, score: np.ndarray | float) -> np.ndarray:
         """The level of what was forecast that a standard normal score of the revised is at."""
-        return special.ndtr(self.shift + self.spread * score)
+        return special.ndtr(np.clip(self.shift + self.spread * score, -FURTHEST, FURTHEST))
 
 
 def matern(x: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@ r"""Smoothing: times inside a history, answered from both of their sides.
 
 A forecast from the last observation before a time t says how a path goes on from the past, jointly for
 t and for the next observations of the same variable, at $t_1, \dots, t_J$. Their normal scores have the
-correlations of the residual process (`latentode.residuals`), and the latter are known, so the score at t is
+correlations of the residual process (`latentode.residuals`), and the latter are known, so the score at
+t is
 
 $$N(r^\top R^{-1} u,\ 1 - r^\top R^{-1} r),$$
 
@@ -29,6 +30,7 @@ from latentode.residuals import Residuals, Revision, matern
 __all__ = ["smoothed"]
 
 AFTER = 4  # observations that are looked at: further ones are hidden behind them
+NUGGET = 1e-3  # of correlations: keeps weights small where observations all but coincide
 LEAST_SPREAD = 1e-3
 RAREST = 1e-6  # the probability that a score is cut off at
 
@@ -89,7 +91,7 @@ def _conditioned(
     correlation = np.where(full[:, None] & full[None], correlation, 0.0)
     correlation[np.arange(len(rows)), np.arange(len(rows))] = 1.0
     r, among = correlation[0, 1:].T, correlation[1:, 1:].transpose(2, 0, 1)
-    weight = np.linalg.solve(among + 1e-9 * np.eye(AFTER), r[..., None])[..., 0]
+    weight = np.linalg.solve(among + NUGGET * np.eye(AFTER), r[..., None])[..., 0]
     known = np.where(there, score[rows[1:]], 0.0).T
     rest = 1 - (weight * r).sum(axis=1)
     return (weight * known).sum(axis=1), np.sqrt(np.maximum(rest, LEAST_SPREAD**2))
