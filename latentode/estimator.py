@@ -82,6 +82,8 @@ class LatentODEForecaster(BaseEstimator):
         weight_averaging: decay of a running average of the weights, such as 0.999, which then is what
             is validated and kept; None for none.
         drop_observations: largest part of a training context to hide from the encoder.
+        blank_contexts: share of training cuts of which the encoder sees nothing, so that a series not
+            observed yet is answered by what its statics say, as uncertain as that is; 0 for none.
         monitor: the metric on held-out data by which the best weights are kept and training stops:
             "val_loss" (of `loss`), "val_nll", "val_mse" or "val_mae", in scaled units.
 
@@ -127,6 +129,7 @@ class LatentODEForecaster(BaseEstimator):
         schedule: str = "cosine",
         weight_averaging: float | None = 0.99,
         drop_observations: float = 0.0,
+        blank_contexts: float = 0.02,
         monitor: str = "val_loss",
     ) -> None:
         self.horizon = horizon
@@ -152,6 +155,7 @@ class LatentODEForecaster(BaseEstimator):
         self.schedule = schedule
         self.weight_averaging = weight_averaging
         self.drop_observations = drop_observations
+        self.blank_contexts = blank_contexts
         self.monitor = monitor
 
     def fit(
@@ -582,6 +586,7 @@ class LatentODEForecaster(BaseEstimator):
             batch_size=self.batch_size,
             seed=self.random_state,
             drop_observations=self.drop_observations,
+            blank_contexts=self.blank_contexts,
         )
 
     def _typical_rate(self, data: IrregularDataModule) -> dict[str, Any]:
@@ -649,10 +654,11 @@ class LatentODEForecaster(BaseEstimator):
         decay = self.weight_averaging
         if decay is not None and not 0 <= decay < 1:
             raise LatentODEError(f"weight_averaging must be at least 0 and below 1, got {decay!r}")
-        if not 0 <= self.drop_observations < 1:
-            raise LatentODEError(
-                f"drop_observations must be at least 0 and below 1, got {self.drop_observations!r}"
-            )
+        for name in ("drop_observations", "blank_contexts"):
+            if not 0 <= getattr(self, name) < 1:
+                raise LatentODEError(
+                    f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}"
+                )
         if self.random_state < 0:
             raise LatentODEError(f"random_state must not be negative, got {self.random_state!r}")
 

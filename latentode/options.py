@@ -27,7 +27,7 @@ ARGUMENTS = (  # of the library, that its messages name where the command line h
     *signature(Schema).parameters,
     *("na_values", "horizon", "context", "duplicates", "validation", "encoder", "likelihood", "t0"),
     *("latent_size", "hidden_size", "lr", "num_threads", "origins", "dynamics", "loss", "balance"),
-    *("schedule", "monitor", "weight_averaging", "drop_observations"),
+    *("schedule", "monitor", "weight_averaging", "drop_observations", "blank_contexts"),
 )
 RENAMED = {"max_epochs": "epochs", "random_state": "seed"}
 COLUMN_ROLES = ("id", "time", "targets", "static", "known", "variable", "value")  # also plain English

@@ -130,7 +130,7 @@ def test_calendars_are_smoothed_as_numbers_are():
     frame = calendar(START)
     model = tiny(horizon="2h", context="6h").fit(frame)
     model.residuals_ = Residuals((0.1, 0.1), (1.0, 1.0))
-    inside = [frame["time"].min() + pd.Timedelta("5h")]
+    inside = [frame["time"].min() + pd.Timedelta("7h")]
     smooth, past = (model.predict(frame, inside, smooth=s) for s in (True, False))
     assert (smooth["std"] < past["std"]).any()
 
