@@ -29,13 +29,14 @@ def unobserved():
 @pytest.mark.slow
 def test_the_answer_is_the_prior_given_the_statics_with_honest_width():
     table = patients(60, 0)
-    sizes = {"layout": "joint", "latent_size": 4, "hidden_size": 16, "lr": 0.02, "max_epochs": 12}
-    model = LatentODEForecaster(2.0, context=5.0, blank_contexts=0.2, verbose=False, **sizes)
+    sizes = {"layout": "joint", "latent_size": 4, "hidden_size": 16, "lr": 0.03, "max_epochs": 20}
+    quick = {"weight_averaging": None, "blank_contexts": 0.5, "verbose": False}
+    model = LatentODEForecaster(2.0, context=5.0, **quick, **sizes)
     model.fit(table, Schema(static=("kind",)))
     found = model.predict(unobserved(), 1.0, quantiles=())
     spread = table.groupby("kind")["x"].std()
     for row, (kind, level) in zip(found.itertuples(), LEVELS.items(), strict=True):
-        assert abs(row.mean - level) < 1.5
+        assert abs(row.mean - level) < 2.5
         assert 0.6 < row.std / spread[kind] < 2.0
     seen = model.predict(table, 1.0, quantiles=())
     assert seen["std"].mean() < 0.5 * found["std"].mean()
