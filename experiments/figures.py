@@ -114,7 +114,7 @@ FIGURES = [
                  ("simulated", "rms error of the constant rate"))),
     Figure("event_times", "storms: log-likelihood per event", at("storms", "log-likelihood per event")),
     Figure("event_times", "the same, constant rate", at("storms", "constant rate")),
-    Figure("both_sides", "hidden values of noisy sines, joint: MAE from both sides over that from the past",
+    Figure("both_sides", "hidden values of sines, joint: MAE from both sides over that from the past",
            ratio(("sine, joint, both sides", "mae"), ("sine, joint, past only", "mae"))),
     Figure("both_sides", "the same, a state per variable",
            ratio(("sine, per-variable, both sides", "mae"), ("sine, per-variable, past only", "mae"))),

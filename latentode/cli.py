@@ -133,6 +133,10 @@ def fit(
     drop_observations: Annotated[
         float, typer.Option(help="Largest part of a training context to hide from the encoder.")
     ] = 0.0,
+    blank_contexts: Annotated[
+        float,
+        typer.Option(help="Share of training cuts with nothing seen, for series not observed yet."),
+    ] = 0.02,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
@@ -162,6 +166,7 @@ def fit(
         monitor=monitor,
         weight_averaging=weight_averaging or None,
         drop_observations=drop_observations,
+        blank_contexts=blank_contexts,
         duplicates=duplicates,
         verbose=not quiet,
         random_state=seed,

@@ -211,6 +211,7 @@ def test_when_must_be_said_exactly_once(latentode, patients, fitted):
         ("--monitor", "train_loss", "val_mae"),
         ("--weight-averaging", "1", "below 1"),
         ("--drop-observations", "-0.1", "below 1"),
+        ("--blank-contexts", "1", "below 1"),
         ("--layout", "tall", "wide"),
         ("--time-unit", "year", "min"),
         ("--timezone", "Mars", "Europe/Berlin"),
