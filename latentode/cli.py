@@ -135,7 +135,7 @@ def fit(
     ] = 0.0,
     blank_contexts: Annotated[
         float,
-        typer.Option(help="Share of training cuts with nothing seen, for series not observed yet."),
+        typer.Option(help="Share of training cuts with nothing seen: for series not yet observed."),
     ] = 0.02,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
