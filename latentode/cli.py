@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import typer
@@ -16,15 +16,10 @@ import typer
 from latentode.convert import convert as convert_source
 from latentode.convert import schema_options_of, settings_of
 from latentode.data.adapters import CONVERTERS
-from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import At
 from latentode.data.report import inspect as inspect_table
 from latentode.data.schema import Schema
 from latentode.data.tables import read_table
-from latentode.demo import run_demo
 from latentode.errors import LatentODEError
-from latentode.estimator import LatentODEForecaster
-from latentode.evaluation import ORIGINS, bin_leads
 from latentode.metrics import summarise
 from latentode.options import (
     Model,
@@ -36,8 +31,14 @@ from latentode.options import (
     schema_options,
     split,
 )
-from latentode.plotting import check_picture, plot_forecast
 from latentode.quantiles import quantile_list
+
+# Torch and Lightning take seconds to import. Commands that need no network do without: what needs one
+# is imported inside the commands that do.
+if TYPE_CHECKING:
+    from latentode.data.dataset import SeriesDataset
+    from latentode.data.queries import At
+    from latentode.estimator import LatentODEForecaster
 
 __all__ = ["main"]
 
@@ -143,6 +144,8 @@ def fit(
     missing = split(na_values) or ()
     frame = read_table(data, schema, missing)
     held_out = None if validation is None else read_table(validation, schema, missing)
+    from latentode.estimator import LatentODEForecaster
+
     model = LatentODEForecaster(
         horizon=horizon,
         context=context,
@@ -200,7 +203,7 @@ def forecast(
     out: Annotated[Path | None, typer.Option(help="CSV to write; standard output if left out.")] = None,
 ) -> None:
     """Forecast after, or fill in within, the histories of a table, at any timestamps."""
-    fitted = LatentODEForecaster.load(model)
+    fitted = _load(model)
     if sum(x is not None for x in (at or None, queries, ahead)) != 1:
         raise LatentODEError("say when: exactly one of --at, --queries, --ahead")
     if count is not None and ahead is None:
@@ -224,8 +227,11 @@ def evaluate(
     data: Table,
     horizon: Annotated[str | None, typer.Option(help="How far ahead; as fitted if left out.")] = None,
     origins: Annotated[
-        int, typer.Option(min=1, help="Most times of a series to forecast from, evenly spread.")
-    ] = ORIGINS,
+        int | None,
+        typer.Option(
+            min=1, help="Most times of a series to forecast from, evenly spread; 200 if left out."
+        ),
+    ] = None,
     cutoffs: Annotated[
         str | None, typer.Option(help="Times to forecast every series from instead, comma-separated.")
     ] = None,
@@ -234,7 +240,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
 ) -> None:
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
-    fitted = LatentODEForecaster.load(model)
+    from latentode.evaluation import ORIGINS, bin_leads
+
+    fitted, origins = _load(model), ORIGINS if origins is None else origins
     frame = read_table(data, fitted.schema_, split(na_values) or ())
     ahead, when = _duration(fitted, horizon, "--horizon"), split(cutoffs)
     compared = fitted.compare(frame, ahead, origins, when)
@@ -265,9 +273,11 @@ def plot(
     na_values: NaValues = None,
 ) -> None:
     """Draw a series' observations and its forecast with the 80 % interval."""
+    from latentode.plotting import check_picture, plot_forecast
+
     with blame("--out"):
         check_picture(out)
-    fitted = LatentODEForecaster.load(model)
+    fitted = _load(model)
     dataset = fitted.read(read_table(history, fitted.schema_, split(na_values) or ()))
     with blame("--series"):
         index = 0 if series is None else int(dataset.index_of([series])[0])
@@ -287,6 +297,8 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Fit on Atlantic storms before 2018, forecast the later ones, score and draw it."""
+    from latentode.demo import run_demo
+
     run_demo(out, typer.echo, verbose=not quiet, epochs=epochs)
 
 
@@ -298,6 +310,12 @@ def main() -> None:
     except (LatentODEError, OSError) as error:
         typer.echo(f"error: {in_options(str(error))}", err=True)
         sys.exit(1)
+
+
+def _load(folder: Path) -> LatentODEForecaster:
+    from latentode.estimator import LatentODEForecaster
+
+    return LatentODEForecaster.load(folder)
 
 
 def _question(
