@@ -17,8 +17,11 @@ from latentode.assembly import (
 from latentode.errors import LatentODEError
 from latentode.model import LatentODE
 from latentode.nn.likelihoods import LIKELIHOODS
+from latentode.nn.recent_change import RecentChange
 
 __all__ = ["build_latent_ode"]
+
+VALUE_UNITS = ("training", "recent")
 
 
 def build_latent_ode(
@@ -40,6 +43,7 @@ def build_latent_ode(
     likelihood: str = "normal",
     t0: str = "origin",
     anchor: bool = True,
+    value_units: str = "training",
     variational: bool | None = None,
     posterior: str = "normal",
     prior: str = "normal",
@@ -75,6 +79,9 @@ def build_latent_ode(
         t0: "origin" or "start".
         anchor: whether locations are counted from each variable's last observed value, so that an
             untrained model is already the last-value forecast.
+        value_units: what values are counted in: "training", standard deviations of the training data, or
+            "recent", how much their variable has changed of late, from its last value (`RecentChange`):
+            for prices and whatever else has no level to return to and is now calm, now restless.
         variational: False makes z(t0) a point, as it is per variable unless told; True a normal
             distribution, as it is jointly.
         posterior: "normal", or "cnf": the normal distribution of z(t0) is carried on by a continuous
@@ -96,9 +103,12 @@ def build_latent_ode(
         (layout, LAYOUTS, "layout"),
         (dynamics, DYNAMICS, "dynamics"),
         (likelihood, LIKELIHOODS, "likelihood"),
+        (value_units, VALUE_UNITS, "value_units"),
     ):
         if name not in choices:
             raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(choices)}")
+    if value_units == "recent" and not anchor:
+        raise LatentODEError("value_units='recent' counts from the last value; leave anchor=True")
     kind, chosen = LAYOUTS[layout], LIKELIHOODS[likelihood]()
     sizes = Sizes(
         n_variables, n_static, n_known, latent_size, hidden_size, chosen.n_raw, embedding_size
@@ -116,5 +126,6 @@ def build_latent_ode(
     parts = kind.make(sizes, options, is_variational(kind, options, variational))
     times = event_times_of(observation_times, sizes, parts[0], event_rate, time_scale)
     solver_ = solver_of(kind, dynamics, solver)
+    recent = RecentChange(n_variables) if value_units == "recent" else None
     labelling = labelling_of(labels, n_classes, label_dropout, sizes, parts[0])
-    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling)
+    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling, recent)

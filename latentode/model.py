@@ -26,6 +26,7 @@ from latentode.layouts import Layout, Rows
 from latentode.nn.encoders import LatentState
 from latentode.nn.events import last_values
 from latentode.nn.likelihoods import Likelihood
+from latentode.nn.recent_change import RecentChange
 from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
 
 __all__ = ["T0", "LatentODE"]
@@ -48,6 +49,8 @@ class LatentODE(nn.Module):
         anchor: whether locations are counted from each variable's last observed value.
         event_times: how often series are observed; None where only values are modelled.
         labelling: what series are classified by; None where they are not.
+        recent: values are read and answered as distances from each variable's last one, in units of its
+            recent changes; None: in those of all training data.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -66,6 +69,7 @@ class LatentODE(nn.Module):
         anchor: bool = True,
         event_times: EventTimes | None = None,
         labelling: Labelling | None = None,
+        recent: RecentChange | None = None,
     ) -> None:
         super().__init__()
         if t0 not in T0:
@@ -74,6 +78,7 @@ class LatentODE(nn.Module):
         self.likelihood, self.solver = likelihood, solver
         self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
         self.event_times, self.labelling = event_times, labelling
+        self.recent = recent
 
     @property
     def latent_size(self) -> int:
@@ -210,6 +215,8 @@ class LatentODE(nn.Module):
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
         seen, static = self._scaled(batch.context), batch.static.to(self.dtype)
+        if self.recent is not None:
+            seen = self.recent.relative(seen, len(batch))
         return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
 
     def trajectory(
@@ -289,11 +296,13 @@ class LatentODE(nn.Module):
         times = self._model_time(queries.time).repeat(samples)
         z = path.at(rows.answering(samples), times)
         raw = self.layout.read(z.unflatten(0, (samples, len(queries))), queries.variable)
-        anchor = raw.new_zeros(len(queries))
+        anchor, unit = raw.new_zeros(len(queries)), raw.new_ones(len(queries))
+        seen, asked = self._scaled(batch.context), (queries.series, queries.variable)
         if self.anchor:
-            last = last_values(self._scaled(batch.context), len(batch), self.layout.n_variables)
-            anchor = last[queries.series, queries.variable]
-        return self.likelihood.distribution(raw, anchor.expand(samples, -1))
+            anchor = last_values(seen, len(batch), self.layout.n_variables)[asked]
+        if self.recent is not None:
+            unit = self.recent(seen, len(batch))[asked]
+        return self.likelihood.distribution(raw, anchor.expand(samples, -1), unit)
 
     def _t0(self, batch: Batch) -> Tensor:
         start = self._model_time(batch.start)

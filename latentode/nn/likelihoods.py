@@ -32,12 +32,13 @@ class Likelihood(ABC):
     n_raw: int
 
     @abstractmethod
-    def distribution(self, raw: Tensor, anchor: Tensor) -> Distribution:
+    def distribution(self, raw: Tensor, anchor: Tensor, unit: Tensor | float = 1.0) -> Distribution:
         """The distribution of each query's value.
 
         Args:
             raw: unconstrained numbers, shape `(..., n_raw)`.
             anchor: what the location is counted from, shape `(...)`.
+            unit: what location and scale are counted in, positive, shape `(...)`.
         """
 
     @abstractmethod
@@ -55,8 +56,9 @@ class NormalLikelihood(Likelihood):
 
     n_raw: int = 2
 
-    def distribution(self, raw: Tensor, anchor: Tensor) -> Normal:
-        return Normal(anchor + raw[..., 0], softplus(raw[..., 1]) + MIN_SCALE, validate_args=False)
+    def distribution(self, raw: Tensor, anchor: Tensor, unit: Tensor | float = 1.0) -> Normal:
+        scale = unit * softplus(raw[..., 1]) + MIN_SCALE
+        return Normal(anchor + unit * raw[..., 0], scale, validate_args=False)
 
     def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
         assert isinstance(distribution, Normal)
@@ -74,10 +76,10 @@ class StudentTLikelihood(Likelihood):
     n_raw: int = 3
     min_df: float = 2.1
 
-    def distribution(self, raw: Tensor, anchor: Tensor) -> StudentT:
+    def distribution(self, raw: Tensor, anchor: Tensor, unit: Tensor | float = 1.0) -> StudentT:
         df = self.min_df + softplus(raw[..., 2])
-        scale = softplus(raw[..., 1]) + MIN_SCALE
-        return StudentT(df, anchor + raw[..., 0], scale, validate_args=False)
+        scale = unit * softplus(raw[..., 1]) + MIN_SCALE
+        return StudentT(df, anchor + unit * raw[..., 0], scale, validate_args=False)
 
     def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
         assert isinstance(distribution, StudentT)
