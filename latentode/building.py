@@ -79,7 +79,7 @@ def build_latent_ode(
         t0: "origin" or "start".
         anchor: whether locations are counted from each variable's last observed value, so that an
             untrained model is already the last-value forecast.
-        value_units: what values are counted in: "training", standard deviations of the training data, or
+        value_units: what values are counted in: "training", deviations of the training data, or
             "recent", how much their variable has changed of late, from its last value (`RecentChange`):
             for prices and whatever else has no level to return to and is now calm, now restless.
         variational: False makes z(t0) a point, as it is per variable unless told; True a normal
