@@ -80,8 +80,8 @@ def build_latent_ode(
         anchor: whether locations are counted from each variable's last observed value, so that an
             untrained model is already the last-value forecast.
         value_units: what values are counted in: "training", deviations of the training data, or
-            "recent", how much their variable has changed of late, from its last value (`RecentChange`):
-            for prices and whatever else has no level to return to and is now calm, now restless.
+            "recent", from their variable's last value, how far its recent changes would carry a random
+            walk (`RecentChange`): for prices and what else has no level and is now calm, now restless.
         variational: False makes z(t0) a point, as it is per variable unless told; True a normal
             distribution, as it is jointly.
         posterior: "normal", or "cnf": the normal distribution of z(t0) is carried on by a continuous

@@ -50,7 +50,7 @@ class LatentODE(nn.Module):
         event_times: how often series are observed; None where only values are modelled.
         labelling: what series are classified by; None where they are not.
         recent: values are read and answered as distances from each variable's last one, in units of its
-            recent changes; None: in those of all training data.
+            recent changes; None: as they are scaled.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -301,7 +301,8 @@ class LatentODE(nn.Module):
         if self.anchor:
             anchor = last_values(seen, len(batch), self.layout.n_variables)[asked]
         if self.recent is not None:
-            unit = self.recent(seen, len(batch))[asked]
+            at = Queries(*asked, self._model_time(queries.time))
+            unit = self.recent.ahead(seen, at, len(batch))
         return self.likelihood.distribution(raw, anchor.expand(samples, -1), unit)
 
     def _t0(self, batch: Batch) -> Tensor:
