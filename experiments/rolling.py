@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,12 @@ def quiet() -> None:
 
 
 def latent_odes(
-    train: pd.DataFrame, schema: Schema, horizon: Duration, **options: Any
+    train: pd.DataFrame,
+    schema: Schema,
+    horizon: Duration,
+    validation: pd.DataFrame | None = None,
+    per_variable: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> dict[str, LatentODEForecaster]:
     """Both layouts and the GRU without an ODE, as wide as gives it as many parameters; fitted.
 
@@ -52,16 +57,22 @@ def latent_odes(
         train: what was there before the first cutoff.
         schema: of it.
         horizon: to learn to look ahead.
+        validation: held-out series for early stopping; as `fit` chooses if none.
+        per_variable: further arguments of the networks of that layout, of which the GRU is one.
         options: of every `LatentODEForecaster`.
     """
     fitted = {}
     for name, own in MODELS.items():
         begin = time.process_time()
         given = {**options, **own, "horizon": horizon, "verbose": False}
+        if own["layout"] == "per-variable":
+            given["network"] = {**(options.get("network") or {}), **(per_variable or {})}
         if own.get("dynamics") == "clock":
             like = _size(next(iter(fitted.values())))
-            given["hidden_size"] = _width(train, schema, given, like)
-        fitted[name] = LatentODEForecaster(**given).fit(train, schema)
+            width = _width(train, schema, given, like)
+            given["hidden_size"] = width
+            given["network"] = {**given["network"], "encoder_size": width}
+        fitted[name] = LatentODEForecaster(**given).fit(train, schema, validation)
         seconds = time.process_time() - begin
         epochs = len(fitted[name].history_)
         print(
