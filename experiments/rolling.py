@@ -103,29 +103,30 @@ def backtests(
     models: dict[str, LatentODEForecaster],
     train: pd.DataFrame,
     table: pd.DataFrame,
-    cutoffs: Sequence[Any],
+    cutoffs: Sequence[Any] | None,
     horizon: Duration,
     process: GaussianProcess | None = None,
 ) -> pd.DataFrame:
-    """Every model's forecasts from the cutoffs, told apart by `model`, each with quantiles.
+    """Every model's forecasts, told apart by `model`, each with quantiles.
 
     Point forecasts of baselines get the quantiles of their errors in training by variable and lead
     time; the Gaussian process, of which it is fitted, has its own.
 
     Args:
         models: fitted on `train`.
-        train: what was there before the first cutoff.
-        table: all of it.
-        cutoffs: times to forecast from.
+        train: what was there before the first cutoff; or the series that are not held out.
+        table: all of it; or the series that are.
+        cutoffs: times to forecast from; None for every time of each series.
         horizon: how far ahead.
         process: the Gaussian process to fit; None for none.
     """
     one = next(iter(models.values()))
     past, everything = one.read(train), one.read(table)
     ahead = one.axis_.duration(horizon)
-    pairs, before = observed_after(everything, ahead, cutoffs), observed_ahead(past, ahead, ORIGINS)
+    asked = observed_after(everything, ahead, cutoffs) if cutoffs else observed_ahead(everything, ahead)
+    pairs, before = asked, observed_ahead(past, ahead, ORIGINS)
     frames = [
-        model.backtest(table, horizon, LEVELS, cutoffs=cutoffs).assign(model=name)
+        model.backtest(table, horizon, LEVELS, None, cutoffs).assign(model=name)
         for name, model in models.items()
     ]
     baselines: list[Baseline] = [b().fit(past) for b in BASELINES if b.suits(one.axis_)]

@@ -27,7 +27,7 @@ LAYERS = (
     {"rates", "measures", "classifying"},
     {"training", "callbacks", "baselines", "asking", "pairs"},
     {"fitting", "fitted"},
-    {"evaluation", "persistence", "timing", "gaussian_process", "spread"},
+    {"evaluation", "persistence", "timing", "gaussian_process", "recalibration", "spread"},
     {"estimator", "classifier"},
     {"phase"},
     {"plotting"},
