@@ -17,6 +17,7 @@ import torch
 from latentode import LatentODEForecaster, Schema, SeriesDataset
 from latentode.baselines import BASELINES, Baseline
 from latentode.building import build_latent_ode
+from latentode.data import Scaling
 from latentode.data.timeaxis import Duration
 from latentode.gaussian_process import GaussianProcess
 from latentode.metrics import score_frame
@@ -88,7 +89,7 @@ def _size(model: LatentODEForecaster) -> int:
 def _width(train: pd.DataFrame, schema: Schema, options: dict[str, Any], size: int) -> int:
     """The width of the networks by which a model has about `size` parameters."""
     dataset = SeriesDataset.from_frame(train, schema)
-    n_static = 2 * len(dataset.schema.cycles)
+    n_static = Scaling.fit(dataset).n_static + 2 * len(dataset.schema.cycles)
     own = {k: options[k] for k in ("layout", "dynamics", "latent_size", "likelihood") if k in options}
 
     def parameters(width: int) -> int:

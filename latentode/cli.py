@@ -14,7 +14,7 @@ import pandas as pd
 import typer
 
 from latentode.convert import convert as convert_source
-from latentode.convert import schema_options_of, settings_of
+from latentode.convert import read_source, schema_options_of, settings_of
 from latentode.data.adapters import CONVERTERS
 from latentode.data.report import inspect as inspect_table
 from latentode.data.schema import Schema
@@ -22,6 +22,7 @@ from latentode.data.tables import read_table
 from latentode.errors import LatentODEError
 from latentode.metrics import summarise
 from latentode.options import (
+    Adapter,
     Model,
     NaValues,
     Quiet,
@@ -79,9 +80,10 @@ def inspect(
     data: Table,
     schema: Schema,
     na_values: NaValues = None,
+    adapter: Adapter = None,
 ) -> None:
     """Report what a table holds and how irregular it is, before any training."""
-    frame = read_table(data, schema, split(na_values) or ())
+    frame, schema = _read(data, schema, na_values, adapter)
     typer.echo(inspect_table(frame, schema).to_text())
 
 
@@ -105,6 +107,7 @@ def fit(
         Path | None, typer.Option(help="Table of held-out series for early stopping.")
     ] = None,
     na_values: NaValues = None,
+    adapter: Adapter = None,
     duplicates: Duplicates = "error",
     latent_layout: Annotated[
         str, typer.Option(help="A latent state per variable (per-variable) or per series (joint).")
@@ -141,9 +144,8 @@ def fit(
     """Fit a latent ODE to a table and save it; the best model so far is saved as it goes."""
     if (out / "forecaster.json").exists() and not overwrite:
         raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
-    missing = split(na_values) or ()
-    frame = read_table(data, schema, missing)
-    held_out = None if validation is None else read_table(validation, schema, missing)
+    held_out = None if validation is None else _read(validation, schema, na_values, adapter)[0]
+    frame, schema = _read(data, schema, na_values, adapter)
     from latentode.estimator import LatentODEForecaster
 
     model = LatentODEForecaster(
@@ -200,6 +202,7 @@ def forecast(
     quantiles: Annotated[str, typer.Option(help="Levels, comma-separated.")] = "0.1,0.5,0.9",
     variables: Annotated[str | None, typer.Option(help="Which variables, comma-separated.")] = None,
     na_values: NaValues = None,
+    adapter: Adapter = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write; standard output if left out.")] = None,
 ) -> None:
     """Forecast after, or fill in within, the histories of a table, at any timestamps."""
@@ -209,7 +212,7 @@ def forecast(
     if count is not None and ahead is None:
         raise LatentODEError("--count says how many times up to --ahead; it goes with nothing else")
     missing = split(na_values) or ()
-    frame = read_table(history, fitted.schema_, missing)
+    frame = _table(fitted, history, na_values, adapter)
     with blame("--quantiles"):
         levels = quantile_list(quantiles.split(","))
     question = _question(fitted, at, queries, ahead, missing)
@@ -237,13 +240,14 @@ def evaluate(
     ] = None,
     bins: Annotated[int, typer.Option(min=1, help="Into how many bins of lead time to split.")] = 3,
     na_values: NaValues = None,
+    adapter: Adapter = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
 ) -> None:
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
     from latentode.evaluation import ORIGINS, bin_leads
 
     fitted, origins = _load(model), ORIGINS if origins is None else origins
-    frame = read_table(data, fitted.schema_, split(na_values) or ())
+    frame = _table(fitted, data, na_values, adapter)
     ahead, when = _duration(fitted, horizon, "--horizon"), split(cutoffs)
     compared = fitted.compare(frame, ahead, origins, when)
     if compared.empty:
@@ -271,6 +275,7 @@ def plot(
     ahead: Annotated[str | None, typer.Option(help="How far ahead; one horizon if left out.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many times within history and ahead.")] = 60,
     na_values: NaValues = None,
+    adapter: Adapter = None,
 ) -> None:
     """Draw a series' observations and its forecast with the 80 % interval."""
     from latentode.plotting import check_picture, plot_forecast
@@ -278,7 +283,7 @@ def plot(
     with blame("--out"):
         check_picture(out)
     fitted = _load(model)
-    dataset = fitted.read(read_table(history, fitted.schema_, split(na_values) or ()))
+    dataset = fitted.read(_table(fitted, history, na_values, adapter))
     with blame("--series"):
         index = 0 if series is None else int(dataset.index_of([series])[0])
     one = dataset.select([index])
@@ -310,6 +315,29 @@ def main() -> None:
     except (LatentODEError, OSError) as error:
         typer.echo(f"error: {in_options(str(error))}", err=True)
         sys.exit(1)
+
+
+def _read(
+    data: Path, schema: Schema, na_values: str | None, adapter: str | None
+) -> tuple[pd.DataFrame, Schema]:
+    """A table with the roles of its columns: as the options say, or as an adapter does."""
+    if adapter is None:
+        return read_table(data, schema, split(na_values) or ()), schema
+    if schema != Schema() or na_values is not None:
+        raise LatentODEError(
+            "--adapter says itself what columns and texts mean; leave out the options that do, or "
+            "`latentode convert` first and give them with the table"
+        )
+    return read_source(adapter, data)
+
+
+def _table(
+    fitted: LatentODEForecaster, data: Path, na_values: str | None, adapter: str | None
+) -> pd.DataFrame:
+    """A table for a fitted model."""
+    if adapter is not None:
+        return _read(data, Schema(), na_values, adapter)[0]
+    return read_table(data, fitted.schema_, split(na_values) or ())
 
 
 def _load(folder: Path) -> LatentODEForecaster:

@@ -15,11 +15,25 @@ import typer
 from latentode.data.schema import Schema
 from latentode.errors import LatentODEError
 
-__all__ = ["Model", "NaValues", "Quiet", "Table", "blame", "in_options", "schema_options", "split"]
+__all__ = [
+    "Adapter",
+    "Model",
+    "NaValues",
+    "Quiet",
+    "Table",
+    "blame",
+    "in_options",
+    "schema_options",
+    "split",
+]
 
 Table = Annotated[Path, typer.Argument(help="CSV or Parquet file, wide or long, rows in any order.")]
 Model = Annotated[Path, typer.Argument(help="Folder that `latentode fit` wrote.")]
 NaValues = Annotated[str | None, typer.Option(help="Texts that mean missing, comma-separated.")]
+Adapter = Annotated[
+    str | None,
+    typer.Option(help="Read a field's own files as `latentode convert` does: physionet2012, ..."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 Text = str | None
