@@ -126,6 +126,22 @@ def by_year(frame: pd.DataFrame, variable: str, model: str) -> dict[str, float]:
     return {str(y): float(x) for y, x in inside.groupby(own["origin"].dt.year).mean().items()}
 
 
+def altogether(found: pd.DataFrame, variable: str) -> dict[str, float]:
+    """All lead times together: MAE over that of the last value, and the share inside the 80 % interval.
+
+    Args:
+        found: of `table`.
+        variable: of which.
+    """
+    own = found[found["variable"] == variable]
+    weighted = own[["mae", "coverage"]].mul(own["n"], axis=0).groupby(own["model"]).sum()
+    mean = weighted.div(own.groupby("model")["n"].sum(), axis=0)
+    last = mean.loc["last value", "mae"]
+    over = {f"{variable}: MAE over the last value's: {m}": x / last for m, x in mean["mae"].items()}
+    inside = {f"{variable}: 80 % interval covers: {m}": x for m, x in mean["coverage"].items()}
+    return {name: float(x) for name, x in {**over, **inside}.items()}
+
+
 def study(
     frame: pd.DataFrame,
     schema: Schema,
@@ -177,13 +193,18 @@ def main() -> None:
         f"80 % interval of WTI covers, by year: {model}": by_year(forecasts, "DCOILWTICO", model)
         for model in found["model"].unique()
     }
+    besides |= altogether(found, "DCOILWTICO")
     print(readable(found), "\n")
     if find_spec("arch") is None:
         print("S&P 500 and VIX are left out: pip install --no-deps arch==8.0.0")
     elif not arguments.smoke:
         own = ("2016-01-01", "2017-01-01", "2018-12-31")
         rows = table(study(*indices(), ("sp500", "vix"), own), LEADS)
-        besides["indices"] = rows.to_dict("records")
+        besides |= {
+            "indices": rows.to_dict("records"),
+            **altogether(rows, "sp500"),
+            **altogether(rows, "vix"),
+        }
         print(readable(rows))
     save(out, found, **besides)
     draw(out / "crps.png", found, "days")
