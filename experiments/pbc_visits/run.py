@@ -42,7 +42,7 @@ OPTIONS: dict[str, Any] = {
     "latent_size": 8,
     "hidden_size": 32,
     "lr": 2e-3,
-    "max_epochs": 30,
+    "max_epochs": 16,
     "drop_observations": 0.3,
     "balance": "variables",
     "network": {"encoder_size": 32},
