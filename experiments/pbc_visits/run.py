@@ -82,6 +82,23 @@ def study(frame: pd.DataFrame, schema: Schema, **options: Any) -> pd.DataFrame:
     return backtests(models, pd.concat([train, validation]), test, None, HORIZON, process)
 
 
+def altogether(found: pd.DataFrame) -> dict[str, float]:
+    """Over all results and lead times: CRPS over the last value's, mean over results, and coverage.
+
+    Args:
+        found: of `table`.
+    """
+    keys = [found["variable"], found["model"]]
+    mean = found["crps"].mul(found["n"]).groupby(keys).sum() / found["n"].groupby(keys).sum()
+    ratio = (mean / mean.xs("last value", level="model")).groupby(level="model").mean()
+    inside = found["coverage"].mul(found["n"]).groupby(found["model"]).sum()
+    inside = inside / found["n"].groupby(found["model"]).sum()
+    return {
+        **{f"CRPS over the last value's: {m}": float(x) for m, x in ratio.items()},
+        **{f"80 % interval covers: {m}": float(x) for m, x in inside.items()},
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one epoch, some patients")
@@ -98,7 +115,8 @@ def main() -> None:
     print(readable(found))
     names = ("training", "validation", "held-out")
     sizes = zip(names, (train, validation, test), strict=True)
-    save(out, found, patients={name: int(part["id"].nunique()) for name, part in sizes})
+    patients = {name: int(part["id"].nunique()) for name, part in sizes}
+    save(out, found, patients=patients, **altogether(found))
     draw(out / "crps.png", found, "days")
 
 

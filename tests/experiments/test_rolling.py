@@ -12,9 +12,9 @@ from latentode import Schema
 
 sys.path.insert(0, str(EXPERIMENTS))
 
-import rolling  # noqa: E402
+import rolling
 
-SMALL = {"latent_size": 2, "hidden_size": 8, "max_epochs": 1}
+SMALL = {"latent_size": 2, "hidden_size": 24, "max_epochs": 1}
 
 
 @pytest.fixture(scope="module")
