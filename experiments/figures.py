@@ -200,7 +200,7 @@ FIGURES = [
     *domain("pbc_visits", "log bilirubin, 801 to 1100 days", "log bili", 1100.0),
     *domain("pbc_visits", "albumin (g/dl), 251 to 500 days", "albumin", 500.0),
     *domain("pbc_visits", "log prothrombin time, 251 to 500 days", "log protime", 500.0),
-    Figure("pbc_visits", "80 % interval covers, everything together: per variable, joint, GRU without ODE",
+    Figure("pbc_visits", "80 % interval covers, all together: per variable, joint, GRU without ODE",
            several(*(f"80 % interval covers: {m}" for m in RIVALS[:3]), show="{:.1%}")),
     Figure("first_look", "inspect 100,000 laboratory events, s of CPU from start to end",
            at("inspect, s of CPU", show="{:.2f}")),

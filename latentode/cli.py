@@ -32,7 +32,7 @@ from latentode.options import (
     schema_options,
     split,
 )
-from latentode.quantiles import quantile_list
+from latentode.quantiles import quantile_list, quantile_name
 
 # Torch and Lightning take seconds to import. Commands that need no network do without: what needs one
 # is imported inside the commands that do.
@@ -242,28 +242,40 @@ def evaluate(
     na_values: NaValues = None,
     adapter: Adapter = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML page to write: the tables, with pictures.")
+    ] = None,
 ) -> None:
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
+    from latentode.estimator import QUANTILES
     from latentode.evaluation import ORIGINS, bin_leads
+    from latentode.page import REPORT_LEVELS, write_page
 
     fitted, origins = _load(model), ORIGINS if origins is None else origins
     frame = _table(fitted, data, na_values, adapter)
     ahead, when = _duration(fitted, horizon, "--horizon"), split(cutoffs)
-    compared = fitted.compare(frame, ahead, origins, when)
+    levels = QUANTILES if report is None else REPORT_LEVELS
+    compared = fitted.compare(frame, ahead, origins, when, levels)
     if compared.empty:
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
-    table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"])
+    others = [quantile_name(q) for q in levels if q not in QUANTILES]
+    binned = bin_leads(compared.drop(columns=others), bins)
+    table = summarise(binned, ["variable", "lead", "model"])
     table = table.sort_index(level=["variable", "lead"], sort_remaining=False)
     unit = fitted.axis_.unit_name.strip() or "units of the time column"
-    typer.echo(
+    about = (
         f"forecast from up to {origins} times of each series, evenly spread (--origins)"
         if when is None
         else f"forecast from {compared['origin'].nunique()} of {len(when)} cutoffs"
     )
+    typer.echo(about)
     typer.echo(f"lead: upper end of a bin, in {unit}; coverage: of the 80 % interval")
     typer.echo(table.round(4).to_string())
     if out is not None:
         table.to_csv(out)
+    if report is not None:
+        write_page(report, compared, f"{model.name}: forecasts of {data.name}", about, unit, bins)
+        typer.echo(f"report in {report}")
 
 
 @app.command()

@@ -381,6 +381,7 @@ class LatentODEForecaster(BaseEstimator):
         horizon: Duration | None = None,
         origins: int | None = ORIGINS,
         cutoffs: At | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
     ) -> pd.DataFrame:
         """The backtest of this model and of the baselines, told apart by the column `model`.
 
@@ -389,7 +390,7 @@ class LatentODEForecaster(BaseEstimator):
         """
         fitted, dataset = self._fitted, self.read(df)
         pairs = self._pairs(dataset, horizon, origins, cutoffs)
-        made = backtest(fitted, dataset, pairs, QUANTILES)
+        made = backtest(fitted, dataset, pairs, quantile_list(quantiles))
         baselines = [b().use(self.schema_, self.climatology_) for b in BASELINES if b.suits(self.axis_)]
         return compare(dataset, made, baselines, MODEL_NAME, pairs)
 

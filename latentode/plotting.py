@@ -31,6 +31,7 @@ __all__ = [
     "latent_slope_field",
     "plot_forecast",
     "plot_tracks",
+    "pyplot",
     "slope_field",
 ]
 
@@ -44,7 +45,7 @@ def check_picture(path: Path) -> None:
     Raises:
         LatentODEError: naming those that it can, or if matplotlib is not installed.
     """
-    _pyplot()
+    pyplot()
     from matplotlib.backend_bases import FigureCanvasBase
 
     known = FigureCanvasBase.get_supported_filetypes()
@@ -64,7 +65,7 @@ def plot_forecast(history: pd.DataFrame, forecast: pd.DataFrame, time: str, titl
     Raises:
         LatentODEError: if matplotlib is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     variables = list(dict.fromkeys(forecast["variable"]))
     figure, grid = plt.subplots(
         len(variables), 1, figsize=(9, 1 + 2 * len(variables)), sharex=True, squeeze=False
@@ -96,7 +97,7 @@ def plot_tracks(
     Raises:
         LatentODEError: if matplotlib is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     columns = min(3, len(tracks))
     rows = -(-len(tracks) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(4.6 * columns, 4 * rows), squeeze=False)
@@ -203,7 +204,7 @@ def latent_slope_field(
 
 
 def _square() -> Axes:
-    return _pyplot().subplots(figsize=(5, 5), layout="constrained")[1]
+    return pyplot().subplots(figsize=(5, 5), layout="constrained")[1]
 
 
 def _arrows(
@@ -258,7 +259,12 @@ def _ellipses(axes: Axes, forecast: pd.DataFrame, x: str, y: str) -> None:
     axes.plot(across["mean"], upward["mean"], ".-", color="tab:blue", markersize=4, label="forecast")
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib's pyplot, drawing into files.
+
+    Raises:
+        LatentODEError: if matplotlib is not installed.
+    """
     try:
         import matplotlib
 

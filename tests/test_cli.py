@@ -107,6 +107,16 @@ def test_evaluate_prints_every_baseline_beside_the_model(latentode, patients, fi
     assert {"mae", "crps", "coverage"} <= set(pd.read_csv(out).columns)
 
 
+def test_evaluate_writes_a_page_and_prints_the_same_table(latentode, patients, fitted, tmp_path):
+    page = tmp_path / "report.html"
+    plain = latentode("evaluate", fitted, patients)[1]
+    status, printed, err = latentode("evaluate", fitted, patients, "--report", page)
+    assert status == 0, err
+    assert printed.startswith(plain.rstrip())
+    text = page.read_text()
+    assert "lactate" in text and "time-of-day mean" in text and text.count("<svg") == 2
+
+
 def test_evaluate_takes_cutoffs_in_time(latentode, patients, fitted):
     when = "2024-04-04T12:00+00:00, 2024-04-05T00:00+00:00"
     status, printed, err = latentode("evaluate", fitted, patients, "--cutoffs", when)

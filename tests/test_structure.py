@@ -31,6 +31,7 @@ LAYERS = (
     {"estimator", "classifier"},
     {"phase"},
     {"plotting"},
+    {"page"},
     {"demo", "convert"},
     {"options"},
     {"cli"},

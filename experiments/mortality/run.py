@@ -106,12 +106,12 @@ def figures(probability: np.ndarray, actual: pd.Series) -> dict[str, float]:
 
 def classifier(epochs: int, smoke: bool = False) -> LatentODEClassifier:
     """The latent ODE of this experiment."""
-    common = {"layout": "joint", "max_epochs": epochs, "verbose": False}
+    common = {"max_epochs": epochs, "verbose": False}
     if smoke:
-        return LatentODEClassifier(**common, latent_size=6, hidden_size=24, lr=1e-2)
+        return LatentODEClassifier(**common, layout="joint", latent_size=6, hidden_size=24, lr=1e-2)
     return LatentODEClassifier(
         **common,
-        hidden_size=48,
+        hidden_size=32,
         batch_size=64,
         dropout=0.3,
         drop_observations=0.3,
