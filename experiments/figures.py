@@ -204,7 +204,7 @@ FIGURES = [
            several(*(f"80 % interval covers: {m}" for m in RIVALS[:3]), show="{:.1%}")),
     Figure("first_look", "inspect 100,000 laboratory events, s of CPU from start to end",
            at("inspect, s of CPU", show="{:.2f}")),
-    Figure("first_look", "records of the challenge's layout, from folder to forecast by two commands",
+    Figure("first_look", "records in the challenge's text files, and those forecast, by two commands",
            several("records", "records forecast", show="{:.0f}")),
     *(
         Figure("forecast_benchmark", f"{dataset}, validation MSE, {model}", benchmark(dataset, model))

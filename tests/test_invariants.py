@@ -40,10 +40,8 @@ PER_VARIABLE = [
     }.items()
 ]
 RECENT = [
-    pytest.param({"value_units": "recent"}, id="recent-joint"),
-    pytest.param(
-        {"value_units": "recent", "layout": "per-variable", "heads": 2}, id="recent-per-variable"
-    ),
+    pytest.param({"value_units": "recent", **more}, id=f"recent-{more['layout']}")
+    for more in ({"layout": "joint"}, {"layout": "per-variable", "variational": True, "heads": 2})
 ]
 FLOWS = [
     pytest.param({"posterior": "cnf", "prior": "cnf"}, id="flows"),
