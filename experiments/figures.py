@@ -49,6 +49,15 @@ def several(*keys: str, show: str = "{:.2f}") -> Read:
     return read
 
 
+def of_kinds(data: str, key: str, show: str = "{:.3f}") -> Read:
+    """The same figure with and without."""
+
+    def read(results: Any) -> str:
+        return ", ".join(show.format(results[data][kind][key]) for kind in ("off", "on"))
+
+    return read
+
+
 def ratio(one: tuple[str, ...], other: tuple[str, ...], show: str = "{:.2g} x") -> Read:
     """The quotient of the numbers at two paths."""
 
@@ -206,6 +215,10 @@ FIGURES = [
            at("inspect, s of CPU", show="{:.2f}")),
     Figure("first_look", "records in the challenge's text files, and those forecast, by two commands",
            several("records", "records forecast", show="{:.0f}")),
+    Figure("scale_growth", "random walks: log deviation over the true one, rms, off and on",
+           of_kinds("walks", "log deviation over the true one, rms")),
+    Figure("scale_growth", "storms: CRPS in standard deviations, off and on",
+           of_kinds("storms", "CRPS")),
     *(
         Figure("forecast_benchmark", f"{dataset}, validation MSE, {model}", benchmark(dataset, model))
         for dataset in ("physionet2012", "p12_hourly", "LEN01", "LI01", "DUP03")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latentode.assembly import (
@@ -16,7 +16,8 @@ from latentode.assembly import (
 )
 from latentode.errors import LatentODEError
 from latentode.model import LatentODE
-from latentode.nn.likelihoods import LIKELIHOODS
+from latentode.nn.growth import ScaleGrowth
+from latentode.nn.likelihoods import Likelihood, likelihood_of
 from latentode.nn.recent_change import RecentChange
 
 __all__ = ["build_latent_ode"]
@@ -40,7 +41,7 @@ def build_latent_ode(
     heads: int = 4,
     interaction: str = "encoder",
     dynamics: str = "mlp",
-    likelihood: str = "normal",
+    likelihood: str | Mapping[str, str] = "normal",
     t0: str = "origin",
     anchor: bool = True,
     value_units: str = "training",
@@ -53,6 +54,8 @@ def build_latent_ode(
     labels: str | None = None,
     n_classes: int = 2,
     label_dropout: float = 0.0,
+    scale_growth: bool = False,
+    variables: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> LatentODE:
     """Assembles a `LatentODE` from primitives, which a checkpoint can hold.
 
@@ -75,7 +78,9 @@ def build_latent_ode(
             a closed form, exact at any time, the cheapest; "second-order", half of the state being
             the other's velocity; "clock", a state that stays but for a component that counts time: the
             encoder and decoder of a latent ODE without its ODE, for comparisons.
-        likelihood: "normal" or "student-t".
+        likelihood: "normal", "student-t", "laplace" or "quantile" of scaled values, "log-normal",
+            "bernoulli", "poisson", "negative-binomial" or "beta" of the table's own; or a name for
+            some variables each, such as `{"falls": "poisson"}`, others being normal.
         t0: "origin" or "start".
         anchor: whether locations are counted from each variable's last observed value, so that an
             untrained model is already the last-value forecast.
@@ -95,21 +100,24 @@ def build_latent_ode(
         labels: "series" classifies each series as a whole, "times" at any time; None neither.
         n_classes: number of classes.
         label_dropout: dropout of the label head.
+        scale_growth: whether the scale is told the lead time, beginning with the growth of a random
+            walk (`latentode.nn.ScaleGrowth`); without, only z(t) tells it.
+        variables: what each variable is called and its scaled units are, of
+            `IrregularDataModule.sizes`, for likelihoods that have to know.
 
     Raises:
-        LatentODEError: if a name is unknown, or a flow is asked for of a point.
+        LatentODEError: if a name is unknown, a flow is asked for of a point, or a likelihood does not
+            go with a variable's transform.
     """
     for name, choices, what in (
         (layout, LAYOUTS, "layout"),
         (dynamics, DYNAMICS, "dynamics"),
-        (likelihood, LIKELIHOODS, "likelihood"),
         (value_units, VALUE_UNITS, "value_units"),
     ):
         if name not in choices:
             raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(choices)}")
-    if value_units == "recent" and not anchor:
-        raise LatentODEError("value_units='recent' counts from the last value; leave anchor=True")
-    kind, chosen = LAYOUTS[layout], LIKELIHOODS[likelihood]()
+    kind, chosen = LAYOUTS[layout], likelihood_of(likelihood, n_variables, variables)
+    recent = _recent(value_units, anchor, chosen.families(n_variables))
     sizes = Sizes(
         n_variables, n_static, n_known, latent_size, hidden_size, chosen.n_raw, embedding_size
     )
@@ -126,6 +134,24 @@ def build_latent_ode(
     parts = kind.make(sizes, options, is_variational(kind, options, variational))
     times = event_times_of(observation_times, sizes, parts[0], event_rate, time_scale)
     solver_ = solver_of(kind, dynamics, solver)
-    recent = RecentChange(n_variables) if value_units == "recent" else None
     labelling = labelling_of(labels, n_classes, label_dropout, sizes, parts[0])
-    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling, recent)
+    growth = ScaleGrowth(n_variables) if scale_growth else None
+    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling, growth, recent)
+
+
+def _recent(value_units: str, anchor: bool, families: Sequence[Likelihood]) -> RecentChange | None:
+    """What units of recent changes come from, if they are asked for.
+
+    Raises:
+        LatentODEError: if they are, but the locations of some family are not distances in such units.
+    """
+    if value_units != "recent":
+        return None
+    if not anchor:
+        raise LatentODEError("value_units='recent' counts from the last value; leave anchor=True")
+    other = next((f.name for f in families if f.of_data_units), None)
+    if other is not None:
+        raise LatentODEError(
+            f"value_units='recent' is for values that may be any number; leave it out with {other!r}"
+        )
+    return RecentChange(len(families))

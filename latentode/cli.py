@@ -29,6 +29,7 @@ from latentode.options import (
     Table,
     blame,
     in_options,
+    likelihood_option,
     schema_options,
     split,
 )
@@ -113,7 +114,13 @@ def fit(
         str, typer.Option(help="A latent state per variable (per-variable) or per series (joint).")
     ] = "per-variable",
     encoder: Annotated[str, typer.Option(help="gru; jointly also ode-rnn or linear.")] = "gru",
-    likelihood: Annotated[str, typer.Option(help="normal or student-t.")] = "normal",
+    likelihood: Annotated[
+        str,
+        typer.Option(
+            help="normal, student-t, laplace, quantile, log-normal, beta, bernoulli, poisson or "
+            "negative-binomial; or by variable, hr=student-t,falls=poisson, others normal."
+        ),
+    ] = "normal",
     t0: Annotated[str, typer.Option(help="Place of the latent state: origin or start.")] = "origin",
     dynamics: Annotated[str, typer.Option(help="mlp, gated, linear or second-order.")] = "mlp",
     latent_size: Annotated[int, typer.Option(min=1, help="Size of the latent state.")] = 16,
@@ -155,7 +162,7 @@ def fit(
         latent_size=latent_size,
         hidden_size=hidden_size,
         encoder=encoder,
-        likelihood=likelihood,
+        likelihood=likelihood_option(likelihood),
         t0=t0,
         dynamics=dynamics,
         max_epochs=epochs,

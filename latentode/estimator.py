@@ -24,6 +24,7 @@ from latentode.data.schema import Schema
 from latentode.data.split import by_key, durations, split_validation
 from latentode.data.task import Forecasting
 from latentode.data.timeaxis import Duration
+from latentode.domains import refuse_unexplained
 from latentode.errors import LatentODEError
 from latentode.evaluation import ORIGINS, backtest, compare, skill
 from latentode.fitted import Fitted, plain, settings_of
@@ -56,7 +57,9 @@ class LatentODEForecaster(BaseEstimator):
         latent_size: size of a latent state.
         hidden_size: width of the networks.
         encoder: "gru", or, jointly, "ode-rnn" or "linear" (parallel over events).
-        likelihood: "normal" or "student-t".
+        likelihood: how values scatter: "normal", "student-t", "laplace", "quantile" (of any shape),
+            "log-normal" (positive), "beta" (between 0 and 1), "bernoulli" (0 or 1), "poisson" or
+            "negative-binomial" (counts); or some variables' names with theirs, others being normal.
         t0: where the latent state starts: "origin" (the end of the history) or "start" (its
             beginning, as in the 2018 paper).
         dynamics: "mlp", "gated" (bounded), "linear" (in closed form, the cheapest), "second-order", or
@@ -101,7 +104,7 @@ class LatentODEForecaster(BaseEstimator):
         latent_size: int = 16,
         hidden_size: int = 64,
         encoder: str = "gru",
-        likelihood: str = "normal",
+        likelihood: str | dict[str, str] = "normal",
         t0: str = "origin",
         dynamics: str = "mlp",
         solver: dict[str, Any] | None = None,
@@ -187,6 +190,8 @@ class LatentODEForecaster(BaseEstimator):
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
             torch.manual_seed(self.random_state)
             self.module_ = self._module({**data.sizes, **self._typical_rate(data)})
+            for table in data.tables():
+                refuse_unexplained(table, self.module_.model.likelihood)
             self._train(data, None if save_to is None else Path(save_to))
         return self
 

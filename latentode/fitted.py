@@ -22,6 +22,7 @@ from latentode.data.schema import Schema
 from latentode.data.split import durations
 from latentode.data.task import Forecasting
 from latentode.data.timeaxis import TimeAxis
+from latentode.domains import refuse_unexplained
 from latentode.errors import LatentODEError, SchemaError
 from latentode.forecast import Asked, Forecast, forecast
 from latentode.training import LitLatentODE
@@ -90,7 +91,12 @@ class Fitted:
         return replace(dataset, axis=replace(dataset.axis, declared=self.axis.declared))
 
     def answer(self, dataset: SeriesDataset, asked: Asked, keys: pd.DataFrame) -> Forecast:
-        """The forecast of queries against series that `read` has read."""
+        """The forecast of queries against series that `read` has read.
+
+        Raises:
+            SchemaError: for an observation that a likelihood or a transform cannot take.
+        """
+        refuse_unexplained(dataset, self.module.model.likelihood)
         series = Series(dataset, self.scaling)
         return forecast(self.module.model, series, self.scaling, asked, keys, self.context)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,12 @@ from torch.distributions import Distribution
 from latentode.data.batch import Batch, Series
 from latentode.data.observations import Queries
 from latentode.data.scaling import Scaling
+from latentode.data.transforms import Transform
+from latentode.data.units import Units
 from latentode.model import LatentODE
+from latentode.moments import moments
 from latentode.nn.encoders import shared_noise
-from latentode.nn.likelihoods import Likelihood, with_parameters
+from latentode.nn.likelihoods import Likelihood, join, mixture, take, with_parameters
 from latentode.quantiles import quantile_list, quantile_name
 
 __all__ = ["Asked", "Forecast", "batches_of", "forecast"]
@@ -47,12 +50,15 @@ class Asked:
 class Forecast:
     """An equal mixture over latent samples of one distribution per query.
 
+    Made by `Forecast.of`; queries whose likelihood is one of data units have `loc` 0 and `scale` 1.
+
     Args:
         keys: identifier, time and variable of each query.
         distribution: components in scaled units, shape `(samples, queries)`, float64, on the CPU.
         likelihood: whose distribution it is.
         loc: per query, what scaled 0 is in data units.
         scale: per query, what one scaled unit is in data units.
+        transforms: what data units are transformed by before they are scaled, each with its queries.
     """
 
     keys: pd.DataFrame
@@ -60,29 +66,81 @@ class Forecast:
     likelihood: Likelihood
     loc: np.ndarray
     scale: np.ndarray
+    transforms: tuple[tuple[Transform, np.ndarray], ...] = ()
+
+    @classmethod
+    def of(
+        cls, keys: pd.DataFrame, distribution: Distribution, likelihood: Likelihood, units: Units
+    ) -> Forecast:
+        """From components in scaled units and what those are in data units, likewise."""
+        own, loc, scale = likelihood.in_data_units(distribution, units.loc, units.scale)
+        return cls(keys, own, likelihood, loc, scale, units.transforms)
 
     def __len__(self) -> int:
         return len(self.keys)
 
     @property
+    def units(self) -> Units:
+        """What the distribution's values are in data units."""
+        return Units(self.loc, self.scale, self.transforms)
+
+    @property
     def mean(self) -> np.ndarray:
         """Predictive mean in data units, shape `(queries,)`."""
-        return self.loc + self.scale * self.distribution.mean.mean(dim=0).numpy()
+        return self._moments[0].copy()
 
     @property
     def std(self) -> np.ndarray:
         """Predictive standard deviation in data units: within and between latent samples."""
-        means = self.distribution.mean
-        variance = self.distribution.variance.mean(dim=0) + means.var(dim=0, correction=0)
-        return self.scale * variance.sqrt().numpy()
+        return self._moments[1].copy()
+
+    @cached_property
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Exact; of transformed variables by quadrature."""
+        mixed = mixture(self.distribution)
+        mean = self.loc + self.scale * mixed.mean.numpy()
+        std = self.scale * mixed.variance.sqrt().numpy()
+        for transform, place in self.transforms:
+            own = take(self.distribution, torch.from_numpy(place))
+            loc, scale = self.loc[place], self.scale[place]
+
+            def to_data(
+                u: np.ndarray, t: Transform = transform, at: np.ndarray = loc, s: np.ndarray = scale
+            ) -> np.ndarray:
+                return t.inverse(at + s * u)
+
+            mean[place], std[place] = moments(self.likelihood, own, to_data)
+        return mean, std
 
     def cdf(self, value: np.ndarray) -> np.ndarray:
         """P(x <= value) of each query, `value` in data units, shape `(queries,)`."""
-        scaled = (value - self.loc) / self.scale
-        return self.likelihood.cdf(self.distribution, scaled).mean(axis=0)
+        return self.likelihood.cdf(self.distribution, self.units.to_scaled(value)).mean(axis=0)
+
+    def log_prob(self, actual: np.ndarray) -> np.ndarray:
+        """Log-density of each query's actual value in data units; of counts the log-probability.
+
+        Minus its mean is the negative log-likelihood; minus infinity is said of what cannot be.
+
+        Args:
+            actual: shape `(queries,)`; NaN gives NaN.
+
+        Returns:
+            Shape `(queries,)`.
+        """
+        actual = np.asarray(actual, dtype=np.float64)
+        units = self.units
+        never = units.outside(actual) | self.likelihood.impossible(self.distribution, actual)
+        missing = np.isnan(actual)
+        odd = never | missing
+        possible = np.where(odd, self.quantile(0.5), actual) if odd.any() else actual
+        scaled = torch.from_numpy(units.to_scaled(possible))
+        found = mixture(self.distribution).log_prob(scaled).numpy() + units.log_slope(possible)
+        return np.where(missing, np.nan, np.where(never, -np.inf, found))
 
     def quantile(self, q: float) -> np.ndarray:
         """The value below which the mixture has probability `q`, shape `(queries,)`.
+
+        Of counts, the least one that has.
 
         Raises:
             LatentODEError: unless 0 < q < 1.
@@ -95,7 +153,9 @@ class Forecast:
             middle = 0.5 * (low + high)
             above = self.likelihood.cdf(self.distribution, middle).mean(axis=0) >= q
             low, high = np.where(above, low, middle), np.where(above, middle, high)
-        return self.loc + self.scale * 0.5 * (low + high)
+        # Of a step of the cdf the upper end of the bracket is never below.
+        whole = self.likelihood.whole(self.distribution)
+        return self.units.to_data(np.where(whole, np.floor(high), 0.5 * (low + high)))
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """Joint draws, shape `(n, queries)`: within a draw all queries share one latent path."""
@@ -107,7 +167,7 @@ class Forecast:
             rounds = int(np.bincount(paths).max(initial=0))
             drawn = self.distribution.sample((rounds,)).numpy()
         order = pd.Series(paths).groupby(paths).cumcount().to_numpy()
-        return self.loc + self.scale * drawn[order, paths]
+        return self.units.to_data(drawn[order, paths])
 
     def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""
@@ -147,14 +207,8 @@ def forecast(
         places.append(at)
         parts.append(_answer(model, batch, local, noise))
     model.train(training)
-    loc, scale = np.asarray(scaling.loc), np.asarray(scaling.scale)
-    return Forecast(
-        keys,
-        _restore_order(parts, np.concatenate(places)) if parts else _empty(model, samples),
-        model.likelihood,
-        loc[asked.variable],
-        scale[asked.variable],
-    )
+    found = _restore_order(parts, np.concatenate(places)) if parts else _empty(model, samples)
+    return Forecast.of(keys, found, model.likelihood, scaling.units_of(asked.variable))
 
 
 def batches_of(
@@ -193,13 +247,9 @@ def _answer(model: LatentODE, batch: Batch, queries: Queries, noise: torch.Tenso
 
 
 def _restore_order(parts: list[Distribution], places: np.ndarray) -> Distribution:
-    order = torch.from_numpy(np.argsort(places))
-    names = parts[0].arg_constraints
-    joined = {n: torch.cat([getattr(p, n) for p in parts], dim=1)[:, order] for n in names}
-    kind: Any = type(parts[0])
-    return kind(**joined, validate_args=False)
+    return take(join(parts), torch.from_numpy(np.argsort(places)))
 
 
 def _empty(model: LatentODE, samples: int) -> Distribution:
     raw = torch.zeros(samples, 0, model.likelihood.n_raw, dtype=torch.float64)
-    return model.likelihood.distribution(raw, raw[..., 0])
+    return model.likelihood.distribution(raw, raw[..., 0], torch.zeros(0, dtype=torch.long))

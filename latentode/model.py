@@ -11,6 +11,7 @@ adds pieces and changes no earlier answer.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from latentode.labelling import Labelling
 from latentode.layouts import Layout, Rows
 from latentode.nn.encoders import LatentState
 from latentode.nn.events import last_values
+from latentode.nn.growth import ScaleGrowth
 from latentode.nn.likelihoods import Likelihood
 from latentode.nn.recent_change import RecentChange
 from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
@@ -49,6 +51,7 @@ class LatentODE(nn.Module):
         anchor: whether locations are counted from each variable's last observed value.
         event_times: how often series are observed; None where only values are modelled.
         labelling: what series are classified by; None where they are not.
+        growth: how the scale of a forecast grows with its lead time; None where only z(t) says so.
         recent: values are read and answered as distances from each variable's last one, in units of its
             recent changes; None: as they are scaled.
 
@@ -69,6 +72,7 @@ class LatentODE(nn.Module):
         anchor: bool = True,
         event_times: EventTimes | None = None,
         labelling: Labelling | None = None,
+        growth: ScaleGrowth | None = None,
         recent: RecentChange | None = None,
     ) -> None:
         super().__init__()
@@ -77,7 +81,7 @@ class LatentODE(nn.Module):
         self.layout, self.dynamics = layout, dynamics
         self.likelihood, self.solver = likelihood, solver
         self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
-        self.event_times, self.labelling = event_times, labelling
+        self.event_times, self.labelling, self.growth = event_times, labelling, growth
         self.recent = recent
 
     @property
@@ -217,6 +221,7 @@ class LatentODE(nn.Module):
         seen, static = self._scaled(batch.context), batch.static.to(self.dtype)
         if self.recent is not None:
             seen = self.recent.relative(seen, len(batch))
+        seen = replace(seen, value=self.likelihood.view(seen.value, seen.variable))
         return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
 
     def trajectory(
@@ -296,14 +301,18 @@ class LatentODE(nn.Module):
         times = self._model_time(queries.time).repeat(samples)
         z = path.at(rows.answering(samples), times)
         raw = self.layout.read(z.unflatten(0, (samples, len(queries))), queries.variable)
-        anchor, unit = raw.new_zeros(len(queries)), raw.new_ones(len(queries))
+        anchor = raw.new_zeros(len(queries))
         seen, asked = self._scaled(batch.context), (queries.series, queries.variable)
         if self.anchor:
             anchor = last_values(seen, len(batch), self.layout.n_variables)[asked]
+        spread, at = None, Queries(*asked, self._model_time(queries.time))
+        if self.growth is not None:
+            spread = self.growth(at.time, at.variable)
         if self.recent is not None:
-            at = Queries(*asked, self._model_time(queries.time))
             unit = self.recent.ahead(seen, at, len(batch))
-        return self.likelihood.distribution(raw, anchor.expand(samples, -1), unit)
+            raw = torch.cat([raw[..., :1] * unit[:, None], raw[..., 1:]], dim=-1)
+            spread = unit if spread is None else unit * spread
+        return self.likelihood.distribution(raw, anchor.expand(samples, -1), queries.variable, spread)
 
     def _t0(self, batch: Batch) -> Tensor:
         start = self._model_time(batch.start)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +27,7 @@ from torch.distributions import Distribution
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations
 from latentode.model import LatentODE
+from latentode.nn.likelihoods import score, with_fixed_location
 
 __all__ = [
     "GAINS",
@@ -80,7 +80,7 @@ class Terms:
 
 
 def log_likelihood(distribution: Distribution, value: Tensor, unit: Tensor | None = None) -> Tensor:
-    """Log-density, mean over latent samples.
+    """Log-density or, where training has something better, that score; mean over latent samples.
 
     Args:
         distribution: shape `(samples, queries)`.
@@ -91,7 +91,7 @@ def log_likelihood(distribution: Distribution, value: Tensor, unit: Tensor | Non
     Returns:
         Shape `(queries,)`; the higher, the better.
     """
-    return distribution.log_prob(value).mean(dim=0)
+    return score(distribution, value).mean(dim=0)
 
 
 def squared_error(distribution: Distribution, value: Tensor, unit: Tensor | None = None) -> Tensor:
@@ -123,10 +123,7 @@ def error_of_mean(distribution: Distribution, value: Tensor, unit: Tensor | None
 
 def _scale_likelihood(distribution: Distribution, value: Tensor) -> Tensor:
     """The log-likelihood, whose gradient reaches every parameter but the location."""
-    parameters = {n: getattr(distribution, n) for n in distribution.arg_constraints}
-    kind: Any = type(distribution)
-    fixed = kind(**{**parameters, "loc": parameters["loc"].detach()}, validate_args=False)
-    return log_likelihood(fixed, value)
+    return log_likelihood(with_fixed_location(distribution), value)
 
 
 GAINS: dict[str, Gain] = {

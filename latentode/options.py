@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from latentode.data.schema import Schema
+from latentode.data.transforms import Spec, check_spec
 from latentode.errors import LatentODEError
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Table",
     "blame",
     "in_options",
+    "likelihood_option",
     "schema_options",
     "split",
 ]
@@ -53,7 +55,7 @@ ARGUMENTS = (  # of the library, that its messages name where the command line h
     ),
     *("schedule", "monitor", "weight_averaging", "drop_observations"),
 )
-RENAMED = {"max_epochs": "epochs", "random_state": "seed"}
+RENAMED = {"max_epochs": "epochs", "random_state": "seed", "transforms": "transform"}
 COLUMN_ROLES = ("id", "time", "targets", "static", "known", "variable", "value")  # also plain English
 
 
@@ -78,6 +80,12 @@ def schema_of(
     cycles: Annotated[
         Text, typer.Option(help="Periods of the clock that values follow, comma-separated: 24h,7D.")
     ] = None,
+    transform: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="variable=log, =logit, =logit:0:100, =box-cox or =yeo-johnson; may be repeated."
+        ),
+    ] = None,
 ) -> Schema:
     """The schema that the options say."""
     return Schema(
@@ -93,7 +101,47 @@ def schema_of(
         timezone=timezone,
         time_format=time_format,
         cycles=split(cycles) or (),
+        transforms=_transforms(transform or ()),
     )
+
+
+def _transforms(texts: Sequence[str]) -> dict[str, Spec]:
+    """Transforms from texts such as "saturation=logit:0:100".
+
+    Raises:
+        LatentODEError: for a text that is none.
+
+    Example:
+        >>> _transforms(["dose=log", "saturation=logit:0:100"])
+        {'dose': 'log', 'saturation': ('logit', 0.0, 100.0)}
+    """
+    found: dict[str, Spec] = {}
+    for text in texts:
+        variable, _, told = text.rpartition("=")
+        name, *bounds = told.split(":")
+        try:
+            numbers = [float(b) for b in bounds]
+        except ValueError:
+            numbers = None
+        if not variable or numbers is None:
+            raise LatentODEError(
+                f"--transform {text!r} is not variable=name, such as dose=log or spo2=logit:0:100"
+            )
+        found[variable] = check_spec(variable, (name, *numbers))
+    return found
+
+
+def likelihood_option(text: str) -> str | dict[str, str]:
+    """A likelihood by name, or by variable from "hr=student-t,falls=poisson".
+
+    Example:
+        >>> likelihood_option("laplace"), likelihood_option("hr=student-t,falls=poisson")
+        ('laplace', {'hr': 'student-t', 'falls': 'poisson'})
+    """
+    if "=" not in text:
+        return text
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    return {variable.strip(): name.strip() for variable, _, name in pairs}
 
 
 def schema_options(command: Callable[..., None]) -> Callable[..., None]:

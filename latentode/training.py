@@ -17,6 +17,8 @@ from torch.distributions import Distribution
 
 from latentode.building import build_latent_ode
 from latentode.data.batch import Batch
+from latentode.data.datamodule import IrregularDataModule
+from latentode.domains import refuse_unexplained
 from latentode.errors import LatentODEError, SolveError
 from latentode.event_times import known_events
 from latentode.forecast import Forecast
@@ -139,6 +141,18 @@ class LitLatentODE(LightningModule):
         # Of a point one sample is all: more noise would be drawn for nothing.
         self.samples = samples if self.model.variational else 1
         self.validation_samples = self.VALIDATION_SAMPLES if self.model.variational else 1
+
+    def setup(self, stage: str) -> None:
+        """Refuses data that the likelihoods cannot explain.
+
+        Raises:
+            SchemaError: naming column, row, value and fix.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        # Loaders or a data module of your own have no table of ours to name a row of.
+        if isinstance(data, IrregularDataModule):
+            for dataset in data.tables():
+                refuse_unexplained(dataset, self.model.likelihood)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         noise = self._noise(len(batch), batch_idx)
@@ -274,8 +288,7 @@ class LitLatentODE(LightningModule):
             )
         found = with_parameters(self.predictive(batch), lambda p: p.detach().cpu().double())
         names = batch.names
-        answer = Forecast(names.keys, found, self.model.likelihood, names.loc, names.scale)
-        return answer.to_frame()
+        return Forecast.of(names.keys, found, self.model.likelihood, names.units).to_frame()
 
     def predictive(self, batch: Batch) -> Distribution:
         """The batch's targets in scaled units, shape `(latent samples, targets)`."""

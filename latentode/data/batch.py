@@ -16,6 +16,7 @@ from latentode.data.labels import Labels, SeriesLabels
 from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling, series_keys
 from latentode.data.task import Cut, Cuttable, Task, context_cut
+from latentode.data.units import Units
 
 __all__ = ["Batch", "Series", "TargetNames"]
 
@@ -26,13 +27,11 @@ class TargetNames:
 
     Args:
         keys: identifier (if the table has one), time and `variable` of each.
-        loc: what scaled 0 is in data units, shape `(targets,)`.
-        scale: what one scaled unit is in data units.
+        units: what their scaled values are in data units.
     """
 
     keys: pd.DataFrame
-    loc: np.ndarray
-    scale: np.ndarray
+    units: Units
 
 
 @dataclass(frozen=True)
@@ -89,12 +88,16 @@ class Series:
         dataset: what was read, in data units.
         scaling: fitted on the training series.
         labels: of these series, if they have any.
+
+    Raises:
+        SchemaError: for a value beyond the domain of its variable's transform.
     """
 
     def __init__(
         self, dataset: SeriesDataset, scaling: Scaling, labels: SeriesLabels | None = None
     ) -> None:
         self.dataset, self.scaling, self.labels = dataset, scaling, labels
+        scaling.refuse_outside(dataset)
         self.value = scaling.scale_values(dataset.value, dataset.variable)
         self.static = scaling.encode_static(dataset)
         self.first, self.last, self.until = dataset.first, dataset.last, dataset.watched_until
@@ -129,9 +132,8 @@ class Series:
         keys = cast(pd.DataFrame, dataset.keys[columns].iloc[dataset.row[positions]])
         variable = dataset.variable[positions]
         names = np.asarray(dataset.variables, dtype=object)[variable]
-        loc, scale = np.asarray(self.scaling.loc), np.asarray(self.scaling.scale)
         keys = keys.reset_index(drop=True).assign(variable=names)
-        return TargetNames(keys, loc[variable], scale[variable])
+        return TargetNames(keys, self.scaling.units_of(variable))
 
     def context_sizes(self, indices: np.ndarray, task: Task, keys: np.ndarray) -> np.ndarray:
         """How many observations `batch` would give the context of each cut, shape `(cuts,)`."""

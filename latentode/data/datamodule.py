@@ -125,7 +125,20 @@ class IrregularDataModule(LightningDataModule):
             "n_static": self.scaling.n_static + 2 * len(self.schema.cycles),
             "n_known": len(self.schema.known),
             "time_scale": span if horizon is None else float(horizon),
+            "variables": self._variables(),
         }
+
+    def _variables(self) -> dict[str, dict[str, Any]]:
+        """Per variable what a likelihood may have to know: its units, and whether it is transformed."""
+        scaling, names = self.scaling, self.schema.targets or ()
+        found: dict[str, dict[str, Any]] = {
+            v: {"loc": at, "scale": one}
+            for v, at, one in zip(names, scaling.loc, scaling.scale, strict=True)
+        }
+        for v, transform in zip(names, scaling.transforms, strict=False):
+            if transform is not None:
+                found[v]["transform"] = transform.name
+        return found
 
     @property
     def event_rate(self) -> float:
@@ -141,6 +154,10 @@ class IrregularDataModule(LightningDataModule):
         later = data.time > data.first[data.series]
         counts = np.bincount(data.variable[later], minlength=len(data.variables))
         return tuple(_rate(int(n), data) for n in counts)
+
+    def tables(self) -> list[SeriesDataset]:
+        """What was read: training, validation and test series, as far as there are any."""
+        return [s.dataset for s in (self.train, self.validation, self.test) if s is not None]
 
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.training_task, self.seed)

@@ -1,8 +1,11 @@
-"""Scaling: what turns data units into model units, fitted on training observations only."""
+"""Scaling: what turns data units into model units, fitted on training observations only.
+
+A variable that the schema says to transform is transformed first, then standardised.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,10 @@ from sklearn.preprocessing import StandardScaler
 
 from latentode.data.columns import column_of, refuse_text
 from latentode.data.dataset import SeriesDataset
+from latentode.data.refusing import refuse_values
 from latentode.data.task import mix
+from latentode.data.transforms import Transform, fit_transform, restore
+from latentode.data.units import Units
 
 __all__ = ["Scaling", "series_keys"]
 
@@ -22,13 +28,14 @@ class Scaling:
     """Standardisation of variables, known columns and numeric statics; categories of the others.
 
     Args:
-        loc: mean of each variable over its training observations.
+        loc: mean of each variable, transformed where it is, over its training observations.
         scale: standard deviation likewise; 1 for a constant.
         known_loc: mean of each known column.
         known_scale: standard deviation of each known column.
         static_loc: per numeric static column its mean.
         static_scale: per numeric static column its standard deviation.
         categories: per text static column its values in training, in sorted order.
+        transforms: of each variable, None where there is none; empty if none has one.
     """
 
     loc: tuple[float, ...]
@@ -38,11 +45,20 @@ class Scaling:
     static_loc: dict[str, float] = field(default_factory=dict)
     static_scale: dict[str, float] = field(default_factory=dict)
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    transforms: tuple[Transform | None, ...] = ()
 
     @classmethod
     def fit(cls, dataset: SeriesDataset) -> Scaling:
-        """Fits on every observation of `dataset`, which must hold training series only."""
+        """Fits on every observation of `dataset`, which must hold training series only.
+
+        Raises:
+            SchemaError: for a value beyond the domain of its variable's transform.
+        """
         columns = [dataset.value[dataset.variable == v] for v in range(len(dataset.variables))]
+        transforms = _fit_transforms(dataset, columns)
+        for v, transform in enumerate(transforms):
+            if transform is not None:
+                columns[v] = transform.forward(columns[v])
         loc, scale = _standardise(columns)
         known = dataset.known_paths()[1].T if dataset.schema.known else []
         known_loc, known_scale = _standardise(list(known))
@@ -59,6 +75,7 @@ class Scaling:
             dict(zip(numeric, static_loc, strict=True)),
             dict(zip(numeric, static_scale, strict=True)),
             {c: tuple(sorted(t.unique())) for c, t in texts.items() if c not in numeric},
+            transforms,
         )
 
     @property
@@ -68,7 +85,24 @@ class Scaling:
 
     def scale_values(self, value: np.ndarray, variable: np.ndarray) -> np.ndarray:
         """Values of the given variables in standard deviations from their mean."""
-        return (value - np.asarray(self.loc)[variable]) / np.asarray(self.scale)[variable]
+        return self.units_of(variable).to_scaled(value)
+
+    def units_of(self, variable: np.ndarray) -> Units:
+        """What the scaled values of queries of the given variables are in data units."""
+        transforms = tuple(
+            (t, np.nonzero(variable == v)[0]) for v, t in enumerate(self.transforms) if t is not None
+        )
+        return Units(np.asarray(self.loc)[variable], np.asarray(self.scale)[variable], transforms)
+
+    def refuse_outside(self, dataset: SeriesDataset) -> None:
+        """Raises for the first observation beyond the domain of its variable's transform.
+
+        Raises:
+            SchemaError: naming column, row, value and fix.
+        """
+        for v, transform in enumerate(self.transforms):
+            if transform is not None:
+                _refuse_outside(dataset, v, transform)
 
     def scale_known(self, value: np.ndarray) -> np.ndarray:
         """Known columns, shape `(rows, known)`, likewise."""
@@ -96,7 +130,9 @@ class Scaling:
 
     def to_dict(self) -> dict[str, Any]:
         """Primitives; `from_dict` is its inverse."""
-        return asdict(self)
+        own = asdict(replace(self, transforms=()))
+        lists = [None if t is None else t.to_list() for t in self.transforms]
+        return {**own, "transforms": lists}
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Scaling:
@@ -109,6 +145,7 @@ class Scaling:
             static_loc=dict(state["static_loc"]),
             static_scale=dict(state["static_scale"]),
             categories={k: tuple(v) for k, v in state["categories"].items()},
+            transforms=tuple(restore(t) for t in state.get("transforms", ())),
         )
 
 
@@ -117,6 +154,28 @@ def series_keys(dataset: SeriesDataset) -> np.ndarray:
     # One by one: pandas formats an index of datetimes by all of its entries together.
     names = np.array([str(i) for i in dataset.ids], dtype=object)
     return mix(hash_array(names), 0)
+
+
+def _fit_transforms(dataset: SeriesDataset, columns: list[np.ndarray]) -> tuple[Transform | None, ...]:
+    """Each variable's transform, fitted to its training values; empty if none has one."""
+    asked = dataset.schema.transforms
+    if not asked:
+        return ()
+    found: list[Transform | None] = []
+    for v, (name, values) in enumerate(zip(dataset.variables, columns, strict=True)):
+        if name not in asked:
+            found.append(None)
+            continue
+        # By domain before the power is fitted, which scikit-learn would refuse without naming a row.
+        _refuse_outside(dataset, v, fit_transform(asked[name], np.zeros(0)))
+        found.append(fit_transform(asked[name], values))
+    return tuple(found)
+
+
+def _refuse_outside(dataset: SeriesDataset, variable: int, transform: Transform) -> None:
+    bad = transform.outside(dataset.value[dataset.variable == variable])
+    what = f"transform {transform.name!r}"
+    refuse_values(dataset, variable, bad, what, transform.wants, transform.instead)
 
 
 def _static_numbers(column: pd.Series) -> np.ndarray:

@@ -7,14 +7,15 @@ where nothing was observed, and *long*, a row per observation with a column that
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, cast
 
 import pandas as pd
 
 from latentode.data.columns import column_of, detect, refuse_text, row_name, some_names
 from latentode.data.timeaxis import UNITS
+from latentode.data.transforms import Spec, check_spec
 from latentode.errors import SchemaError
 
 __all__ = ["Schema"]
@@ -48,6 +49,9 @@ class Schema:
         time_format: strptime format of times written as text, unless they are ISO 8601.
         cycles: periods of the clock that values follow, such as `("24h", "7D")`; a forecast is told
             where in each its origin lies, by the clock of the table's own zone.
+        transforms: per variable "log", "logit" (or `("logit", low, high)`; 0 and 1 unless told),
+            "box-cox" or "yeo-johnson": what its distribution is transformed by, fitted on training
+            data, so that forecasts of a positive or bounded variable stay so.
 
     Example:
         >>> import pandas as pd
@@ -68,6 +72,7 @@ class Schema:
     timezone: str | None = None
     time_format: str | None = None
     cycles: tuple[str | float, ...] = ()
+    transforms: Mapping[str, Spec] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("targets", "static", "known"):
@@ -76,6 +81,8 @@ class Schema:
                 columns = (given,) if isinstance(given, str) else tuple(given)
                 object.__setattr__(self, name, columns)
         object.__setattr__(self, "cycles", _periods(self.cycles))
+        transforms = {v: check_spec(v, given) for v, given in dict(self.transforms).items()}
+        object.__setattr__(self, "transforms", transforms)
         if self.layout not in (None, "wide", "long"):
             raise SchemaError(f"layout {self.layout!r} is unknown; write 'wide' or 'long'")
         if self.time_unit is not None and self.time_unit not in UNITS:
@@ -108,7 +115,15 @@ class Schema:
                 f"{some_names(frame.columns)}; name it with time="
             )
         found = replace(long, id=id_, time=time)
-        return found._resolve_long(frame) if found.layout == "long" else found._resolve_wide(frame)
+        long_table = found.layout == "long"
+        found = found._resolve_long(frame) if long_table else found._resolve_wide(frame)
+        unknown = next((v for v in found.transforms if v not in (found.targets or ())), None)
+        if unknown is not None:
+            raise SchemaError(
+                f"transforms= speaks of `{unknown}`, which is none of the variables to model, "
+                f"{some_names(found.targets or ())}; correct its name"
+            )
+        return found
 
     def describe(self) -> str:
         """One line that says what was chosen."""
@@ -119,6 +134,8 @@ class Schema:
         parts.append(f"targets={'all' if self.targets is None else ', '.join(self.targets)}")
         roles = {"static": self.static, "known": self.known, "cycles": tuple(map(str, self.cycles))}
         parts += [f"{name}={', '.join(chosen)}" for name, chosen in roles.items() if chosen]
+        if self.transforms:
+            parts.append(f"transforms={', '.join(f'{v}: {t}' for v, t in self.transforms.items())}")
         return "; ".join(parts)
 
     def columns(self) -> list[str]:

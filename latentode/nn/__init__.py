@@ -3,13 +3,15 @@
 from latentode.nn.decoders import Decoder, MLPDecoder, VariableDecoder
 from latentode.nn.encoders import Encoder, GRUEncoder, LatentHead, LatentState, ODERNNEncoder
 from latentode.nn.events import Events
+from latentode.nn.growth import ScaleGrowth
 from latentode.nn.intensity import Intensity
 from latentode.nn.label_head import LabelHead
-from latentode.nn.likelihoods import LIKELIHOODS, Likelihood, NormalLikelihood, StudentTLikelihood
+from latentode.nn.likelihoods import DATA_UNITS, LIKELIHOODS, Likelihood, likelihood_of
 from latentode.nn.linear_encoder import LinearEncoder
 from latentode.nn.variable_encoder import VariableEncoder
 
 __all__ = [
+    "DATA_UNITS",
     "ENCODERS",
     "LIKELIHOODS",
     "Decoder",
@@ -23,11 +25,11 @@ __all__ = [
     "Likelihood",
     "LinearEncoder",
     "MLPDecoder",
-    "NormalLikelihood",
     "ODERNNEncoder",
-    "StudentTLikelihood",
+    "ScaleGrowth",
     "VariableDecoder",
     "VariableEncoder",
+    "likelihood_of",
 ]
 
 ENCODERS: dict[str, type[Encoder]] = {

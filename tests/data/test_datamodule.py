@@ -120,7 +120,12 @@ def test_scaling_is_fitted_on_training_data_only():
 def test_sizes_are_primitives_that_describe_the_data():
     frame = wide(3).assign(age=1.0, ward=["n"] * 7 + ["n"] * 8, dose=0.0)
     data = module(frame, schema=Schema(static=("age", "ward"), known="dose"), task=Forecasting("6h"))
-    assert data.sizes == {"n_variables": 2, "n_static": 3, "n_known": 1, "time_scale": 6.0}
+    sizes = data.sizes
+    units = sizes.pop("variables")
+    assert sizes == {"n_variables": 2, "n_static": 3, "n_known": 1, "time_scale": 6.0}
+    assert list(units) == ["a", "b"]
+    assert [u["loc"] for u in units.values()] == list(data.scaling.loc)
+    assert [u["scale"] for u in units.values()] == list(data.scaling.scale)
     assert module(numeric([0, 9]), task=Interpolation()).sizes["time_scale"] == 9.0
     assert module(numeric([5]), task=Interpolation()).sizes["time_scale"] == 1.0
 

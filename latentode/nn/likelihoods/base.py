@@ -1,0 +1,211 @@
+r"""Likelihood: the idea that all families share, and what one does with their distributions.
+
+$$p(x_{t, v} \mid z(t)) = p(x;\, \theta), \qquad \theta = \theta(\text{raw}, \text{anchor})$$
+
+The model works in scaled units (standard deviations of the training data about their mean). A family
+either lives there itself (normal, Student-t, Laplace, quantiles) or in data units (counts, shares,
+positive numbers); of the latter, `per_variable` makes distributions over scaled values again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import singledispatch
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+__all__ = [
+    "MIN_SCALE",
+    "EqualMixture",
+    "Likelihood",
+    "change_parameters",
+    "gather_variable",
+    "join",
+    "mixture",
+    "score",
+    "take",
+    "with_fixed_location",
+    "with_parameters",
+]
+
+MIN_SCALE = 1e-3  # in standard deviations of the training data: no likelihood can diverge
+LOCATIONS = ("loc", "median", "rate", "logits", "share")  # what a point loss moves, by its name
+ALTERNATIVES = {"probs": "logits"}  # torch lists both, and takes either
+
+
+class Likelihood(ABC):
+    """How a value scatters about what the decoder says.
+
+    Attributes:
+        name: as one asks for it.
+        n_raw: unconstrained numbers that it takes per query.
+        of_data_units: whether its values are those of the table rather than scaled ones.
+        discrete: whether its values are whole numbers.
+        heavy_tailed: whether the exponential of a value has no mean.
+        wants: what values it can explain, in words; empty if all.
+    """
+
+    name: ClassVar[str] = ""
+    n_raw: int
+    of_data_units: ClassVar[bool] = False
+    discrete: ClassVar[bool] = False
+    heavy_tailed: ClassVar[bool] = False
+    wants: ClassVar[str] = ""
+
+    @abstractmethod
+    def distribution(
+        self,
+        raw: Tensor,
+        anchor: Tensor,
+        variable: Tensor | None = None,
+        spread: Tensor | None = None,
+    ) -> Distribution:
+        """The distribution of each query's value.
+
+        Args:
+            raw: unconstrained numbers, shape `(..., n_raw)`.
+            anchor: what the location is counted from, shape `(...)`, in the likelihood's own units.
+            variable: of each query, shape `(queries,)`, the last of `...`; families that know no
+                variables do without.
+            spread: what the scale is multiplied by, shape `(...)`; 1 unless told.
+        """
+
+    @abstractmethod
+    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+        """The q-quantile of each component."""
+
+    @abstractmethod
+    def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
+        """P(x <= value), in numpy: torch has no gradient-free Student-t cdf."""
+
+    def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
+        r"""The quantile at level $\Phi(t)$; families of scaled units lose nothing far out."""
+        return self.icdf(distribution, float(torch.special.ndtr(torch.tensor(t, dtype=torch.float64))))
+
+    def outside(self, value: np.ndarray) -> np.ndarray:
+        """Which values, in data units, it cannot explain."""
+        return np.zeros(len(value), dtype=bool)
+
+    def impossible(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
+        """Which values `(queries,)`, in the likelihood's own units, it gives no probability."""
+        return self.outside(value)
+
+    def view(self, value: Tensor, variable: Tensor) -> Tensor:
+        """Scaled values as the encoder reads them."""
+        return value
+
+    def whole(self, distribution: Distribution) -> np.ndarray:
+        """Which queries have whole numbers for values, shape `(queries,)`."""
+        return np.full(distribution.batch_shape[-1], self.discrete)
+
+    def families(self, n_variables: int) -> tuple[Likelihood, ...]:
+        """The likelihood of each variable."""
+        return (self,) * n_variables
+
+    def in_data_units(
+        self, distribution: Distribution, loc: np.ndarray, scale: np.ndarray
+    ) -> tuple[Distribution, np.ndarray, np.ndarray]:
+        """The same with each query in its likelihood's own units, and what those are in the table.
+
+        Args:
+            distribution: in scaled units, shape `(samples, queries)`.
+            loc: what scaled 0 is in data units, shape `(queries,)`.
+            scale: what one scaled unit is in data units, likewise.
+
+        Returns:
+            The distribution, `loc` and `scale`; the latter 0 and 1 where it is in data units.
+        """
+        return distribution, loc, scale
+
+
+def parameter_names(distribution: Distribution) -> list[str]:
+    """Its parameters, each once."""
+    names = list(distribution.arg_constraints)
+    return [n for n in names if ALTERNATIVES.get(n) not in names]
+
+
+@singledispatch
+def change_parameters(
+    distribution: Distribution, change: Callable[[str, Tensor], Tensor]
+) -> Distribution:
+    """The same kind of distribution, each parameter being what `change` makes of its name and it."""
+    changed = {n: change(n, getattr(distribution, n)) for n in parameter_names(distribution)}
+    kind: Any = type(distribution)
+    return kind(**changed, validate_args=False)
+
+
+@singledispatch
+def take(distribution: Distribution, places: Tensor) -> Distribution:
+    """Some of the queries of a distribution of shape `(samples, queries)`."""
+    return with_parameters(distribution, lambda p: p[:, places])
+
+
+@singledispatch
+def score(distribution: Distribution, value: Tensor) -> Tensor:
+    """What training by likelihood raises: the log-density, where there is nothing better."""
+    return distribution.log_prob(value)
+
+
+def with_parameters(distribution: Distribution, change: Callable[[Tensor], Tensor]) -> Distribution:
+    """The same kind of distribution with each of its parameters changed."""
+    return change_parameters(distribution, lambda name, p: change(p))
+
+
+def with_fixed_location(distribution: Distribution) -> Distribution:
+    """The same, its location cut off from gradients."""
+    return change_parameters(distribution, lambda name, p: p.detach() if name in LOCATIONS else p)
+
+
+def join(parts: Sequence[Distribution]) -> Distribution:
+    """The queries of several distributions of one kind, one after another."""
+    return joined(parts[0], parts)
+
+
+@singledispatch
+def joined(first: Distribution, parts: Sequence[Distribution]) -> Distribution:
+    """`join`, by the kind of the first."""
+    names = parameter_names(first)
+    together = {n: torch.cat([getattr(p, n) for p in parts], dim=1) for n in names}
+    kind: Any = type(first)
+    return kind(**together, validate_args=False)
+
+
+class EqualMixture(Distribution):
+    """Equal parts of components of shape `(samples, queries)`: shape `(queries,)`."""
+
+    arg_constraints = {}  # type: ignore[assignment,override]  # noqa: RUF012
+
+    def __init__(self, components: Distribution) -> None:
+        self.components = components
+        super().__init__(components.batch_shape[1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.components.mean.mean(dim=0)
+
+    @property
+    def variance(self) -> Tensor:
+        means = self.components.mean
+        between = (means - means.mean(dim=0)).square()
+        return (self.components.variance + between).mean(dim=0)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        each = self.components.log_prob(value)
+        return each.logsumexp(dim=0) - float(np.log(len(each)))
+
+
+def mixture(distribution: Distribution) -> EqualMixture:
+    """Equal parts of components of shape `(samples, queries)`: shape `(queries,)`."""
+    return EqualMixture(distribution)
+
+
+def gather_variable(raw: Tensor, variable: Tensor, n_raw: int) -> Tensor:
+    """Each query's own numbers out of `(..., queries, variables * n_raw)`: `(..., queries, n_raw)`."""
+    raw = raw.unflatten(-1, (-1, n_raw))
+    index = variable[:, None, None].expand(*raw.shape[:-2], 1, n_raw)
+    return torch.gather(raw, -2, index).squeeze(-2)

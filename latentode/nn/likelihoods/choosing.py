@@ -1,0 +1,117 @@
+"""Choosing: from names of likelihoods to a likelihood, for one variable or for each its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from latentode.errors import LatentODEError
+from latentode.nn.likelihoods.base import Likelihood
+from latentode.nn.likelihoods.counts import (
+    BernoulliLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+)
+from latentode.nn.likelihoods.data_units import DataUnits
+from latentode.nn.likelihoods.per_variable import PerVariable
+from latentode.nn.likelihoods.positive import BetaLikelihood, LogNormalLikelihood
+from latentode.nn.likelihoods.quantiles import QuantileLikelihood
+from latentode.nn.likelihoods.symmetric import (
+    LaplaceLikelihood,
+    NormalLikelihood,
+    StudentTLikelihood,
+)
+
+__all__ = ["DATA_UNITS", "LIKELIHOODS", "Named", "likelihood_of"]
+
+DEFAULT = "normal"
+LIKELIHOODS: dict[str, type[Likelihood]] = {  # of scaled units
+    "normal": NormalLikelihood,
+    "student-t": StudentTLikelihood,
+    "laplace": LaplaceLikelihood,
+    "quantile": QuantileLikelihood,
+}
+DATA_UNITS: dict[str, type[DataUnits]] = {
+    "log-normal": LogNormalLikelihood,
+    "bernoulli": BernoulliLikelihood,
+    "poisson": PoissonLikelihood,
+    "negative-binomial": NegativeBinomialLikelihood,
+    "beta": BetaLikelihood,
+}
+BOUNDED_TRANSFORMS = ("logit",)
+Named = Mapping[str, Mapping[str, Any]]
+
+
+def likelihood_of(
+    chosen: str | Mapping[str, str], n_variables: int, variables: Named | None = None
+) -> Likelihood:
+    """The likelihood that a name, or a name per variable, stands for.
+
+    Args:
+        chosen: a name for all variables, or some variables' names with theirs; others are normal.
+        n_variables: number of variables.
+        variables: per variable, in order, its `loc` and `scale` of training and, where values are
+            transformed, its `transform`; needed where variables are named, or data units matter.
+
+    Raises:
+        LatentODEError: for a name that is unknown, or a family that does not go with a transform.
+
+    Example:
+        >>> units = {"hr": {"loc": 80.0, "scale": 12.0}, "falls": {"loc": 0.3, "scale": 0.6}}
+        >>> likelihood_of({"falls": "poisson"}, 2, units).families(2)
+        (NormalLikelihood(n_raw=2), PoissonLikelihood(n_raw=1, loc=(80.0, 0.3), scale=(12.0, 0.6)))
+    """
+    names = _names(chosen, n_variables, variables)
+    _check_transforms(names, variables or {})
+    kinds = sorted(set(names), key=names.index)
+    if len(kinds) == 1 and kinds[0] in LIKELIHOODS:
+        return LIKELIHOODS[kinds[0]]()
+    units = list((variables or {}).values()) or [{"loc": 0.0, "scale": 1.0}] * n_variables
+    loc = tuple(float(u["loc"]) for u in units)
+    scale = tuple(float(u["scale"]) for u in units)
+    made = [DATA_UNITS[k](loc=loc, scale=scale) if k in DATA_UNITS else LIKELIHOODS[k]() for k in kinds]
+    return PerVariable(tuple(made), tuple(kinds.index(n) for n in names), loc, scale)
+
+
+def _names(chosen: str | Mapping[str, str], n_variables: int, variables: Named | None) -> list[str]:
+    """The name of each variable's likelihood."""
+    if isinstance(chosen, str):
+        _check_name(chosen)
+        return [chosen] * n_variables
+    for name in chosen.values():
+        _check_name(name)
+    if variables is None:
+        raise LatentODEError(
+            "a likelihood per variable needs the variables' names: build from a data module, "
+            "LitLatentODE(**data.sizes, likelihood=...), or pass variables="
+        )
+    unknown = next((v for v in chosen if v not in variables), None)
+    if unknown is not None:
+        raise LatentODEError(
+            f"likelihood= speaks of the variable {unknown!r}, which is none of {', '.join(variables)}"
+        )
+    return [chosen.get(v, DEFAULT) for v in variables]
+
+
+def _check_name(name: str) -> None:
+    known = (*LIKELIHOODS, *DATA_UNITS)
+    if name not in known:
+        raise LatentODEError(f"likelihood {name!r} is unknown; choose from {', '.join(known)}")
+
+
+def _check_transforms(names: Sequence[str], variables: Named) -> None:
+    for name, (variable, units) in zip(names, variables.items(), strict=False):
+        transform = units.get("transform")
+        if transform is None:
+            continue
+        if name in DATA_UNITS:
+            raise LatentODEError(
+                f"likelihood {name!r} of `{variable}` is one of the table's own values, so it does not "
+                f"go with the transform {transform!r}; leave one of them out"
+            )
+        if LIKELIHOODS[name].heavy_tailed and transform not in BOUNDED_TRANSFORMS:
+            raise LatentODEError(
+                f"likelihood {name!r} of `{variable}` has tails so heavy that, transformed back from "
+                f"{transform!r}, no mean may exist; take 'normal' or 'quantile', or leave the "
+                "transform out"
+            )
