@@ -187,4 +187,4 @@ def test_a_command_that_needs_no_network_imports_neither_torch_nor_lightning(com
     assert done.returncode == 0, done.stderr
     loaded = set(done.stderr.split())
     assert "pandas" in loaded
-    assert loaded & {"torch", "lightning", "sklearn", "scipy", "matplotlib"} == set()
+    assert loaded & {"torch", "lightning", "sklearn", "matplotlib"} == set()

@@ -99,3 +99,8 @@ def test_recent_units_need_the_anchor():
         build_latent_ode(1, anchor=False, **RECENT)
     with pytest.raises(LatentODEError, match="value_units"):
         build_latent_ode(1, value_units="yearly")
+
+
+def test_families_of_data_units_are_refused():
+    with pytest.raises(LatentODEError, match="'poisson'"):
+        build_latent_ode(1, likelihood="poisson", **RECENT)
