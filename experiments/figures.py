@@ -95,6 +95,44 @@ def benchmark(dataset: str, model: str, metric: str = "mse") -> Read:
     return read
 
 
+RIVALS = ("latent ODE, per variable", "latent ODE, joint", "GRU, no ODE", "last value", "linear drift",
+          "series mean", "Gaussian process")  # fmt: skip
+WTI = "DCOILWTICO"
+MOVING = ("random walk, moving volatility",)
+RECALIBRATED = "latent ODE, per variable, recalibrated"
+IN_ORDER = "per variable, joint, GRU without ODE; last value, drift, series mean, Gaussian process"
+
+
+def rivals(
+    variable: str, lead: float, figure: str, key: str = "rows", more: tuple[str, ...] = ()
+) -> Read:
+    """A figure of every model and baseline of a rolling backtest, in the order of `IN_ORDER`."""
+
+    def read(results: Any) -> str:
+        rows = [r for r in results[key] if (r["variable"], r["lead"]) == (variable, lead)]
+        named = {r["model"]: r[figure] for r in rows}
+        return ", ".join(f"{named[model]:.3g}" for model in (*RIVALS, *more))
+
+    return read
+
+
+def domain(
+    experiment: str,
+    what: str,
+    variable: str,
+    lead: float,
+    key: str = "rows",
+    more: tuple[str, ...] = (),
+) -> list[Figure]:
+    """A line for the MAE and one for the CRPS."""
+    order = ", ".join((IN_ORDER, *more))
+    return [
+        Figure(experiment, f"{what}, {name}: {order if name == 'MAE' else 'in the same order'}",
+               rivals(variable, lead, name.lower(), key, more))
+        for name in ("MAE", "CRPS")
+    ]  # fmt: skip
+
+
 SPEED = "64/16/64", "rows"
 CONTRACTING = "backsolve z0 gradient error on a contracting field"
 FIGURES = [
@@ -161,6 +199,26 @@ FIGURES = [
             ("extrapolation", "latent ODE"), ("extrapolation", "RNN"), ("extrapolation", "GRU"),
         )
     ),
+    *domain("wti_cpi", "log WTI, 1 trading day", WTI, 1.0, more=MOVING),
+    *domain("wti_cpi", "log WTI, 11 to 20 trading days", WTI, 28.0, more=MOVING),
+    *domain("wti_cpi", "log core CPI, 15 to 28 days", "CPILFESL", 28.0),
+    *domain("wti_cpi", "log S&P 500, 11 to 20 trading days", "sp500", 28.0, "indices", MOVING),
+    *domain("wti_cpi", "log VIX, 11 to 20 trading days", "vix", 28.0, "indices", MOVING),
+    Figure("wti_cpi", "WTI, all leads, MAE over the last value's: per variable, joint, GRU without ODE",
+           several(*(f"{WTI}: MAE over the last value's: {m}" for m in RIVALS[:3]), show="{:.3f}")),
+    Figure("wti_cpi", "its 80 % interval covers: the same, and recalibrated per variable",
+           several(*(f"{WTI}: 80 % interval covers: {m}" for m in (*RIVALS[:3], RECALIBRATED)),
+                   show="{:.1%}")),
+    *domain("pbc_visits", "log bilirubin, 251 to 500 days", "log bili", 500.0),
+    *domain("pbc_visits", "log bilirubin, 801 to 1100 days", "log bili", 1100.0),
+    *domain("pbc_visits", "albumin (g/dl), 251 to 500 days", "albumin", 500.0),
+    *domain("pbc_visits", "log prothrombin time, 251 to 500 days", "log protime", 500.0),
+    Figure("pbc_visits", "80 % interval covers, all together: per variable, joint, GRU without ODE",
+           several(*(f"80 % interval covers: {m}" for m in RIVALS[:3]), show="{:.1%}")),
+    Figure("first_look", "inspect 100,000 laboratory events, s of CPU from start to end",
+           at("inspect, s of CPU", show="{:.2f}")),
+    Figure("first_look", "records in the challenge's text files, and those forecast, by two commands",
+           several("records", "records forecast", show="{:.0f}")),
     Figure("scale_growth", "random walks: log deviation over the true one, rms, off and on",
            of_kinds("walks", "log deviation over the true one, rms")),
     Figure("scale_growth", "storms: CRPS in standard deviations, off and on",

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from latentode import LatentODEForecaster, Schema, SeriesDataset
 from latentode.baselines import BASELINES, Baseline
 from latentode.building import build_latent_ode
+from latentode.data import Scaling
 from latentode.data.timeaxis import Duration
 from latentode.gaussian_process import GaussianProcess
 from latentode.metrics import score_frame
@@ -44,7 +45,12 @@ def quiet() -> None:
 
 
 def latent_odes(
-    train: pd.DataFrame, schema: Schema, horizon: Duration, **options: Any
+    train: pd.DataFrame,
+    schema: Schema,
+    horizon: Duration,
+    validation: pd.DataFrame | None = None,
+    per_variable: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> dict[str, LatentODEForecaster]:
     """Both layouts and the GRU without an ODE, as wide as gives it as many parameters; fitted.
 
@@ -52,16 +58,22 @@ def latent_odes(
         train: what was there before the first cutoff.
         schema: of it.
         horizon: to learn to look ahead.
+        validation: held-out series for early stopping; as `fit` chooses if none.
+        per_variable: further arguments of the networks of that layout, of which the GRU is one.
         options: of every `LatentODEForecaster`.
     """
     fitted = {}
     for name, own in MODELS.items():
         begin = time.process_time()
         given = {**options, **own, "horizon": horizon, "verbose": False}
+        if own["layout"] == "per-variable":
+            given["network"] = {**(options.get("network") or {}), **(per_variable or {})}
         if own.get("dynamics") == "clock":
             like = _size(next(iter(fitted.values())))
-            given["hidden_size"] = _width(train, schema, given, like)
-        fitted[name] = LatentODEForecaster(**given).fit(train, schema)
+            width = _width(train, schema, given, like)
+            given["hidden_size"] = width
+            given["network"] = {**given["network"], "encoder_size": width}
+        fitted[name] = LatentODEForecaster(**given).fit(train, schema, validation)
         seconds = time.process_time() - begin
         epochs = len(fitted[name].history_)
         print(
@@ -77,7 +89,7 @@ def _size(model: LatentODEForecaster) -> int:
 def _width(train: pd.DataFrame, schema: Schema, options: dict[str, Any], size: int) -> int:
     """The width of the networks by which a model has about `size` parameters."""
     dataset = SeriesDataset.from_frame(train, schema)
-    n_static = 2 * len(dataset.schema.cycles)
+    n_static = Scaling.fit(dataset).n_static + 2 * len(dataset.schema.cycles)
     own = {k: options[k] for k in ("layout", "dynamics", "latent_size", "likelihood") if k in options}
 
     def parameters(width: int) -> int:
@@ -92,29 +104,30 @@ def backtests(
     models: dict[str, LatentODEForecaster],
     train: pd.DataFrame,
     table: pd.DataFrame,
-    cutoffs: Sequence[Any],
+    cutoffs: Sequence[Any] | None,
     horizon: Duration,
     process: GaussianProcess | None = None,
 ) -> pd.DataFrame:
-    """Every model's forecasts from the cutoffs, told apart by `model`, each with quantiles.
+    """Every model's forecasts, told apart by `model`, each with quantiles.
 
     Point forecasts of baselines get the quantiles of their errors in training by variable and lead
     time; the Gaussian process, of which it is fitted, has its own.
 
     Args:
         models: fitted on `train`.
-        train: what was there before the first cutoff.
-        table: all of it.
-        cutoffs: times to forecast from.
+        train: what was there before the first cutoff; or the series that are not held out.
+        table: all of it; or the series that are.
+        cutoffs: times to forecast from; None for every time of each series.
         horizon: how far ahead.
         process: the Gaussian process to fit; None for none.
     """
     one = next(iter(models.values()))
     past, everything = one.read(train), one.read(table)
     ahead = one.axis_.duration(horizon)
-    pairs, before = observed_after(everything, ahead, cutoffs), observed_ahead(past, ahead, ORIGINS)
+    asked = observed_after(everything, ahead, cutoffs) if cutoffs else observed_ahead(everything, ahead)
+    pairs, before = asked, observed_ahead(past, ahead, ORIGINS)
     frames = [
-        model.backtest(table, horizon, LEVELS, cutoffs=cutoffs).assign(model=name)
+        model.backtest(table, horizon, LEVELS, None, cutoffs).assign(model=name)
         for name, model in models.items()
     ]
     baselines: list[Baseline] = [b().fit(past) for b in BASELINES if b.suits(one.axis_)]

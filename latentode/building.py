@@ -17,9 +17,12 @@ from latentode.assembly import (
 from latentode.errors import LatentODEError
 from latentode.model import LatentODE
 from latentode.nn.growth import ScaleGrowth
-from latentode.nn.likelihoods import likelihood_of
+from latentode.nn.likelihoods import Likelihood, likelihood_of
+from latentode.nn.recent_change import RecentChange
 
 __all__ = ["build_latent_ode"]
+
+VALUE_UNITS = ("training", "recent")
 
 
 def build_latent_ode(
@@ -41,6 +44,7 @@ def build_latent_ode(
     likelihood: str | Mapping[str, str] = "normal",
     t0: str = "origin",
     anchor: bool = True,
+    value_units: str = "training",
     variational: bool | None = None,
     posterior: str = "normal",
     prior: str = "normal",
@@ -80,6 +84,9 @@ def build_latent_ode(
         t0: "origin" or "start".
         anchor: whether locations are counted from each variable's last observed value, so that an
             untrained model is already the last-value forecast.
+        value_units: what values are counted in: "training", deviations of the training data, or
+            "recent", from their variable's last value, how far its recent changes would carry a random
+            walk (`RecentChange`): for prices and what else has no level and is now calm, now restless.
         variational: False makes z(t0) a point, as it is per variable unless told; True a normal
             distribution, as it is jointly.
         posterior: "normal", or "cnf": the normal distribution of z(t0) is carried on by a continuous
@@ -105,10 +112,12 @@ def build_latent_ode(
     for name, choices, what in (
         (layout, LAYOUTS, "layout"),
         (dynamics, DYNAMICS, "dynamics"),
+        (value_units, VALUE_UNITS, "value_units"),
     ):
         if name not in choices:
             raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(choices)}")
     kind, chosen = LAYOUTS[layout], likelihood_of(likelihood, n_variables, variables)
+    recent = _recent(value_units, anchor, chosen.families(n_variables))
     sizes = Sizes(
         n_variables, n_static, n_known, latent_size, hidden_size, chosen.n_raw, embedding_size
     )
@@ -127,4 +136,22 @@ def build_latent_ode(
     solver_ = solver_of(kind, dynamics, solver)
     labelling = labelling_of(labels, n_classes, label_dropout, sizes, parts[0])
     growth = ScaleGrowth(n_variables) if scale_growth else None
-    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling, growth)
+    return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling, growth, recent)
+
+
+def _recent(value_units: str, anchor: bool, families: Sequence[Likelihood]) -> RecentChange | None:
+    """What units of recent changes come from, if they are asked for.
+
+    Raises:
+        LatentODEError: if they are, but the locations of some family are not distances in such units.
+    """
+    if value_units != "recent":
+        return None
+    if not anchor:
+        raise LatentODEError("value_units='recent' counts from the last value; leave anchor=True")
+    other = next((f.name for f in families if f.of_data_units), None)
+    if other is not None:
+        raise LatentODEError(
+            f"value_units='recent' is for values that may be any number; leave it out with {other!r}"
+        )
+    return RecentChange(len(families))

@@ -8,26 +8,21 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import typer
 
-from latentode.ask import When, answer
 from latentode.convert import convert as convert_source
-from latentode.convert import schema_options_of, settings_of
+from latentode.convert import read_source, schema_options_of, settings_of
 from latentode.data.adapters import CONVERTERS
-from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import At
 from latentode.data.report import inspect as inspect_table
 from latentode.data.schema import Schema
 from latentode.data.tables import read_table
-from latentode.demo import run_demo
 from latentode.errors import LatentODEError
-from latentode.estimator import QUANTILES, LatentODEForecaster
-from latentode.evaluation import ORIGINS, bin_leads
 from latentode.metrics import summarise
 from latentode.options import (
+    Adapter,
     Model,
     NaValues,
     Quiet,
@@ -38,9 +33,14 @@ from latentode.options import (
     schema_options,
     split,
 )
-from latentode.page import REPORT_LEVELS, write_page
-from latentode.plotting import check_picture, plot_forecast
 from latentode.quantiles import interval_levels, quantile_list, quantile_name
+
+# Torch and Lightning take seconds to import. Commands that need no network do without: what needs one
+# is imported inside the commands that do.
+if TYPE_CHECKING:
+    from latentode.data.dataset import SeriesDataset
+    from latentode.data.queries import At
+    from latentode.estimator import LatentODEForecaster
 
 __all__ = ["main"]
 
@@ -81,9 +81,10 @@ def inspect(
     data: Table,
     schema: Schema,
     na_values: NaValues = None,
+    adapter: Adapter = None,
 ) -> None:
     """Report what a table holds and how irregular it is, before any training."""
-    frame = read_table(data, schema, split(na_values) or ())
+    frame, schema = _read(data, schema, na_values, adapter)
     typer.echo(inspect_table(frame, schema).to_text())
 
 
@@ -107,6 +108,7 @@ def fit(
         Path | None, typer.Option(help="Table of held-out series for early stopping.")
     ] = None,
     na_values: NaValues = None,
+    adapter: Adapter = None,
     duplicates: Duplicates = "error",
     latent_layout: Annotated[
         str, typer.Option(help="A latent state per variable (per-variable) or per series (joint).")
@@ -153,9 +155,10 @@ def fit(
     """Fit a latent ODE to a table and save it; the best model so far is saved as it goes."""
     if (out / "forecaster.json").exists() and not overwrite:
         raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
-    missing = split(na_values) or ()
-    frame = read_table(data, schema, missing)
-    held_out = None if validation is None else read_table(validation, schema, missing)
+    held_out = None if validation is None else _read(validation, schema, na_values, adapter)[0]
+    frame, schema = _read(data, schema, na_values, adapter)
+    from latentode.estimator import LatentODEForecaster
+
     model = LatentODEForecaster(
         horizon=horizon,
         context=context,
@@ -218,16 +221,17 @@ def forecast(
     ] = None,
     variables: Annotated[str | None, typer.Option(help="Which variables, comma-separated.")] = None,
     na_values: NaValues = None,
+    adapter: Adapter = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write; standard output if left out.")] = None,
 ) -> None:
     """Forecast after, or fill in within, the histories of a table, at any timestamps."""
-    fitted = LatentODEForecaster.load(model)
+    fitted = _load(model)
     if sum(x is not None for x in (at or None, queries, ahead)) != 1:
         raise LatentODEError("say when: exactly one of --at, --queries, --ahead")
     if count is not None and ahead is None:
         raise LatentODEError("--count says how many times up to --ahead; it goes with nothing else")
     missing = split(na_values) or ()
-    frame = read_table(history, fitted.schema_, missing)
+    frame = _table(fitted, history, na_values, adapter)
     with blame("--quantiles"):
         levels = quantile_list(quantiles.split(","))
     question = _question(fitted, at, queries, ahead, missing)
@@ -273,15 +277,18 @@ def ask(
     quantiles: Annotated[str, typer.Option(help="Levels, comma-separated.")] = "0.1,0.5,0.9",
     draws: Annotated[int, typer.Option(min=1, help="How many futures to look at.")] = 256,
     na_values: NaValues = None,
+    adapter: Adapter = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write; a table if left out.")] = None,
 ) -> None:
     """Ask what only continuous time can answer: first crossings, rates, accumulated values."""
+    from latentode.ask import When, answer
+
     asked = {"--time-to": time_to, "--rate": rate, "--integral": integral}
     questions = [(option, text) for option, text in asked.items() if text is not None]
     if len(questions) != 1:
         raise LatentODEError("ask one thing: exactly one of --time-to, --rate, --integral")
-    fitted = LatentODEForecaster.load(model)
-    frame = read_table(history, fitted.schema_, split(na_values) or ())
+    fitted = _load(model)
+    frame = _table(fitted, history, na_values, adapter)
     with blame("--quantiles"):
         levels = quantile_list(quantiles.split(","))
     when = When(tuple(at or ()), ahead, count, from_, to, readings)
@@ -308,23 +315,35 @@ def evaluate(
     data: Table,
     horizon: Annotated[str | None, typer.Option(help="How far ahead; as fitted if left out.")] = None,
     origins: Annotated[
-        int, typer.Option(min=1, help="Most times of a series to forecast from, evenly spread.")
-    ] = ORIGINS,
+        int | None,
+        typer.Option(
+            min=1, help="Most times of a series to forecast from, evenly spread; 200 if left out."
+        ),
+    ] = None,
     cutoffs: Annotated[
         str | None, typer.Option(help="Times to forecast every series from instead, comma-separated.")
     ] = None,
     bins: Annotated[int, typer.Option(min=1, help="Into how many bins of lead time to split.")] = 3,
     na_values: NaValues = None,
+    adapter: Adapter = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="HTML page to write: the tables, with pictures.")
     ] = None,
 ) -> None:
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
-    fitted = LatentODEForecaster.load(model)
-    frame = read_table(data, fitted.schema_, split(na_values) or ())
+    from latentode.estimator import QUANTILES
+    from latentode.evaluation import ORIGINS, bin_leads
+
+    levels = QUANTILES
+    if report is not None:
+        from latentode.page import REPORT_LEVELS
+
+        levels = REPORT_LEVELS
+
+    fitted, origins = _load(model), ORIGINS if origins is None else origins
+    frame = _table(fitted, data, na_values, adapter)
     ahead, when = _duration(fitted, horizon, "--horizon"), split(cutoffs)
-    levels = QUANTILES if report is None else REPORT_LEVELS
     compared = fitted.compare(frame, ahead, origins, when, levels)
     if compared.empty:
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
@@ -344,6 +363,8 @@ def evaluate(
     if out is not None:
         table.to_csv(out)
     if report is not None:
+        from latentode.page import write_page
+
         write_page(report, compared, f"{model.name}: forecasts of {data.name}", about, unit, bins)
         typer.echo(f"report in {report}")
 
@@ -357,12 +378,15 @@ def plot(
     ahead: Annotated[str | None, typer.Option(help="How far ahead; one horizon if left out.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many times within history and ahead.")] = 60,
     na_values: NaValues = None,
+    adapter: Adapter = None,
 ) -> None:
     """Draw a series' observations and its forecast with the 80 % interval."""
+    from latentode.plotting import check_picture, plot_forecast
+
     with blame("--out"):
         check_picture(out)
-    fitted = LatentODEForecaster.load(model)
-    dataset = fitted.read(read_table(history, fitted.schema_, split(na_values) or ()))
+    fitted = _load(model)
+    dataset = fitted.read(_table(fitted, history, na_values, adapter))
     with blame("--series"):
         index = 0 if series is None else int(dataset.index_of([series])[0])
     one = dataset.select([index])
@@ -381,6 +405,8 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Fit on Atlantic storms before 2018, forecast the later ones, score and draw it."""
+    from latentode.demo import run_demo
+
     run_demo(out, typer.echo, verbose=not quiet, epochs=epochs)
 
 
@@ -392,6 +418,35 @@ def main() -> None:
     except (LatentODEError, OSError) as error:
         typer.echo(f"error: {in_options(str(error))}", err=True)
         sys.exit(1)
+
+
+def _read(
+    data: Path, schema: Schema, na_values: str | None, adapter: str | None
+) -> tuple[pd.DataFrame, Schema]:
+    """A table with the roles of its columns: as the options say, or as an adapter does."""
+    if adapter is None:
+        return read_table(data, schema, split(na_values) or ()), schema
+    if schema != Schema() or na_values is not None:
+        raise LatentODEError(
+            "--adapter says itself what columns and texts mean; leave out the options that do, or "
+            "`latentode convert` first and give them with the table"
+        )
+    return read_source(adapter, data)
+
+
+def _table(
+    fitted: LatentODEForecaster, data: Path, na_values: str | None, adapter: str | None
+) -> pd.DataFrame:
+    """A table for a fitted model."""
+    if adapter is not None:
+        return _read(data, Schema(), na_values, adapter)[0]
+    return read_table(data, fitted.schema_, split(na_values) or ())
+
+
+def _load(folder: Path) -> LatentODEForecaster:
+    from latentode.estimator import LatentODEForecaster
+
+    return LatentODEForecaster.load(folder)
 
 
 def _question(

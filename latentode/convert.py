@@ -4,13 +4,14 @@
     latentode fit patients.parquet --static Age,Gender,Height,ICUType --out model
 
 What a table cannot say of itself, the roles of its columns, is told as the options of the next command.
+Or without a table between, `latentode fit set-a --adapter physionet2012 --out model`.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from latentode.data.schema import ID_NAMES, TIME_NAMES, Schema
 from latentode.data.tables import PARQUET
 from latentode.errors import LatentODEError
 
-__all__ = ["convert", "schema_options_of", "settings_of"]
+__all__ = ["convert", "read_source", "schema_options_of", "settings_of"]
 
 ENDINGS = (".csv", ".csv.gz", *PARQUET)
 
@@ -47,13 +48,7 @@ def convert(
         LatentODEError: for an unknown adapter, argument or ending, before anything is read.
         SchemaError: for a source that cannot be read.
     """
-    if name not in CONVERTERS:
-        raise LatentODEError(f"no adapter is called {name!r}; choose from {', '.join(CONVERTERS)}")
-    adapter = CONVERTERS[name]
-    known = [*signature(adapter).parameters][1:]
-    unknown = next((s for s in settings if s not in known), None)
-    if unknown is not None:
-        raise LatentODEError(f"{name} has no argument {unknown!r}; it has {', '.join(known)}")
+    adapter = _adapter(name, settings)
     if not out.name.lower().endswith(ENDINGS):
         raise LatentODEError(f"{out} ends in none of {', '.join(ENDINGS)}; give it one of them")
     if out.exists() and not overwrite:
@@ -82,6 +77,16 @@ def settings_of(texts: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
+def read_source(name: str, source: Path) -> tuple[pd.DataFrame, Schema]:
+    """What an adapter reads of a source, with nothing written.
+
+    Raises:
+        LatentODEError: for an unknown adapter.
+        SchemaError: for a source that cannot be read.
+    """
+    return _adapter(name, {})(source)
+
+
 def schema_options_of(schema: Schema, frame: pd.DataFrame) -> str:
     """The command line's options for what a table's schema has beyond what is detected in it.
 
@@ -104,6 +109,17 @@ def schema_options_of(schema: Schema, frame: pd.DataFrame) -> str:
         text = value if isinstance(value, str) else ",".join(str(v) for v in value)
         options.append(f"--{option.replace('_', '-')} {shlex.quote(text)}")
     return " ".join(options)
+
+
+def _adapter(name: str, settings: Mapping[str, Any]) -> Callable[..., tuple[pd.DataFrame, Schema]]:
+    """The adapter of a name, which has these arguments."""
+    if name not in CONVERTERS:
+        raise LatentODEError(f"no adapter is called {name!r}; choose from {', '.join(CONVERTERS)}")
+    known = [*signature(CONVERTERS[name]).parameters][1:]
+    unknown = next((s for s in settings if s not in known), None)
+    if unknown is not None:
+        raise LatentODEError(f"{name} has no argument {unknown!r}; it has {', '.join(known)}")
+    return CONVERTERS[name]
 
 
 def _write(frame: pd.DataFrame, out: Path) -> None:

@@ -28,6 +28,7 @@ from latentode.nn.encoders import LatentState
 from latentode.nn.events import last_values
 from latentode.nn.growth import ScaleGrowth
 from latentode.nn.likelihoods import Likelihood
+from latentode.nn.recent_change import RecentChange
 from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
 
 __all__ = ["T0", "LatentODE"]
@@ -51,6 +52,8 @@ class LatentODE(nn.Module):
         event_times: how often series are observed; None where only values are modelled.
         labelling: what series are classified by; None where they are not.
         growth: how the scale of a forecast grows with its lead time; None where only z(t) says so.
+        recent: values are read and answered as distances from each variable's last one, in units of its
+            recent changes; None: as they are scaled.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -70,6 +73,7 @@ class LatentODE(nn.Module):
         event_times: EventTimes | None = None,
         labelling: Labelling | None = None,
         growth: ScaleGrowth | None = None,
+        recent: RecentChange | None = None,
     ) -> None:
         super().__init__()
         if t0 not in T0:
@@ -78,6 +82,7 @@ class LatentODE(nn.Module):
         self.likelihood, self.solver = likelihood, solver
         self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
         self.event_times, self.labelling, self.growth = event_times, labelling, growth
+        self.recent = recent
 
     @property
     def latent_size(self) -> int:
@@ -214,6 +219,8 @@ class LatentODE(nn.Module):
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
         seen, static = self._scaled(batch.context), batch.static.to(self.dtype)
+        if self.recent is not None:
+            seen = self.recent.relative(seen, len(batch))
         seen = replace(seen, value=self.likelihood.view(seen.value, seen.variable))
         return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
 
@@ -299,12 +306,16 @@ class LatentODE(nn.Module):
         """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
         raw = self.layout.read(z, queries.variable)
         anchor = raw.new_zeros(len(queries))
+        seen, asked = self._scaled(batch.context), (queries.series, queries.variable)
         if self.anchor:
-            last = last_values(self._scaled(batch.context), len(batch), self.layout.n_variables)
-            anchor = last[queries.series, queries.variable]
-        spread = None
+            anchor = last_values(seen, len(batch), self.layout.n_variables)[asked]
+        spread, at = None, Queries(*asked, self._model_time(queries.time))
         if self.growth is not None:
-            spread = self.growth(self._model_time(queries.time), queries.variable)
+            spread = self.growth(at.time, at.variable)
+        if self.recent is not None:
+            unit = self.recent.ahead(seen, at, len(batch))
+            raw = torch.cat([raw[..., :1] * unit[:, None], raw[..., 1:]], dim=-1)
+            spread = unit if spread is None else unit * spread
         return self.likelihood.distribution(raw, anchor.expand(len(z), -1), queries.variable, spread)
 
     def _t0(self, batch: Batch) -> Tensor:

@@ -17,6 +17,7 @@ from latentode.data.transforms import Spec, check_spec
 from latentode.errors import LatentODEError
 
 __all__ = [
+    "Adapter",
     "Model",
     "NaValues",
     "Quiet",
@@ -31,6 +32,10 @@ __all__ = [
 Table = Annotated[Path, typer.Argument(help="CSV or Parquet file, wide or long, rows in any order.")]
 Model = Annotated[Path, typer.Argument(help="Folder that `latentode fit` wrote.")]
 NaValues = Annotated[str | None, typer.Option(help="Texts that mean missing, comma-separated.")]
+Adapter = Annotated[
+    str | None,
+    typer.Option(help="Read a field's own files as `latentode convert` does: physionet2012, ..."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 Text = str | None

@@ -47,6 +47,25 @@ def test_two_commands_lead_from_a_folder_of_records_to_a_model(latentode, record
     assert told.count("\n") == 1 + 6 * 2 and "132539,51.0,HR," in told
 
 
+def test_two_commands_lead_from_a_folder_of_records_to_forecasts(latentode, records, tmp_path):
+    few = ["--horizon", "12", "--epochs", "1", "--hidden-size", "8", "--quiet"]
+    read = ["--adapter", "physionet2012"]
+    status, _, err = latentode("fit", records, *read, "--out", tmp_path / "model", *few)
+    assert status == 0, err
+    status, told, err = latentode("forecast", tmp_path / "model", records, *read, "--ahead", "6")
+    assert status == 0, err
+    assert told.count("\n") == 1 + 6 * 2 and "132539,51.0,HR," in told
+    status, told, err = latentode("inspect", records, *read)
+    assert status == 0 and "static=Age, Gender, Height, ICUType" in told, err
+
+
+def test_an_adapter_beside_the_roles_of_columns_is_refused(latentode, records, tmp_path):
+    status, _, err = latentode("inspect", records, "--adapter", "physionet2012", "--id", "RecordID")
+    assert status == 1 and "--adapter says itself" in err
+    status, _, err = latentode("inspect", records, "--adapter", "nonsense")
+    assert status == 1 and "no adapter is called 'nonsense'" in err
+
+
 def test_arguments_of_the_adapter_are_given_by_set(latentode, records, tmp_path):
     out = tmp_path / "hr.csv"
     status, _, _ = latentode(

@@ -39,11 +39,15 @@ PER_VARIABLE = [
         "coupled": {"variational": True, "interaction": "dynamics"},
     }.items()
 ]
+RECENT = [
+    pytest.param({"value_units": "recent", **more}, id=f"recent-{more['layout']}")
+    for more in ({"layout": "joint"}, {"layout": "per-variable", "variational": True, "heads": 2})
+]
 FLOWS = [
     pytest.param({"posterior": "cnf", "prior": "cnf"}, id="flows"),
     pytest.param({"posterior": "cnf", "layout": "per-variable", "heads": 2}, id="flows-per-variable"),
 ]
-every_network = pytest.mark.parametrize("options", JOINT + PER_VARIABLE + FLOWS)
+every_network = pytest.mark.parametrize("options", JOINT + PER_VARIABLE + RECENT + FLOWS)
 randomly = settings(max_examples=4, deadline=None, derandomize=True)
 lengths = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 5)), min_size=2, max_size=5)
 seeds = st.integers(0, 2**32 - 1)

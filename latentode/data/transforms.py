@@ -21,7 +21,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy import special
-from sklearn.preprocessing import PowerTransformer
 
 from latentode.errors import SchemaError
 
@@ -222,6 +221,8 @@ def fit_transform(spec: Spec, value: np.ndarray) -> Transform:
         return TRANSFORMS[name](*bounds)
     if len(np.unique(value)) < 2:  # no power makes one value normal
         return TRANSFORMS[name](1.0)
+    from sklearn.preprocessing import PowerTransformer  # slow to import, and not needed to read tables
+
     fitted = PowerTransformer(method=name, standardize=False).fit(value[:, None])
     return TRANSFORMS[name](float(np.clip(fitted.lambdas_[0], *POWERS[name])))
 

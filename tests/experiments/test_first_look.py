@@ -1,0 +1,32 @@
+"""What is simulated has the layout that is read; a look at a table takes a fraction of a fit's CPU."""
+
+from running import experiment
+
+from latentode.data.adapters import medical
+
+run = experiment("first_look")
+
+
+def test_events_and_records_are_read_by_their_adapters(tmp_path):
+    run.lab_events(tmp_path / "labs.csv", 500)
+    frame, schema = medical.lab_events(tmp_path / "labs.csv")
+    assert len(frame) == 500 and len(schema.targets) == len(run.ITEMS)
+    run.records(tmp_path / "set-a", 3)
+    frame, schema = medical.physionet2012(tmp_path / "set-a")
+    assert frame[schema.id].nunique() == 3 and set(schema.targets) == {"HR", "Temp"}
+
+
+def test_a_look_at_a_hundred_thousand_events_takes_less_than_three_seconds(tmp_path):
+    run.lab_events(tmp_path / "labs.csv", 100_000)
+    taken = run.run("inspect", tmp_path / "labs.csv", *run.ROLES)
+    assert "rows           100000" in taken.said
+    assert taken.cpu < 3.0
+
+
+def test_a_command_that_fails_is_no_measurement(tmp_path):
+    try:
+        run.run("inspect", tmp_path / "none.csv")
+    except RuntimeError as error:
+        assert "none.csv" in str(error)
+    else:
+        raise AssertionError("a failed command was measured")
