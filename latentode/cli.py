@@ -132,6 +132,10 @@ def fit(
     drop_observations: Annotated[
         float, typer.Option(help="Largest part of a training context to hide from the encoder.")
     ] = 0.0,
+    cuts: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training cuts per epoch; by the number of series if left out."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
@@ -161,6 +165,7 @@ def fit(
         monitor=monitor,
         weight_averaging=weight_averaging or None,
         drop_observations=drop_observations,
+        cuts=cuts,
         duplicates=duplicates,
         verbose=not quiet,
         random_state=seed,

@@ -79,6 +79,8 @@ class LatentODEForecaster(BaseEstimator):
         drop_observations: largest part of a training context to hide from the encoder.
         monitor: the metric on held-out data by which the best weights are kept and training stops:
             "val_loss" (of `loss`), "val_nll", "val_mse" or "val_mae", in scaled units.
+        cuts: training cuts per epoch, at least one per series; None takes five per series, but no fewer
+            than 512, so that a few long series may want more, and, for their sake, no more than 4,096.
 
     Attributes:
         schema_: the schema with every column named.
@@ -119,6 +121,7 @@ class LatentODEForecaster(BaseEstimator):
         weight_averaging: float | None = 0.99,
         drop_observations: float = 0.0,
         monitor: str = "val_loss",
+        cuts: int | None = None,
     ) -> None:
         self.horizon = horizon
         self.context = context
@@ -144,6 +147,7 @@ class LatentODEForecaster(BaseEstimator):
         self.weight_averaging = weight_averaging
         self.drop_observations = drop_observations
         self.monitor = monitor
+        self.cuts = cuts
 
     def fit(
         self,
@@ -477,6 +481,7 @@ class LatentODEForecaster(BaseEstimator):
             held_out,
             task=task,
             batch_size=self.batch_size,
+            cuts=plain(self.cuts),
             seed=self.random_state,
             drop_observations=self.drop_observations,
         )
@@ -541,6 +546,8 @@ class LatentODEForecaster(BaseEstimator):
         for name in ("latent_size", "hidden_size", "max_epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise LatentODEError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if self.cuts is not None and self.cuts < 1:
+            raise LatentODEError(f"cuts must be at least 1, or None; got {self.cuts!r}")
         if not 0 < self.lr < np.inf:
             raise LatentODEError(f"lr must be positive and finite, got {self.lr!r}")
         decay = self.weight_averaging

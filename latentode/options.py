@@ -37,7 +37,7 @@ ARGUMENTS = (  # of the library, that its messages name where the command line h
         "loss",
         "balance",
     ),
-    *("schedule", "monitor", "weight_averaging", "drop_observations"),
+    *("schedule", "monitor", "weight_averaging", "drop_observations", "cuts"),
 )
 RENAMED = {"max_epochs": "epochs", "random_state": "seed"}
 COLUMN_ROLES = ("id", "time", "targets", "static", "known", "variable", "value")  # also plain English
