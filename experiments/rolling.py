@@ -23,7 +23,17 @@ from latentode.metrics import score_frame
 from latentode.pairs import observed_after, observed_ahead
 from latentode.spread import Spread
 
-__all__ = ["LEVELS", "backtests", "draw", "latent_odes", "quiet", "save", "table"]
+__all__ = [
+    "LEVELS",
+    "backtests",
+    "draw",
+    "latent_odes",
+    "quiet",
+    "readable",
+    "save",
+    "stretches",
+    "table",
+]
 
 LEVELS = [round(0.05 * i, 2) for i in range(1, 20)]
 INTERVAL = ("q0.1", "q0.9")
@@ -43,8 +53,35 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*treespec.*")
 
 
+def stretches(table: pd.DataFrame, schema: Schema, span: str, every: str) -> pd.DataFrame:
+    """Cuts long series into stretches, each a series of its own, numbered in its identifier.
+
+    Of stretches as long as a context and a horizon a fit holds out each one's last horizon, where of
+    one long series it would hold out a single horizon. Short training series are also faster to cut.
+
+    Args:
+        table: rows of series with times that are datetimes; `schema.id` is made if there is none.
+        schema: names its columns.
+        span: how long a stretch is; each begins with the first row after `every` more.
+        every: from the beginning of one to that of the next.
+    """
+    id_, time_ = str(schema.id), str(schema.time)
+    length, step = pd.Timedelta(span), pd.Timedelta(every)
+    parts = []
+    for name, rows in table.groupby(id_, sort=False):
+        times = rows[time_]
+        begins = pd.date_range(times.min(), times.max() - length, freq=step)
+        found = ((n, rows[(times >= b) & (times <= b + length)]) for n, b in enumerate(begins))
+        parts += [part.assign(**{id_: f"{name}/{n}"}) for n, part in found if len(part)]
+    return pd.concat(parts, ignore_index=True)
+
+
 def latent_odes(
-    train: pd.DataFrame, schema: Schema, horizon: Duration, **options: Any
+    train: pd.DataFrame,
+    schema: Schema,
+    horizon: Duration,
+    validation: pd.DataFrame | None = None,
+    **options: Any,
 ) -> dict[str, LatentODEForecaster]:
     """Both layouts and the GRU without an ODE, as wide as gives it as many parameters; fitted.
 
@@ -52,6 +89,7 @@ def latent_odes(
         train: what was there before the first cutoff.
         schema: of it.
         horizon: to learn to look ahead.
+        validation: as for `LatentODEForecaster.fit`.
         options: of every `LatentODEForecaster`.
     """
     fitted = {}
@@ -61,7 +99,7 @@ def latent_odes(
         if own.get("dynamics") == "clock":
             like = _size(next(iter(fitted.values())))
             given["hidden_size"] = _width(train, schema, given, like)
-        fitted[name] = LatentODEForecaster(**given).fit(train, schema)
+        fitted[name] = LatentODEForecaster(**given).fit(train, schema, validation)
         seconds = time.process_time() - begin
         epochs = len(fitted[name].history_)
         print(
