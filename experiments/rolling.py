@@ -57,12 +57,12 @@ def stretches(table: pd.DataFrame, schema: Schema, span: str, every: str) -> pd.
     """Cuts long series into stretches, each a series of its own, numbered in its identifier.
 
     Of stretches as long as a context and a horizon a fit holds out each one's last horizon, where of
-    one long series it would hold out a single horizon. Short training series are also faster to cut.
+    one long series it would hold out a single horizon. What is left at the end is left out.
 
     Args:
         table: rows of series with times that are datetimes; `schema.id` is made if there is none.
         schema: names its columns.
-        span: how long a stretch is; each begins with the first row after `every` more.
+        span: how long a stretch is.
         every: from the beginning of one to that of the next.
     """
     id_, time_ = str(schema.id), str(schema.time)
@@ -98,7 +98,11 @@ def latent_odes(
         given = {**options, **own, "horizon": horizon, "verbose": False}
         if own.get("dynamics") == "clock":
             like = _size(next(iter(fitted.values())))
-            given["hidden_size"] = _width(train, schema, given, like)
+            width = _width(train, schema, given, like)
+            given |= {
+                "hidden_size": width,
+                "network": {**(given.get("network") or {}), "encoder_size": width},
+            }
         fitted[name] = LatentODEForecaster(**given).fit(train, schema, validation)
         seconds = time.process_time() - begin
         epochs = len(fitted[name].history_)
