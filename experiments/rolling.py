@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from latentode import LatentODEForecaster, Schema, SeriesDataset
 from latentode.baselines import BASELINES, Baseline
 from latentode.building import build_latent_ode
+from latentode.data import Scaling
 from latentode.data.timeaxis import Duration
 from latentode.gaussian_process import GaussianProcess
 from latentode.metrics import score_frame
@@ -60,7 +61,7 @@ def stretches(table: pd.DataFrame, schema: Schema, span: str, every: str) -> pd.
     one long series it would hold out a single horizon. What is left at the end is left out.
 
     Args:
-        table: rows of series with times that are datetimes; `schema.id` is made if there is none.
+        table: rows of series with times that are datetimes.
         schema: names its columns.
         span: how long a stretch is.
         every: from the beginning of one to that of the next.
@@ -81,6 +82,7 @@ def latent_odes(
     schema: Schema,
     horizon: Duration,
     validation: pd.DataFrame | None = None,
+    per_variable: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, LatentODEForecaster]:
     """Both layouts and the GRU without an ODE, as wide as gives it as many parameters; fitted.
@@ -89,20 +91,21 @@ def latent_odes(
         train: what was there before the first cutoff.
         schema: of it.
         horizon: to learn to look ahead.
-        validation: as for `LatentODEForecaster.fit`.
+        validation: held-out series for early stopping; as `fit` chooses if none.
+        per_variable: further arguments of the networks of that layout, of which the GRU is one.
         options: of every `LatentODEForecaster`.
     """
     fitted = {}
     for name, own in MODELS.items():
         begin = time.process_time()
         given = {**options, **own, "horizon": horizon, "verbose": False}
+        if own["layout"] == "per-variable":
+            given["network"] = {**(options.get("network") or {}), **(per_variable or {})}
         if own.get("dynamics") == "clock":
             like = _size(next(iter(fitted.values())))
             width = _width(train, schema, given, like)
-            given |= {
-                "hidden_size": width,
-                "network": {**(given.get("network") or {}), "encoder_size": width},
-            }
+            given["hidden_size"] = width
+            given["network"] = {**given["network"], "encoder_size": width}
         fitted[name] = LatentODEForecaster(**given).fit(train, schema, validation)
         seconds = time.process_time() - begin
         epochs = len(fitted[name].history_)
@@ -119,7 +122,7 @@ def _size(model: LatentODEForecaster) -> int:
 def _width(train: pd.DataFrame, schema: Schema, options: dict[str, Any], size: int) -> int:
     """The width of the networks by which a model has about `size` parameters."""
     dataset = SeriesDataset.from_frame(train, schema)
-    n_static = 2 * len(dataset.schema.cycles)
+    n_static = Scaling.fit(dataset).n_static + 2 * len(dataset.schema.cycles)
     own = {k: options[k] for k in ("layout", "dynamics", "latent_size", "likelihood") if k in options}
 
     def parameters(width: int) -> int:
@@ -134,29 +137,33 @@ def backtests(
     models: dict[str, LatentODEForecaster],
     train: pd.DataFrame,
     table: pd.DataFrame,
-    cutoffs: Sequence[Any],
+    cutoffs: Sequence[Any] | None,
     horizon: Duration,
     process: GaussianProcess | None = None,
 ) -> pd.DataFrame:
-    """Every model's forecasts from the cutoffs, told apart by `model`, each with quantiles.
+    """Every model's forecasts, told apart by `model`, each with quantiles.
 
     Point forecasts of baselines get the quantiles of their errors in training by variable and lead
     time; the Gaussian process, of which it is fitted, has its own.
 
     Args:
         models: fitted on `train`.
-        train: what was there before the first cutoff.
-        table: all of it.
-        cutoffs: times to forecast from.
+        train: what was there before the first cutoff; or the series that are not held out.
+        table: all of it; or the series that are.
+        cutoffs: times to forecast from; None for every time of each series.
         horizon: how far ahead.
         process: the Gaussian process to fit; None for none.
     """
     one = next(iter(models.values()))
     past, everything = one.read(train), one.read(table)
     ahead = one.axis_.duration(horizon)
-    pairs, before = observed_after(everything, ahead, cutoffs), observed_ahead(past, ahead, ORIGINS)
+    if cutoffs is None:
+        pairs = observed_ahead(everything, ahead)
+    else:
+        pairs = observed_after(everything, ahead, cutoffs)
+    before = observed_ahead(past, ahead, ORIGINS)
     frames = [
-        model.backtest(table, horizon, LEVELS, cutoffs=cutoffs).assign(model=name)
+        model.backtest(table, horizon, LEVELS, None, cutoffs).assign(model=name)
         for name, model in models.items()
     ]
     baselines: list[Baseline] = [b().fit(past) for b in BASELINES if b.suits(one.axis_)]
@@ -166,8 +173,9 @@ def backtests(
         frames.append(Spread.fit(known).apply(made, LEVELS).assign(model=baseline.name))
     if process is not None:
         process.fit(past)
-        made = pairs.keys.assign(actual=pairs.actual, mean=process.answer(everything, pairs.asked))
         quantiles = process.quantiles(everything, pairs.asked, LEVELS)
+        mean = quantiles[:, LEVELS.index(0.5)]  # which of a normal distribution is its median
+        made = pairs.keys.assign(actual=pairs.actual, mean=mean)
         columns = {f"q{level:g}": quantiles[:, i] for i, level in enumerate(LEVELS)}
         frames.append(made.assign(**columns, model=process.name))
     return pd.concat(frames, ignore_index=True)
@@ -198,16 +206,18 @@ def save(folder: Path, found: pd.DataFrame, **besides: Any) -> None:
 
 
 def readable(found: pd.DataFrame) -> str:
-    """A Markdown table for each of MAE and CRPS, a line per model, and one of coverage."""
+    """A Markdown table for each of MAE, CRPS and coverage: a line per variable and lead time."""
     texts = []
     for figure in ("mae", "crps", "coverage"):
-        wide = found.pivot_table(figure, "model", ["variable", "lead"], sort=False)
-        heads = [f"{variable}, {lead:g}" for variable, lead in wide.columns]
-        lines = [f"| {figure} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-        lines += [
-            f"| {name} | " + " | ".join(f"{x:.3g}" for x in row) + " |"
-            for name, row in zip(wide.index, wide.to_numpy(), strict=True)
-        ]
+        wide = found.pivot_table(figure, ["variable", "lead"], "model", sort=False)
+        lines = [f"| {figure} | up to | " + " | ".join(wide.columns) + " |"]
+        lines += ["|---" * (len(wide.columns) + 2) + "|"]
+        for (variable, lead), row in zip(wide.index, wide.to_numpy(), strict=True):
+            shown = [f"{x:.2f}" if figure == "coverage" else f"{x:.3g}" for x in row]
+            best = min(row)
+            if figure != "coverage":
+                shown = [f"**{t}**" if x == best else t for t, x in zip(shown, row, strict=True)]
+            lines.append(f"| {variable} | {lead:g} | " + " | ".join(shown) + " |")
         texts.append("\n".join(lines))
     return "\n\n".join(texts)
 

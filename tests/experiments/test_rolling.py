@@ -95,5 +95,5 @@ def test_a_table_is_saved_drawn_and_printed(rolling, found, tmp_path):
     rolling.draw(tmp_path / "crps.png", table, "h")
     assert (tmp_path / "crps.png").stat().st_size > 5000
     text = rolling.readable(table)
-    assert text.count("| last value |") == 3 and "| crps | x, 2 |" in text
+    assert text.count("| x | 2 |") == 3 and "| crps | up to | latent ODE, per variable |" in text
     assert pd.read_json(tmp_path / "results.json")["rows"].iloc[0]["model"] == table["model"].iloc[0]
