@@ -147,6 +147,10 @@ def fit(
         float,
         typer.Option(help="Share of training cuts with nothing seen: for series not yet observed."),
     ] = 0.02,
+    cuts: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training cuts per epoch; by the number of series if left out."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
@@ -178,6 +182,7 @@ def fit(
         weight_averaging=weight_averaging or None,
         drop_observations=drop_observations,
         blank_contexts=blank_contexts,
+        cuts=cuts,
         duplicates=duplicates,
         verbose=not quiet,
         random_state=seed,
