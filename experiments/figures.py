@@ -216,8 +216,10 @@ FIGURES = [
         Figure("spirals", f"{what}, RMSE at 30, 50, 100 observations: {model}",
                several(*(f"{n} observations: {model} {what}" for n in (30, 50, 100)), show="{:.3f}"))
         for what, model in (
-            ("reconstruction", "latent ODE"), ("one step ahead", "RNN"), ("one step ahead", "GRU"),
-            ("extrapolation", "latent ODE"), ("extrapolation", "RNN"), ("extrapolation", "GRU"),
+            ("reconstruction", "latent ODE, linear"), ("reconstruction", "latent ODE"),
+            ("one step ahead", "RNN"), ("one step ahead", "GRU"),
+            ("extrapolation", "latent ODE, linear"), ("extrapolation", "latent ODE"),
+            ("extrapolation", "RNN"), ("extrapolation", "GRU"),
         )
     ),
     *domain("wti_cpi", "log WTI, 1 trading day", WTI, 1.0, more=MOVING),
