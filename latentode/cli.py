@@ -1,6 +1,6 @@
 """The command line: files in, files out.
 
-latentode convert | inspect | fit | forecast | evaluate | plot | demo
+latentode convert | inspect | fit | forecast | ask | evaluate | plot | demo
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from latentode.options import (
     schema_options,
     split,
 )
-from latentode.quantiles import quantile_list, quantile_name
+from latentode.quantiles import interval_levels, quantile_list, quantile_name
 
 # Torch and Lightning take seconds to import. Commands that need no network do without: what needs one
 # is imported inside the commands that do.
@@ -143,6 +143,10 @@ def fit(
     drop_observations: Annotated[
         float, typer.Option(help="Largest part of a training context to hide from the encoder.")
     ] = 0.0,
+    blank_contexts: Annotated[
+        float,
+        typer.Option(help="Share of training cuts with nothing seen: for series not yet observed."),
+    ] = 0.02,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
@@ -173,6 +177,7 @@ def fit(
         monitor=monitor,
         weight_averaging=weight_averaging or None,
         drop_observations=drop_observations,
+        blank_contexts=blank_contexts,
         duplicates=duplicates,
         verbose=not quiet,
         random_state=seed,
@@ -207,6 +212,13 @@ def forecast(
         int | None, typer.Option(min=1, help="With --ahead, how many times up to it.")
     ] = None,
     quantiles: Annotated[str, typer.Option(help="Levels, comma-separated.")] = "0.1,0.5,0.9",
+    level: Annotated[
+        str | None,
+        typer.Option(help="Central intervals in per cent, such as 50,80; their ends join the levels."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Write so many draws of futures instead.")
+    ] = None,
     variables: Annotated[str | None, typer.Option(help="Which variables, comma-separated.")] = None,
     na_values: NaValues = None,
     adapter: Adapter = None,
@@ -223,12 +235,78 @@ def forecast(
     with blame("--quantiles"):
         levels = quantile_list(quantiles.split(","))
     question = _question(fitted, at, queries, ahead, missing)
-    answer = fitted.predict(frame, question, count, levels, _chosen(fitted, variables))
+    with blame("--level"):
+        levels = levels if level is None else interval_levels(level.split(","), levels)
+    made = fitted.predict(frame, question, count, levels, _chosen(fitted, variables), samples=samples)
     if out is None:
-        answer.to_csv(sys.stdout, index=False)
+        made.to_csv(sys.stdout, index=False)
     else:
-        answer.to_csv(out, index=False)
-        typer.echo(f"{len(answer)} forecasts in {out}")
+        made.to_csv(out, index=False)
+        typer.echo(f"{len(made)} forecasts in {out}")
+
+
+@app.command()
+def ask(
+    model: Model,
+    history: Table,
+    time_to: Annotated[
+        str | None, typer.Option(help="When is a level first reached: 'glucose>180'.")
+    ] = None,
+    rate: Annotated[str | None, typer.Option(help="How fast these variables change.")] = None,
+    integral: Annotated[
+        str | None, typer.Option(help="What these variables accumulate to, comma-separated.")
+    ] = None,
+    ahead: Annotated[
+        str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="With --rate and --ahead, how many times up to it.")
+    ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option(help="With --rate: a timestamp; may be repeated.")
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="With --integral: since when; the last observation if left out."),
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="With --integral: until when.")] = None,
+    readings: Annotated[
+        str | None,
+        typer.Option(help="With --time-to: the first noisy reading counts, one every so long."),
+    ] = None,
+    quantiles: Annotated[str, typer.Option(help="Levels, comma-separated.")] = "0.1,0.5,0.9",
+    draws: Annotated[int, typer.Option(min=1, help="How many futures to look at.")] = 256,
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+    out: Annotated[Path | None, typer.Option(help="CSV to write; a table if left out.")] = None,
+) -> None:
+    """Ask what only continuous time can answer: first crossings, rates, accumulated values."""
+    asked = {"--time-to": time_to, "--rate": rate, "--integral": integral}
+    questions = [(option, text) for option, text in asked.items() if text is not None]
+    if len(questions) != 1:
+        raise LatentODEError("ask one thing: exactly one of --time-to, --rate, --integral")
+    from latentode.ask import When, answer
+
+    fitted = _load(model)
+    frame = _table(fitted, history, na_values, adapter)
+    with blame("--quantiles"):
+        levels = quantile_list(quantiles.split(","))
+    when = When(tuple(at or ()), ahead, count, from_, to, readings)
+    found = answer(fitted, frame, questions[0], when, levels, draws)
+    unit = fitted.axis_.unit_name.strip() or "units of the time column"
+    if out is not None:
+        found.to_csv(out, index=False)
+        typer.echo(f"{len(found)} answers in {out}")
+        return
+    typer.echo(_UNITS[questions[0][0]].format(unit=unit))
+    typer.echo(found.to_string(index=False, float_format=lambda x: f"{x:.6g}"))
+
+
+_UNITS = {
+    "--time-to": "probability within the horizon; quantiles in {unit} after the last observation",
+    "--rate": "rates per unit of time, here {unit}",
+    "--integral": "sums in units of the variable times {unit}",
+}
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +33,13 @@ from latentode.fitting import cpu_threads, run_fit
 from latentode.forecast import Forecast
 from latentode.pairs import Pairs, observed_after, observed_ahead
 from latentode.persistence import load_model, save_model
-from latentode.quantiles import quantile_list
+from latentode.quantiles import interval_levels, quantile_list
+from latentode.questions.crossing import FirstCrossing
+from latentode.questions.estimate import fit_residuals
+from latentode.questions.following import extended
+from latentode.questions.paths import Paths
+from latentode.questions.smoothing import smoothed
+from latentode.residuals import Residuals
 from latentode.timing import expected_counts, intensity, times_log_likelihood
 from latentode.training import LitLatentODE
 
@@ -80,6 +87,8 @@ class LatentODEForecaster(BaseEstimator):
         weight_averaging: decay of a running average of the weights, such as 0.999, which then is what
             is validated and kept; None for none.
         drop_observations: largest part of a training context to hide from the encoder.
+        blank_contexts: share of training cuts of which the encoder sees nothing, so that a series not
+            observed yet is answered by what its statics say, as uncertain as that is; 0 for none.
         monitor: the metric on held-out data by which the best weights are kept and training stops:
             "val_loss" (of `loss`), "val_nll", "val_mse" or "val_mae", in scaled units.
 
@@ -88,6 +97,8 @@ class LatentODEForecaster(BaseEstimator):
         horizon_, context_: in time units of `axis_`.
         module_: the trained `LitLatentODE`; `module_.model` is the network.
         history_: a frame of metrics per epoch; not there on a forecaster `from_lightning`.
+        residuals_: how noisy readings are and how long departures last; None where that is unknown.
+        followed_: the rows of `follow` and `update`, if there were any; never saved.
 
     References:
         Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
@@ -95,6 +106,8 @@ class LatentODEForecaster(BaseEstimator):
     """
 
     history_: pd.DataFrame
+    residuals_: Residuals | None
+    followed_: pd.DataFrame
 
     def __init__(
         self,
@@ -121,6 +134,7 @@ class LatentODEForecaster(BaseEstimator):
         schedule: str = "cosine",
         weight_averaging: float | None = 0.99,
         drop_observations: float = 0.0,
+        blank_contexts: float = 0.02,
         monitor: str = "val_loss",
     ) -> None:
         self.horizon = horizon
@@ -146,6 +160,7 @@ class LatentODEForecaster(BaseEstimator):
         self.schedule = schedule
         self.weight_averaging = weight_averaging
         self.drop_observations = drop_observations
+        self.blank_contexts = blank_contexts
         self.monitor = monitor
 
     def fit(
@@ -185,6 +200,7 @@ class LatentODEForecaster(BaseEstimator):
         self.horizon_, self.context_ = durations(dataset, self.horizon, self.context)
         self.climatology_ = Climatology.fit(dataset)
         self.history_ = pd.DataFrame()  # of an earlier fit
+        self.residuals_ = None
         data = self._data(dataset, validation)
         self.scaling_ = data.scaling
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
@@ -193,21 +209,29 @@ class LatentODEForecaster(BaseEstimator):
             for table in data.tables():
                 refuse_unexplained(table, self.module_.model.likelihood)
             self._train(data, None if save_to is None else Path(save_to))
+            self.residuals_ = fit_residuals(self._fitted, _held_out(data))
+        if save_to is not None:
+            self.save(save_to)
         return self
 
     def predict(
         self,
-        history: IntoFrame,
-        at: At | IntoFrame,
+        history: IntoFrame | None = None,
+        at: At | IntoFrame | None = None,
         count: int | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
+        level: float | Sequence[float] | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+        smooth: bool = True,
     ) -> pd.DataFrame:
         """Forecasts after, and fills in within, the given histories.
 
         Args:
-            history: table with the columns of training. Targets may be empty anywhere, all of one
-                too; but its column must be there, since one misspelt looks like one left out.
+            history: table with the columns of training; None for the one that is followed. Targets may
+                be empty anywhere, all of one too; but its column must be there, since one misspelt
+                looks like one left out.
             at: timestamps asked of every series, a frame of (identifier, time) and known columns,
                 or a duration ahead of each series' last observation. Known values may also be given
                 in later rows of the history; where neither tells them, the last is held, with a
@@ -215,36 +239,127 @@ class LatentODEForecaster(BaseEstimator):
             count: with a duration, how many equally spaced times up to it.
             quantiles: levels between 0 and 1, or one of them.
             variables: which variables; all unless told.
+            level: per cent of central intervals whose ends are to be among the quantiles: 80 adds
+                `q0.1` and `q0.9`, so that every column says what it is.
+            samples: so many draws of futures instead, each consistent over times and variables.
+            seed: of the draws; those of a series depend on nothing but it.
+            smooth: whether a time inside the history is answered from the observations on both of its
+                sides; else, as in `backtest`, from what had been seen by then.
 
         Returns:
             A long frame in data units: identifier, time, `variable`, `mean`, `std`, and a column
-            such as `q0.1` per level; times as asked, each with its variables in turn.
+            such as `q0.1` per level; times as asked, each with its variables in turn. With `samples`:
+            identifier, time, `variable`, `sample` (from 0) and `value`, draw by draw.
 
         Raises:
             NotFittedError: before `fit`.
             SchemaError: for a history or a question that cannot be read.
         """
-        levels = quantile_list(quantiles)
-        return self.forecast(history, at, count, variables).to_frame(levels)
+        levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
+        made = self.forecast(history, at, count, variables, smooth)
+        return made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
 
     def forecast(
         self,
-        history: IntoFrame,
-        at: At | IntoFrame,
+        history: IntoFrame | None = None,
+        at: At | IntoFrame | None = None,
         count: int | None = None,
         variables: Sequence[str] | None = None,
+        smooth: bool = True,
     ) -> Forecast:
         """The predictive distribution itself; arguments as for `predict`."""
-        fitted = self._fitted
-        chosen = chosen_variables(fitted.schema, variables)
-        dataset = self.read(history)
-        asked: At = frame_or_as_is(at)
-        told = tell(history, dataset, asked)
-        dataset = dataset if told is None else self.read(told)
-        return self._forecast_at(dataset, query_times(dataset, asked, count), chosen)
+        chosen = chosen_variables(self._fitted.schema, variables)
+        dataset, asked = self._question(history, at)
+        return self._forecast_at(dataset, query_times(dataset, asked, count), chosen, smooth)
+
+    def paths(
+        self,
+        history: IntoFrame | None = None,
+        horizon: Duration | None = None,
+        draws: int = 256,
+        seed: int = 0,
+    ) -> Paths:
+        """Futures of each series as functions of time, for what only they can answer.
+
+        Args:
+            history: table with the columns of training, known ones told in later rows; None for the
+                one that is followed.
+            horizon: how far ahead to look for crossings; the fitted one unless told.
+            draws: how many futures.
+            seed: another seed, other futures; those of a series depend on nothing but it.
+
+        Returns:
+            `Paths`, which answers `.rate(at)`, `.integral(b, a)`, `.time_to(variable, above=)`.
+        """
+        fitted, dataset = self._fitted, self._history(history)
+        ahead = fitted.horizon if horizon is None else fitted.axis.duration(horizon)
+        return Paths(fitted, dataset, ahead, draws, seed)
+
+    def rate(
+        self, history: IntoFrame | None = None, at: At | IntoFrame | None = None, **how: Any
+    ) -> pd.DataFrame:
+        """How fast each quantity changes, in data units per time unit; see `Paths.rate`."""
+        dataset, asked = self._question(history, at)
+        return Paths(self._fitted, dataset, self.horizon_).rate(asked, **how)
+
+    def integral(
+        self, history: IntoFrame | None = None, b: At | None = None, a: At | None = None, **how: Any
+    ) -> pd.DataFrame:
+        """What accumulates from a, or the last observation, until b; see `Paths.integral`."""
+        if b is None:
+            raise LatentODEError("say until when: b='24h', or a time")
+        return self.paths(history).integral(b, a, **how)
+
+    def time_to(
+        self,
+        history: IntoFrame | None = None,
+        variable: str | None = None,
+        above: float | None = None,
+        below: float | None = None,
+        horizon: Duration | None = None,
+        readings: Duration | None = None,
+    ) -> FirstCrossing:
+        """When, and whether, a variable first reaches a level within `horizon`; see `Paths.time_to`."""
+        if variable is None:
+            raise LatentODEError("say of which variable: variable='glucose'")
+        return self.paths(history, horizon).time_to(variable, above, below, readings)
+
+    def follow(self, history: IntoFrame) -> Self:
+        """Keeps a history, which `update` adds to and from which is forecast where none is given.
+
+        It lives with this object alone: `save` leaves it out, so that no model carries data of series
+        that it was asked about.
+
+        Args:
+            history: table with the columns of training; one followed before is forgotten.
+
+        Returns:
+            Itself.
+        """
+        self.followed_, _ = extended(self._fitted, None, history, self.duplicates)
+        return self
+
+    def update(self, rows: IntoFrame) -> Self:
+        """Takes new observations in, without refitting: what is forecast is as from the longer history.
+
+        Args:
+            rows: table with the columns of training; of series known or new, in any order, also
+                earlier than what is known. Rows that repeat one go by `duplicates`.
+
+        Returns:
+            Itself; unchanged if the rows are refused.
+
+        Raises:
+            SchemaError: for rows that cannot be read, alone or with the history.
+        """
+        before = getattr(self, "followed_", None)
+        self.followed_, _ = extended(self._fitted, before, rows, self.duplicates)
+        return self
 
     def trace(self, history: pd.DataFrame, ahead: Duration | None = None, count: int = 60) -> Forecast:
         """The forecast along each series: from its first observation to `ahead` of its last.
+
+        Every time is answered from what had been seen by then.
 
         Args:
             history: table with the columns of training.
@@ -254,11 +369,37 @@ class LatentODEForecaster(BaseEstimator):
         dataset = self.read(history)
         horizon = self.horizon_ if ahead is None else self.axis_.duration(ahead, "ahead")
         chosen = chosen_variables(self.schema_, None)
-        return self._forecast_at(dataset, times_along(dataset, horizon, count), chosen)
+        return self._forecast_at(dataset, times_along(dataset, horizon, count), chosen, smooth=False)
 
-    def _forecast_at(self, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray) -> Forecast:
+    def _history(self, history: IntoFrame | None) -> SeriesDataset:
+        return self.read(self._rows(history))
+
+    def _rows(self, history: IntoFrame | None) -> IntoFrame:
+        """The table to answer from: the one given, else the one followed."""
+        followed = getattr(self, "followed_", None) if history is None else history
+        if followed is None:
+            raise LatentODEError("no history: give one, or let the forecaster follow one with follow()")
+        return followed
+
+    def _question(
+        self, history: IntoFrame | None, at: At | IntoFrame | None
+    ) -> tuple[SeriesDataset, At]:
+        """The history, with the known values that a question tells, and the question."""
+        rows, dataset = self._rows(history), self._history(history)
+        if at is None:
+            raise LatentODEError("say when: at='24h', timestamps, or a frame of identifier and time")
+        asked: At = frame_or_as_is(at)
+        told = tell(rows, dataset, asked)
+        return (dataset if told is None else self.read(told)), asked
+
+    def _forecast_at(
+        self, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray, smooth: bool
+    ) -> Forecast:
         warn_of_untold(dataset, places, stacklevel=4)
-        return self._fitted.answer(dataset, *queries_at(dataset, places, chosen))
+        asked, keys = queries_at(dataset, places, chosen)
+        if smooth:
+            return smoothed(self._fitted, dataset, asked, keys)
+        return self._fitted.answer(dataset, asked, keys)
 
     def intensity(
         self,
@@ -446,12 +587,14 @@ class LatentODEForecaster(BaseEstimator):
             LatentODEError: if the task is another.
         """
         fitted = Fitted.from_lightning(module, data)
+        fitted = replace(fitted, residuals=fit_residuals(fitted, _held_out(data)))
         return cls(**settings_of(module, data, cls().get_params()))._take(fitted)
 
     def _take(self, fitted: Fitted) -> Self:
         self.schema_, self.axis_, self.scaling_ = fitted.schema, fitted.axis, fitted.scaling
         self.climatology_, self.module_ = fitted.climatology, fitted.module
         self.horizon_, self.context_ = fitted.horizon, fitted.context
+        self.residuals_ = fitted.residuals
         if fitted.history is not None:
             self.history_ = fitted.history
         return self
@@ -469,6 +612,7 @@ class LatentODEForecaster(BaseEstimator):
             self.context_,
             self.module_,
             getattr(self, "history_", None),
+            residuals=getattr(self, "residuals_", None),
         )
 
     def _data(self, dataset: SeriesDataset, validation: IntoFrame | None) -> IrregularDataModule:
@@ -485,6 +629,7 @@ class LatentODEForecaster(BaseEstimator):
             batch_size=self.batch_size,
             seed=self.random_state,
             drop_observations=self.drop_observations,
+            blank_contexts=self.blank_contexts,
         )
 
     def _typical_rate(self, data: IrregularDataModule) -> dict[str, Any]:
@@ -552,10 +697,11 @@ class LatentODEForecaster(BaseEstimator):
         decay = self.weight_averaging
         if decay is not None and not 0 <= decay < 1:
             raise LatentODEError(f"weight_averaging must be at least 0 and below 1, got {decay!r}")
-        if not 0 <= self.drop_observations < 1:
-            raise LatentODEError(
-                f"drop_observations must be at least 0 and below 1, got {self.drop_observations!r}"
-            )
+        for name in ("drop_observations", "blank_contexts"):
+            if not 0 <= getattr(self, name) < 1:
+                raise LatentODEError(
+                    f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}"
+                )
         if self.random_state < 0:
             raise LatentODEError(f"random_state must not be negative, got {self.random_state!r}")
 
@@ -566,6 +712,11 @@ class LatentODEForecaster(BaseEstimator):
             SchemaError: if it cannot be read, lacks a column, or its times are of another kind.
         """
         return self._fitted.read(frame, self.duplicates)
+
+
+def _held_out(data: IrregularDataModule) -> SeriesDataset:
+    """What a fit was validated on, else what it was trained on."""
+    return (data.train if data.validation is None else data.validation).dataset
 
 
 def _say_merged(dataset: SeriesDataset) -> None:

@@ -25,6 +25,7 @@ from latentode.data.timeaxis import TimeAxis
 from latentode.domains import refuse_unexplained
 from latentode.errors import LatentODEError, SchemaError
 from latentode.forecast import Asked, Forecast, forecast
+from latentode.residuals import Joint, Residuals
 from latentode.training import LitLatentODE
 
 __all__ = ["Fitted", "plain", "settings_of"]
@@ -44,6 +45,7 @@ class Fitted:
         module: trained.
         history: metrics per epoch, where a fit left any.
         classes: what series were classified into, where they were.
+        residuals: how readings scatter about their means over time, where that was found.
     """
 
     schema: Schema
@@ -55,6 +57,7 @@ class Fitted:
     module: LitLatentODE
     history: pd.DataFrame | None = None
     classes: tuple[Any, ...] | None = None
+    residuals: Residuals | None = None
 
     @classmethod
     def from_lightning(cls, module: LitLatentODE, data: IrregularDataModule) -> Fitted:
@@ -98,7 +101,13 @@ class Fitted:
         """
         refuse_unexplained(dataset, self.module.model.likelihood)
         series = Series(dataset, self.scaling)
-        return forecast(self.module.model, series, self.scaling, asked, keys, self.context)
+        answer = forecast(self.module.model, series, self.scaling, asked, keys, self.context)
+        if self.residuals is None:
+            return answer
+        owner, lead = series.keys[asked.series], asked.time - asked.origin
+        # 1, but for a likelihood that answers in data units.
+        unit = answer.scale / np.asarray(self.scaling.scale)[asked.variable]
+        return replace(answer, joint=Joint(self.residuals, owner, asked.variable, lead, unit))
 
 
 def settings_of(

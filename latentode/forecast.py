@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 import torch
+from scipy import special
 from torch.distributions import Distribution
 
 from latentode.data.batch import Batch, Series
@@ -16,16 +17,19 @@ from latentode.data.observations import Queries
 from latentode.data.scaling import Scaling
 from latentode.data.transforms import Transform
 from latentode.data.units import Units
+from latentode.errors import LatentODEError
 from latentode.model import LatentODE
 from latentode.moments import moments
 from latentode.nn.encoders import shared_noise
-from latentode.nn.likelihoods import Likelihood, join, mixture, take, with_parameters
+from latentode.nn.likelihoods import Likelihood, join, mixture, pick, take, with_parameters
 from latentode.quantiles import quantile_list, quantile_name
+from latentode.residuals import Joint, Revision
 
 __all__ = ["Asked", "Forecast", "batches_of", "forecast"]
 
 BISECTIONS = 32  # halvings of the bracket: float32 resolution and to spare
 ROWS_AT_ONCE = 256
+HERMITE_POINTS = 9  # exact where quantiles are polynomials of degree 17 of the normal score
 LATENT_ROWS_AT_ONCE = 65536  # samples of rows that are solved at once, for the memory they take
 
 
@@ -59,6 +63,9 @@ class Forecast:
         loc: per query, what scaled 0 is in data units.
         scale: per query, what one scaled unit is in data units.
         transforms: what data units are transformed by before they are scaled, each with its queries.
+        joint: which queries share a path, and how residuals last along it; where it is not known,
+            draws share their latent path only.
+        revision: what values observed after the origins say, where they were looked at.
     """
 
     keys: pd.DataFrame
@@ -67,6 +74,8 @@ class Forecast:
     loc: np.ndarray
     scale: np.ndarray
     transforms: tuple[tuple[Transform, np.ndarray], ...] = ()
+    joint: Joint | None = None
+    revision: Revision | None = None
 
     @classmethod
     def of(
@@ -87,12 +96,20 @@ class Forecast:
     @property
     def mean(self) -> np.ndarray:
         """Predictive mean in data units, shape `(queries,)`."""
-        return self._moments[0].copy()
+        mean = self._moments[0]
+        return (
+            mean.copy()
+            if self.revision is None
+            else self._revised_moments(self.revision, mean, None)[0]
+        )
 
     @property
     def std(self) -> np.ndarray:
         """Predictive standard deviation in data units: within and between latent samples."""
-        return self._moments[1].copy()
+        std = self._moments[1]
+        return (
+            std.copy() if self.revision is None else self._revised_moments(self.revision, None, std)[1]
+        )
 
     @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
@@ -114,6 +131,11 @@ class Forecast:
 
     def cdf(self, value: np.ndarray) -> np.ndarray:
         """P(x <= value) of each query, `value` in data units, shape `(queries,)`."""
+        found = self._cdf(value)
+        return found if self.revision is None else self.revision.cdf(found)
+
+    def _cdf(self, value: np.ndarray) -> np.ndarray:
+        """`cdf` before any revision."""
         return self.likelihood.cdf(self.distribution, self.units.to_scaled(value)).mean(axis=0)
 
     def log_prob(self, actual: np.ndarray) -> np.ndarray:
@@ -135,6 +157,9 @@ class Forecast:
         possible = np.where(odd, self.quantile(0.5), actual) if odd.any() else actual
         scaled = torch.from_numpy(units.to_scaled(possible))
         found = mixture(self.distribution).log_prob(scaled).numpy() + units.log_slope(possible)
+        if self.revision is not None:
+            whole = self.likelihood.whole(self.distribution)
+            found = self.revision.log_prob(found, self._cdf(possible), self._cdf(possible - 1), whole)
         return np.where(missing, np.nan, np.where(never, -np.inf, found))
 
     def quantile(self, q: float) -> np.ndarray:
@@ -146,6 +171,10 @@ class Forecast:
             LatentODEError: unless 0 < q < 1.
         """
         (q,) = quantile_list(q)
+        return self._at_level(q if self.revision is None else self.revision.level(special.ndtri(q)))
+
+    def _at_level(self, q: float | np.ndarray) -> np.ndarray:
+        """Where the mixture reaches a level, or each query's own, before any revision."""
         # A mixture's quantile lies between the least and the greatest of its components'.
         components = self.likelihood.icdf(self.distribution, q)
         low, high = components.min(axis=0), components.max(axis=0)
@@ -157,8 +186,30 @@ class Forecast:
         whole = self.likelihood.whole(self.distribution)
         return self.units.to_data(np.where(whole, np.floor(high), 0.5 * (low + high)))
 
+    def _revised_moments(
+        self, revision: Revision, mean: np.ndarray | None, std: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation by Gauss-Hermite quadrature; those given where nothing changed."""
+        scores, weights = np.polynomial.hermite_e.hermegauss(HERMITE_POINTS)
+        values = np.stack([self._at_level(revision.level(float(score))) for score in scores])
+        weights = weights[:, None] / weights.sum()
+        middle = (weights * values).sum(axis=0)
+        spread = np.sqrt((weights * (values - middle) ** 2).sum(axis=0))
+        new = revision.revised
+        return (
+            middle if mean is None else np.where(new, middle, mean),
+            spread if std is None else np.where(new, spread, std),
+        )
+
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Joint draws, shape `(n, queries)`: within a draw all queries share one latent path."""
+        """Joint draws of readings, shape `(n, queries)`.
+
+        Within a draw all queries of a series share one latent path, and what departs from it lasts as
+        long as it does in the data (`latentode.residuals`), so that sums, maxima and differences over
+        time are those of one future. Draws of different series are independent.
+        """
+        if self.joint is not None:
+            return self._futures(self.joint, n, seed)
         generator = np.random.default_rng(seed)
         paths = generator.integers(self.distribution.batch_shape[0], size=n)
         with torch.random.fork_rng(devices=[]):
@@ -168,6 +219,23 @@ class Forecast:
             drawn = self.distribution.sample((rounds,)).numpy()
         order = pd.Series(paths).groupby(paths).cumcount().to_numpy()
         return self.units.to_data(drawn[order, paths])
+
+    def _futures(self, joint: Joint, n: int, seed: int) -> np.ndarray:
+        took = torch.from_numpy(joint.took(n, self.distribution.batch_shape[0]))
+        parts = pick(self.distribution, took)
+        scores = joint.scores(parts.variance.numpy(), seed)
+        if self.revision is not None:
+            scores = self.revision.shift + self.revision.spread * scores
+        return self.units.to_data(self.likelihood.icdf(parts, special.ndtr(scores)))
+
+    def samples_frame(self, n: int, seed: int = 0) -> pd.DataFrame:
+        """Draws as a long frame: the keys, `sample` (0 to n - 1) and `value`; draw by draw."""
+        if n < 1:
+            raise LatentODEError(f"samples must be at least 1, got {n!r}")
+        frame = pd.concat([self.keys] * n, ignore_index=True)
+        frame["sample"] = np.repeat(np.arange(n), len(self.keys))
+        frame["value"] = self.sample(n, seed).reshape(-1)
+        return frame
 
     def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""

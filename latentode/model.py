@@ -300,7 +300,11 @@ class LatentODE(nn.Module):
         """The distribution of shape `(samples, queries)` along a path through `rows`."""
         times = self._model_time(queries.time).repeat(samples)
         z = path.at(rows.answering(samples), times)
-        raw = self.layout.read(z.unflatten(0, (samples, len(queries))), queries.variable)
+        return self.emit(z.unflatten(0, (samples, len(queries))), batch, queries)
+
+    def emit(self, z: Tensor, batch: Batch, queries: Queries) -> Distribution:
+        """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
+        raw = self.layout.read(z, queries.variable)
         anchor = raw.new_zeros(len(queries))
         seen, asked = self._scaled(batch.context), (queries.series, queries.variable)
         if self.anchor:
@@ -312,7 +316,7 @@ class LatentODE(nn.Module):
             unit = self.recent.ahead(seen, at, len(batch))
             raw = torch.cat([raw[..., :1] * unit[:, None], raw[..., 1:]], dim=-1)
             spread = unit if spread is None else unit * spread
-        return self.likelihood.distribution(raw, anchor.expand(samples, -1), queries.variable, spread)
+        return self.likelihood.distribution(raw, anchor.expand(len(z), -1), queries.variable, spread)
 
     def _t0(self, batch: Batch) -> Tensor:
         start = self._model_time(batch.start)

@@ -18,6 +18,7 @@ from latentode.data.schema import Schema
 from latentode.data.timeaxis import TimeAxis
 from latentode.errors import LatentODEError
 from latentode.fitted import Fitted, plain
+from latentode.residuals import Residuals
 from latentode.training import LitLatentODE
 
 __all__ = ["load_model", "save_model"]
@@ -49,6 +50,7 @@ def save_model(
         "context": fitted.context,
         "history": None if fitted.history is None else fitted.history.to_dict("list"),
         "classes": fitted.classes,
+        "residuals": None if fitted.residuals is None else fitted.residuals.to_dict(),
     }
     # Each file replaces its forerunner whole, so that a crash leaves a readable model.
     weights, described = folder / "weights.pt.new", folder / f"{kind}.json.new"
@@ -74,7 +76,7 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[Fitted, dict[str
         module = LitLatentODE(**state["module"])
     weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
     module.load_state_dict(weights)
-    history = state.get("history")
+    history, residuals = state.get("history"), state.get("residuals")
     fitted = Fitted(
         Schema.from_json(state["schema"]),
         TimeAxis(**state["axis"]),
@@ -85,6 +87,7 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[Fitted, dict[str
         module.eval(),
         None if history is None else pd.DataFrame(history),
         None if state.get("classes") is None else tuple(state["classes"]),
+        None if residuals is None else Residuals.from_dict(residuals),
     )
     return fitted, state["parameters"]
 

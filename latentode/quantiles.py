@@ -10,7 +10,7 @@ import numpy as np
 
 from latentode.errors import LatentODEError
 
-__all__ = ["quantile_levels", "quantile_list", "quantile_name"]
+__all__ = ["interval_levels", "quantile_levels", "quantile_list", "quantile_name"]
 
 DIGITS = 15  # so that 0.1 + 0.2 is called 0.3, and no two levels that anybody means share a name
 
@@ -54,3 +54,29 @@ def quantile_list(levels: float | Sequence[float | str]) -> list[float]:
         if not 0 < number < 1:
             raise LatentODEError(f"a quantile level lies between 0 and 1, got {number}")
     return numbers
+
+
+def interval_levels(
+    level: float | Sequence[float | str], quantiles: float | Sequence[float | str] = ()
+) -> list[float]:
+    """The ends of central intervals of so many per cent, and further levels, each once, ascending.
+
+    Raises:
+        LatentODEError: for what is no number between 0 and 100.
+
+    Example:
+        >>> interval_levels([50, 80], quantiles=0.5)
+        [0.1, 0.25, 0.5, 0.75, 0.9]
+    """
+    given: Any = [level] if isinstance(level, Real | str) else level
+    try:
+        percents = [float(percent) for percent in given]
+    except (TypeError, ValueError) as error:
+        raise LatentODEError(f"level must be per cent, such as 80, got {level!r}") from error
+    ends: set[float] = set(quantile_list(quantiles))
+    for percent in percents:
+        if not 0 < percent < 100:
+            raise LatentODEError(f"a level is per cent, between 0 and 100, such as 80; got {percent:g}")
+        tail = (100 - percent) / 200
+        ends |= {round(tail, DIGITS), round(1 - tail, DIGITS)}
+    return sorted(ends)

@@ -232,6 +232,7 @@ def test_when_must_be_said_exactly_once(latentode, patients, fitted):
         ("--monitor", "train_loss", "val_mae"),
         ("--weight-averaging", "1", "below 1"),
         ("--drop-observations", "-0.1", "below 1"),
+        ("--blank-contexts", "1", "below 1"),
         ("--layout", "tall", "wide"),
         ("--time-unit", "year", "min"),
         ("--timezone", "Mars", "Europe/Berlin"),
@@ -298,7 +299,7 @@ def test_unknown_series_and_variables_are_named(latentode, patients, fitted):
 
 
 def test_every_command_has_help(latentode):
-    for command in ("inspect", "fit", "forecast", "evaluate", "plot", "demo"):
+    for command in ("inspect", "fit", "forecast", "ask", "evaluate", "plot", "demo"):
         status, out, _ = latentode(command, "--help")
         assert status == 0 and "Usage" in out
 
@@ -336,3 +337,59 @@ def test_a_latent_state_per_variable_is_fitted_by_the_command_line(latentode, pa
     status, _, err = latentode("fit", patients, "--out", tmp_path, "--latent-layout", "wide", *options)
     assert status == 1
     assert "layout 'wide' is unknown; choose from joint, per-variable" in err
+
+
+def test_levels_and_draws_are_asked_for_on_the_command_line(latentode, patients, fitted):
+    status, out, err = latentode("forecast", fitted, patients, "--ahead", "6h", "--level", "50,80")
+    assert status == 0, err
+    assert out.splitlines()[0] == "id,time,variable,mean,std,q0.1,q0.25,q0.5,q0.75,q0.9"
+    status, out, err = latentode("forecast", fitted, patients, "--ahead", "6h", "--samples", 4)
+    assert status == 0, err
+    assert out.splitlines()[0] == "id,time,variable,sample,value"
+    assert len(out.strip().splitlines()) == 1 + 3 * 2 * 4
+
+
+def test_questions_are_asked_on_the_command_line(latentode, patients, fitted, tmp_path):
+    out = tmp_path / "answers.csv"
+    status, printed, err = latentode("ask", fitted, patients, "--time-to", "hr > 80", "--ahead", "3h")
+    assert status == 0, err
+    assert "in h after the last observation" in printed and "probability" in printed
+    options = ("--rate", "hr,lactate", "--ahead", "2h", "--count", 2, "--out", out)
+    status, _, err = latentode("ask", fitted, patients, *options)
+    assert status == 0, err
+    assert len(pd.read_csv(out)) == 3 * 2 * 2
+    hours = ("--from", "2024-04-09T00:00:00Z", "--to", "2024-04-09T06:00:00Z")
+    status, _, err = latentode("ask", fitted, patients, "--integral", "hr", *hours, "--out", out)
+    assert status == 0, err
+    frame = pd.read_csv(out, dtype={"id": str})
+    model = LatentODEForecaster.load(fitted)
+    table = pd.read_csv(patients, dtype={"id": str})
+    stamps = [[pd.Timestamp(text)] for text in (hours[3], hours[1])]
+    expected = model.integral(table, *stamps, variables="hr")
+    np.testing.assert_allclose(frame["mean"], expected["mean"], rtol=1e-9)
+    status, printed, err = latentode("ask", fitted, patients, "--integral", "hr", "--ahead", "6h")
+    assert status == 0, err
+    assert "times h" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ((), "exactly one of --time-to, --rate, --integral"),
+        (("--time-to", "hr>1", "--rate", "hr"), "exactly one"),
+        (("--time-to", "hr"), "'hr' names no level; write 'glucose>180'"),
+        (("--time-to", "hr>high"), "names no level"),
+        (("--time-to", "pulse>100"), "'pulse' was not among the targets"),
+        (("--time-to", "hr>100", "--at", "2024-04-09T00:00:00Z"), "--at does not go with --time-to"),
+        (("--rate", "hr"), "either --at or --ahead"),
+        (("--rate", "hr", "--to", "2024-04-09T00:00:00Z"), "--to does not go with --rate"),
+        (("--integral", "hr"), "say until when"),
+        (("--integral", "hr", "--to", "later"), "'later'"),
+        (("--integral", "hr", "--ahead", "6h", "--from", "2024-04-09T00:00:00Z"), "--ahead alone"),
+        (("--time-to", "hr>100", "--readings", "often"), "--readings"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_one_clear_line(latentode, patients, fitted, options, says):
+    status, _, err = latentode("ask", fitted, patients, *options)
+    assert status == 1 and says in err, err
+    assert len(err.strip().splitlines()) == 1

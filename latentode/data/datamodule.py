@@ -44,6 +44,8 @@ class IrregularDataModule(LightningDataModule):
         seed: of the cuts and of their order.
         drop_observations: largest part of a training context to hide from the encoder; the part is
             drawn for each cut between none and this.
+        blank_contexts: share of training cuts whose context is hidden whole, so that the model learns
+            what to expect of a series not observed yet.
         bucketed: whether a training batch holds contexts of like length, so that little is padded;
             batches come in random order.
         test: like `validation`, for `Trainer.test` and `Trainer.predict`.
@@ -74,6 +76,7 @@ class IrregularDataModule(LightningDataModule):
         bucketed: bool = False,
         test: pd.DataFrame | SeriesDataset | None = None,
         labels: pd.Series | pd.DataFrame | None = None,
+        blank_contexts: float = 0.0,
     ) -> None:
         super().__init__()
         if task is None:
@@ -92,8 +95,8 @@ class IrregularDataModule(LightningDataModule):
         self.cuts = max(usual if cuts is None else cuts, len(train))
         self.seed, self.bucketed = seed, bucketed
         self.training_task: Task = self.task
-        if drop_observations:
-            self.training_task = Thinned(self.task, drop_observations)
+        if drop_observations or blank_contexts:
+            self.training_task = Thinned(self.task, drop_observations, blank_contexts)
 
     def _held_out(
         self, train: SeriesDataset, table: pd.DataFrame | SeriesDataset | None, what: str

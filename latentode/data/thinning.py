@@ -12,7 +12,7 @@ from latentode.errors import LatentODEError
 
 __all__ = ["Thinned"]
 
-DROPPING = 0xD207  # a stream of draws of its own
+DROPPING, BLANKING = 0xD207, 0xB1A4  # streams of draws of their own
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,17 @@ class Thinned(Task):
     Args:
         task: how series are cut.
         drop: largest expected fraction of the context to hide, below 1.
+        blank: share of cuts whose context is hidden whole, below 1, so that the model learns what to
+            expect of a series of which nothing but its statics is known.
     """
 
     task: Task
     drop: float
+    blank: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.blank < 1:
+            raise LatentODEError(f"blank_contexts must be at least 0 and below 1, got {self.blank}")
         if not 0 <= self.drop < 1:
             raise LatentODEError(f"drop_observations must be at least 0 and below 1, got {self.drop}")
 
@@ -46,4 +51,5 @@ class Thinned(Task):
         # Observations are counted within each series, so that no draw depends on the series before it.
         place = np.arange(len(series.series)) - series.begins
         kept = uniform(keys[series.series], place + 1) >= fraction[series.series]
+        kept &= (uniform(mix(series.keys, BLANKING), 0) >= self.blank)[series.series]
         return replace(made, context=made.context & kept)

@@ -84,14 +84,18 @@ class Trajectory:
         model matters, call the vector field at `self(times)`.
         """
         rows, flat = self._flat(times)
-        cell, u, width, inverse = self._locate(rows, flat)
+        return self.derivative_at(rows, flat).reshape(*times.shape, -1)
+
+    def derivative_at(self, rows: Tensor, times: Tensor) -> Tensor:
+        """dz/dt of the interpolant at flat (row, time) pairs, unchecked; shapes as for `at`."""
+        cell, u, width, inverse = self._locate(rows, times)
         states, slopes = self.states.flatten(0, 1), self.slopes.flatten(0, 1)
         za, zb = states[cell], states[cell + 1]
         fa, fb = slopes[cell], slopes[cell + 1]
         u, width = u[:, None], width[:, None]
         chord = (zb - za) * inverse[:, None]
         slope = 6 * u * (1 - u) * chord + (1 - u) * (1 - 3 * u) * fa + u * (3 * u - 2) * fb
-        return torch.where(width == 0, fa, slope).reshape(*times.shape, -1)
+        return torch.where(width == 0, fa, slope)
 
     def at(self, rows: Tensor, times: Tensor) -> Tensor:
         """z at flat (row, time) pairs: the unchecked form for callers that know their spans.

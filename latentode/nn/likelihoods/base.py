@@ -27,6 +27,7 @@ __all__ = [
     "gather_variable",
     "join",
     "mixture",
+    "pick",
     "score",
     "take",
     "with_fixed_location",
@@ -76,8 +77,8 @@ class Likelihood(ABC):
         """
 
     @abstractmethod
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
-        """The q-quantile of each component."""
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
+        """The q-quantile of each component; one level for all, or levels of the components' shape."""
 
     @abstractmethod
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
@@ -143,6 +144,17 @@ def change_parameters(
 def take(distribution: Distribution, places: Tensor) -> Distribution:
     """Some of the queries of a distribution of shape `(samples, queries)`."""
     return with_parameters(distribution, lambda p: p[:, places])
+
+
+@singledispatch
+def pick(distribution: Distribution, samples: Tensor) -> Distribution:
+    """Of each query one component after another: those of `samples`, indices `(n, queries)`."""
+
+    def gather(p: Tensor) -> Tensor:
+        index = samples.view(*samples.shape, *(1,) * (p.dim() - 2))
+        return p.gather(0, index.expand(*samples.shape, *p.shape[2:]))
+
+    return with_parameters(distribution, gather)
 
 
 @singledispatch

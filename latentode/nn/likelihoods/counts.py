@@ -54,7 +54,7 @@ class BernoulliLikelihood(DataUnits):
     def outside(self, value: np.ndarray) -> np.ndarray:
         return (value != 0) & (value != 1)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         return np.where(q <= special.expit(-_logits(distribution)), 0.0, 1.0)
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ class PoissonLikelihood(DataUnits):
     def view(self, value: Tensor, variable: Tensor) -> Tensor:
         return _log_view(self, value, variable)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         return np.asarray(stats.poisson.ppf(q, distribution.rate.numpy()))  # type: ignore[attr-defined]
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
@@ -166,7 +166,7 @@ class NegativeBinomialLikelihood(DataUnits):
     def view(self, value: Tensor, variable: Tensor) -> Tensor:
         return _log_view(self, value, variable)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         return np.asarray(stats.nbinom.ppf(q, *_trials(distribution)))
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from latentode.nn.likelihoods.base import (
     change_parameters,
     join,
     joined,
+    pick,
     score,
     take,
 )
@@ -143,6 +144,14 @@ def _(distribution: Mixed, places: Tensor) -> Mixed:
     return Mixed(parts, len(places))
 
 
+@pick.register
+def _(distribution: Mixed, samples: Tensor) -> Mixed:
+    parts = [
+        replace(p, distribution=pick(p.distribution, samples[:, p.place])) for p in distribution.parts
+    ]
+    return Mixed(parts, distribution.batch_shape[-1])
+
+
 @joined.register
 def _(first: Mixed, parts: Sequence[Mixed]) -> Mixed:
     begin = np.cumsum([0, *(m.batch_shape[-1] for m in parts)])
@@ -205,11 +214,16 @@ class PerVariable(Likelihood):
             parts.append(Part(made, place, loc, scale, family.discrete))
         return Mixed(parts, len(variable))
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
-        return self._each(distribution, lambda family, made: family.icdf(made, q))
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
+        def levels(part: Part) -> Any:
+            return q if np.ndim(q) == 0 else np.asarray(q)[..., part.place.numpy()]
+
+        return self._each(
+            distribution, lambda family, part: family.icdf(part.distribution, levels(part))
+        )
 
     def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
-        return self._each(distribution, lambda family, made: family.at_score(made, t))
+        return self._each(distribution, lambda family, part: family.at_score(part.distribution, t))
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         mixed: Mixed = distribution  # type: ignore[assignment]
@@ -254,12 +268,12 @@ class PerVariable(Likelihood):
         return mixed.own_units(), loc, scale
 
     def _each(
-        self, distribution: Distribution, ask: Callable[[Likelihood, Distribution], np.ndarray]
+        self, distribution: Distribution, ask: Callable[[Likelihood, Part], np.ndarray]
     ) -> np.ndarray:
         mixed: Mixed = distribution  # type: ignore[assignment]
         found = []
         for family, part in zip(self.kinds, mixed.parts, strict=True):
-            own = ask(family, part.distribution)
+            own = ask(family, part)
             found.append((own - part.loc.numpy()) / part.scale.numpy())
         return _in_places(mixed, found)
 

@@ -57,7 +57,7 @@ class LogNormalLikelihood(DataUnits):
         seen = self.floored(loc + scale * value, variable)
         return loc / scale * torch.log(seen / self.floored(loc, variable))
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         base: LogNormal = distribution  # type: ignore[assignment]
         return np.exp(base.loc.numpy() + base.scale.numpy() * special.ndtri(q))
 
@@ -133,7 +133,7 @@ class BetaLikelihood(DataUnits):
     def outside(self, value: np.ndarray) -> np.ndarray:
         return (value <= 0) | (value >= 1)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         return special.betaincinv(*_counts(distribution), q)
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:

@@ -152,8 +152,9 @@ class QuantileLikelihood(Likelihood):
             slopes = slopes * spread[..., None]
         return Quantiles(anchor + raw[..., 0], slopes, validate_args=False)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
-        return self.at_score(distribution, float(special.ndtri(q)))
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
+        own: Quantiles = distribution  # type: ignore[assignment]
+        return own.at(own.median.new_tensor(special.ndtri(q))).numpy()
 
     def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
         own: Quantiles = distribution  # type: ignore[assignment]

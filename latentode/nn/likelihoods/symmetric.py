@@ -31,8 +31,9 @@ class NormalLikelihood(Likelihood):
     ) -> Normal:
         return Normal(anchor + raw[..., 0], scale_of(raw, spread), validate_args=False)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
-        return self.at_score(distribution, special.ndtri(q))
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
+        loc, scale = _parameters(distribution)
+        return loc + scale * special.ndtri(q)
 
     def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
         loc, scale = _parameters(distribution)
@@ -58,7 +59,7 @@ class StudentTLikelihood(Likelihood):
         df = self.min_df + softplus(raw[..., 2])
         return StudentT(df, anchor + raw[..., 0], scale_of(raw, spread), validate_args=False)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         loc, scale = _parameters(distribution)
         return loc + scale * special.stdtrit(_df(distribution), q)
 
@@ -85,9 +86,9 @@ class LaplaceLikelihood(Likelihood):
     ) -> Laplace:
         return Laplace(anchor + raw[..., 0], scale_of(raw, spread), validate_args=False)
 
-    def icdf(self, distribution: Distribution, q: float) -> np.ndarray:
+    def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         loc, scale = _parameters(distribution)
-        return loc + scale * np.sign(0.5 - q) * np.log(2 * min(q, 1 - q))
+        return loc + scale * np.sign(0.5 - q) * np.log(2 * np.minimum(q, 1 - np.asarray(q)))
 
     def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
         loc, scale = _parameters(distribution)

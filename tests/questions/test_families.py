@@ -1,0 +1,80 @@
+"""Questions to variables that are counted or transformed: what holds of plain ones holds of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentode import LatentODEForecaster, Schema
+from latentode.residuals import Residuals, Revision
+
+LASTING = Residuals(noise=(0.3, 0.3, 0.3), length=(2.0, 2.0, 2.0))
+
+
+@pytest.fixture(scope="module")
+def frame():
+    rng = np.random.default_rng(0)
+    tables = []
+    for name in "abcd":
+        time = np.sort(rng.uniform(0, 20, 40))
+        level = np.exp(1 + 0.5 * np.sin(time / 3))
+        table = {"id": name, "time": time, "n": rng.poisson(level), "x": level, "y": np.sin(time / 3)}
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True).astype({"n": float})
+
+
+@pytest.fixture(scope="module")
+def model(frame):
+    options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 2, "verbose": False}
+    likelihood = {"n": "poisson", "y": "laplace"}
+    made = LatentODEForecaster(4.0, 12.0, likelihood=likelihood, **options)
+    made.fit(frame, Schema(id="id", time="time", transforms={"x": "log"}))
+    made.residuals_ = LASTING
+    return made
+
+
+def test_draws_scatter_as_the_forecast_says(model, frame):
+    made = model.forecast(frame, 2.0)
+    drawn = made.sample(4000)
+    kinds = made.keys["variable"]
+    for q in (0.1, 0.5, 0.9):
+        below = (drawn <= made.quantile(q)).mean(axis=0)
+        assert np.abs(below - q)[kinds != "n"].max() < 0.03
+        assert (below[kinds == "n"] > q - 0.03).all()  # a whole number holds a lump
+    assert (drawn[:, kinds == "n"] == np.round(drawn[:, kinds == "n"])).all()
+    assert (drawn[:, kinds == "x"] > 0).all()
+
+
+def test_rates_are_slopes_of_the_same_futures(model, frame):
+    paths, step = model.paths(frame, draws=40), 2e-2  # of float32 states
+    at, later = (paths.value(2.0 + s, quantiles=()) for s in (0.0, step))
+    told = paths.rate(2.0 + step / 2, quantiles=())
+    slope = (later["mean"] - at["mean"]) / step
+    np.testing.assert_allclose(told["mean"], slope, rtol=5e-3, atol=2e-3)
+
+
+def test_the_quantity_itself_stays_where_it_can_be(model, frame):
+    found = model.paths(frame, draws=200).value(3.0, quantiles=[0.01])
+    assert (found.loc[found["variable"] == "x", "q0.01"] > 0).all()
+
+
+def test_a_revised_density_is_the_slope_of_the_revised_cdf(model, frame):
+    plain = model.forecast(frame, 2.0)
+    n = len(plain)
+    made = replace(plain, revision=Revision(np.full(n, 0.7), np.full(n, 0.5)))
+    kinds = made.keys["variable"].to_numpy()
+    value, step = made.quantile(0.3), 1e-5
+    slope = (made.cdf(value + step) - made.cdf(value - step)) / (2 * step)
+    smooth = kinds != "n"
+    np.testing.assert_allclose(np.exp(made.log_prob(value))[smooth], slope[smooth], rtol=1e-3)
+    counts = np.stack([np.exp(made.log_prob(np.full(n, float(k))))[~smooth] for k in range(60)])
+    np.testing.assert_allclose(counts.sum(axis=0), 1.0, atol=1e-6)
+
+
+def test_times_inside_a_history_are_sharper_than_from_the_past_alone(model, frame):
+    asked = pd.DataFrame({"id": ["a", "b"], "time": [10.0, 10.0]})
+    both, past = (model.predict(frame, asked, smooth=s) for s in (True, False))
+    assert (both["std"] <= past["std"] + 1e-9).mean() > 0.6
+    assert not np.allclose(both["mean"], past["mean"])
+    assert np.isfinite(both[["mean", "std", "q0.1", "q0.9"]].to_numpy()).all()

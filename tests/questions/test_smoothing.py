@@ -1,0 +1,142 @@
+"""Times inside a history, answered from both of their sides."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from making import START, calendar, same, tiny, waves
+from scipy import special
+
+from latentode.residuals import Residuals, Revision, matern
+
+LASTING = Residuals((0.3, 0.5), (1.5, 1.1))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[{}, {"layout": "joint"}, {"layout": "joint", "likelihood": "student-t"}],
+    ids=["per-variable", "joint", "student-t"],
+)
+def model(request):
+    made = tiny(**request.param).fit(waves(4, 20))
+    made.module_.double()
+    made.residuals_ = LASTING
+    return made
+
+
+def one_series(*times, value=1.0):
+    """x observed at the times given, `value` at the last of them."""
+    x = np.r_[np.zeros(len(times) - 1), value]
+    return pd.DataFrame({"id": "a", "time": times, "x": x, "y": np.nan})
+
+
+def at(*times):
+    return pd.DataFrame({"id": "a", "time": times})
+
+
+def test_one_later_observation_revises_by_the_formula_of_two_normals():
+    model = tiny().fit(waves(4, 20))
+    model.module_.double()
+    model.residuals_ = LASTING
+    history, time, later = one_series(1.0, 2.0, 3.5, value=2.0), 2.6, 3.5
+    before = model.forecast(history, at(time, later), variables="x", smooth=False)
+    joint = model.forecast(history[:2], at(time, later), variables="x")  # both from the origin 2.0
+    m, s = joint.mean, joint.std
+    unit = model.scaling_.scale[0]
+    w = (s / unit) / np.sqrt((s / unit) ** 2 + LASTING.noise[0] ** 2)
+    rho = w[0] * w[1] * matern(np.array([(later - time) / LASTING.length[0]]))[0]
+    found = model.forecast(history, at(time), variables="x")
+    assert before.mean[0] == pytest.approx(m[0], rel=1e-9)
+    expected = m[0] + s[0] * rho * (2.0 - m[1]) / s[1]
+    assert found.mean[0] == pytest.approx(expected, rel=5e-3)
+    assert found.std[0] == pytest.approx(s[0] * np.sqrt(1 - rho**2), rel=5e-3)
+    assert found.quantile(0.9)[0] == pytest.approx(
+        found.mean[0] + found.std[0] * special.ndtri(0.9), rel=1e-6
+    )
+
+
+def test_the_nearer_an_observation_the_narrower_the_answer_and_nearer_to_it():
+    model = tiny().fit(waves(4, 20))
+    model.residuals_ = Residuals((0.05, 0.05), (1.5, 1.5))
+    history = one_series(1.0, 2.0, 4.0, value=3.0)
+    times = (2.5, 3.0, 3.5, 3.9, 3.99)
+    smooth = model.predict(history, at(*times), variables="x")
+    past = model.predict(history, at(*times), variables="x", smooth=False)
+    share = smooth["std"] / past["std"]
+    assert (np.diff(share) < 0).all() and share.iloc[-1] < 0.2 and share.iloc[0] < 0.95
+    assert (np.diff(smooth["mean"]) > 0).all()
+    assert abs(smooth["mean"].iloc[-1] - 3.0) < 0.15
+
+
+def test_only_times_before_an_observation_of_the_variable_are_revised(model):
+    history = one_series(1.0, 2.0, 3.0)
+    for times in ((3.0, 3.5, 9.0),):  # y is never observed, and x not after 3.0
+        same(model.predict(history, at(*times)), model.predict(history, at(*times), smooth=False))
+    inside, past = (model.predict(history, at(2.5), smooth=s) for s in (True, False))
+    assert inside["mean"][0] != past["mean"][0]
+    columns = ["mean", "std", "q0.1", "q0.9"]
+    np.testing.assert_allclose(
+        inside.loc[1, columns].astype(float), past.loc[1, columns].astype(float), rtol=1e-6
+    )
+
+
+def test_an_answer_never_gets_wider_and_stays_a_distribution(model, frame):
+    asked = pd.DataFrame(
+        {"id": np.repeat(["s0", "s3"], 30), "time": np.tile(np.linspace(3, 11, 30), 2)}
+    )
+    smooth, past = (model.forecast(frame, asked, smooth=s) for s in (True, False))
+    assert smooth.revision is not None and (smooth.revision.spread <= 1).all()
+    assert smooth.revision.revised.mean() > 0.8
+    low, middle, high = (smooth.quantile(q) for q in (0.1, 0.5, 0.9))
+    assert (low < middle).all() and (middle < high).all()
+    for q, value in ((0.1, low), (0.9, high)):
+        np.testing.assert_allclose(smooth.cdf(value), q, atol=1e-6)
+    width = past.quantile(0.9) - past.quantile(0.1)
+    assert np.median((high - low) / width) < 0.95
+    drawn = smooth.sample(2000)
+    for q, value in ((0.1, low), (0.5, middle), (0.9, high)):
+        assert np.abs((drawn <= value).mean(axis=0) - q).max() < 0.05
+
+
+def test_a_series_is_smoothed_by_itself_alone(model, frame):
+    asked = pd.DataFrame({"id": "s2", "time": [4.0, 6.5, 8.0]})
+    alone = model.predict(frame[frame["id"] == "s2"], asked)
+    among = model.predict(frame, asked)
+    pd.testing.assert_frame_equal(alone, among, rtol=1e-8, atol=1e-9)
+    mixed = model.predict(frame.sample(frac=1, random_state=3), asked.iloc[::-1])
+    pd.testing.assert_frame_equal(
+        mixed.sort_values(["time", "variable"], ignore_index=True), among, rtol=1e-8, atol=1e-9
+    )
+    later = model.predict(frame.assign(time=frame["time"] + 20), asked.assign(time=asked["time"] + 20))
+    np.testing.assert_allclose(later["mean"], among["mean"], rtol=1e-6)
+
+
+def test_without_residuals_nothing_is_revised(frame):
+    model = tiny().fit(frame)
+    model.residuals_ = None
+    asked = pd.DataFrame({"id": "s1", "time": [5.0, 7.0]})
+    same(model.predict(frame, asked), model.predict(frame, asked, smooth=False))
+
+
+def test_a_backtest_sees_nothing_of_what_comes_later(frame):
+    model = tiny().fit(frame)
+    later = frame.copy()
+    later.loc[later["time"] > 8.0, ["x", "y"]] += 5.0
+    one, other = model.backtest(frame), model.backtest(later)
+    early = (one["time"] <= 8.0).to_numpy()
+    same(one[early].drop(columns="actual"), other[early].drop(columns="actual"))
+
+
+def test_calendars_are_smoothed_as_numbers_are():
+    frame = calendar(START)
+    model = tiny(horizon="2h", context="6h").fit(frame)
+    model.residuals_ = Residuals((0.1, 0.1), (1.0, 1.0))
+    inside = [frame["time"].min() + pd.Timedelta("7h")]
+    smooth, past = (model.predict(frame, inside, smooth=s) for s in (True, False))
+    assert (smooth["std"] < past["std"]).any()
+
+
+def test_a_revision_that_says_nothing_changes_nothing():
+    nothing = Revision(np.zeros(2), np.ones(2))
+    assert not nothing.revised.any()
+    np.testing.assert_allclose(nothing.cdf(np.array([0.2, 0.9])), [0.2, 0.9], rtol=1e-12)
+    np.testing.assert_allclose(nothing.level(special.ndtri(0.3)), 0.3, rtol=1e-12)
