@@ -116,6 +116,17 @@ def rivals(
     return read
 
 
+def rolled(variable: str, lead: float) -> Read:
+    """MAE and CRPS of a rolling backtest for every model, in the order of `ROLLED`."""
+
+    def read(results: Any) -> str:
+        own = {r["model"]: r for r in results["rows"] if (r["variable"], r["lead"]) == (variable, lead)}
+        figures = (", ".join(f"{own[n][f]:.3g}" for n in ROLLED) for f in ("mae", "crps"))
+        return "; ".join(figures)
+
+    return read
+
+
 def domain(
     experiment: str,
     what: str,
@@ -133,6 +144,16 @@ def domain(
     ]  # fmt: skip
 
 
+ROLLED = (
+    "latent ODE, per variable",
+    "latent ODE, joint",
+    "GRU, no ODE",
+    "last value",
+    "linear drift",
+    "series mean",
+    "time-of-day mean",
+    "Gaussian process",
+)
 SPEED = "64/16/64", "rows"
 CONTRACTING = "backsolve z0 gradient error on a contracting field"
 FIGURES = [
@@ -227,6 +248,19 @@ FIGURES = [
         Figure("forecast_benchmark", f"{dataset}, validation MSE, {model}", benchmark(dataset, model))
         for dataset in ("physionet2012", "p12_hourly", "LEN01", "LI01", "DUP03")
         for model in ("per-variable", "last-value")
+    ),
+    *(
+        Figure("station_weather", f"{what}, {lead / 2:g} to {lead:g} h ahead, MAE; CRPS, eight models",
+               rolled(variable, lead))
+        for variable, what in (
+            ("temp", "temperature (°F)"), ("dewp", "dew point (°F)"), ("pressure", "pressure (hPa)"),
+            ("wind_speed", "wind (mph)"), ("wind_gust", "gusts (mph)"),
+        )
+        for lead in (6.0, 24.0)
+    ),
+    *(
+        Figure("glucose", f"{what} ahead (mg/dL), MAE; CRPS, eight models", rolled("glucose", lead))
+        for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))
     ),
 ]  # fmt: skip
 

@@ -24,7 +24,17 @@ from latentode.metrics import score_frame
 from latentode.pairs import observed_after, observed_ahead
 from latentode.spread import Spread
 
-__all__ = ["LEVELS", "backtests", "draw", "latent_odes", "quiet", "save", "table"]
+__all__ = [
+    "LEVELS",
+    "backtests",
+    "draw",
+    "latent_odes",
+    "quiet",
+    "readable",
+    "save",
+    "stretches",
+    "table",
+]
 
 LEVELS = [round(0.05 * i, 2) for i in range(1, 20)]
 INTERVAL = ("q0.1", "q0.9")
@@ -42,6 +52,29 @@ def quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message=".*treespec.*")
+
+
+def stretches(table: pd.DataFrame, schema: Schema, span: str, every: str) -> pd.DataFrame:
+    """Cuts long series into stretches, each a series of its own, numbered in its identifier.
+
+    Of stretches as long as a context and a horizon a fit holds out each one's last horizon, where of
+    one long series it would hold out a single horizon. What is left at the end is left out.
+
+    Args:
+        table: rows of series with times that are datetimes.
+        schema: names its columns.
+        span: how long a stretch is.
+        every: from the beginning of one to that of the next.
+    """
+    id_, time_ = str(schema.id), str(schema.time)
+    length, step = pd.Timedelta(span), pd.Timedelta(every)
+    parts = []
+    for name, rows in table.groupby(id_, sort=False):
+        times = rows[time_]
+        begins = pd.date_range(times.min(), times.max() - length, freq=step)
+        found = ((n, rows[(times >= b) & (times <= b + length)]) for n, b in enumerate(begins))
+        parts += [part.assign(**{id_: f"{name}/{n}"}) for n, part in found if len(part)]
+    return pd.concat(parts, ignore_index=True)
 
 
 def latent_odes(
@@ -124,8 +157,11 @@ def backtests(
     one = next(iter(models.values()))
     past, everything = one.read(train), one.read(table)
     ahead = one.axis_.duration(horizon)
-    asked = observed_after(everything, ahead, cutoffs) if cutoffs else observed_ahead(everything, ahead)
-    pairs, before = asked, observed_ahead(past, ahead, ORIGINS)
+    if cutoffs is None:
+        pairs = observed_ahead(everything, ahead)
+    else:
+        pairs = observed_after(everything, ahead, cutoffs)
+    before = observed_ahead(past, ahead, ORIGINS)
     frames = [
         model.backtest(table, horizon, LEVELS, None, cutoffs).assign(model=name)
         for name, model in models.items()
@@ -137,8 +173,9 @@ def backtests(
         frames.append(Spread.fit(known).apply(made, LEVELS).assign(model=baseline.name))
     if process is not None:
         process.fit(past)
-        made = pairs.keys.assign(actual=pairs.actual, mean=process.answer(everything, pairs.asked))
         quantiles = process.quantiles(everything, pairs.asked, LEVELS)
+        mean = quantiles[:, LEVELS.index(0.5)]  # which of a normal distribution is its median
+        made = pairs.keys.assign(actual=pairs.actual, mean=mean)
         columns = {f"q{level:g}": quantiles[:, i] for i, level in enumerate(LEVELS)}
         frames.append(made.assign(**columns, model=process.name))
     return pd.concat(frames, ignore_index=True)
@@ -169,16 +206,18 @@ def save(folder: Path, found: pd.DataFrame, **besides: Any) -> None:
 
 
 def readable(found: pd.DataFrame) -> str:
-    """A Markdown table for each of MAE and CRPS, a line per model, and one of coverage."""
+    """A Markdown table for each of MAE, CRPS and coverage: a line per variable and lead time."""
     texts = []
     for figure in ("mae", "crps", "coverage"):
-        wide = found.pivot_table(figure, "model", ["variable", "lead"], sort=False)
-        heads = [f"{variable}, {lead:g}" for variable, lead in wide.columns]
-        lines = [f"| {figure} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
-        lines += [
-            f"| {name} | " + " | ".join(f"{x:.3g}" for x in row) + " |"
-            for name, row in zip(wide.index, wide.to_numpy(), strict=True)
-        ]
+        wide = found.pivot_table(figure, ["variable", "lead"], "model", sort=False)
+        lines = [f"| {figure} | up to | " + " | ".join(wide.columns) + " |"]
+        lines += ["|---" * (len(wide.columns) + 2) + "|"]
+        for (variable, lead), row in zip(wide.index, wide.to_numpy(), strict=True):
+            shown = [f"{x:.2f}" if figure == "coverage" else f"{x:.3g}" for x in row]
+            best = min(row)
+            if figure != "coverage":
+                shown = [f"**{t}**" if x == best else t for t, x in zip(shown, row, strict=True)]
+            lines.append(f"| {variable} | {lead:g} | " + " | ".join(shown) + " |")
         texts.append("\n".join(lines))
     return "\n\n".join(texts)
 

@@ -147,6 +147,10 @@ def fit(
         float,
         typer.Option(help="Share of training cuts with nothing seen: for series not yet observed."),
     ] = 0.02,
+    cuts: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training cuts per epoch; by the number of series if left out."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
@@ -178,6 +182,7 @@ def fit(
         weight_averaging=weight_averaging or None,
         drop_observations=drop_observations,
         blank_contexts=blank_contexts,
+        cuts=cuts,
         duplicates=duplicates,
         verbose=not quiet,
         random_state=seed,
@@ -281,11 +286,12 @@ def ask(
     out: Annotated[Path | None, typer.Option(help="CSV to write; a table if left out.")] = None,
 ) -> None:
     """Ask what only continuous time can answer: first crossings, rates, accumulated values."""
+    from latentode.ask import When, answer
+
     asked = {"--time-to": time_to, "--rate": rate, "--integral": integral}
     questions = [(option, text) for option, text in asked.items() if text is not None]
     if len(questions) != 1:
         raise LatentODEError("ask one thing: exactly one of --time-to, --rate, --integral")
-    from latentode.ask import When, answer
 
     fitted = _load(model)
     frame = _table(fitted, history, na_values, adapter)
@@ -334,12 +340,16 @@ def evaluate(
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
     from latentode.estimator import QUANTILES
     from latentode.evaluation import ORIGINS, bin_leads
-    from latentode.page import REPORT_LEVELS, write_page
+
+    levels = QUANTILES
+    if report is not None:
+        from latentode.page import REPORT_LEVELS
+
+        levels = REPORT_LEVELS
 
     fitted, origins = _load(model), ORIGINS if origins is None else origins
     frame = _table(fitted, data, na_values, adapter)
     ahead, when = _duration(fitted, horizon, "--horizon"), split(cutoffs)
-    levels = QUANTILES if report is None else REPORT_LEVELS
     compared = fitted.compare(frame, ahead, origins, when, levels)
     if compared.empty:
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
@@ -359,6 +369,8 @@ def evaluate(
     if out is not None:
         table.to_csv(out)
     if report is not None:
+        from latentode.page import write_page
+
         write_page(report, compared, f"{model.name}: forecasts of {data.name}", about, unit, bins)
         typer.echo(f"report in {report}")
 

@@ -91,6 +91,8 @@ class LatentODEForecaster(BaseEstimator):
             observed yet is answered by what its statics say, as uncertain as that is; 0 for none.
         monitor: the metric on held-out data by which the best weights are kept and training stops:
             "val_loss" (of `loss`), "val_nll", "val_mse" or "val_mae", in scaled units.
+        cuts: training cuts per epoch, at least one per series; None takes five per series, but no fewer
+            than 512, so that a few long series may want more, and, for their sake, no more than 4,096.
 
     Attributes:
         schema_: the schema with every column named.
@@ -136,6 +138,7 @@ class LatentODEForecaster(BaseEstimator):
         drop_observations: float = 0.0,
         blank_contexts: float = 0.02,
         monitor: str = "val_loss",
+        cuts: int | None = None,
     ) -> None:
         self.horizon = horizon
         self.context = context
@@ -162,6 +165,7 @@ class LatentODEForecaster(BaseEstimator):
         self.drop_observations = drop_observations
         self.blank_contexts = blank_contexts
         self.monitor = monitor
+        self.cuts = cuts
 
     def fit(
         self,
@@ -627,6 +631,7 @@ class LatentODEForecaster(BaseEstimator):
             held_out,
             task=task,
             batch_size=self.batch_size,
+            cuts=plain(self.cuts),
             seed=self.random_state,
             drop_observations=self.drop_observations,
             blank_contexts=self.blank_contexts,
@@ -692,6 +697,8 @@ class LatentODEForecaster(BaseEstimator):
         for name in ("latent_size", "hidden_size", "max_epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise LatentODEError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if self.cuts is not None and self.cuts < 1:
+            raise LatentODEError(f"cuts must be at least 1, or None; got {self.cuts!r}")
         if not 0 < self.lr < np.inf:
             raise LatentODEError(f"lr must be positive and finite, got {self.lr!r}")
         decay = self.weight_averaging

@@ -118,6 +118,7 @@ def settings_of(
     of_data = {
         **vars(data.task),
         "batch_size": data.batch_size,
+        "cuts": data.cuts,
         "random_state": data.seed,
     }
     said = {**network, **module.hparams, **of_data}

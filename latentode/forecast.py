@@ -178,7 +178,7 @@ class Forecast:
         # A mixture's quantile lies between the least and the greatest of its components'.
         components = self.likelihood.icdf(self.distribution, q)
         low, high = components.min(axis=0), components.max(axis=0)
-        for _ in range(BISECTIONS):
+        for _ in range(BISECTIONS if (low < high).any() else 0):
             middle = 0.5 * (low + high)
             above = self.likelihood.cdf(self.distribution, middle).mean(axis=0) >= q
             low, high = np.where(above, low, middle), np.where(above, middle, high)

@@ -44,7 +44,7 @@ ARGUMENTS = (  # of the library, that its messages name where the command line h
     *("na_values", "horizon", "context", "duplicates", "validation", "encoder", "likelihood", "t0"),
     *("latent_size", "hidden_size", "lr", "num_threads", "origins", "cutoffs", "dynamics"),
     *("loss", "balance", "schedule", "monitor", "weight_averaging", "drop_observations"),
-    "blank_contexts",
+    *("blank_contexts", "cuts"),
 )
 RENAMED = {"max_epochs": "epochs", "random_state": "seed", "transforms": "transform"}
 COLUMN_ROLES = ("id", "time", "targets", "static", "known", "variable", "value")  # also plain English

@@ -307,12 +307,23 @@ def test_every_command_has_help(latentode):
 def test_the_recipe_for_point_forecasts_is_within_reach(latentode, patients, tmp_path):
     sizes = ("--horizon", "6h", "--epochs", 1, "--hidden-size", 8, "--latent-size", 4, "--quiet")
     recipe = ("--dynamics", "linear", "--loss", "mse+mae", "--balance", "variables", "--schedule")
-    more = ("plateau", "--monitor", "val_mae", "--weight-averaging", 0, "--drop-observations", 0.3)
+    more = (
+        "plateau",
+        "--monitor",
+        "val_mae",
+        "--weight-averaging",
+        0,
+        "--drop-observations",
+        0.3,
+        "--cuts",
+        20,
+    )
     status, _, err = latentode("fit", patients, "--out", tmp_path / "m", *sizes, *recipe, *more)
     assert status == 0, err
     model = LatentODEForecaster.load(tmp_path / "m")
     assert model.weight_averaging is None
     assert (model.loss, model.monitor, model.drop_observations) == ("mse+mae", "val_mae", 0.3)
+    assert model.cuts == 20
     assert model.module_.model.solver.method == "exact"
 
 

@@ -11,6 +11,7 @@ from torch.distributions import Normal, StudentT
 
 from latentode import LatentODEForecaster
 from latentode.callbacks import BestWeights, average_weights
+from latentode.data.batch import Series
 from latentode.errors import LatentODEError
 from latentode.objective import (
     GAINS,
@@ -198,6 +199,18 @@ def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric(
     assert float(mean.compute()) == pytest.approx(best, rel=1e-5)
 
 
+@pytest.mark.parametrize(("cuts", "per_epoch"), [(10, 10), (2, 3), (None, 512)])
+def test_an_epoch_has_as_many_cuts_as_asked_and_one_per_series(cuts, per_epoch, monkeypatch):
+    drawn = []
+    batch = Series.batch
+    monkeypatch.setattr(Series, "batch", lambda *a: drawn.append(len(a[1])) or batch(*a))
+    options = {"latent_size": 2, "hidden_size": 8, "solver": {"intervals": 1}, "verbose": False}
+    frame = waves(3, 20)
+    model = LatentODEForecaster(2.0, max_epochs=2, cuts=cuts, batch_size=64, **options)
+    model.fit(frame, validation=frame)
+    assert sum(drawn) == 2 * (per_epoch + 3)  # of validation, one per series
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [
@@ -207,6 +220,7 @@ def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric(
         ({"monitor": "train_loss"}, "monitor 'train_loss' is unknown"),
         ({"weight_averaging": 1.0}, "weight_averaging must be"),
         ({"drop_observations": 1.0}, "drop_observations must be"),
+        ({"cuts": 0}, "cuts must be at least 1"),
     ],
 )
 def test_what_the_recipe_does_not_know_is_refused_before_training(option, said):

@@ -1,87 +1,99 @@
-"""What the domains' experiments share: the same questions to all, figures that are what they say."""
+"""What the experiments of the three domains share: stretches, fair sizes, one table of all models."""
 
-import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from running import EXPERIMENTS
 
 from latentode import Schema
+from latentode.gaussian_process import GaussianProcess
 
-sys.path.insert(0, str(EXPERIMENTS))
-
-import rolling
-
-SMALL = {"latent_size": 2, "hidden_size": 24, "max_epochs": 1}
+FOLDER = Path(__file__).parents[2] / "experiments"
+SCHEMA = Schema(id="id", time="time", targets=("x", "y"), cycles=("24h",))
+OPTIONS = {"max_epochs": 1, "cuts": 32, "latent_size": 4, "hidden_size": 24, "context": "24h"}
 
 
 @pytest.fixture(scope="module")
-def waves():
-    """Eight series of two variables, a wave each, on times of their own."""
+def rolling():
+    sys.path.insert(0, str(FOLDER))
+    try:
+        yield __import__("rolling")
+    finally:
+        sys.path.remove(str(FOLDER))
+        sys.modules.pop("rolling", None)
+
+
+def waves(days=20):
     rng = np.random.default_rng(0)
-    parts = []
-    for i in range(8):
-        time = np.sort(rng.uniform(0, 60, 70))
-        wave = np.sin(time / 3 + i)
-        parts.append(pd.DataFrame({"id": i, "time": time, "x": wave, "y": 2 * wave, "age": 40.0 + i}))
-    return pd.concat(parts, ignore_index=True)
-
-
-SCHEMA = Schema(id="id", time="time", targets=("x", "y"), static=("age",))
+    hours = np.sort(rng.uniform(0, 24 * days, 18 * days))
+    time = pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, unit="h").floor("s")
+    x = np.sin(2 * np.pi * hours / 24) + 0.1 * rng.normal(size=len(hours))
+    return pd.DataFrame({"id": "a", "time": time, "x": x, "y": x.cumsum()})
 
 
 @pytest.fixture(scope="module")
-def models(waves):
-    return rolling.latent_odes(waves[waves["time"] < 45], SCHEMA, 4.0, **SMALL)
+def found(rolling):
+    rolling.quiet()
+    table, cutoffs = waves(), pd.date_range("2024-01-15", periods=12, freq="9h")
+    past = table[table["time"] <= cutoffs[0]]
+    held_out = rolling.stretches(past, SCHEMA, "30h", "2D")
+    models = rolling.latent_odes(past, SCHEMA, "6h", held_out, **OPTIONS)
+    process = GaussianProcess(window=20, cycle="24h")
+    return models, rolling.backtests(models, past, table, cutoffs, "6h", process)
 
 
-def test_the_gru_without_an_ode_is_as_large_as_the_latent_ode(models):
-    sizes = {name: rolling._size(model) for name, model in models.items()}
-    ode, gru = sizes["latent ODE, per variable"], sizes["GRU, no ODE"]
-    assert abs(gru - ode) < 0.2 * ode
-    assert models["GRU, no ODE"].dynamics == "clock"
+def test_stretches_hold_the_rows_of_their_time_and_are_told_apart(rolling):
+    table = waves(10)
+    made = rolling.stretches(table, SCHEMA, "3D", "1D")
+    for number, (name, part) in enumerate(made.groupby("id")):
+        begin = table["time"].min() + pd.Timedelta(days=number)
+        inside = table["time"].between(begin, begin + pd.Timedelta(days=3))
+        assert name == f"a/{number}"
+        pd.testing.assert_frame_equal(
+            part.drop(columns="id").reset_index(drop=True),
+            table.loc[inside].drop(columns="id").reset_index(drop=True),
+        )
+    assert number == 6  # the last whole one
 
 
-def test_every_model_answers_the_same_questions_with_quantiles(models, waves):
-    train = waves[waves["time"] < 45]
-    process = rolling.GaussianProcess(window=10, windows=2)
-    found = rolling.backtests(models, train, waves, [46.0, 52.0], 4.0, process)
-    questions = found.groupby("model")[["id", "origin", "time", "variable", "actual"]]
-    first = None
-    for _, own in questions:
-        own = own.sort_values(["id", "origin", "time", "variable"], ignore_index=True)
-        first = own if first is None else first
-        pd.testing.assert_frame_equal(own, first)
-    assert found["model"].nunique() == len(models) + 4
-    quantiles = found[[f"q{q:g}" for q in rolling.LEVELS]].to_numpy()
-    assert np.isfinite(quantiles).all() and (np.diff(quantiles, axis=1) >= -1e-9).all()
-    assert (found["lead"] > 0).all() and (found["lead"] <= 4.0).all()
+def test_the_network_without_an_ode_is_as_large_as_the_latent_ode(found):
+    models, _ = found
+    sizes = {n: sum(p.numel() for p in m.module_.model.parameters()) for n, m in models.items()}
+    assert sizes["GRU, no ODE"] == pytest.approx(sizes["latent ODE, per variable"], rel=0.1)
 
 
-def test_without_cutoffs_held_out_series_are_asked_from_all_of_their_times(models, waves):
-    train, test = waves[waves["id"] < 6], waves[waves["id"] >= 6]
-    found = rolling.backtests(models, train, test, None, 1.0)
-    assert set(found["id"]) == {6, 7}
-    last = found[(found["model"] == "last value") & (found["variable"] == "x")]
-    time = test[test["id"] == 6]["time"].to_numpy()
-    ahead = time[None] - time[:, None]
-    assert (last["id"] == 6).sum() == ((ahead > 0) & (ahead <= 1.0)).sum()
+def test_every_model_answers_the_same_questions_with_quantiles_in_order(rolling, found):
+    _, made = found
+    keys = ["id", "origin", "time", "variable", "actual"]
+    names = list(dict.fromkeys(made["model"]))
+    assert len(names) == 8 and names[-1] == "Gaussian process"
+    groups = [g[keys].sort_values(keys, ignore_index=True) for _, g in made.groupby("model")]
+    for other in groups[1:]:
+        pd.testing.assert_frame_equal(groups[0], other)
+    quantiles = made[[f"q{level:g}" for level in rolling.LEVELS]].to_numpy()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    assert (made["time"] > made["origin"]).all()
+    assert (made["lead"] <= 6).all()
 
 
-def test_a_table_holds_mae_crps_and_coverage_by_upper_ends_of_lead_times(tmp_path):
-    frame = pd.DataFrame(
-        {"variable": "x", "model": "m", "lead": [0.5, 1.0, 1.5], "actual": [1.0, 2, 3]}
-    )
-    frame = frame.assign(mean=[0.0, 2.0, 3.5], **{"q0.1": -1.0, "q0.5": 2.0, "q0.9": [2.0, 2.5, 2.9]})
-    found = rolling.table(frame, [1.0, 2.0])
-    assert found["lead"].tolist() == [1.0, 2.0] and found["n"].tolist() == [2, 1]
-    assert found["mae"].tolist() == [0.5, 0.5]
-    assert found["coverage"].tolist() == [1.0, 0.0]
-    rolling.save(tmp_path, found, besides=1)
-    written = json.loads((tmp_path / "results.json").read_text())
-    assert written["besides"] == 1 and written["rows"][0]["mae"] == 0.5
-    assert rolling.readable(found).startswith("| mae | x, 1 | x, 2 |")
-    rolling.draw(tmp_path / "crps.png", found, "days")
-    assert (tmp_path / "crps.png").stat().st_size > 1000
+def test_the_table_holds_the_means_of_the_errors_by_bin_of_lead_time(rolling, found):
+    _, made = found
+    table = rolling.table(made, [2.0, 6.0])
+    assert len(table) == 2 * 2 * 8
+    own = made[(made["model"] == "last value") & (made["variable"] == "x") & (made["lead"] <= 2)]
+    row = table[(table["model"] == "last value") & (table["variable"] == "x")].iloc[0]
+    assert (row["lead"], row["n"]) == (2.0, len(own))
+    assert row["mae"] == pytest.approx((own["actual"] - own["mean"]).abs().mean())
+    assert row["coverage"] == pytest.approx(own["actual"].between(own["q0.1"], own["q0.9"]).mean())
+
+
+def test_a_table_is_saved_drawn_and_printed(rolling, found, tmp_path):
+    table = rolling.table(found[1], [2.0, 6.0])
+    rolling.save(tmp_path, table, cutoffs=12)
+    rolling.draw(tmp_path / "crps.png", table, "h")
+    assert (tmp_path / "crps.png").stat().st_size > 5000
+    text = rolling.readable(table)
+    assert text.count("| x | 2 |") == 3 and "| crps | up to | latent ODE, per variable |" in text
+    assert pd.read_json(tmp_path / "results.json")["rows"].iloc[0]["model"] == table["model"].iloc[0]

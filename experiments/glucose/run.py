@@ -1,0 +1,103 @@
+"""Glucose: 30 and 60 minutes ahead of one person's monitor, beside baselines and a GRU without an ODE.
+
+    python experiments/glucose/run.py [--smoke] [--out FOLDER]
+
+Fits on 24 March to 31 August 2010 and forecasts September and October every 97 minutes, so from all
+times of the day (datasets/glucose). Of March to August the last days of each month are held out: by
+them training stops, and by them settings were chosen. Figures go to results.json, CRPS by lead time to
+crps.png, beside this file unless --out says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from latentode import Schema
+from latentode.data.adapters import medical
+from latentode.gaussian_process import GaussianProcess
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+import rolling  # noqa: E402
+
+DATA = HERE.parents[1] / "datasets" / "glucose" / "glucose.csv.gz"
+FIRST_TEST, LAST_TEST = "2010-09-01", "2010-10-10 22:57"
+HORIZON, CONTEXT, EVERY = "1h", "3h", "97min"
+LEADS = (0.25, 0.5, 0.75, 1.0)
+LAST_KEPT_DAY = 24  # of each month; the days after it choose
+ENOUGH = 20  # readings, without which a held-out stretch says little
+SETTINGS: dict[str, Any] = {
+    "context": CONTEXT,
+    "likelihood": "student-t",
+    "max_epochs": 60,
+    "patience": 60,
+}
+
+
+def read() -> tuple[pd.DataFrame, Schema]:
+    """The readings by the adapter, which warns of the three that it merges."""
+    table, schema = medical.glucose(DATA)
+    return table.assign(person="one"), replace(schema, id="person")
+
+
+def divided(past: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What to learn from, six days a series, and what to choose by, hours of days never learnt from."""
+    day, month = past["time"].dt.day, past["time"].dt.strftime("%m")
+    train = past.assign(person=month + "/" + ((day - 1) // 6).astype(str))[day <= LAST_KEPT_DAY]
+    later = past.assign(person=month)[day > LAST_KEPT_DAY]
+    span = str(pd.Timedelta(CONTEXT) + pd.Timedelta(HORIZON))
+    chosen = rolling.stretches(later, schema, span, "4h")
+    size = chosen.groupby("person")["time"].transform("size")
+    return train, chosen[size >= ENOUGH]
+
+
+def figures(
+    table: pd.DataFrame,
+    schema: Schema,
+    cutoffs: pd.DatetimeIndex,
+    process: GaussianProcess,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Errors of every model by lead time, as `rolling.table` has them.
+
+    Args:
+        table: all of it.
+        schema: of it.
+        cutoffs: to forecast from; what lies before the first is what is fitted on.
+        process: the Gaussian process among the baselines.
+        settings: of the latent ODEs.
+    """
+    past = table[table["time"] < cutoffs[0]]
+    train, validation = divided(past, schema)
+    models = rolling.latent_odes(train, schema, HORIZON, validation, **settings)
+    made = rolling.backtests(models, past, table, cutoffs, HORIZON, process)
+    return rolling.table(made, LEADS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="six weeks, two epochs, a few cutoffs")
+    parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/glucose")
+    arguments = parser.parse_args()
+    folder = arguments.out or (Path("build/glucose") if arguments.smoke else HERE)
+    rolling.quiet()
+    (table, schema), settings, process = read(), SETTINGS, GaussianProcess()
+    cutoffs = pd.date_range(FIRST_TEST, LAST_TEST, freq=EVERY)
+    if arguments.smoke:
+        table = table[table["time"] >= "2010-07-20"]
+        cutoffs, settings = cutoffs[:8], {**SETTINGS, "max_epochs": 2, "cuts": 64, "hidden_size": 16}
+        process = GaussianProcess(window=20, windows=1)
+    found = figures(table, schema, cutoffs, process, **settings)
+    rolling.save(folder, found, cutoffs=len(cutoffs))
+    rolling.draw(folder / "crps.png", found, "h")
+    print(rolling.readable(found))
+
+
+if __name__ == "__main__":
+    main()
