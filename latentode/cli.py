@@ -292,6 +292,7 @@ def ask(
     questions = [(option, text) for option, text in asked.items() if text is not None]
     if len(questions) != 1:
         raise LatentODEError("ask one thing: exactly one of --time-to, --rate, --integral")
+
     fitted = _load(model)
     frame = _table(fitted, history, na_values, adapter)
     with blame("--quantiles"):
