@@ -243,7 +243,7 @@ def paths(module: LitLatentODE, data: IrregularDataModule, points: int) -> tuple
     ends = batch.start.float(), torch.full((len(batch),), ASKED - SEEN)
     path = model.trajectory(batch, middle, ends[1])
     at = ends[0][:, None] + torch.linspace(0, 1, points) * (ends[1] - ends[0])[:, None]
-    z = path(at)
+    z = path(at / model.time_scale)
     variable = torch.arange(2).repeat(points)
     raw = model.layout.read(z.repeat_interleave(2, dim=1), variable)
     loc, unit = scale_of(data)
