@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import special
+from scipy.optimize.elementwise import find_root
 from torch.distributions import Distribution
 
 from latentode.data.batch import Batch, Series
@@ -27,7 +28,8 @@ from latentode.residuals import Joint, Revision
 
 __all__ = ["Asked", "Forecast", "batches_of", "forecast"]
 
-BISECTIONS = 32  # halvings of the bracket: float32 resolution and to spare
+NO_SIGN_CHANGE = -1  # what find_root says of a bracket without a root inside
+RESOLUTION = 2.0**-40  # of quantiles, in scaled units: far below float32's
 ROWS_AT_ONCE = 256
 HERMITE_POINTS = 9  # exact where quantiles are polynomials of degree 17 of the normal score
 LATENT_ROWS_AT_ONCE = 65536  # samples of rows that are solved at once, for the memory they take
@@ -178,13 +180,29 @@ class Forecast:
         # A mixture's quantile lies between the least and the greatest of its components'.
         components = self.likelihood.icdf(self.distribution, q)
         low, high = components.min(axis=0), components.max(axis=0)
-        for _ in range(BISECTIONS if (low < high).any() else 0):
-            middle = 0.5 * (low + high)
-            above = self.likelihood.cdf(self.distribution, middle).mean(axis=0) >= q
-            low, high = np.where(above, low, middle), np.where(above, middle, high)
-        # Of a step of the cdf the upper end of the bracket is never below.
+        found, apart = high.copy(), np.flatnonzero(low < high)
+        if len(apart):
+            found[apart] = self._root(np.broadcast_to(q, high.shape), low[apart], high[apart], apart)
         whole = self.likelihood.whole(self.distribution)
-        return self.units.to_data(np.where(whole, np.floor(high), 0.5 * (low + high)))
+        return self.units.to_data(np.where(whole, np.floor(found), found))
+
+    def _root(self, level: np.ndarray, low: np.ndarray, high: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Where the mixtures of the queries `at` reach their levels, between `low` and `high`."""
+
+        def excess(value: np.ndarray, place: np.ndarray) -> np.ndarray:
+            every = len(place) == len(self)
+            own = self.distribution if every else take(self.distribution, torch.from_numpy(place))
+            return self.likelihood.cdf(own, value).mean(axis=0) - level[place]
+
+        tolerances = {"xatol": RESOLUTION, "xrtol": RESOLUTION}
+        root = find_root(excess, (low, high), args=(at,), tolerances={"xatol": RESOLUTION})
+        # Of a step of the cdf the end is taken that is never below.
+        (left, right), (f_left, _) = root.bracket, root.f_bracket
+        stepped = np.where(f_left >= 0, left, right)
+        whole = self.likelihood.whole(self.distribution)[at]
+        # Where both ends are on one side, by a step or by rounding, the level is reached at one.
+        inside, reached = root.status != NO_SIGN_CHANGE, excess(low, at) >= 0
+        return np.where(inside, np.where(whole, stepped, root.x), np.where(reached, low, high))
 
     def _revised_moments(
         self, revision: Revision, mean: np.ndarray | None, std: np.ndarray | None
