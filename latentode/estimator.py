@@ -761,6 +761,12 @@ class LatentODEForecaster(BaseEstimator):
                 )
         if self.random_state < 0:
             raise LatentODEError(f"random_state must not be negative, got {self.random_state!r}")
+        own = (self.network or {}).keys() & self.get_params().keys()
+        if own:
+            name = min(own)
+            raise LatentODEError(
+                f"network says {name!r}, which is an argument of the forecaster itself; give {name}="
+            )
 
     def read(self, frame: IntoFrame) -> SeriesDataset:
         """A table as the fitted model reads it.

@@ -37,7 +37,7 @@ def test_calibrated_intervals_cover_within_three_points_and_cost_no_sharpness(ma
         assert abs(found["after"][f"{percent} %"] - percent / 100) < 0.03
     off = {name: max(abs(own[f"{p} %"] - p / 100) for p in run.PERCENTS) for name, own in found.items()}
     assert off["before"] > 0.04 > off["after"]
-    assert found["after"]["CRPS"] < 1.01
+    assert found["after"]["CRPS, worst"] < 1.01
 
 
 def test_the_parts_of_a_data_set_do_not_overlap():
