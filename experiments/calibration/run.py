@@ -4,8 +4,8 @@
 
 Storms, glucose and, where $LATENTODE_DATA is set, PhysioNet 2012. Each is divided in three: what a
 forecaster is fitted on, what it is calibrated by, and what is then asked. The share of values inside
-50, 80 and 95 % intervals and the CRPS before and after go to results.json; the share of values under
-every quantile to levels.png. Beside this file unless --out says otherwise.
+50, 80 and 95 % intervals and the CRPS before and after go to results.json, those of every variable to
+variables.csv, the share of values under every quantile to levels.png. Beside this file unless --out says otherwise.
 """
 
 from __future__ import annotations
@@ -186,6 +186,17 @@ def figures(made: dict[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
     return found
 
 
+def by_variable(made: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Coverage and CRPS of every data set's variables, before and after."""
+    parts = []
+    for data, frames in made.items():
+        for name, frame in frames.items():
+            own = coverage(frame, PERCENTS).assign(CRPS=summarise(frame, ["variable"])["crps"])
+            parts.append(own.reset_index().assign(data=data, made=name))
+    columns = ["data", "variable", "made", *(f"{p} %" for p in PERCENTS), "CRPS", "forecasts"]
+    return pd.concat(parts)[columns].sort_values(["data", "variable"], kind="stable")
+
+
 def draw(path: Path, made: dict[str, dict[str, pd.DataFrame]]) -> None:
     """The share of values under each quantile, less its level."""
     figure = Figure(figsize=(4 * len(made), 3.4), layout="constrained")
@@ -225,6 +236,7 @@ def main() -> None:
         found[name] = figures(made[name])
         print(name, pd.DataFrame(found[name]).T.round(4).to_string(), sep="\n", flush=True)
     (folder / "results.json").write_text(json.dumps(found, indent=1) + "\n")
+    by_variable(made).round(5).to_csv(folder / "variables.csv", index=False)
     draw(folder / "levels.png", made)
 
 
