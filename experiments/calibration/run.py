@@ -5,7 +5,8 @@
 Storms, glucose and, where $LATENTODE_DATA is set, PhysioNet 2012. Each is divided in three: what a
 forecaster is fitted on, what it is calibrated by, and what is then asked. The share of values inside
 50, 80 and 95 % intervals and the CRPS before and after go to results.json, those of every variable to
-variables.csv, the share of values under every quantile to levels.png. Beside this file unless --out says otherwise.
+variables.csv, the share of values under every quantile to levels.png. Beside this file unless --out
+says otherwise.
 """
 
 from __future__ import annotations
