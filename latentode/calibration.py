@@ -30,9 +30,9 @@ import pandas as pd
 from scipy import special
 
 from latentode.errors import LatentODEError
-from latentode.quantiles import interval_levels, quantile_levels, quantile_name
+from latentode.quantiles import quantile_levels, quantile_name
 
-__all__ = ["FURTHEST", "Calibration", "Curve", "Curves", "coverage"]
+__all__ = ["FURTHEST", "Calibration", "Curve", "Curves"]
 
 FURTHEST = 7.5  # the score beyond which levels round to 0 and 1
 LEVELS = np.array(
@@ -249,38 +249,6 @@ class Calibration:
                 for n, c in state.items()
             }
         )
-
-
-def coverage(
-    frame: pd.DataFrame, levels: Sequence[float] = (50, 80, 95), by: Sequence[str] = ("variable",)
-) -> pd.DataFrame:
-    """The share of what was observed that central intervals covered.
-
-    Args:
-        frame: `actual` and the quantiles at both ends of each interval.
-        levels: per cent.
-        by: grouping columns.
-
-    Returns:
-        A column per level, such as `80 %`, and `forecasts`, indexed by group in order of appearance.
-
-    Raises:
-        LatentODEError: naming a quantile that is missing.
-
-    Example:
-        >>> frame = pd.DataFrame({"variable": "x", "actual": [0.0, 9.0], "q0.1": -1.0, "q0.9": 1.0})
-        >>> coverage(frame, [80])["80 %"].tolist()
-        [0.5]
-    """
-    inside = {}
-    for level in levels:
-        names = [quantile_name(q) for q in interval_levels(level)]
-        absent = next((n for n in names if n not in frame.columns), None)
-        if absent is not None:
-            raise LatentODEError(f"the forecasts lack the quantile {absent[1:]}; ask for it")
-        inside[f"{level:g} %"] = frame["actual"].between(frame[names[0]], frame[names[1]])
-    groups = frame.assign(**inside).groupby(list(by), sort=False, observed=True)
-    return groups[list(inside)].mean().assign(forecasts=groups.size())
 
 
 def _known(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from latentode.data.report import inspect as inspect_table
 from latentode.data.schema import Schema
 from latentode.data.tables import read_table
 from latentode.errors import LatentODEError
-from latentode.metrics import summarise
+from latentode.metrics import METRICS, USUAL, metric_list
 from latentode.options import (
     Adapter,
     Model,
@@ -332,6 +332,12 @@ def evaluate(
         str | None, typer.Option(help="Times to forecast every series from instead, comma-separated.")
     ] = None,
     bins: Annotated[int, typer.Option(min=1, help="Into how many bins of lead time to split.")] = 3,
+    metrics: Annotated[
+        str, typer.Option(help=f"Which figures, comma-separated, of {', '.join(METRICS)}.")
+    ] = ",".join(USUAL),
+    quantiles: Annotated[
+        str, typer.Option(help="Levels to score, comma-separated; intervals are between them.")
+    ] = "0.1,0.5,0.9",
     na_values: NaValues = None,
     adapter: Adapter = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
@@ -340,25 +346,26 @@ def evaluate(
     ] = None,
 ) -> None:
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
-    from latentode.estimator import QUANTILES
-    from latentode.evaluation import ORIGINS, bin_leads
+    from latentode.evaluation import ORIGINS, figures
 
-    levels = QUANTILES
+    with blame("--metrics"):
+        names = metric_list(split(metrics) or ())
+    with blame("--quantiles"):
+        levels = quantile_list(quantiles.split(","))
+    every = set(levels)
     if report is not None:
         from latentode.page import REPORT_LEVELS
 
-        levels = REPORT_LEVELS
+        every |= set(REPORT_LEVELS)
 
     fitted, origins = _load(model), ORIGINS if origins is None else origins
     frame = _table(fitted, data, na_values, adapter)
     ahead, when = _duration(fitted, horizon, "--horizon"), split(cutoffs)
-    compared = fitted.compare(frame, ahead, origins, when, levels)
+    compared = fitted.compare(frame, ahead, origins, when, sorted(every), "nll" in names)
     if compared.empty:
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
-    others = [quantile_name(q) for q in levels if q not in QUANTILES]
-    binned = bin_leads(compared.drop(columns=others), bins)
-    table = summarise(binned, ["variable", "lead", "model"])
-    table = table.sort_index(level=["variable", "lead"], sort_remaining=False)
+    others = [quantile_name(q) for q in every - set(levels)]
+    table = figures(compared.drop(columns=others), names, bins)
     unit = fitted.axis_.unit_name.strip() or "units of the time column"
     about = (
         f"forecast from up to {origins} times of each series, evenly spread (--origins)"
@@ -366,7 +373,10 @@ def evaluate(
         else f"forecast from {compared['origin'].nunique()} of {len(when)} cutoffs"
     )
     typer.echo(about)
-    typer.echo(f"lead: upper end of a bin, in {unit}; coverage: of the 80 % interval")
+    notes = [f"lead: upper end of a bin, in {unit}"]
+    if "coverage" in names and len(levels) > 1:
+        notes.append(f"coverage: of the {100 * (max(levels) - min(levels)):g} % interval")
+    typer.echo("; ".join(notes))
     typer.echo(table.round(4).to_string())
     if out is not None:
         table.to_csv(out)
@@ -394,8 +404,8 @@ def calibrate(
     adapter: Adapter = None,
 ) -> None:
     """Make a model's quantiles mean what its forecasts of a table that it has not seen say."""
-    from latentode.calibration import coverage
     from latentode.evaluation import ORIGINS
+    from latentode.metrics import summarise
 
     fitted = _load(model)
     frame = _table(fitted, data, na_values, adapter)
@@ -405,7 +415,7 @@ def calibrate(
     before = fitted.backtest(frame, *asked)
     fitted.calibrate(frame, ahead, asked[2], when, bins).save(model)
     typer.echo("share of the table inside intervals until now:")
-    typer.echo(coverage(before, CALIBRATED).round(3).to_string())
+    typer.echo(summarise(before, ["variable"], "coverages").round(3).to_string())
     typer.echo(f"{model} is calibrated by it; judge it on other data")
 
 

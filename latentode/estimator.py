@@ -28,10 +28,11 @@ from latentode.data.task import Forecasting
 from latentode.data.timeaxis import Duration
 from latentode.domains import refuse_unexplained
 from latentode.errors import LatentODEError, SchemaError
-from latentode.evaluation import ORIGINS, backtest, compare, skill
+from latentode.evaluation import ORIGINS, backtest, compare, figures, skill
 from latentode.fitted import Fitted, plain, settings_of
 from latentode.fitting import cpu_threads, run_fit
 from latentode.forecast import Forecast
+from latentode.metrics import USUAL, metric_list
 from latentode.pairs import Pairs, observed_after, observed_ahead
 from latentode.persistence import load_model, save_model
 from latentode.quantiles import interval_levels, quantile_list
@@ -493,6 +494,7 @@ class LatentODEForecaster(BaseEstimator):
         quantiles: float | Sequence[float] = QUANTILES,
         origins: int | None = ORIGINS,
         cutoffs: At | None = None,
+        log_prob: bool = False,
     ) -> pd.DataFrame:
         """Forecasts observations of a table from earlier times of their series, or from given cutoffs.
 
@@ -508,10 +510,11 @@ class LatentODEForecaster(BaseEstimator):
                 horizon. Of no account with `cutoffs`.
             cutoffs: timestamps to forecast every series from that has shown anything by then: a
                 rolling evaluation in time, as a forecaster in use would have met it.
+            log_prob: whether to add the log-density of each actual value, in data units.
 
         Returns:
             A long frame: identifier, `origin`, time, `lead` (in time units), `variable`, `actual`,
-            `mean`, `std` and quantiles, for `latentode.metrics.summarise`.
+            `mean`, `std` and quantiles (and `log_prob`), for `latentode.metrics.summarise`.
 
         Raises:
             SchemaError: for a table or cutoffs that cannot be read, and where nothing is observed
@@ -526,7 +529,8 @@ class LatentODEForecaster(BaseEstimator):
             [[19.5, 20.0, 0.5], [19.5, 21.0, 1.5], [25.0, 26.0, 1.0], [25.0, 27.0, 2.0]]
         """
         fitted, levels, dataset = self._fitted, quantile_list(quantiles), self.read(df)
-        return backtest(fitted, dataset, self._pairs(dataset, horizon, origins, cutoffs), levels)
+        pairs = self._pairs(dataset, horizon, origins, cutoffs)
+        return backtest(fitted, dataset, pairs, levels, log_prob)
 
     def compare(
         self,
@@ -535,6 +539,7 @@ class LatentODEForecaster(BaseEstimator):
         origins: int | None = ORIGINS,
         cutoffs: At | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
+        log_prob: bool = False,
     ) -> pd.DataFrame:
         """The backtest of this model and of the baselines, told apart by the column `model`.
 
@@ -543,9 +548,50 @@ class LatentODEForecaster(BaseEstimator):
         """
         fitted, dataset = self._fitted, self.read(df)
         pairs = self._pairs(dataset, horizon, origins, cutoffs)
-        made = backtest(fitted, dataset, pairs, quantile_list(quantiles))
+        made = backtest(fitted, dataset, pairs, quantile_list(quantiles), log_prob)
         baselines = [b().use(self.schema_, self.climatology_) for b in BASELINES if b.suits(self.axis_)]
         return compare(dataset, made, baselines, MODEL_NAME, pairs)
+
+    def evaluate(
+        self,
+        df: IntoFrame,
+        horizon: Duration | None = None,
+        origins: int | None = ORIGINS,
+        cutoffs: At | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        metrics: str | Sequence[str] = USUAL,
+        bins: int = 3,
+    ) -> pd.DataFrame:
+        """Mean figures of `compare`: by variable, lead time and model, as `latentode evaluate` prints.
+
+        Args:
+            df, horizon, origins, cutoffs: as for `backtest`.
+            quantiles: levels between 0 and 1: those of "pinball", of which intervals are the ends, and
+                of which the CRPS is a mean, so that figures compare at equal levels only.
+            metrics: of `latentode.metrics.METRICS`: "mae", "rmse", "crps", "coverage" (of the outermost
+                interval), "pinball", "interval" (its score), "coverages" and "nll", which baselines,
+                having no density, do not have.
+            bins: of lead time, each named by its upper end in time units.
+
+        Returns:
+            A frame indexed by `variable`, `lead`, `model`, with `n` and the figures.
+
+        Raises:
+            SchemaError: where nothing can be scored.
+            LatentODEError: for an unknown metric, or one that the quantiles do not allow.
+
+        Example:
+            >>> frame = pd.DataFrame({"id": 1, "time": np.arange(30.0), "x": np.sin(np.arange(30.0))})
+            >>> options = {"latent_size": 2, "hidden_size": 8, "max_epochs": 1, "verbose": False}
+            >>> model = LatentODEForecaster(4.0, **options).fit(frame)
+            >>> list(model.evaluate(frame, metrics=["crps", "interval", "nll"]))
+            ['n', 'crps', 'interval_80', 'nll']
+        """
+        names = metric_list(metrics)
+        compared = self.compare(df, horizon, origins, cutoffs, quantiles, "nll" in names)
+        if compared.empty:
+            raise SchemaError("no series has two times within a horizon: nothing can be scored")
+        return figures(compared, names, bins)
 
     def calibrate(
         self,

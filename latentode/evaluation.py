@@ -16,20 +16,29 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.timeaxis import Duration
 from latentode.errors import LatentODEError, SchemaError
 from latentode.fitted import Fitted
+from latentode.metrics import summarise
 from latentode.pairs import Pairs, observed_ahead
 
-__all__ = ["ORIGINS", "at_leads", "backtest", "bin_leads", "compare", "skill"]
+__all__ = ["ORIGINS", "at_leads", "backtest", "bin_leads", "compare", "figures", "skill"]
 
 ORIGINS = 200  # per series: the cost of an evaluation stays linear in the series
 
 
 def backtest(
-    fitted: Fitted, dataset: SeriesDataset, pairs: Pairs, levels: Sequence[float]
+    fitted: Fitted,
+    dataset: SeriesDataset,
+    pairs: Pairs,
+    levels: Sequence[float],
+    log_prob: bool = False,
 ) -> pd.DataFrame:
-    """Forecasts of what `pairs` ask of the `dataset` they are of, beside the `actual` values."""
-    frame = fitted.answer(dataset, pairs.asked, pairs.keys).to_frame(levels)
+    """Forecasts of what `pairs` ask of the `dataset` they are of, beside the `actual` values.
+
+    With `log_prob`, the log-densities of these in data units are the last column.
+    """
+    answer = fitted.answer(dataset, pairs.asked, pairs.keys)
+    frame = answer.to_frame(levels)
     frame.insert(len(pairs.keys.columns), "actual", pairs.actual)
-    return frame
+    return frame.assign(log_prob=answer.log_prob(pairs.actual)) if log_prob else frame
 
 
 def skill(fitted: Fitted, dataset: SeriesDataset, origins: int | None) -> float:
@@ -82,6 +91,18 @@ def bin_leads(frame: pd.DataFrame, bins: int) -> pd.DataFrame:
     width = frame["lead"].max() / bins
     upper = np.maximum(1, np.ceil(frame["lead"] / width - 1e-9)) * width
     return frame.assign(lead=upper.round(6))
+
+
+def figures(compared: pd.DataFrame, metrics: str | Sequence[str], bins: int) -> pd.DataFrame:
+    """Mean figures by variable, bin of lead time and model.
+
+    Args:
+        compared: forecasts of several models with their actual values, as `compare` makes them.
+        metrics: of `latentode.metrics.METRICS`.
+        bins: into how many bins lead times are split, each named by its upper end.
+    """
+    table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"], metrics)
+    return table.sort_index(level=["variable", "lead"], sort_remaining=False)
 
 
 def at_leads(

@@ -117,6 +117,24 @@ def test_evaluate_writes_a_page_and_prints_the_same_table(latentode, patients, f
     assert "lactate" in text and "time-of-day mean" in text and text.count("<svg") == 2
 
 
+def test_evaluate_prints_the_metrics_asked_for(latentode, patients, fitted, tmp_path):
+    out, page = tmp_path / "metrics.csv", tmp_path / "report.html"
+    options = ("--metrics", "crps, interval,coverages,nll", "--quantiles", "0.05,0.25,0.75,0.95")
+    status, printed, err = latentode("evaluate", fitted, patients, *options, "--out", out)
+    assert status == 0, err
+    names = ["crps", "interval_50", "interval_90", "coverage_50", "coverage_90", "nll"]
+    assert list(pd.read_csv(out).columns) == ["variable", "lead", "model", "n", *names]
+    assert "; coverage: of" not in printed
+    again = latentode("evaluate", fitted, patients, *options, "--report", page)[1]
+    assert again.splitlines()[:20] == printed.splitlines()[:20]
+    status, _, err = latentode("evaluate", fitted, patients, "--metrics", "crsp")
+    assert status and "--metrics: 'crsp' is no metric; choose among mae" in err
+    status, _, err = latentode(
+        "evaluate", fitted, patients, "--metrics", "interval", "--quantiles", "0.5"
+    )
+    assert status and "interval needs forecasts with the quantiles at both ends" in err
+
+
 def test_evaluate_takes_cutoffs_in_time(latentode, patients, fitted):
     when = "2024-04-04T12:00+00:00, 2024-04-05T00:00+00:00"
     status, printed, err = latentode("evaluate", fitted, patients, "--cutoffs", when)
@@ -410,7 +428,7 @@ def test_a_model_is_calibrated_by_held_out_data(latentode, patients, fitted, tmp
     before = LatentODEForecaster.load(fitted)
     status, out, err = latentode("calibrate", fitted, patients, "--horizon", "6h", "--bins", 2)
     assert status == 0, err
-    assert "95 %" in out and "lactate" in out
+    assert "coverage_95" in out and "lactate" in out
     after = LatentODEForecaster.load(fitted)
     frame = pd.read_csv(patients, dtype={"id": str})
     asked = {"history": frame, "at": "3h", "level": 80}

@@ -24,7 +24,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from latentode import LatentODEForecaster, Schema
-from latentode.calibration import Calibration, coverage
+from latentode.calibration import Calibration
 from latentode.data.adapters import medical
 from latentode.data.tables import read_table
 from latentode.demo import SCHEMA as STORMS
@@ -37,6 +37,7 @@ sys.path.insert(0, str(HERE.parent))
 import rolling  # noqa: E402
 
 PERCENTS = (50, 80, 95)
+SHOWN = [f"coverage_{percent}" for percent in PERCENTS]
 LEVELS = sorted({*rolling.LEVELS, 0.025, 0.975})
 GLUCOSE = HERE.parents[1] / "datasets" / "glucose" / "glucose.csv.gz"
 PATIENTS = Schema(id="series", time="hours", layout="long", variable="variable", value="value")
@@ -170,19 +171,18 @@ def figures(made: dict[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
     """
     found, crps = {}, {}
     for name, frame in made.items():
-        every = coverage(frame.assign(all="all"), PERCENTS, ["all"]).iloc[0]
-        own = coverage(frame, PERCENTS)
-        often = own[own["forecasts"] >= FORECASTS]
-        shown = [f"{p} %" for p in PERCENTS]
-        off = (often[shown] - np.array(PERCENTS) / 100).abs()
-        crps[name] = summarise(frame, ["variable"])["crps"]
-        ratio = (crps[name] / crps["before"])[own["forecasts"] >= FORECASTS]
+        every = summarise(frame.assign(all="all"), ["all"], "coverages").iloc[0]
+        own = summarise(frame, ["variable"], ["crps", "coverages"])
+        often = own["n"] >= FORECASTS
+        off = (own.loc[often, SHOWN] - np.array(PERCENTS) / 100).abs()
+        crps[name] = own["crps"]
+        ratio = (crps[name] / crps["before"])[often]
         found[name] = {
-            **{column: float(every[column]) for column in shown},
-            "worst variable off by": float(off.max(axis=None)) if len(often) else float("nan"),
+            **{f"{p} %": float(every[column]) for p, column in zip(PERCENTS, SHOWN, strict=True)},
+            "worst variable off by": float(off.max(axis=None)),
             "CRPS, median": float(ratio.median()),
             "CRPS, worst": float(ratio.max()),
-            "forecasts": int(every["forecasts"]),
+            "forecasts": int(every["n"]),
         }
     return found
 
@@ -192,9 +192,9 @@ def by_variable(made: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
     parts = []
     for data, frames in made.items():
         for name, frame in frames.items():
-            own = coverage(frame, PERCENTS).assign(CRPS=summarise(frame, ["variable"])["crps"])
+            own = summarise(frame, ["variable"], ["crps", "coverages"])
             parts.append(own.reset_index().assign(data=data, made=name))
-    columns = ["data", "variable", "made", *(f"{p} %" for p in PERCENTS), "CRPS", "forecasts"]
+    columns = ["data", "variable", "made", *SHOWN, "crps", "n"]
     return pd.concat(parts)[columns].sort_values(["data", "variable"], kind="stable")
 
 

@@ -29,7 +29,8 @@ from latentode.residuals import Residuals, matern
 
 __all__ = ["fit_residuals", "most_likely"]
 
-ROWS = 256  # forecasts to learn from
+ROWS = 256  # series to learn from, and forecasts where they are fewer
+LEAST_ORIGINS = 2  # of each: the last origin of a series has a single time ahead, so no pair
 LAGS = (1, 2, 3, 5, 8, 13)  # how many observations apart the two of a pair are
 LEAST_PAIRS = 20
 BORROWED = 30  # pairs' worth of weight of all variables together
@@ -72,7 +73,8 @@ def fit_residuals(fitted: Fitted, dataset: SeriesDataset) -> Residuals | None:
         None where too few pairs of values are observed within a horizon.
     """
     some = dataset.select(np.arange(min(len(dataset), ROWS)))
-    asked, actual, keys = observed_ahead(some, fitted.horizon, max(1, ROWS // max(1, len(some))))
+    origins = max(LEAST_ORIGINS, ROWS // max(1, len(some)))
+    asked, actual, keys = observed_ahead(some, fitted.horizon, origins)
     if len(actual) < 2:
         return None
     answer = fitted.answer(some, asked, keys)

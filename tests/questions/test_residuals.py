@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from making import tiny, waves
 from scipy import special, stats
 
 from latentode.questions.accumulated import nodes_between
@@ -114,3 +115,11 @@ def test_quadrature_is_exact_for_quintics_over_each_integral_of_its_own():
     sums = nodes.sums(np.stack([nodes.time**5, np.ones_like(nodes.time)]))
     np.testing.assert_allclose(sums[0], (end**6 - start**6) / 6, rtol=1e-12, atol=1e-13)
     np.testing.assert_allclose(sums[1], end - start, atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [30, 300])
+def test_residuals_are_found_whatever_the_number_of_held_out_series(n):
+    # From the last origin of a series alone, a single time lies ahead, and nothing can be paired.
+    held_out = waves(n, 12, seed=1).drop_duplicates(["id", "time"])
+    model = tiny().fit(waves(24, 12, seed=0), validation=held_out)
+    assert model.residuals_ is not None
