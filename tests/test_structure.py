@@ -31,6 +31,8 @@ LAYERS = (
     {"fitting", "fitted"},
     {"evaluation", "persistence", "timing", "gaussian_process", "spread"},
     {"questions"},
+    {"predictor"},
+    {"backtester"},
     {"estimator", "classifier"},
     {"phase"},
     {"plotting"},
