@@ -127,6 +127,15 @@ def rolled(variable: str, lead: float) -> Read:
     return read
 
 
+def crossing(cure: str, figure: str = "brier") -> Read:
+    """A score of the probabilities of every way to them, in the order of `CROSSING`."""
+
+    def read(results: Any) -> str:
+        return ", ".join(f"{results['scores'][name][cure][figure]:.4f}" for name in CROSSING)
+
+    return read
+
+
 def domain(
     experiment: str,
     what: str,
@@ -153,6 +162,16 @@ ROLLED = (
     "series mean",
     "time-of-day mean",
     "Gaussian process",
+)
+CROSSING = (
+    "latent ODE",
+    "climatology",
+    "climatology by value and time of day",
+    "last value",
+    "linear drift",
+    "damped drift",
+    "Gaussian process",
+    "logistic regression",
 )
 SPEED = "64/16/64", "rows"
 CONTRACTING = "backsolve z0 gradient error on a contracting field"
@@ -264,6 +283,10 @@ FIGURES = [
         Figure("glucose", f"{what} ahead (mg/dL), MAE; CRPS, eight models", rolled("glucose", lead))
         for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))
     ),
+    Figure("crossing", "180 mg/dL within an hour, Brier score: latent ODE; climatology, the same by "
+           "value and time of day, last value, drift, damped drift, Gaussian process, logistic regression",
+           crossing("raw")),
+    Figure("crossing", "the same, recalibrated on held-out days", crossing("logistic")),
 ]  # fmt: skip
 
 
