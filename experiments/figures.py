@@ -284,7 +284,8 @@ FIGURES = [
         for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))
     ),
     Figure("crossing", "180 mg/dL within an hour, Brier score: latent ODE; climatology, the same by "
-           "value and time of day, last value, drift, damped drift, Gaussian process, logistic regression",
+           "value and time of day, last value, drift, damped drift, Gaussian process, "
+           "logistic regression",
            crossing("raw")),
     Figure("crossing", "the same, recalibrated on held-out days", crossing("logistic")),
 ]  # fmt: skip
