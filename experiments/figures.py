@@ -49,6 +49,18 @@ def several(*keys: str, show: str = "{:.2f}") -> Read:
     return read
 
 
+def covered(data: str, *made: str) -> Read:
+    """Shares inside 50, 80 and 95 % intervals, before and after."""
+
+    def read(results: Any) -> str:
+        def shares(own: dict[str, float]) -> str:
+            return ", ".join(f"{100 * own[f'{p} %']:.1f}" for p in (50, 80, 95))
+
+        return "; ".join(shares(results[data][name]) for name in made)
+
+    return read
+
+
 def of_kinds(data: str, key: str, show: str = "{:.3f}") -> Read:
     """The same figure with and without."""
 
@@ -288,6 +300,17 @@ FIGURES = [
            "logistic regression",
            crossing("raw")),
     Figure("crossing", "the same, recalibrated on held-out days", crossing("logistic")),
+    *(
+        Figure("calibration", f"{data}, % inside 50, 80, 95 % intervals: before; after",
+               covered(data, "before", "after"))
+        for data in ("storms", "glucose", "PhysioNet 2012")
+    ),
+    *(
+        Figure("calibration", f"{data}, CRPS after over before, median and worst variable",
+               lambda results, data=data: ", ".join(
+                   f"{results[data]['after'][f'CRPS, {which}']:.3f}" for which in ("median", "worst")))
+        for data in ("storms", "glucose", "PhysioNet 2012")
+    ),
 ]  # fmt: skip
 
 

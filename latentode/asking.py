@@ -58,7 +58,7 @@ def _refuse_before_history(dataset: SeriesDataset, series: np.ndarray, time: np.
     if early.any():
         at = int(early.argmax())
         raise SchemaError(
-            f"series {dataset.ids[series[at]]!r} is asked about a time "
+            f"series {dataset.name(series[at])!r} is asked about a time "
             f"{dataset.first[series[at]] - time[at]:g}{dataset.axis.unit_name} before its first "
             "observation; a forecast needs something observed before or around it"
         )

@@ -363,6 +363,6 @@ def _refuse_early(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) 
     early = time < dataset.first[series]
     if early.any():
         raise SchemaError(
-            f"series {dataset.ids[series[int(early.argmax())]]!r} is asked about a time before its "
+            f"series {dataset.name(series[int(early.argmax())])!r} is asked about a time before its "
             "first observation, when nothing is known of it; leave that time out"
         )

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+CALIBRATED = (50, 80, 95)  # per cent of the intervals that `calibrate` prints the coverage of
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -383,6 +385,38 @@ def evaluate(
 
         write_page(report, compared, f"{model.name}: forecasts of {data.name}", about, unit, bins)
         typer.echo(f"report in {report}")
+
+
+@app.command()
+def calibrate(
+    model: Model,
+    data: Table,
+    horizon: Annotated[str | None, typer.Option(help="How far ahead; as fitted if left out.")] = None,
+    origins: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most times of a series to forecast from; 200 if left out."),
+    ] = None,
+    cutoffs: Annotated[
+        str | None, typer.Option(help="Times to forecast every series from instead, comma-separated.")
+    ] = None,
+    bins: Annotated[int, typer.Option(min=1, help="Most bins of lead time to tell apart.")] = 6,
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+) -> None:
+    """Make a model's quantiles mean what its forecasts of a table that it has not seen say."""
+    from latentode.evaluation import ORIGINS
+    from latentode.metrics import summarise
+
+    fitted = _load(model)
+    frame = _table(fitted, data, na_values, adapter)
+    ahead, when = _duration(fitted, horizon, "--horizon"), split(cutoffs)
+    fitted.calibration_ = None
+    asked = (ahead, interval_levels(CALIBRATED), ORIGINS if origins is None else origins, when)
+    before = fitted.backtest(frame, *asked)
+    fitted.calibrate(frame, ahead, asked[2], when, bins).save(model)
+    typer.echo("share of the table inside intervals until now:")
+    typer.echo(summarise(before, ["variable"], "coverages").round(3).to_string())
+    typer.echo(f"{model} is calibrated by it; judge it on other data")
 
 
 @app.command()

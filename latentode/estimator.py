@@ -16,6 +16,7 @@ from sklearn.exceptions import NotFittedError
 
 from latentode.asking import chosen_variables, queries_at
 from latentode.baselines import BASELINES, Climatology
+from latentode.calibration import Calibration
 from latentode.data.datamodule import IrregularDataModule
 from latentode.data.dataset import SeriesDataset
 from latentode.data.frames import IntoFrame, frame_or_as_is
@@ -101,6 +102,7 @@ class LatentODEForecaster(BaseEstimator):
         module_: the trained `LitLatentODE`; `module_.model` is the network.
         history_: a frame of metrics per epoch; not there on a forecaster `from_lightning`.
         residuals_: how noisy readings are and how long departures last; None where that is unknown.
+        calibration_: what `calibrate` learnt, by which forecasts are calibrated; None for none.
         followed_: the rows of `follow` and `update`, if there were any; never saved.
 
     References:
@@ -110,6 +112,7 @@ class LatentODEForecaster(BaseEstimator):
 
     history_: pd.DataFrame
     residuals_: Residuals | None
+    calibration_: Calibration | None
     followed_: pd.DataFrame
 
     def __init__(
@@ -205,7 +208,7 @@ class LatentODEForecaster(BaseEstimator):
         self.horizon_, self.context_ = durations(dataset, self.horizon, self.context)
         self.climatology_ = Climatology.fit(dataset)
         self.history_ = pd.DataFrame()  # of an earlier fit
-        self.residuals_ = None
+        self.residuals_ = self.calibration_ = None
         data = self._data(dataset, validation)
         self.scaling_ = data.scaling
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
@@ -590,6 +593,52 @@ class LatentODEForecaster(BaseEstimator):
             raise SchemaError("no series has two times within a horizon: nothing can be scored")
         return figures(compared, names, bins)
 
+    def calibrate(
+        self,
+        df: IntoFrame,
+        horizon: Duration | None = None,
+        origins: int | None = ORIGINS,
+        cutoffs: At | None = None,
+        bins: int = 6,
+    ) -> Self:
+        """Makes quantiles mean what they say, by forecasts of a table that came true.
+
+        What is observed is forecast from earlier times, as in `backtest`; where it lay among the
+        quantiles says, by variable and lead time, which quantiles deserve their names: see
+        `latentode.calibration`. From then on all that says how likely a value is at a time ahead is
+        calibrated: `predict`, `forecast`, `backtest` and what is drawn by `samples=`. Whole futures
+        (`paths`, `rate`, `integral`, `time_to`) are not. Again replaces it; `calibration_ = None`
+        undoes it.
+
+        Args:
+            df: table that the fit has not seen; as many series, or as long a time, as can be had.
+            horizon: how far ahead; the fitted one unless told. Later leads are taken as the last.
+            origins: as for `backtest`.
+            cutoffs: as for `backtest`.
+            bins: of lead time, at most; fewer where a variable has under 200 forecasts for each.
+
+        Returns:
+            Itself.
+
+        Raises:
+            SchemaError: for a table that cannot be read, and where nothing in it can be forecast.
+
+        Warns:
+            UserWarning: naming variables with too few forecasts that came true; they stay as they are.
+
+        References:
+            Distributional conformal prediction (Chernozhukov, Wuthrich and Zhu, 2021),
+            https://arxiv.org/abs/1909.07889
+        """
+        fitted, dataset = replace(self._fitted, calibration=None), self.read(df)
+        pairs = self._pairs(dataset, horizon, origins, cutoffs)
+        if len(pairs.actual) == 0:
+            raise SchemaError("no series has two times within a horizon: nothing can be calibrated by")
+        score = fitted.answer(dataset, pairs.asked, pairs.keys).scores(pairs.actual)
+        names = pairs.keys["variable"].to_numpy()
+        self.calibration_ = Calibration.fit(names, pairs.keys["lead"].to_numpy(), score, bins)
+        return self
+
     def _pairs(
         self,
         dataset: SeriesDataset,
@@ -644,7 +693,7 @@ class LatentODEForecaster(BaseEstimator):
         self.schema_, self.axis_, self.scaling_ = fitted.schema, fitted.axis, fitted.scaling
         self.climatology_, self.module_ = fitted.climatology, fitted.module
         self.horizon_, self.context_ = fitted.horizon, fitted.context
-        self.residuals_ = fitted.residuals
+        self.residuals_, self.calibration_ = fitted.residuals, fitted.calibration
         if fitted.history is not None:
             self.history_ = fitted.history
         return self
@@ -663,6 +712,7 @@ class LatentODEForecaster(BaseEstimator):
             self.module_,
             getattr(self, "history_", None),
             residuals=getattr(self, "residuals_", None),
+            calibration=getattr(self, "calibration_", None),
         )
 
     def _data(self, dataset: SeriesDataset, validation: IntoFrame | None) -> IrregularDataModule:
@@ -757,6 +807,12 @@ class LatentODEForecaster(BaseEstimator):
                 )
         if self.random_state < 0:
             raise LatentODEError(f"random_state must not be negative, got {self.random_state!r}")
+        own = (self.network or {}).keys() & self.get_params().keys()
+        if own:
+            name = min(own)
+            raise LatentODEError(
+                f"network says {name!r}, which is an argument of the forecaster itself; give {name}="
+            )
 
     def read(self, frame: IntoFrame) -> SeriesDataset:
         """A table as the fitted model reads it.

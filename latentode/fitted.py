@@ -12,6 +12,7 @@ import pandas as pd
 
 from latentode.baselines import Climatology
 from latentode.building import build_latent_ode
+from latentode.calibration import Calibration
 from latentode.data.batch import Series
 from latentode.data.columns import some_names
 from latentode.data.datamodule import IrregularDataModule
@@ -25,7 +26,7 @@ from latentode.data.timeaxis import TimeAxis
 from latentode.domains import refuse_unexplained
 from latentode.errors import LatentODEError, SchemaError
 from latentode.forecast import Asked, Forecast, forecast
-from latentode.residuals import Joint, Residuals
+from latentode.residuals import Joint, Residuals, Revision
 from latentode.training import LitLatentODE
 
 __all__ = ["Fitted", "plain", "settings_of"]
@@ -46,6 +47,7 @@ class Fitted:
         history: metrics per epoch, where a fit left any.
         classes: what series were classified into, where they were.
         residuals: how readings scatter about their means over time, where that was found.
+        calibration: what forecasts that came true say of its quantiles, where it was told any.
     """
 
     schema: Schema
@@ -58,6 +60,7 @@ class Fitted:
     history: pd.DataFrame | None = None
     classes: tuple[Any, ...] | None = None
     residuals: Residuals | None = None
+    calibration: Calibration | None = None
 
     @classmethod
     def from_lightning(cls, module: LitLatentODE, data: IrregularDataModule) -> Fitted:
@@ -102,9 +105,14 @@ class Fitted:
         refuse_unexplained(dataset, self.module.model.likelihood)
         series = Series(dataset, self.scaling)
         answer = forecast(self.module.model, series, self.scaling, asked, keys, self.context)
+        lead = asked.time - asked.origin
+        if self.calibration is not None:
+            names = np.asarray(self.schema.targets)[asked.variable]
+            curves = self.calibration.of(names, lead)
+            answer = replace(answer, revision=Revision.calibrated(curves))
         if self.residuals is None:
             return answer
-        owner, lead = series.keys[asked.series], asked.time - asked.origin
+        owner = series.keys[asked.series]
         # 1, but for a likelihood that answers in data units.
         unit = answer.scale / np.asarray(self.scaling.scale)[asked.variable]
         return replace(answer, joint=Joint(self.residuals, owner, asked.variable, lead, unit))

@@ -13,9 +13,11 @@ from scipy import special
 from scipy.optimize.elementwise import find_root
 from torch.distributions import Distribution
 
+from latentode.calibration import FURTHEST
 from latentode.data.batch import Batch, Series
 from latentode.data.observations import Queries
 from latentode.data.scaling import Scaling
+from latentode.data.task import mix, uniform
 from latentode.data.transforms import Transform
 from latentode.data.units import Units
 from latentode.errors import LatentODEError
@@ -67,7 +69,7 @@ class Forecast:
         transforms: what data units are transformed by before they are scaled, each with its queries.
         joint: which queries share a path, and how residuals last along it; where it is not known,
             draws share their latent path only.
-        revision: what values observed after the origins say, where they were looked at.
+        revision: of scores, by calibration or what was observed after the origins; None without.
     """
 
     keys: pd.DataFrame
@@ -177,6 +179,10 @@ class Forecast:
 
     def _at_level(self, q: float | np.ndarray) -> np.ndarray:
         """Where the mixture reaches a level, or each query's own, before any revision."""
+        return self.units.to_data(self._scaled_at(q))
+
+    def _scaled_at(self, q: float | np.ndarray) -> np.ndarray:
+        """`_at_level` in the distribution's units."""
         # A mixture's quantile lies between the least and the greatest of its components'.
         components = self.likelihood.icdf(self.distribution, q)
         low, high = components.min(axis=0), components.max(axis=0)
@@ -184,7 +190,7 @@ class Forecast:
         if len(apart):
             found[apart] = self._root(np.broadcast_to(q, high.shape), low[apart], high[apart], apart)
         whole = self.likelihood.whole(self.distribution)
-        return self.units.to_data(np.where(whole, np.floor(found), found))
+        return np.where(whole, np.floor(found), found)
 
     def _root(self, level: np.ndarray, low: np.ndarray, high: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Where the mixtures of the queries `at` reach their levels, between `low` and `high`."""
@@ -194,7 +200,6 @@ class Forecast:
             own = self.distribution if every else take(self.distribution, torch.from_numpy(place))
             return self.likelihood.cdf(own, value).mean(axis=0) - level[place]
 
-        tolerances = {"xatol": RESOLUTION, "xrtol": RESOLUTION}
         root = find_root(excess, (low, high), args=(at,), tolerances={"xatol": RESOLUTION})
         # Of a step of the cdf the end is taken that is never below.
         (left, right), (f_left, _) = root.bracket, root.f_bracket
@@ -226,8 +231,50 @@ class Forecast:
         long as it does in the data (`latentode.residuals`), so that sums, maxima and differences over
         time are those of one future. Draws of different series are independent.
         """
-        if self.joint is not None:
-            return self._futures(self.joint, n, seed)
+        drawn = self._independent(n, seed) if self.joint is None else self._futures(self.joint, n, seed)
+        return self.units.to_data(self._calibrated(drawn, seed))
+
+    def _calibrated(self, drawn: np.ndarray, seed: int) -> np.ndarray:
+        """Draws in the distribution's units, each moved to the level that its own honestly is at."""
+        curves = None if self.revision is None else self.revision.curves
+        if curves is None or not curves.changed.any():
+            return drawn
+        made = []
+        for values, tie in zip(drawn, self._ties(len(drawn), seed), strict=True):
+            score = curves.stated(special.ndtri(self._level_of(values, tie)))
+            moved = self._scaled_at(special.ndtr(np.clip(score, -FURTHEST, FURTHEST)))
+            made.append(np.where(curves.changed, moved, values))
+        return np.stack(made)
+
+    def _ties(self, n: int, seed: int) -> np.ndarray:
+        """Where in its step of the cdf each draw of a whole number lies, shape `(n, queries)`."""
+        if self.joint is None:
+            return np.random.default_rng(seed).uniform(size=(n, len(self)))
+        stamps = mix(mix(self.joint.keys, self.joint.variable), self.joint.lead.view(np.uint64))
+        return np.stack([uniform(stamps, i) for i in range(n)])
+
+    def _level_of(self, scaled: np.ndarray, tie: np.ndarray) -> np.ndarray:
+        """F of values of shape `(queries,)`, before any revision; of a count somewhere in its step."""
+        found = self.likelihood.cdf(self.distribution, scaled).mean(axis=0)
+        whole = self.likelihood.whole(self.distribution)
+        if not whole.any():
+            return found
+        below = self.likelihood.cdf(self.distribution, scaled - 1).mean(axis=0)
+        return np.where(whole, below + tie * (found - below), found)
+
+    def scores(self, actual: np.ndarray, seed: int = 0) -> np.ndarray:
+        """The normal scores of what was observed, before any revision: standard normal if F is honest.
+
+        Args:
+            actual: in data units, shape `(queries,)`.
+            seed: of where counts lie in their steps of the cdf.
+        """
+        tie = np.random.default_rng(seed).uniform(size=len(self))
+        level = self._level_of(self.units.to_scaled(np.asarray(actual, dtype=np.float64)), tie)
+        return np.clip(special.ndtri(level), -FURTHEST, FURTHEST)
+
+    def _independent(self, n: int, seed: int) -> np.ndarray:
+        """Draws that share a latent path and nothing else."""
         generator = np.random.default_rng(seed)
         paths = generator.integers(self.distribution.batch_shape[0], size=n)
         with torch.random.fork_rng(devices=[]):
@@ -236,7 +283,7 @@ class Forecast:
             rounds = int(np.bincount(paths).max(initial=0))
             drawn = self.distribution.sample((rounds,)).numpy()
         order = pd.Series(paths).groupby(paths).cumcount().to_numpy()
-        return self.units.to_data(drawn[order, paths])
+        return drawn[order, paths]
 
     def _futures(self, joint: Joint, n: int, seed: int) -> np.ndarray:
         took = torch.from_numpy(joint.took(n, self.distribution.batch_shape[0]))
@@ -244,7 +291,7 @@ class Forecast:
         scores = joint.scores(parts.variance.numpy(), seed)
         if self.revision is not None:
             scores = self.revision.shift + self.revision.spread * scores
-        return self.units.to_data(self.likelihood.icdf(parts, special.ndtr(scores)))
+        return self.likelihood.icdf(parts, special.ndtr(scores))
 
     def samples_frame(self, n: int, seed: int = 0) -> pd.DataFrame:
         """Draws as a long frame: the keys, `sample` (0 to n - 1) and `value`; draw by draw."""

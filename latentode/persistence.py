@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from latentode.baselines import Climatology
+from latentode.calibration import Calibration
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.timeaxis import TimeAxis
@@ -51,6 +52,7 @@ def save_model(
         "history": None if fitted.history is None else fitted.history.to_dict("list"),
         "classes": fitted.classes,
         "residuals": None if fitted.residuals is None else fitted.residuals.to_dict(),
+        "calibration": None if fitted.calibration is None else fitted.calibration.to_dict(),
     }
     # Each file replaces its forerunner whole, so that a crash leaves a readable model.
     weights, described = folder / "weights.pt.new", folder / f"{kind}.json.new"
@@ -77,6 +79,7 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[Fitted, dict[str
     weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
     module.load_state_dict(weights)
     history, residuals = state.get("history"), state.get("residuals")
+    calibration = state.get("calibration")
     fitted = Fitted(
         Schema.from_json(state["schema"]),
         TimeAxis(**state["axis"]),
@@ -88,6 +91,7 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[Fitted, dict[str
         None if history is None else pd.DataFrame(history),
         None if state.get("classes") is None else tuple(state["classes"]),
         None if residuals is None else Residuals.from_dict(residuals),
+        None if calibration is None else Calibration.from_dict(calibration),
     )
     return fitted, state["parameters"]
 

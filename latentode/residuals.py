@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from latentode.calibration import FURTHEST, Curves
 from latentode.data.task import mix, uniform
 
 __all__ = ["Joint", "Residuals", "Revision", "draw_noise", "draw_waves", "matern", "shared_draws"]
@@ -41,7 +42,6 @@ __all__ = ["Joint", "Residuals", "Revision", "draw_noise", "draw_waves", "matern
 WAVES = 16  # per draw: the correlation of one draw is right within a few per cent, over draws exactly
 DEGREES = 5.0  # of the spectrum of the Matern kernel of order 5/2
 CELLS_AT_ONCE = 4_000_000  # waves times draws times queries, for the memory they take
-FURTHEST = 7.5  # the score beyond which levels round to 0 and 1
 AMPLITUDES, FREQUENCIES, READINGS = 0xA3, 0xF5, 0x4E  # streams of draws of their own
 
 
@@ -123,27 +123,41 @@ class Joint:
 
 @dataclass(frozen=True)
 class Revision:
-    r"""What values observed elsewhere on a path say of a query, of its normal score: $N(\mu, \tau^2)$.
+    r"""How the normal score of a query is revised, by calibration, by what was observed later, or both.
 
-    Where F is what was forecast, the revised distribution has the cdf
-    $\Phi((\Phi^{-1}(F(x)) - \mu) / \tau)$, whatever the likelihood. 0 and 1 leave it as it was.
+    Where F is what was forecast and c its calibration (`latentode.calibration`), values observed
+    elsewhere on the path say that the honest score $c(\Phi^{-1}(F(x)))$ is $N(\mu, \tau^2)$. So the
+    revised distribution has the cdf $\Phi((c(\Phi^{-1}(F(x))) - \mu) / \tau)$, whatever the likelihood.
+    0 and 1, and no curves, leave it as it was.
 
     Args:
         shift: $\mu$, shape `(queries,)`.
         spread: $\tau$, at most 1, likewise.
+        curves: c; None for what is not calibrated.
     """
 
     shift: np.ndarray
     spread: np.ndarray
+    curves: Curves | None = None
+
+    @classmethod
+    def calibrated(cls, curves: Curves) -> Revision:
+        """Calibration alone."""
+        n = curves.said.shape[1]
+        return cls(np.zeros(n), np.ones(n), curves)
 
     @property
     def revised(self) -> np.ndarray:
         """Which queries are."""
-        return (self.shift != 0) | (self.spread != 1)
+        seen = (self.shift != 0) | (self.spread != 1)
+        return seen if self.curves is None else seen | self.curves.changed
+
+    def _honest(self, score: np.ndarray) -> np.ndarray:
+        return score if self.curves is None else self.curves.honest(score)
 
     def cdf(self, before: np.ndarray) -> np.ndarray:
         """The revised probability of staying below where it was `before`."""
-        return special.ndtr((special.ndtri(before) - self.shift) / self.spread)
+        return special.ndtr((self._honest(special.ndtri(before)) - self.shift) / self.spread)
 
     def log_prob(
         self, before: np.ndarray, at: np.ndarray, below: np.ndarray, whole: np.ndarray
@@ -157,14 +171,17 @@ class Revision:
             whole: which queries have whole numbers for values.
         """
         score = np.clip(special.ndtri(at), -FURTHEST, FURTHEST)
-        moved = (score - self.shift) / self.spread
-        density = before + 0.5 * (score**2 - moved**2) - np.log(self.spread)
+        moved = (self._honest(score) - self.shift) / self.spread
+        slope = -np.log(self.spread) + (0.0 if self.curves is None else self.curves.log_slope(score))
+        density = before + 0.5 * (score**2 - moved**2) + slope
         chance = np.maximum(self.cdf(at) - self.cdf(below), np.finfo(np.float64).tiny)
         return np.where(self.revised, np.where(whole, np.log(chance), density), before)
 
     def level(self, score: np.ndarray | float) -> np.ndarray:
         """The level of what was forecast that a standard normal score of the revised is at."""
-        return special.ndtr(np.clip(self.shift + self.spread * score, -FURTHEST, FURTHEST))
+        honest = self.shift + self.spread * score
+        said = honest if self.curves is None else self.curves.stated(honest)
+        return special.ndtr(np.clip(said, -FURTHEST, FURTHEST))
 
 
 def matern(x: np.ndarray) -> np.ndarray:

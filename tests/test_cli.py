@@ -422,3 +422,19 @@ def test_a_question_that_makes_no_sense_is_one_clear_line(latentode, patients, f
     status, _, err = latentode("ask", fitted, patients, *options)
     assert status == 1 and says in err, err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_a_model_is_calibrated_by_held_out_data(latentode, patients, fitted, tmp_path):
+    before = LatentODEForecaster.load(fitted)
+    status, out, err = latentode("calibrate", fitted, patients, "--horizon", "6h", "--bins", 2)
+    assert status == 0, err
+    assert "coverage_95" in out and "lactate" in out
+    after = LatentODEForecaster.load(fitted)
+    frame = pd.read_csv(patients, dtype={"id": str})
+    asked = {"history": frame, "at": "3h", "level": 80}
+    wide, said = after.predict(**asked), before.predict(**asked)
+    assert not np.allclose(wide["q0.9"] - wide["q0.1"], said["q0.9"] - said["q0.1"])
+    expected = before.calibrate(frame, "6h", bins=2).predict(**asked)
+    pd.testing.assert_frame_equal(wide, expected)
+    status, _, err = latentode("calibrate", fitted, patients, "--horizon", "6y")
+    assert status != 0 and "--horizon" in err

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from making import same, tiny, waves
 
+from latentode.errors import LatentODEError
 from latentode.estimator import LatentODEForecaster
 
 TINY = {"horizon": 2.0, "context": 6.0, "latent_size": 3, "hidden_size": 8, "verbose": False}
@@ -60,3 +61,8 @@ def test_further_arguments_of_the_network_are_taken_and_saved(frame, tmp_path):
     loaded = LatentODEForecaster.load(tmp_path)
     assert loaded.network == network
     same(loaded.predict(frame, 1.0), model.predict(frame, 1.0))
+
+
+def test_what_has_an_argument_of_its_own_is_refused_in_network(frame):
+    with pytest.raises(LatentODEError, match=r"'solver', which is an argument .* solver="):
+        tiny(network={"solver": {"intervals": 3}}).fit(frame)

@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = (
     {"errors"},
     {"quantiles"},
-    {"data", "ode"},
+    {"data", "ode", "calibration"},
     {"residuals"},
     {"nn"},
     {"layouts"},
@@ -29,7 +29,7 @@ LAYERS = (
     {"rates", "courses", "measures", "classifying", "domains"},
     {"training", "callbacks", "baselines", "asking", "pairs"},
     {"fitting", "fitted"},
-    {"evaluation", "persistence", "timing", "gaussian_process", "recalibration", "spread"},
+    {"evaluation", "persistence", "timing", "gaussian_process", "spread"},
     {"questions"},
     {"estimator", "classifier"},
     {"phase"},

@@ -13,6 +13,7 @@ earlier or interrupted run instead of training, --table shows what results.json 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import time
@@ -66,7 +67,8 @@ def main() -> None:
     for name in a.datasets:
         if not a.table:
             run_dataset(name, a, out)
-        print(f"\n{name}\n\n{show(out, name)}\n", flush=True)
+        if not a.epoch:
+            print(f"\n{name}\n\n{show(out, name)}\n", flush=True)
 
 
 def run_dataset(name: str, a: argparse.Namespace, out: Path) -> None:
@@ -78,6 +80,11 @@ def run_dataset(name: str, a: argparse.Namespace, out: Path) -> None:
     for fold in folds if protocol.folds else [None]:
         setting = Setting(name, config, protocol, root, fold, SMOKE_SERIES if a.smoke else None)
         train = setting.part(protocol.train).dataset()
+        if a.epoch:
+            timed = {m: time_epoch(setting, train, m) for m in a.models if m not in BASELINES}
+            print(json.dumps(timed, indent=1))
+            (out.parent / f"epoch-{name}.json").write_text(json.dumps(timed, indent=1) + "\n")
+            continue
         for model in a.models:
             for seed in [None] if model in BASELINES else a.seeds:
                 row = run_model(setting, train, model, seed, a)
@@ -123,6 +130,21 @@ def _trained(
     a: argparse.Namespace,
 ) -> tuple[Answer, dict[str, Any]]:
     """Fits a model, or loads the one that an earlier run has stored."""
+    module, data = _begun(setting, train, kind, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    history = pd.DataFrame()
+    if not a.stored:
+        history = _fit(module, data, setting.config["fit"], path, a)
+    module.load_state_dict(torch.load(path, weights_only=True))
+    module.eval()
+    found = {"parameters": n_parameters(module), "epochs": len(history)}
+    return _answer_of(module, data.scaling), found
+
+
+def _begun(
+    setting: Setting, train: SeriesDataset, kind: str, seed: int
+) -> tuple[LitLatentODE, IrregularDataModule]:
+    """A model that has learnt nothing yet, and its data."""
     config, protocol = setting.config, setting.protocol
     options = dict(config["data"])
     between = options.pop("between", None)
@@ -131,15 +153,31 @@ def _trained(
     torch.manual_seed(seed)
     # Losses and metrics in the protocol's units: val_mse is then the protocol's own.
     units = np.asarray(data.scaling.scale) / protocol.units(setting.root, train.variables)
-    module = build(kind, {**data.sizes, "units": units.tolist()}, config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    history = pd.DataFrame()
-    if not a.stored:
-        history = _fit(module, data, config["fit"], path, a)
-    module.load_state_dict(torch.load(path, weights_only=True))
-    module.eval()
-    found = {"parameters": n_parameters(module), "epochs": len(history)}
-    return _answer_of(module, data.scaling), found
+    return build(kind, {**data.sizes, "units": units.tolist()}, config), data
+
+
+def time_epoch(setting: Setting, train: SeriesDataset, kind: str) -> dict[str, float]:
+    """CPU seconds of an epoch of training and of its batches alone; the memory's peak so far."""
+    module, data = _begun(setting, train, kind, 0)
+    begin = time.process_time()
+    batches = sum(1 for _ in data.train_dataloader())
+    alone = time.process_time() - begin
+    fit = {**setting.config["fit"], "max_epochs": 1}
+    with cpu_threads(1):
+        begin = time.process_time()
+        run_fit(module, data, verbose=False, on_end=lambda history: None, **fit)
+        epoch = time.process_time() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {
+        "series": len(train),
+        "observations": len(train.value),
+        "parameters": n_parameters(module),
+        "batches": batches,
+        "an epoch, validation included, CPU s": round(epoch, 2),
+        "its batches alone, CPU s": round(alone, 2),
+        "their share": round(alone / epoch, 4),
+        "peak_gb": round(peak, 2),
+    }
 
 
 def _fit(
@@ -216,6 +254,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.NAME=VALUE")
     parser.add_argument("--label", help="tells rows with changed settings apart")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--epoch", action="store_true", help="only time an epoch and its batches")
     parser.add_argument("--stored", action="store_true", help="evaluate stored weights")
     parser.add_argument("--table", action="store_true", help="only show results.json")
     parser.add_argument("--smoke", action="store_true", help="64 series, one epoch, into --out")

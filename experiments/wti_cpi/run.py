@@ -23,9 +23,9 @@ import pandas as pd
 from scipy import special
 
 from latentode import Schema
+from latentode.calibration import Calibration
 from latentode.data.adapters import finance
 from latentode.gaussian_process import GaussianProcess
-from latentode.recalibration import Recalibration
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -115,7 +115,7 @@ def recalibrated(past: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     every, made = pd.concat([past, test], ignore_index=True), []
     for year, part in test.groupby(test["origin"].dt.year):
         before = every[every["time"] < pd.Timestamp(year=int(year), month=1, day=1)]  # type: ignore[call-overload]
-        made.append(Recalibration.fit(before).apply(part))
+        made.append(Calibration.of_quantiles(before, bins=4).apply(part))
     return pd.concat(made, ignore_index=True)
 
 

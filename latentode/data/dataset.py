@@ -69,6 +69,10 @@ class SeriesDataset:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def name(self, series: int) -> Any:
+        """A series' identifier as a message shows it: of Python's own type, not numpy's."""
+        return self.ids[[series]].tolist()[0]
+
     @property
     def variables(self) -> tuple[str, ...]:
         return self.schema.targets or ()
@@ -279,7 +283,7 @@ class SeriesDataset:
         if missing.any():
             at, column = (int(i) for i in np.argwhere(missing)[0])
             raise SchemaError(
-                f"series {self.ids[series[at]]!r} has no value of known column "
+                f"series {self.name(series[at])!r} has no value of known column "
                 f"`{columns[column]}`; give it at least once"
             )
         time = self.axis.to_units(ticks[order], self.start[series])

@@ -260,7 +260,8 @@ class Paths:
         return QueryTimes(until.series, since.time[place], keys)
 
     def _refuse_backwards(self, since: QueryTimes, until: QueryTimes) -> None:
-        names, unit = self.dataset.ids[until.series], self.dataset.axis.unit_name
+        names = self.dataset.ids[until.series].tolist()
+        unit = self.dataset.axis.unit_name
         last = self.dataset.last[until.series]
         early = since.time < last - 1e-9 * np.maximum(1.0, np.abs(last))
         if early.any():

@@ -1,0 +1,207 @@
+"""Quantiles are made to mean what forecasts that came true say, by variable and lead time."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import integrate, stats
+from torch.distributions import Normal
+
+from latentode import LatentODEError, LatentODEForecaster
+from latentode.calibration import HONEST, Calibration, Curves
+from latentode.forecast import Forecast
+from latentode.nn.likelihoods import NormalLikelihood
+from latentode.residuals import Revision
+
+LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+
+
+def quantile_name(q):
+    return f"q{q:g}"
+
+
+def forecasts(n, seed, claimed=1.0, skewed=False):
+    """Normal forecasts of walks, of a standard deviation `claimed` times the true one."""
+    rng = np.random.default_rng(seed)
+    lead = rng.uniform(0.1, 10, n)
+    frame = pd.DataFrame({"variable": rng.choice(["x", "y"], n), "lead": lead})
+    std = np.sqrt(lead) * np.where(frame["variable"] == "x", 1.0, 10.0)
+    middle = rng.normal(size=n)
+    for level in LEVELS:
+        frame[quantile_name(level)] = middle + stats.norm.ppf(level) * claimed * std
+    noise = rng.exponential(size=n) - 1 if skewed else rng.normal(size=n)
+    return frame.assign(actual=middle + std * noise)
+
+
+def coverage(frame, percent):
+    tail = (100 - percent) / 200
+    low, high = (frame[quantile_name(round(q, 6))] for q in (tail, 1 - tail))
+    return frame["actual"].between(low, high)
+
+
+@pytest.mark.parametrize(("claimed", "skewed"), [(0.4, False), (1.0, False), (3.0, False), (1.0, True)])
+def test_intervals_of_exchangeable_data_cover_within_two_points_by_lead(claimed, skewed):
+    new = forecasts(200_000, 1, claimed, skewed)
+    made = Calibration.of_quantiles(forecasts(200_000, 0, claimed, skewed)).apply(new)
+    cells = [made["variable"], pd.cut(made["lead"], 4)]
+    for percent in (50, 80, 95):
+        found = coverage(made, percent).groupby(cells, observed=True).mean()
+        assert (found - percent / 100).abs().max() < 0.02
+    for level in LEVELS:
+        assert (made["actual"] < made[quantile_name(level)]).mean() == pytest.approx(level, abs=0.01)
+    off = max(abs((new["actual"] < new[quantile_name(level)]).mean() - level) for level in LEVELS)
+    assert (off > 0.05) == (claimed != 1.0 or skewed)
+
+
+def test_hundred_forecasts_cover_on_average_what_they_should():
+    """Ranks are taken among n + 1, so that few forecasts do not make intervals too narrow."""
+    covered = []
+    for seed in range(150):
+        past, new = forecasts(100, seed, 0.5), forecasts(400, 1000 + seed, 0.5)
+        past, new = past.assign(variable="x"), new.assign(variable="x")
+        covered.append(coverage(Calibration.of_quantiles(past).apply(new), 80).mean())
+    assert np.mean(covered) == pytest.approx(0.8, abs=0.015)
+
+
+def test_what_is_no_quantile_stays():
+    new = forecasts(50, 1)
+    made = Calibration.of_quantiles(forecasts(500, 0, claimed=0.5)).apply(new)
+    kept = ["variable", "lead", "actual"]
+    pd.testing.assert_frame_equal(made[kept], new[kept])
+
+
+def test_honest_forecasts_stay_about_as_they_are():
+    new = forecasts(500, 1)
+    made = Calibration.of_quantiles(forecasts(100_000, 0)).apply(new)
+    unit = new["q0.9"] - new["q0.5"]
+    for level in LEVELS:
+        name = quantile_name(level)
+        assert ((made[name] - new[name]) / unit).abs().max() < 0.15
+
+
+def test_what_cannot_be_calibrated_is_said():
+    past = forecasts(1000, 0)
+    with pytest.raises(LatentODEError, match="no forecasts"):
+        Calibration.of_quantiles(past[:0])
+    with pytest.raises(LatentODEError, match="two quantiles"):
+        Calibration.of_quantiles(past[["variable", "lead", "actual", "q0.5"]])
+    with pytest.raises(LatentODEError, match="bins"):
+        Calibration.of_quantiles(past, bins=0)
+    few = pd.concat([past[past["variable"] == "x"], past[past["variable"] == "y"][:20]])
+    with pytest.warns(UserWarning, match="`y` stays uncalibrated: 20 forecasts"):
+        found = Calibration.of_quantiles(few)
+    new = forecasts(10, 1)
+    own = new["variable"] == "y"
+    pd.testing.assert_frame_equal(found.apply(new)[own], new[own])
+
+
+def curves(n, seed=0):
+    """c of n queries, the inverse of some cubic through (HONEST, .)."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.uniform(0.5, 1.6, n), rng.uniform(0, 0.01, n)
+    return Curves(0.5 * rng.normal(size=n) + a * HONEST[:, None] + b * HONEST[:, None] ** 3)
+
+
+def test_there_and_back_is_where_it_was():
+    c = curves(6)
+    t = np.random.default_rng(1).normal(scale=3, size=(40, 6))
+    np.testing.assert_allclose(c.stated(c.honest(t)), t, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(c.honest(c.stated(t)), t, rtol=1e-10, atol=1e-10)
+    slope = (c.honest(t[0] + 1e-6) - c.honest(t[0] - 1e-6)) / 2e-6
+    np.testing.assert_allclose(np.exp(c.log_slope(t[0])), slope, rtol=1e-6)
+
+
+@pytest.fixture
+def calibrated():
+    """Mixtures of four normals with calibrated scores."""
+    torch.manual_seed(0)
+    loc, scale = torch.randn(4, 5).double(), torch.rand(4, 5).double() + 0.3
+    keys = pd.DataFrame({"variable": ["x"] * 5})
+    said = Forecast(keys, Normal(loc, scale), NormalLikelihood(), np.ones(5), np.full(5, 2.0))
+    return replace(said, revision=Revision.calibrated(curves(5)))
+
+
+def test_all_that_a_calibrated_forecast_says_is_of_one_distribution(calibrated):
+    for q in (0.02, 0.3, 0.5, 0.9):
+        np.testing.assert_allclose(calibrated.cdf(calibrated.quantile(q)), q, rtol=1e-9)
+    low, high = calibrated.quantile(1e-4), calibrated.quantile(1 - 1e-4)
+    for i in range(5):
+        # The density has a step wherever the slope of c has.
+        x = np.linspace(low[i], high[i], 40_001)
+        values = np.broadcast_to(x[:, None], (len(x), 5))
+        density = np.exp([calibrated.log_prob(v)[i] for v in values[::8]])
+        assert integrate.trapezoid(density, x[::8]) == pytest.approx(1 - 2e-4, abs=2e-3)
+    drawn = calibrated.sample(4000, seed=1)
+    for q in (0.1, 0.5, 0.9):
+        assert (drawn < calibrated.quantile(q)).mean(axis=0) == pytest.approx(q, abs=0.03)
+    np.testing.assert_allclose(drawn.mean(axis=0), calibrated.mean, atol=0.08 * calibrated.std.max())
+    np.testing.assert_allclose(drawn.std(axis=0), calibrated.std, rtol=0.08)
+
+
+def noisy(n, seed):
+    """Series whose readings scatter more and more tailed than a short training says."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for i in range(n):
+        t = np.sort(rng.uniform(0, 10, 30))
+        x = np.sin(t + rng.uniform(0, 6)) + 0.3 * rng.standard_t(3, size=30)
+        parts.append(pd.DataFrame({"id": i, "time": t, "x": x, "count": rng.poisson(4, 30)}))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def forecaster():
+    options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 3, "patience": 3, "verbose": False}
+    likelihood = {"count": "negative-binomial"}
+    return LatentODEForecaster(3.0, likelihood=likelihood, **options).fit(noisy(40, 0))
+
+
+def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(forecaster, tmp_path):
+    test = noisy(60, 2)
+    before = forecaster.backtest(test, quantiles=LEVELS)
+    plain = forecaster.predict(test, at=2.0, count=3)
+    assert forecaster.calibrate(noisy(60, 1)) is forecaster
+    after = forecaster.backtest(test, quantiles=LEVELS)
+    x = after["variable"] == "x"
+    for percent in (50, 80, 95):
+        assert coverage(after[x], percent).mean() == pytest.approx(percent / 100, abs=0.03)
+    # Counts cover at least their share, since an interval of theirs holds whole steps.
+    assert coverage(after[~x], 80).mean() > 0.77
+    assert (after.filter(like="q")[~x] % 1 == 0).all(axis=None)
+    off = {
+        name: sum(abs(coverage(frame[x], p).mean() - p / 100) for p in (50, 80, 95))
+        for name, frame in (("before", before), ("after", after))
+    }
+    assert off["after"] < off["before"]
+
+    forecaster.save(tmp_path)
+    again = LatentODEForecaster.load(tmp_path)
+    asked = {"at": 2.0, "count": 3}
+    pd.testing.assert_frame_equal(again.predict(test, **asked), forecaster.predict(test, **asked))
+    drawn = forecaster.predict(test[:90], **asked, samples=40)
+    whole = drawn["variable"] == "count"
+    assert (drawn["value"][whole] % 1 == 0).all() and (drawn["value"][~whole] % 1 != 0).all()
+    forecaster.calibration_ = None
+    pd.testing.assert_frame_equal(forecaster.predict(test, **asked), plain)
+
+
+def test_calibrating_again_begins_anew(forecaster):
+    first = forecaster.calibrate(noisy(30, 3)).calibration_.to_dict()
+    assert forecaster.calibrate(noisy(30, 3)).calibration_.to_dict() == first
+    forecaster.calibration_ = None
+
+
+def test_what_is_not_ahead_of_an_observation_stays(forecaster):
+    history = noisy(1, 4)
+    asked = {"at": [history["time"].min()], "smooth": False}
+    plain = forecaster.predict(history, **asked)
+    forecaster.calibrate(noisy(30, 3))
+    pd.testing.assert_frame_equal(forecaster.predict(history, **asked), plain)
+    forecaster.calibration_ = None
+
+
+def test_nothing_to_calibrate_by_is_an_error(forecaster):
+    with pytest.raises(LatentODEError, match="nothing can be calibrated by"):
+        forecaster.calibrate(noisy(3, 5).groupby("id").head(1))
