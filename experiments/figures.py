@@ -139,6 +139,15 @@ def rolled(variable: str, lead: float) -> Read:
     return read
 
 
+def crossing(cure: str, figure: str = "brier") -> Read:
+    """A score of the probabilities of every way to them, in the order of `CROSSING`."""
+
+    def read(results: Any) -> str:
+        return ", ".join(f"{results['scores'][name][cure][figure]:.4f}" for name in CROSSING)
+
+    return read
+
+
 def domain(
     experiment: str,
     what: str,
@@ -165,6 +174,16 @@ ROLLED = (
     "series mean",
     "time-of-day mean",
     "Gaussian process",
+)
+CROSSING = (
+    "latent ODE",
+    "climatology",
+    "climatology by value and time of day",
+    "last value",
+    "linear drift",
+    "damped drift",
+    "Gaussian process",
+    "logistic regression",
 )
 SPEED = "64/16/64", "rows"
 CONTRACTING = "backsolve z0 gradient error on a contracting field"
@@ -276,6 +295,11 @@ FIGURES = [
         Figure("glucose", f"{what} ahead (mg/dL), MAE; CRPS, eight models", rolled("glucose", lead))
         for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))
     ),
+    Figure("crossing", "180 mg/dL within an hour, Brier score: latent ODE; climatology, the same by "
+           "value and time of day, last value, drift, damped drift, Gaussian process, "
+           "logistic regression",
+           crossing("raw")),
+    Figure("crossing", "the same, recalibrated on held-out days", crossing("logistic")),
     *(
         Figure("calibration", f"{data}, % inside 50, 80, 95 % intervals: before; after",
                covered(data, "before", "after"))

@@ -12,49 +12,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from latentode import Schema
-from latentode.data.adapters import medical
 from latentode.gaussian_process import GaussianProcess
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 import rolling  # noqa: E402
+from readings import FIRST_TEST, HORIZON, LAST_TEST, SETTINGS, divided, read  # noqa: E402
 
-DATA = HERE.parents[1] / "datasets" / "glucose" / "glucose.csv.gz"
-FIRST_TEST, LAST_TEST = "2010-09-01", "2010-10-10 22:57"
-HORIZON, CONTEXT, EVERY = "1h", "3h", "97min"
+EVERY = "97min"
 LEADS = (0.25, 0.5, 0.75, 1.0)
-LAST_KEPT_DAY = 24  # of each month; the days after it choose
-ENOUGH = 20  # readings, without which a held-out stretch says little
-SETTINGS: dict[str, Any] = {
-    "context": CONTEXT,
-    "likelihood": "student-t",
-    "max_epochs": 60,
-    "patience": 60,
-}
-
-
-def read() -> tuple[pd.DataFrame, Schema]:
-    """The readings by the adapter, which warns of the three that it merges."""
-    table, schema = medical.glucose(DATA)
-    return table.assign(person="one"), replace(schema, id="person")
-
-
-def divided(past: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What to learn from, six days a series, and what to choose by, hours of days never learnt from."""
-    day, month = past["time"].dt.day, past["time"].dt.strftime("%m")
-    train = past.assign(person=month + "/" + ((day - 1) // 6).astype(str))[day <= LAST_KEPT_DAY]
-    later = past.assign(person=month)[day > LAST_KEPT_DAY]
-    span = str(pd.Timedelta(CONTEXT) + pd.Timedelta(HORIZON))
-    chosen = rolling.stretches(later, schema, span, "4h")
-    size = chosen.groupby("person")["time"].transform("size")
-    return train, chosen[size >= ENOUGH]
 
 
 def figures(
