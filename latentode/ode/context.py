@@ -58,7 +58,7 @@ class StepControl:
         return sign * found[:, :n], whole
 
     def _jumping(self) -> Tensor:
-        """Whether the value changes at each time, said at the last of equal times: `(rows, changes)`."""
+        """Whether the value changes at each time, at the last of equal ones; `(rows, changes)`."""
         later = self.times[:, 1:] > self.times[:, :-1]
         ends = pad(later, (0, 1), value=True)
         place = torch.arange(self.times.shape[1], device=self.times.device)

@@ -1,6 +1,7 @@
 """Solves that begin anew where a control path jumps: exact to the method's order, row by row."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ class Compartment(Dynamics):
         """One row's state: from one value's time to the next."""
         edges = [t0, *(s for s in times if t0 < s < t), t]
         z = z0
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in pairwise(edges):
             held = [v for s, v in zip(times, values, strict=True) if s <= begin]
             u = held[-1] if held else values[0]
             fade = math.exp(-RATE * (end - begin))
@@ -69,7 +70,7 @@ def error(intervals, jumps):
 
 def test_with_its_jumps_the_error_is_of_the_order_of_the_method_everywhere():
     errors = [error(n, jumps=4) for n in (16, 32, 64)]
-    assert all(math.log2(a / b) > 3.7 for a, b in zip(errors, errors[1:], strict=False))
+    assert all(math.log2(a / b) > 3.7 for a, b in pairwise(errors))
     assert errors[-1] < 1e-7
 
 
