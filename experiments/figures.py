@@ -239,7 +239,7 @@ FIGURES = [
     *domain("pbc_visits", "log prothrombin time, 251 to 500 days", "log protime", 500.0),
     Figure("pbc_visits", "80 % interval covers, all together: per variable, joint, GRU without ODE",
            several(*(f"80 % interval covers: {m}" for m in RIVALS[:3]), show="{:.1%}")),
-    Figure("remifentanil", "error of log concentration, rates known, nothing or the first minutes seen",
+    Figure("remifentanil", "error of log concentration, rates known; nothing, then minutes seen",
            several(*(f"log MAE, {s} seen: latent ODE, rates known" for s in SEEN), show="{:.3f}")),
     Figure("remifentanil", "the same over that with rates unknown",
            several(*(f"log MAE, {s} seen: known over unknown" for s in SEEN))),

