@@ -243,7 +243,7 @@ FIGURES = [
            several(*(f"log MAE, {s} seen: latent ODE, rates known" for s in SEEN), show="{:.3f}")),
     Figure("remifentanil", "the same over that with rates unknown",
            several(*(f"log MAE, {s} seen: known over unknown" for s in SEEN))),
-    Figure("remifentanil", "the same of compartments with rates known; of the mean curve (nothing seen)",
+    Figure("remifentanil", "the same of compartments, rates known; of the mean curve (nothing seen)",
            several("log MAE, nothing seen: compartments", "log MAE, nothing seen: mean curve",
                    show="{:.3f}")),
     Figure("remifentanil", "concentration where the rate is doubled: 10 %, median, 90 %",

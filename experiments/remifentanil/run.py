@@ -178,6 +178,7 @@ def mean_curve(train: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:
 
 def rivals(train: pd.DataFrame, test: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
     """The forecasts of what is simple, and of the compartments."""
+    train, test = (table.sort_values(["id", "time"], ignore_index=True) for table in (train, test))
     expert = Compartments().fit(train)
 
     def at_asked(frame: pd.DataFrame) -> np.ndarray:
@@ -225,7 +226,7 @@ def hold_out(
     parts_ = part_of(frame)
     test, stopping = frame[parts_ == part], frame[parts_ == CHOSEN_ON]
     train = frame[(parts_ != part) & (parts_ != CHOSEN_ON)]
-    parts = rivals(pd.concat([train, stopping]), test)
+    parts = rivals(frame[parts_ != part], test)
     models = {}
     for name, told in ((TOLD, True), (UNTOLD, False)):
         begin = time.process_time()

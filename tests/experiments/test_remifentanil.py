@@ -72,6 +72,15 @@ def test_compartments_are_found_again_from_their_own_samples():
     assert error.mean() < 0.06  # the noise
 
 
+def test_the_spread_of_a_rival_is_that_of_its_own_errors_whatever_the_order_of_rows():
+    train, test = simulated(12, seed=5), simulated(6, seed=6)
+    sorted_, shuffled = (run.rivals(t, test) for t in (train, train.sample(frac=1, random_state=0)))
+    for key, frame in sorted_.items():
+        pd.testing.assert_frame_equal(frame, shuffled[key], rtol=1e-4)
+    expert = sorted_["nothing", run.EXPERT]
+    assert (expert["q0.9"] / expert["q0.1"]).max() < 1.4  # noise of 5 %
+
+
 @pytest.mark.parametrize(
     ("change", "at", "times"),
     [
