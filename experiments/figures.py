@@ -110,6 +110,7 @@ def benchmark(dataset: str, model: str, metric: str = "mse") -> Read:
 RIVALS = ("latent ODE, per variable", "latent ODE, joint", "GRU, no ODE", "last value", "linear drift",
           "series mean", "Gaussian process")  # fmt: skip
 WTI = "DCOILWTICO"
+SEEN = ("nothing", "first minutes")  # of a patient before the forecast
 MOVING = ("random walk, moving volatility",)
 RECALIBRATED = "latent ODE, per variable, recalibrated"
 IN_ORDER = "per variable, joint, GRU without ODE; last value, drift, series mean, Gaussian process"
@@ -269,6 +270,15 @@ FIGURES = [
     *domain("pbc_visits", "log prothrombin time, 251 to 500 days", "log protime", 500.0),
     Figure("pbc_visits", "80 % interval covers, all together: per variable, joint, GRU without ODE",
            several(*(f"80 % interval covers: {m}" for m in RIVALS[:3]), show="{:.1%}")),
+    Figure("remifentanil", "error of log concentration, rates known; nothing, then minutes seen",
+           several(*(f"log MAE, {s} seen: latent ODE, rates known" for s in SEEN), show="{:.3f}")),
+    Figure("remifentanil", "the same over that with rates unknown",
+           several(*(f"log MAE, {s} seen: known over unknown" for s in SEEN))),
+    Figure("remifentanil", "the same of compartments, rates known; of the mean curve (nothing seen)",
+           several("log MAE, nothing seen: compartments", "log MAE, nothing seen: mean curve",
+                   show="{:.3f}")),
+    Figure("remifentanil", "concentration where the rate is doubled: 10 %, median, 90 %",
+           several(*(f"concentration where the rate is doubled, q{q}" for q in (0.1, 0.5, 0.9)))),
     Figure("first_look", "inspect 100,000 laboratory events, s of CPU from start to end",
            at("inspect, s of CPU", show="{:.2f}")),
     Figure("first_look", "records in the challenge's text files, and those forecast, by two commands",

@@ -132,9 +132,12 @@ SOLVERS: dict[str, dict[str, Any]] = {
 }
 
 
+JUMPS = 4  # of known columns within a solve, at which it begins anew: doses and schedules, not weather
+
+
 def solver_of(kind: Kind, dynamics: str, asked: dict[str, Any] | None) -> Solver:
     """The solver that suits a layout and its dynamics, where none is asked for by name."""
-    return Solver(**{**kind.solver, **SOLVERS.get(dynamics, {}), **(asked or {})})
+    return Solver(**{"jumps": JUMPS, **kind.solver, **SOLVERS.get(dynamics, {}), **(asked or {})})
 
 
 def is_variational(kind: Kind, options: dict[str, Any], asked: bool | None) -> bool:

@@ -92,7 +92,8 @@ def build_latent_ode(
         posterior: "normal", or "cnf": the normal distribution of z(t0) is carried on by a continuous
             normalising flow that is told what the encoder has read. Makes z(t0) a distribution.
         prior: "normal", or "cnf": a flow learns what z(t0) are like over all series. Likewise.
-        solver: arguments of `Solver`; per variable 5 intervals unless told.
+        solver: arguments of `Solver`; per variable 5 intervals unless told. Solves begin anew at up to
+            4 jumps of known columns (`jumps`).
         observation_times: "poisson" models when anything of a series is observed, too, by an intensity
             that is decoded from z(t); "poisson-per-variable" when each variable is; None neither.
         event_rate: typical events per time unit, such as `IrregularDataModule.event_rate`, or one per

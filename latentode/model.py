@@ -259,7 +259,8 @@ class LatentODE(nn.Module):
             z = pieces[-1].final if pieces else flat
             begin = origin + piece
             pieces.append(self.solver.solve(self.dynamics, z, begin, begin + 1, context))
-        return rows.unfold(pieces[0].join(*pieces[1:]).check_finite())
+        kinks = context.control is not None  # known columns may jump where two pieces meet
+        return rows.unfold(pieces[0].join(*pieces[1:], kinks=kinks).check_finite())
 
     def _reach(self, times: Tensor) -> int:
         """How many time scales ahead of the origin the path has to go."""

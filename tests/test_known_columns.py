@@ -152,3 +152,18 @@ def test_a_known_column_that_is_missing_everywhere_is_refused(informed):
     history = with_features().assign(dose=np.nan)
     with pytest.raises(SchemaError, match="dose"):
         informed.predict(history, 1.0)
+
+
+def test_a_dose_before_the_first_observation_moves_the_state():
+    """With t0="start" z(t0) lies where the doses begin, so a series is driven by all of them."""
+    model = tiny(t0="start", context=20.0, lr=0.01).fit(with_features(), ROLES)
+    history = with_features()
+    shifted = history.assign(time=history["time"] + 4.0)
+    first = shifted.groupby("id")[["kind", "age"]].first().reset_index()
+    early = [
+        pd.concat([first.assign(time=0.0, dose=dose), first.assign(time=2.0, dose=0.0), shifted])
+        for dose in (0.0, 3.0)
+    ]
+    at = pd.DataFrame({"id": "s1", "time": [16.5], "dose": 1.0})
+    one, other = (model.predict(table, at)["mean"] for table in early)
+    assert (one != other).all()

@@ -191,11 +191,11 @@ def test_an_untrained_model_nearly_repeats_the_last_value():
 
 def test_the_defaults_are_those_of_the_layout():
     model = build_latent_ode(36, layout="per-variable")
-    assert model.solver == Solver(intervals=5)
+    assert model.solver == Solver(intervals=5, jumps=4)
     assert model.latent_size == 36 * 16
     assert model.encode(some_batch(n_known=0)).scale is None
-    assert build_latent_ode(3).solver == Solver(intervals=5)
-    assert build_latent_ode(3, layout="joint").solver == Solver()
+    assert build_latent_ode(3).solver == Solver(intervals=5, jumps=4)
+    assert build_latent_ode(3, layout="joint").solver == Solver(jumps=4)
     assert build_latent_ode(3, layout="per-variable", solver={"steps": 2}).solver.intervals == 5
 
 

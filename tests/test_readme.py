@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from latentode import LatentODEForecaster, Schema
+
 README = Path(__file__).parent.parent / "README.md"
 QUICK = "LatentODEForecaster(max_epochs=1, hidden_size=8, latent_size=4, verbose=False, "
 
@@ -61,3 +63,27 @@ def test_the_code_of_a_domain_runs_on_its_files(domain, tmp_path, monkeypatch, c
     exec(blocks()[domain.__name__].replace("LatentODEForecaster(", QUICK), {})
     assert "q0.9" in capsys.readouterr().out
     assert set(tmp_path.iterdir()) == before  # nothing is written that was not asked for
+
+
+def infusions():
+    """A drug given for ten minutes that fades by a fifth a minute."""
+    rows = []
+    for i, strength in enumerate(np.linspace(1, 3, 6)):
+        time = np.array([0.0, 2.0, 4.0, 7.0, 10.0, 12.0, 18.0, 30.0])
+        level = strength * 5 * (np.exp(-0.2 * np.maximum(time - 10, 0)) - np.exp(-0.2 * time))
+        rate = np.where(time < 10, strength, 0.0)
+        table = pd.DataFrame({"patient": f"p{i}", "time": time, "rate": rate, "level": level})
+        rows.append(table.assign(level=table["level"].where(~table["time"].isin([0.0, 10.0]))))
+    return pd.concat(rows, ignore_index=True)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_code_on_known_futures_answers_two_of_them(capsys):
+    section = README.read_text().split("### What if: known futures")[1].split("\n### ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    names = {"infusions": infusions(), "Schema": Schema, "LatentODEForecaster": LatentODEForecaster}
+    exec(code.replace("LatentODEForecaster(", QUICK), names)
+    assert capsys.readouterr().out.count("q0.9") == 2
+    model, early, half = (names[name] for name in ("model", "early", "half"))
+    one, other = (model.predict(table, at=20.0, count=4) for table in (early, half))
+    assert (one["mean"] != other["mean"]).all() and (one["time"] == other["time"]).all()

@@ -153,7 +153,8 @@ class Series:
         """What a task sees of the observations at `positions`, which belong to rows `series`."""
         time = self.dataset.time[positions]
         first, last, until = self.first[indices], self.last[indices], self.until[indices]
-        return Cuttable(time, series, first, last, keys, until)
+        since = np.zeros(len(indices)) if self.dataset.schema.known else None  # of the first row
+        return Cuttable(time, series, first, last, keys, until, since)
 
     def collate(
         self, indices: np.ndarray, positions: np.ndarray, series: np.ndarray, cut: Cut

@@ -41,6 +41,7 @@ class Cuttable:
         last: time of each series' last observation, shape `(series,)`.
         keys: random key of each series, uint64, shape `(series,)`.
         until: until when each series was watched, no earlier than `last`; None for `last` itself.
+        since: since when known columns tell of each series, no later than `first`; None for `first`.
     """
 
     time: np.ndarray
@@ -49,6 +50,7 @@ class Cuttable:
     last: np.ndarray
     keys: np.ndarray
     until: np.ndarray | None = None
+    since: np.ndarray | None = None
 
     @property
     def begins(self) -> np.ndarray:
@@ -79,11 +81,14 @@ def context_cut(series: Cuttable, origin: np.ndarray, context: float, horizon: f
     """Context `[origin - context, origin]`, targets `(origin, origin + horizon]`.
 
     Both ends are inclusive up to the rounding of the times, so that an hourly table's observation one
-    hour ahead is a target wherever the origin lies. No target where the horizon is 0.
+    hour ahead is a target wherever the origin lies. No target where the horizon is 0. A context begins
+    with its first observation, or as early as known columns tell of the series: what they say moves
+    its state before anything is observed.
     """
     ahead, slack = series.time - origin[series.series], _slack(series, origin)
     seen = (ahead <= 0) & (ahead >= -context - slack)
-    start = np.minimum(origin, np.maximum(series.first, origin - context))
+    since = series.first if series.since is None else np.minimum(series.since, series.first)
+    start = np.minimum(origin, np.maximum(since, origin - context))
     np.minimum.at(start, series.series[seen], series.time[seen])
     until = series.last if series.until is None else series.until
     end = np.maximum(origin, np.minimum(origin + horizon, until))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 __all__ = ["Context", "LinearControl", "StepControl"]
 
@@ -34,6 +35,46 @@ class StepControl:
         """The values in force at `t` of shape `(rows,)`: shape `(rows, controls)`."""
         index = (self.times <= t[:, None]).sum(dim=1).sub(1).clamp(min=0)
         return self.values[torch.arange(len(t), device=t.device), index]
+
+    def jumps(self, t0: Tensor, t1: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """Where the values change strictly between t0 and t1, in the order from t0 to t1.
+
+        Args:
+            t0: shape `(rows,)`.
+            t1: shape `(rows,)`, later or earlier.
+            most: a row with more jumps than this is left whole.
+
+        Returns:
+            Shape `(rows, n)`, n the most jumps of any other row; a row with fewer ends on its t1. And
+            which rows are left whole, shape `(rows,)`.
+        """
+        low, high = torch.minimum(t0, t1)[:, None], torch.maximum(t0, t1)[:, None]
+        inside = self._jumping() & (self.times > low) & (self.times < high)
+        whole = inside.sum(dim=1) > most
+        inside &= ~whole[:, None]
+        n = int(inside.sum(dim=1).max()) if len(inside) else 0
+        sign = torch.where(t1 >= t0, 1.0, -1.0).to(self.times)[:, None]
+        found = torch.where(inside, sign * self.times, sign * t1[:, None]).sort(dim=1).values
+        return sign * found[:, :n], whole
+
+    def _jumping(self) -> Tensor:
+        """Whether the value changes at each time, at the last of equal ones; `(rows, changes)`."""
+        later = self.times[:, 1:] > self.times[:, :-1]
+        ends = pad(later, (0, 1), value=True)
+        place = torch.arange(self.times.shape[1], device=self.times.device)
+        begin = torch.where(pad(later, (1, 0), value=True), place, 0).cummax(dim=1).values
+        before = (begin - 1).clamp(min=0)[..., None].expand_as(self.values)
+        return (self.values != self.values.gather(1, before)).any(dim=2) & ends
+
+    def held(self, t: Tensor, whole: Tensor) -> StepControl:
+        """The values in force at `t` of shape `(rows,)` for all time; rows left whole as they are."""
+        times, values = t[:, None], self.at(t)[:, None]
+        if not bool(whole.any()):
+            return StepControl(times, values)
+        return StepControl(
+            torch.where(whole[:, None], self.times, times),
+            torch.where(whole[:, None, None], self.values, values),
+        )
 
     def repeat(self, n: int) -> StepControl:
         """The same rows `n` times over, copy by copy."""
@@ -78,6 +119,14 @@ class LinearControl:
         theta = ((t - start) / width).clamp(0, 1)[:, None]
         return torch.lerp(self.values[row, k], self.values[row, after], theta)
 
+    def jumps(self, t0: Tensor, t1: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """None, shape `(rows, 0)`: the path is continuous, and every row is left whole."""
+        return self.times[:, :0], torch.ones_like(t0, dtype=torch.bool)
+
+    def held(self, t: Tensor, whole: Tensor) -> LinearControl:
+        """The path itself."""
+        return self
+
     def repeat(self, n: int) -> LinearControl:
         """The same rows `n` times over, copy by copy."""
         return LinearControl(self.times.repeat(n, 1), self.values.repeat(n, 1, 1))
@@ -113,6 +162,10 @@ class Context:
         if self.control is not None:
             parts.append(self.control.at(t))
         return torch.cat(parts, dim=1) if parts else None
+
+    def held(self, t: Tensor, whole: Tensor) -> Context:
+        """The same context with what the control path says at `t` for all time; see `StepControl`."""
+        return self if self.control is None else Context(self.fixed, self.control.held(t, whole))
 
     def repeat(self, n: int) -> Context:
         """The same rows `n` times over, copy by copy: `n * rows` rows."""

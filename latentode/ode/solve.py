@@ -3,12 +3,17 @@ r"""Solver: from (dynamics, z0, span) to a trajectory, every row on its own cloc
 Row $i$ runs from $t_{0,i}$ to $t_{1,i}$. With $s = (t - t_0)/(t_1 - t_0)$ all rows share
 $s \in [0, 1]$ and $dz/ds = (t_1 - t_0) f(t_0 + s (t_1 - t_0), z, c)$: no union of the batch's times,
 and no row's span enters another's. The solver makes knots; a `Trajectory` answers at any time.
+
+Where the context holds a step control, $f$ jumps in time, and a step across a jump is exact to first
+order only, whatever the method. So each row's span may be cut at its own jumps
+$t_0 < \tau_1 < \dots < \tau_n < t_1$ and solved from one to the next, under a control that stays.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +27,7 @@ from latentode.ode.flow import solve_exactly
 from latentode.ode.kernel import AutogradKernel, Kernel
 from latentode.ode.tableau import NATIVE, Plan, plan
 from latentode.ode.trajectory import Stats, Trajectory, check_finite
+from latentode.ode.unrolled import slopes_at, unroll
 
 __all__ = ["ADAPTIVE", "ADJOINTS", "METHODS", "NATIVE", "Solver", "VectorField"]
 
@@ -57,6 +63,10 @@ class Solver:
             in steps, a gradient exact only to tolerance. Over long contracting spans it is wrong in
             silence, for what contracted grows on the way back: with rates near 3 over four units of
             time at rtol 1e-3, the gradient by z0 was off ninefold (`experiments/memory`).
+        jumps: most jumps of a step control within a row's span at which `solve` begins anew, each
+            time with as many intervals: exact to the method's order, at the cost of one solve more
+            for each jump of the row that has the most. Steps go across the jumps of a row that has
+            more of them, as everywhere if 0. Not in an exported solve.
 
     Example:
         >>> decay = lambda t, z, context: -z
@@ -72,6 +82,7 @@ class Solver:
     rtol: float = 1e-5
     atol: float = 1e-6
     adjoint: str = "direct"
+    jumps: int = 0
 
     def __post_init__(self) -> None:
         if self.method not in (*METHODS, EXACT):
@@ -90,6 +101,8 @@ class Solver:
             raise SolveError("ab4 goes with direct or checkpoint; for backsolve use explicit_adams")
         if self.intervals < 1 or self.steps < 1:
             raise SolveError("intervals and steps must be at least 1")
+        if self.jumps < 0:
+            raise SolveError(f"jumps must not be negative, got {self.jumps}")
 
     def solve(
         self,
@@ -112,13 +125,51 @@ class Solver:
             context: what else each row's vector field is told.
 
         Returns:
-            A trajectory with `intervals + 1` knots per row.
+            A trajectory with `intervals + 1` knots per row; where control paths jump, so many for each
+            solve from one jump to the next.
 
         Raises:
             SolveError: if shapes disagree, or an adaptive method's step underflows or its state
                 becomes non-finite.
         """
         _check_shapes(z0, t0, t1)
+        if self._jumping(context) and not torch.compiler.is_compiling():
+            return self._from_jump_to_jump(dynamics, z0, t0, t1, context)
+        return self._solve(dynamics, z0, t0, t1, context)
+
+    def _jumping(self, context: Context | None) -> bool:
+        """Whether a solve is to begin anew where the control path jumps."""
+        return self.jumps > 0 and context is not None and context.control is not None
+
+    def _from_jump_to_jump(
+        self,
+        dynamics: VectorField,
+        z0: Tensor,
+        t0: Tensor,
+        t1: Tensor,
+        context: Context | None,
+    ) -> Trajectory:
+        """Solves between successive jumps; past a row's last one over no time at all."""
+        assert context is not None and context.control is not None
+        jumps, whole = context.control.jumps(t0, t1, self.jumps)
+        pieces: list[Trajectory] = []
+        z, within = z0, t0
+        for begin, end in pairwise([t0, *jumps.unbind(1), t1]):
+            # Where no time passes the values before stay, so that companions change no slope.
+            within = torch.where(begin == end, within, (begin + end) / 2)
+            pieces.append(self._solve(dynamics, z, begin, end, context.held(within, whole)))
+            z = pieces[-1].final
+        return pieces[0].join(*pieces[1:], kinks=True)
+
+    def _solve(
+        self,
+        dynamics: VectorField,
+        z0: Tensor,
+        t0: Tensor,
+        t1: Tensor,
+        context: Context | None,
+    ) -> Trajectory:
+        """The solve of a span in one."""
         if self.method == EXACT:
             return solve_exactly(dynamics, z0, self._knots(t0, t1), context)
         if self.method in NATIVE and self.adjoint != "backsolve":
@@ -146,14 +197,15 @@ class Solver:
             Shape `(rows, latent)`.
         """
         _check_shapes(z0, t0, t1)
-        if self.method == EXACT or (self.method in NATIVE and self.adjoint == "checkpoint"):
+        checkpoint = self.method in NATIVE and self.adjoint == "checkpoint"
+        if self.method == EXACT or checkpoint or self._jumping(context):
             return self.solve(dynamics, z0, t0, t1, context).final
         if self.method not in NATIVE or self.adjoint == "backsolve":
             states = self._states(RescaledField(dynamics, t0, t1, context), z0)
             check_finite(self._knots(t0, t1), states)
             return states[:, -1]
         made, times, width = self._plan(t0, t1)
-        return _unroll(made, dynamics, z0, times, width, context, end_slope=False)[0][-1]
+        return unroll(made, dynamics, z0, times, width, context, end_slope=False)[0][-1]
 
     def error(
         self,
@@ -192,7 +244,7 @@ class Solver:
         made, times, width = self._plan(t0, t1)
         kernel = self._kernel(dynamics, times, context, z0)
         if kernel is None:
-            states, slopes = map(torch.stack, _unroll(made, dynamics, z0, times, width, context))
+            states, slopes = map(torch.stack, unroll(made, dynamics, z0, times, width, context))
         else:
             states, slopes = integrate(made, kernel, z0, width, self.adjoint == "checkpoint")
         every = slice(None, None, self.steps)
@@ -229,7 +281,7 @@ class Solver:
     ) -> Trajectory:
         field = RescaledField(dynamics, t0, t1, context)
         states, times = self._states(field, z0), self._knots(t0, t1)
-        slopes = _slopes(dynamics, times, states, context)
+        slopes = slopes_at(dynamics, times, states, context)
         # Without the slopes at the knots, which the trajectory needs and the method does not.
         taken = field.accepted if self.method in ADAPTIVE else self.intervals * self.steps
         return Trajectory(times, states, slopes, Stats(field.evaluations, taken, field.rejected))
@@ -259,50 +311,6 @@ def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
 def _kept_column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Kept, so that a later solve copies nothing to the device."""
     return torch.tensor(values, dtype=dtype, device=device)[:, None]
-
-
-def _unroll(
-    plan: Plan,
-    field: VectorField,
-    z0: Tensor,
-    times: Tensor,
-    width: Tensor,
-    context: Context | None,
-    end_slope: bool = True,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """The plan in plain operations: for export, and for functions with gradients of their own.
-
-    Returns:
-        States and slopes at the knots; without `end_slope` the last knot has none.
-    """
-    states, slopes, k, h = [z0], [], [], width[:, None]
-    for step in plan.steps if end_slope else plan.steps[:-1]:
-        z = states[-1]
-        for weights in step.stages:
-            y = z
-            for weight, slope in zip(weights, k[step.first :], strict=True):
-                if weight:
-                    y = y + weight * h * slope
-            k.append(field(times[len(k)], y, context))
-        slopes.append(k[step.first])
-        if step.weights:
-            pairs = zip(step.weights, k[step.since :], strict=True)
-            states.append(z + h * sum(weight * slope for weight, slope in pairs if weight))
-    return states, slopes
-
-
-def _slopes(dynamics: VectorField, times: Tensor, states: Tensor, context: Context | None) -> Tensor:
-    """dz/dt at all knots: of a module by one call, its rows laid out knot after knot."""
-    rows, knots = times.shape
-    if not isinstance(dynamics, nn.Module):  # a function may hold something of each row
-        each = zip(times.unbind(1), states.unbind(1), strict=True)
-        return torch.stack([dynamics(t, z, context) for t, z in each], dim=1)
-    flat = dynamics(
-        times.transpose(0, 1).reshape(-1),
-        states.transpose(0, 1).reshape(rows * knots, -1),
-        None if context is None else context.repeat(knots),
-    )
-    return flat.reshape(knots, rows, -1).transpose(0, 1)
 
 
 def _check_shapes(z0: Tensor, t0: Tensor, t1: Tensor) -> None:

@@ -119,13 +119,20 @@ class Trajectory:
         check_finite(self.times, self.states)
         return self
 
-    def join(self, *later: Trajectory) -> Trajectory:
-        """This path followed by others, each begun where the one before ends, all one way in time."""
+    def join(self, *later: Trajectory, kinks: bool = False) -> Trajectory:
+        """This path followed by others, each begun where the one before ends, all one way in time.
+
+        Args:
+            later: the others.
+            kinks: whether the slope may jump where two paths meet: then both knots are kept, the one
+                with the slope from the left and the one with that to the right.
+        """
+        first = 0 if kinks else 1
         return replace(
             self,
-            times=torch.cat([self.times, *(p.times[:, 1:] for p in later)], dim=1),
-            states=torch.cat([self.states, *(p.states[:, 1:] for p in later)], dim=1),
-            slopes=torch.cat([self.slopes, *(p.slopes[:, 1:] for p in later)], dim=1),
+            times=torch.cat([self.times, *(p.times[:, first:] for p in later)], dim=1),
+            states=torch.cat([self.states, *(p.states[:, first:] for p in later)], dim=1),
+            slopes=torch.cat([self.slopes, *(p.slopes[:, first:] for p in later)], dim=1),
             stats=sum((p.stats for p in later), self.stats),
         )
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset, TimeAxis
-from latentode.data.scaling import series_keys
+from latentode.data.batch import Series
+from latentode.data.scaling import Scaling, series_keys
 from latentode.data.task import Cuttable, mix, uniform
 from latentode.data.thinning import Thinned
 from latentode.errors import LatentODEError, SchemaError
@@ -281,3 +282,19 @@ def test_thinning_hides_a_part_between_none_and_the_bound_of_each_context():
 
 
 END = Forecasting(3.0, origin="end")
+
+
+def test_a_context_begins_where_known_columns_begin_to_tell():
+    early = pd.DataFrame({"id": "a", "time": [0.0, 1.0, 4.0, 6.0, 9.0], "dose": [1.0, 0, 0, 0, 0]})
+    early["x"] = [np.nan, np.nan, 1.0, 2.0, 3.0]
+    starts = {}
+    for known in ((), ("dose",)):
+        dataset = SeriesDataset.from_frame(early, Schema(targets=("x",), known=known))
+        series = Series(dataset, Scaling.fit(dataset))
+        for context in (None, 3.0):
+            task = Forecasting(4.0, context, origin="last").resolve(dataset.axis)
+            batch = series.batch(np.array([0]), task)
+            starts[known, context] = float(batch.start[0])
+            assert batch.context.time.tolist() == [-1.0]
+    known = ("dose",)
+    assert starts == {((), None): -1.0, ((), 3.0): -1.0, (known, None): -5.0, (known, 3.0): -3.0}
