@@ -186,14 +186,14 @@ def main() -> None:
     folder = arguments.out or (Path("build/cnf") if arguments.smoke else HERE)
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    sizes = (5, 1000, 0.25) if arguments.smoke else (arguments.steps, 20_000, 0.05)
+    sizes = (3, 200, 0.5) if arguments.smoke else (arguments.steps, 20_000, 0.05)
     studies, figures = {}, {}
     for name in TARGETS:
         found, studies[name] = study(name, *sizes)
         figures |= {f"{name}: {what}": value for what, value in found.items()}
     for what, value in figures.items():
         print(f"{what:55} {value:.6g}")
-    draw(folder / "densities.png", studies, 30 if arguments.smoke else 120)
+    draw(folder / "densities.png", studies, 12 if arguments.smoke else 120)
     (folder / "results.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 

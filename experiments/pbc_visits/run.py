@@ -109,7 +109,7 @@ def main() -> None:
     frame, schema = visits()
     less: dict[str, Any] = {}
     if arguments.smoke:
-        frame, less = frame[frame["id"] <= 60], {"max_epochs": 1}
+        frame, less = frame[frame["id"] <= 40], {"max_epochs": 1, "hidden_size": 16}
     train, validation, test = split(frame)
     found = table(study(frame, schema, **less), LEADS)
     print(readable(found))

@@ -49,7 +49,7 @@ def make_batch(n_series: int, least: int, most: int, seed: int = 0) -> Batch:
         start,
         empty,
         empty,
-        empty[..., None],
+        empty[..., None][..., :0],
     )
 
 
