@@ -301,6 +301,10 @@ FIGURES = [
         )
         for lead in (6.0, 24.0)
     ),
+    Figure("station_weather", "CRPS over the best baseline's: temperature, dew point, pressure, wind, gusts",
+           lambda results: ", ".join(
+               f"{results['crps_over_the_best_baselines'][variable]:.2f}"
+               for variable in ("temp", "dewp", "pressure", "wind_speed", "wind_gust"))),
     *(
         Figure("glucose", f"{what} ahead (mg/dL), MAE; CRPS, eight models", rolled("glucose", lead))
         for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))

@@ -29,6 +29,7 @@ __all__ = [
     "backtests",
     "draw",
     "latent_odes",
+    "over_the_best",
     "quiet",
     "readable",
     "save",
@@ -203,6 +204,20 @@ def save(folder: Path, found: pd.DataFrame, **besides: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows = found.to_dict("records")
     (folder / "results.json").write_text(json.dumps({**besides, "rows": rows}, indent=1) + "\n")
+
+
+def over_the_best(found: pd.DataFrame) -> dict[str, float]:
+    """CRPS of the first model over that of its best baseline, of all lead times together.
+
+    Args:
+        found: of `table`; models that are no latent ODE nor the GRU are baselines.
+
+    Returns:
+        A ratio per variable.
+    """
+    total = found.assign(crps=found["crps"] * found["n"]).groupby(["variable", "model"], sort=False)
+    wide = (total["crps"].sum() / total["n"].sum()).unstack("model")
+    return (wide[next(iter(MODELS))] / wide.drop(columns=list(MODELS)).min(axis=1)).to_dict()
 
 
 def readable(found: pd.DataFrame) -> str:

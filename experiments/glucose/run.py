@@ -66,7 +66,8 @@ def main() -> None:
         cutoffs, settings = cutoffs[:8], {**SETTINGS, "max_epochs": 2, "cuts": 64, "hidden_size": 16}
         process = GaussianProcess(window=20, windows=1)
     found = figures(table, schema, cutoffs, process, **settings)
-    rolling.save(folder, found, cutoffs=len(cutoffs))
+    best = rolling.over_the_best(found)
+    rolling.save(folder, found, cutoffs=len(cutoffs), crps_over_the_best_baselines=best)
     rolling.draw(folder / "crps.png", found, "h")
     print(rolling.readable(found))
 

@@ -108,7 +108,8 @@ def main() -> None:
         cutoffs, settings = cutoffs[:4], {**SETTINGS, "max_epochs": 2, "cuts": 64, "hidden_size": 16}
         process = GaussianProcess(window=20, windows=1, cycle="24h")
     found = figures(table, cutoffs, process, **settings)
-    rolling.save(folder, found, cutoffs=len(cutoffs))
+    best = rolling.over_the_best(found)
+    rolling.save(folder, found, cutoffs=len(cutoffs), crps_over_the_best_baselines=best)
     shown = found[found["variable"].isin(VARIABLES)]
     rolling.draw(folder / "crps.png", shown, "h")
     print(rolling.readable(shown))
