@@ -301,7 +301,8 @@ FIGURES = [
         )
         for lead in (6.0, 24.0)
     ),
-    Figure("station_weather", "CRPS over the best baseline's: temperature, dew point, pressure, wind, gusts",
+    Figure("station_weather",
+           "CRPS over the best baseline's: temperature, dew point, pressure, wind, gusts",
            lambda results: ", ".join(
                f"{results['crps_over_the_best_baselines'][variable]:.2f}"
                for variable in ("temp", "dewp", "pressure", "wind_speed", "wind_gust"))),

@@ -215,8 +215,9 @@ def over_the_best(found: pd.DataFrame) -> dict[str, float]:
     Returns:
         A ratio per variable.
     """
-    total = found.assign(crps=found["crps"] * found["n"]).groupby(["variable", "model"], sort=False)
-    wide = (total["crps"].sum() / total["n"].sum()).unstack("model")
+    every = found.assign(total=found["crps"] * found["n"])
+    wide = every.pivot_table(["total", "n"], "variable", "model", aggfunc="sum", sort=False)
+    wide = wide["total"] / wide["n"]
     return (wide[next(iter(MODELS))] / wide.drop(columns=list(MODELS)).min(axis=1)).to_dict()
 
 
