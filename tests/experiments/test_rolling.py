@@ -97,3 +97,12 @@ def test_a_table_is_saved_drawn_and_printed(rolling, found, tmp_path):
     text = rolling.readable(table)
     assert text.count("| x | 2 |") == 3 and "| crps | up to | latent ODE, per variable |" in text
     assert pd.read_json(tmp_path / "results.json")["rows"].iloc[0]["model"] == table["model"].iloc[0]
+
+
+def test_over_the_best_weighs_leads_by_how_often_they_were_asked(rolling):
+    rows = [("latent ODE, per variable", 1.0, 30, 2.0), ("latent ODE, per variable", 2.0, 10, 4.0)]
+    rows += [("last value", 1.0, 30, 3.0), ("last value", 2.0, 10, 3.0)]
+    rows += [("linear drift", 1.0, 30, 9.0), ("linear drift", 2.0, 10, 9.0)]
+    rows += [(name, 1.0, 40, 1.0) for name in ("latent ODE, joint", "GRU, no ODE")]
+    found = pd.DataFrame(rows, columns=["model", "lead", "n", "crps"]).assign(variable="x")
+    assert rolling.over_the_best(found) == {"x": pytest.approx(2.5 / 3.0)}
