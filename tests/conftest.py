@@ -6,11 +6,14 @@ import pandas as pd
 import pytest
 import torch
 from making import tiny, waves
+from threadpoolctl import threadpool_limits
 
 from latentode import LatentODEForecaster
 
-# The suite runs a worker per core: threads of torch beside them would only wait for each other.
+# The suite runs a worker per core: threads of torch and of BLAS beside them would only wait for each
+# other.
 torch.set_num_threads(1)
+threadpool_limits(1)
 
 
 @pytest.fixture
