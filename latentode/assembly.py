@@ -59,6 +59,7 @@ class Sizes:
         raw: numbers that the likelihood takes per query.
         embedding: size of a variable's embedding.
         known_zero: what 0 of each known column is after scaling; None for 0.
+        per_log: how many scaled units of each variable a unit of its logarithm is; None if unknown.
     """
 
     variables: int
@@ -69,6 +70,7 @@ class Sizes:
     raw: int
     embedding: int
     known_zero: Sequence[float] | None = None
+    per_log: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,9 @@ def labelling_of(
     return Labelling(head, name)
 
 
-JOINT_DECODERS: dict[str, Callable[[int, int, int, int], Decoder]] = {"compartments": PoolDecoder}
+def _joint_decoder(sizes: Sizes, dynamics: str) -> Decoder:
+    shape = (sizes.latent, sizes.variables, sizes.raw, sizes.hidden)
+    return PoolDecoder(*shape, sizes.per_log) if dynamics == "compartments" else MLPDecoder(*shape)
 
 
 def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[JointLayout, Dynamics]:
@@ -231,9 +235,7 @@ def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[Jo
     flows = _flows(width + sizes.static, sizes, options)
     head = LatentHead(width, sizes.static, sizes.latent, variational, flows)
     dynamics = DYNAMICS[options["dynamics"]](sizes, sizes.static)
-    decoder = JOINT_DECODERS.get(options["dynamics"], MLPDecoder)(
-        sizes.latent, sizes.variables, sizes.raw, sizes.hidden
-    )
+    decoder = _joint_decoder(sizes, options["dynamics"])
     return JointLayout(encoder, head, decoder), dynamics
 
 

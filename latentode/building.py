@@ -132,6 +132,7 @@ def build_latent_ode(
         chosen.n_raw,
         embedding_size,
         known_zero,
+        None if variables is None else [_per_log(v) for v in variables.values()],
     )
     options = {
         "encoder": encoder,
@@ -149,6 +150,11 @@ def build_latent_ode(
     labelling = labelling_of(labels, n_classes, label_dropout, sizes, parts[0])
     growth = ScaleGrowth(n_variables) if scale_growth else None
     return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling, growth, recent)
+
+
+def _per_log(variable: Mapping[str, Any]) -> float:
+    """How many scaled units a unit of a variable's logarithm is; 1 where it is not the logarithm's."""
+    return 1 / float(variable["scale"]) if variable.get("transform") == "log" else 1.0
 
 
 def _recent(value_units: str, anchor: bool, families: Sequence[Likelihood]) -> RecentChange | None:

@@ -249,6 +249,13 @@ def test_closed_forms_are_driven_by_known_columns_from_jump_to_jump(dynamics, t0
     assert (loss_of(model, other) - loss).abs() > 1e-4
 
 
+def test_amounts_are_read_in_proportion_where_values_are_logarithms():
+    said = {"x": {"loc": 0.0, "scale": 4.0, "transform": "log"}, "y": {"loc": 1.0, "scale": 3.0}}
+    model = build_latent_ode(2, layout="joint", dynamics="compartments", n_known=1, variables=said)
+    assert model.layout.decoder.gain[:, 0].tolist() == [0.25, 1.0]
+    assert (model.layout.decoder.gain[:, 1:] == 0).all()
+
+
 def test_dynamics_in_pairs_refuse_odd_sizes():
     with pytest.raises(LatentODEError, match="even latent_size; it is 5"):
         build_latent_ode(2, latent_size=5, dynamics="second-order")

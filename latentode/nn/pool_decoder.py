@@ -7,11 +7,13 @@ $$g_v \log\big(\epsilon + \textstyle\sum_i M_{vi} (a_i)_+\big) + h_v(a / \textst
 
 h a perceptron that sees the shares of the pools and not how much there is: all amounts times x move a
 location by $g_v \log x$, whatever x. Where values are logarithms ("log" in `Schema.transforms`) and
-$g_v$ is one over their deviation, which it can learn, what is measured is in proportion to what is
-given.
+$g_v$ is one over their deviation, with which it begins in a forecaster, what is measured is in
+proportion to what is given.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,16 +34,25 @@ class PoolDecoder(Decoder):
         n_variables: number of variables.
         n_raw: numbers per variable, the location first.
         hidden_size: width of the perceptron.
+        gains: with how many of its units each location begins to follow a logarithm; None for 1.
     """
 
     LEAST = 1e-4  # amount: smaller ones are no longer told apart
 
-    def __init__(self, latent_size: int, n_variables: int, n_raw: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        latent_size: int,
+        n_variables: int,
+        n_raw: int,
+        hidden_size: int,
+        gains: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         self.n_raw, self.n_variables = n_raw, n_variables
         pools = latent_size // 2
         self.mix = nn.Parameter(torch.zeros(n_variables, pools))
-        self.gain = nn.Parameter(torch.tensor([1.0] + [0.0] * (n_raw - 1)).repeat(n_variables, 1))
+        location = torch.ones(n_variables, 1) if gains is None else torch.tensor(gains)[:, None]
+        self.gain = nn.Parameter(torch.cat([location, torch.zeros(n_variables, n_raw - 1)], dim=1))
         self.layers = mlp(latent_size, hidden_size, n_variables * n_raw)
         nn.init.xavier_uniform_(self.layers[-1].weight, gain=MLPDecoder.INITIAL_GAIN)  # type: ignore[arg-type]
 
