@@ -11,14 +11,16 @@ from latentode.event_times import OBSERVATION_TIMES, EventTimes
 from latentode.labelling import Labelling
 from latentode.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.nn import ENCODERS
-from latentode.nn.decoders import MLPDecoder, VariableDecoder
+from latentode.nn.decoders import Decoder, MLPDecoder, VariableDecoder
 from latentode.nn.encoders import LatentHead
 from latentode.nn.intensity import Intensity
 from latentode.nn.label_head import LabelHead
 from latentode.nn.latent_flows import LatentFlows
+from latentode.nn.pool_decoder import PoolDecoder
 from latentode.nn.variable_encoder import VariableEncoder
 from latentode.ode import (
     ClockDynamics,
+    CompartmentDynamics,
     CoupledDynamics,
     Dynamics,
     GatedDynamics,
@@ -56,6 +58,8 @@ class Sizes:
         hidden: width of dynamics and decoder.
         raw: numbers that the likelihood takes per query.
         embedding: size of a variable's embedding.
+        known_zero: what 0 of each known column is after scaling; None for 0.
+        per_log: how many scaled units of each variable a unit of its logarithm is; None if unknown.
     """
 
     variables: int
@@ -65,6 +69,8 @@ class Sizes:
     hidden: int
     raw: int
     embedding: int
+    known_zero: Sequence[float] | None = None
+    per_log: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,13 +101,13 @@ def _gated(sizes: Sizes, fixed: int) -> Dynamics:
 
 
 def _linear(sizes: Sizes, fixed: int) -> Dynamics:
-    if sizes.known:
-        raise LatentODEError(
-            "dynamics='linear' is driven by what stays fixed along a path, and known columns do not; "
-            "choose 'mlp' or 'gated', or leave out known="
-        )
     _require_even(sizes, "linear")
-    return LinearDynamics(sizes.latent, context_size=fixed)
+    return LinearDynamics(sizes.latent, context_size=fixed + sizes.known)
+
+
+def _compartments(sizes: Sizes, fixed: int) -> Dynamics:
+    _require_even(sizes, "compartments")
+    return CompartmentDynamics(sizes.latent, sizes.known, sizes.known_zero)
 
 
 def _second_order(sizes: Sizes, fixed: int) -> Dynamics:
@@ -124,10 +130,12 @@ DYNAMICS: dict[str, Callable[[Sizes, int], Dynamics]] = {
     "gated": _gated,
     "linear": _linear,
     "second-order": _second_order,
+    "compartments": _compartments,
     "clock": _clock,
 }
 SOLVERS: dict[str, dict[str, Any]] = {
     "linear": {"method": "exact", "intervals": 1},
+    "compartments": {"method": "exact", "intervals": 1},
     "clock": {"method": "euler", "intervals": 1},
 }
 
@@ -212,6 +220,11 @@ def labelling_of(
     return Labelling(head, name)
 
 
+def _joint_decoder(sizes: Sizes, dynamics: str) -> Decoder:
+    shape = (sizes.latent, sizes.variables, sizes.raw, sizes.hidden)
+    return PoolDecoder(*shape, sizes.per_log) if dynamics == "compartments" else MLPDecoder(*shape)
+
+
 def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[JointLayout, Dynamics]:
     name, width = options["encoder"], options["encoder_size"] or sizes.hidden
     if name not in ENCODERS:
@@ -222,7 +235,7 @@ def _joint(sizes: Sizes, options: dict[str, Any], variational: bool) -> tuple[Jo
     flows = _flows(width + sizes.static, sizes, options)
     head = LatentHead(width, sizes.static, sizes.latent, variational, flows)
     dynamics = DYNAMICS[options["dynamics"]](sizes, sizes.static)
-    decoder = MLPDecoder(sizes.latent, sizes.variables, sizes.raw, sizes.hidden)
+    decoder = _joint_decoder(sizes, options["dynamics"])
     return JointLayout(encoder, head, decoder), dynamics
 
 

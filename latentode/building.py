@@ -56,6 +56,7 @@ def build_latent_ode(
     label_dropout: float = 0.0,
     scale_growth: bool = False,
     variables: Mapping[str, Mapping[str, Any]] | None = None,
+    known_zero: Sequence[float] | None = None,
 ) -> LatentODE:
     """Assembles a `LatentODE` from primitives, which a checkpoint can hold.
 
@@ -77,7 +78,9 @@ def build_latent_ode(
         dynamics: the vector field: "mlp"; "gated", a GRU in continuous time, bounded; "linear", with
             a closed form, exact at any time, the cheapest; "second-order", half of the state being
             the other's velocity; "clock", a state that stays but for a component that counts time: the
-            encoder and decoder of a latent ODE without its ODE, for comparisons.
+            encoder and decoder of a latent ODE without its ODE, for comparisons; "compartments", pools
+            that known columns fill and that empty in proportion, in closed form: what a drug does.
+            Jointly it is read by its logarithm, for targets of transform "log".
         likelihood: "normal", "student-t", "laplace" or "quantile" of scaled values, "log-normal",
             "bernoulli", "poisson", "negative-binomial" or "beta" of the table's own; or a name for
             some variables each, such as `{"falls": "poisson"}`, others being normal.
@@ -105,6 +108,7 @@ def build_latent_ode(
             walk (`latentode.nn.ScaleGrowth`); without, only z(t) tells it.
         variables: what each variable is called and its scaled units are, of
             `IrregularDataModule.sizes`, for likelihoods that have to know.
+        known_zero: what 0 of each known column is after scaling, likewise: where nothing is given.
 
     Raises:
         LatentODEError: if a name is unknown, a flow is asked for of a point, or a likelihood does not
@@ -120,7 +124,15 @@ def build_latent_ode(
     kind, chosen = LAYOUTS[layout], likelihood_of(likelihood, n_variables, variables)
     recent = _recent(value_units, anchor, chosen.families(n_variables))
     sizes = Sizes(
-        n_variables, n_static, n_known, latent_size, hidden_size, chosen.n_raw, embedding_size
+        n_variables,
+        n_static,
+        n_known,
+        latent_size,
+        hidden_size,
+        chosen.n_raw,
+        embedding_size,
+        known_zero,
+        None if variables is None else [_per_log(v) for v in variables.values()],
     )
     options = {
         "encoder": encoder,
@@ -138,6 +150,11 @@ def build_latent_ode(
     labelling = labelling_of(labels, n_classes, label_dropout, sizes, parts[0])
     growth = ScaleGrowth(n_variables) if scale_growth else None
     return LatentODE(*parts, chosen, solver_, t0, time_scale, anchor, times, labelling, growth, recent)
+
+
+def _per_log(variable: Mapping[str, Any]) -> float:
+    """How many scaled units a unit of a variable's logarithm is; 1 where it is not the logarithm's."""
+    return 1 / float(variable["scale"]) if variable.get("transform") == "log" else 1.0
 
 
 def _recent(value_units: str, anchor: bool, families: Sequence[Likelihood]) -> RecentChange | None:

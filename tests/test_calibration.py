@@ -129,13 +129,12 @@ def test_all_that_a_calibrated_forecast_says_is_of_one_distribution(calibrated):
     low, high = calibrated.quantile(1e-4), calibrated.quantile(1 - 1e-4)
     for i in range(5):
         # The density has a step wherever the slope of c has.
-        x = np.linspace(low[i], high[i], 40_001)
-        values = np.broadcast_to(x[:, None], (len(x), 5))
-        density = np.exp([calibrated.log_prob(v)[i] for v in values[::8]])
-        assert integrate.trapezoid(density, x[::8]) == pytest.approx(1 - 2e-4, abs=2e-3)
-    drawn = calibrated.sample(4000, seed=1)
+        x = np.linspace(low[i], high[i], 1001)
+        density = np.exp([calibrated.log_prob(np.full(5, v))[i] for v in x])
+        assert integrate.trapezoid(density, x) == pytest.approx(1 - 2e-4, abs=5e-3)
+    drawn = calibrated.sample(1500, seed=1)
     for q in (0.1, 0.5, 0.9):
-        assert (drawn < calibrated.quantile(q)).mean(axis=0) == pytest.approx(q, abs=0.03)
+        assert (drawn < calibrated.quantile(q)).mean(axis=0) == pytest.approx(q, abs=0.04)
     np.testing.assert_allclose(drawn.mean(axis=0), calibrated.mean, atol=0.08 * calibrated.std.max())
     np.testing.assert_allclose(drawn.std(axis=0), calibrated.std, rtol=0.08)
 

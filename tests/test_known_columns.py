@@ -8,6 +8,7 @@ import pytest
 from making import START, same, tiny, waves
 
 from latentode import (
+    LatentODEForecaster,
     Schema,
     SchemaError,
 )
@@ -167,3 +168,40 @@ def test_a_dose_before_the_first_observation_moves_the_state():
     at = pd.DataFrame({"id": "s1", "time": [16.5], "dose": 1.0})
     one, other = (model.predict(table, at)["mean"] for table in early)
     assert (one != other).all()
+
+
+def test_pools_that_a_dose_fills_survive_saving_and_answer_twice_the_dose_with_twice_as_much(tmp_path):
+    random, rows = np.random.default_rng(0), []
+    for i in range(24):
+        time, stop = np.arange(0.0, 8.0, 0.5), random.choice([2.0, 3.0, 4.0])
+        rate = random.uniform(1, 3)
+        level = rate * (np.exp(-np.maximum(time - stop, 0)) - np.exp(-time))
+        rows.append(pd.DataFrame({"id": i, "time": time, "level": np.where(time > 0, level, np.nan)}))
+        rows[-1]["rate"] = np.where(time < stop, rate, 0.0)
+    frame = pd.concat(rows)
+    schema = Schema(targets=("level",), known=("rate",), transforms={"level": "log"})
+    model = LatentODEForecaster(
+        horizon=8.0,
+        context=8.0,
+        layout="joint",
+        dynamics="compartments",
+        t0="start",
+        latent_size=4,
+        network={"anchor": False, "variational": False},
+        blank_contexts=0.5,
+        lr=0.01,
+        max_epochs=15,
+        verbose=False,
+    ).fit(frame, schema)
+    blank = frame.assign(level=np.nan)
+    at = frame.loc[frame["time"] > 0, ["id", "time"]]
+    once, twice = (
+        model.predict(blank.assign(rate=factor * frame["rate"]), at, quantiles=0.5)["q0.5"]
+        for factor in (1.0, 2.0)
+    )
+    assert (twice / once).median() == pytest.approx(2.0, abs=0.3)
+    true = frame.loc[frame["time"] > 0, "level"].to_numpy()
+    assert np.abs(np.log(once) - np.log(true)).mean() < 0.25
+    model.save(tmp_path)
+    again = LatentODEForecaster.load(tmp_path)
+    same(again.predict(blank, at), model.predict(blank, at))

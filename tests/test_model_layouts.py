@@ -226,7 +226,7 @@ def test_dynamics_by_name_learn_in_every_layout_and_converge(layout, dynamics):
     loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, f"{name} has no gradient"
-    if dynamics == "linear":
+    if dynamics in ("linear", "compartments"):
         assert model.solver.method == "exact"
     else:
         model.solver = replace(model.solver, intervals=32)
@@ -235,9 +235,28 @@ def test_dynamics_by_name_learn_in_every_layout_and_converge(layout, dynamics):
     assert (loss_of(model, batch) - loss).abs() < 1e-5
 
 
-def test_linear_dynamics_refuse_known_columns_and_odd_sizes():
-    with pytest.raises(LatentODEError, match="leave out known="):
-        build_latent_ode(2, n_known=1, dynamics="linear")
+@pytest.mark.parametrize("dynamics", ["linear", "compartments"])
+@pytest.mark.parametrize("t0", ["origin", "start"])
+def test_closed_forms_are_driven_by_known_columns_from_jump_to_jump(dynamics, t0):
+    model = network(layout="joint", dynamics=dynamics, latent_size=4, n_known=1, t0=t0)
+    batch = some_batch(n_known=1)
+    loss = loss_of(model, batch)
+    model.solver = Solver("dopri8", 4, rtol=1e-10, atol=1e-10, jumps=1000)
+    fine = replace(model.solver, intervals=64)
+    model.solver = fine
+    assert (loss_of(model, batch) - loss).abs() < 1e-5
+    other = replace(batch, control_value=batch.control_value + 1)
+    assert (loss_of(model, other) - loss).abs() > 1e-4
+
+
+def test_amounts_are_read_in_proportion_where_values_are_logarithms():
+    said = {"x": {"loc": 0.0, "scale": 4.0, "transform": "log"}, "y": {"loc": 1.0, "scale": 3.0}}
+    model = build_latent_ode(2, layout="joint", dynamics="compartments", n_known=1, variables=said)
+    assert model.layout.decoder.gain[:, 0].tolist() == [0.25, 1.0]
+    assert (model.layout.decoder.gain[:, 1:] == 0).all()
+
+
+def test_dynamics_in_pairs_refuse_odd_sizes():
     with pytest.raises(LatentODEError, match="even latent_size; it is 5"):
         build_latent_ode(2, latent_size=5, dynamics="second-order")
     with pytest.raises(LatentODEError, match="dynamics 'quadratic' is unknown"):

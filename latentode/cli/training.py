@@ -52,7 +52,9 @@ def fit(
         ),
     ] = "normal",
     t0: Annotated[str, typer.Option(help="Place of the latent state: origin or start.")] = "origin",
-    dynamics: Annotated[str, typer.Option(help="mlp, gated, linear or second-order.")] = "mlp",
+    dynamics: Annotated[
+        str, typer.Option(help="mlp, gated, linear, second-order or compartments.")
+    ] = "mlp",
     latent_size: Annotated[int, typer.Option(min=1, help="Size of the latent state.")] = 16,
     hidden_size: Annotated[int, typer.Option(min=1, help="Width of the networks.")] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Most epochs to train.")] = 60,

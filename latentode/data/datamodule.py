@@ -123,10 +123,13 @@ class IrregularDataModule(LightningDataModule):
         # Resolved by the constructor, so a number; `Forecasting` also takes "24h".
         horizon = cast(float, self.task.horizon) if isinstance(self.task, Forecasting) else None
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
+        known = len(self.schema.known)
+        zero = self.scaling.scale_known(np.zeros((1, known)))[0].tolist() if known else None
         return {
             "n_variables": len(self.schema.targets or ()),
             "n_static": self.scaling.n_static + 2 * len(self.schema.cycles),
-            "n_known": len(self.schema.known),
+            "n_known": known,
+            **({} if zero is None else {"known_zero": zero}),
             "time_scale": span if horizon is None else float(horizon),
             "variables": self._variables(),
         }

@@ -2,7 +2,9 @@
 
 from latentode.ode.blocks import Augment, Autonomous, ODEBlock
 from latentode.ode.clock import ClockDynamics
+from latentode.ode.closed_form import ClosedForm
 from latentode.ode.cnf import CNF, FlowDistribution
+from latentode.ode.compartments import CompartmentDynamics
 from latentode.ode.context import Context, LinearControl, StepControl
 from latentode.ode.coupled import CoupledDynamics
 from latentode.ode.dynamics import Dynamics, MLPDynamics
@@ -23,6 +25,8 @@ __all__ = [
     "AugmentedDynamics",
     "Autonomous",
     "ClockDynamics",
+    "ClosedForm",
+    "CompartmentDynamics",
     "Context",
     "CoupledDynamics",
     "Dynamics",

@@ -5,7 +5,8 @@ $\lambda = -\mathrm{softplus}(a) + i\omega$, so
 
 $$z(t) = e^{\lambda (t - t_0)} z_0 + \frac{e^{\lambda (t - t_0)} - 1}{\lambda} B c.$$
 
-Every mode decays; a read-out by a perceptron makes up for what a linear flow cannot do.
+Every mode decays; a read-out by a perceptron makes up for what a linear flow cannot do. Under a step
+control c holds until its next jump, and the solution is exact from jump to jump.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from latentode.ode.closed_form import ClosedForm
 from latentode.ode.context import Context
-from latentode.ode.dynamics import Dynamics
 
 __all__ = ["LinearDynamics"]
 
 
-class LinearDynamics(Dynamics):
-    """Decaying rotations, driven by the fixed part of the context.
+class LinearDynamics(ClosedForm):
+    """Decaying rotations, driven by the context.
 
     Args:
         state_size: latent size, even: components 2j and 2j + 1 are one complex number.
-        context_size: size of the fixed context; 0 for none.
+        context_size: size of what `context.at(t)` returns; 0 for none.
         slowest: the longest period that a mode starts with, in the dynamics' unit of time.
         fastest: the shortest; periods are spread evenly in logarithm between the two.
 
@@ -58,13 +59,12 @@ class LinearDynamics(Dynamics):
         self.raw_decay = nn.Parameter(torch.log(torch.expm1(math.log(2) / periods)))
         self.drive = nn.Linear(context_size, state_size, bias=False) if context_size else None
 
-    def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
+    def slope(self, z: Tensor, force: Tensor | None) -> Tensor:
         x, y = z.unflatten(1, (-1, 2)).unbind(2)
         decay = softplus(self.raw_decay)
         slope = torch.stack(
             [-decay * x - self.frequency * y, self.frequency * x - decay * y], dim=2
         ).flatten(1)
-        force = self.force(context)
         return slope if force is None else slope + force
 
     def flow(self, z0: Tensor, elapsed: Tensor, context: Context | None = None) -> Tensor:
@@ -73,15 +73,14 @@ class LinearDynamics(Dynamics):
         Args:
             z0: states at the start, shape `(rows, latent)`.
             elapsed: times since, of either sign, shape `(rows, queries)`.
-            context: only its fixed part is looked at.
+            context: of which the fixed part is looked at, no control path.
 
         Returns:
             Shape `(rows, queries, latent)`.
         """
-        return self.carry(z0, elapsed, self.force(context))
+        return self.carry(z0, elapsed, self.force(None if context is None else context.fixed))
 
     def carry(self, z0: Tensor, elapsed: Tensor, force: Tensor | None) -> Tensor:
-        """`flow` with what drives each row given, shape `(rows, latent)`, or None."""
         rate = torch.complex(-softplus(self.raw_decay), self.frequency)
         exponent = elapsed.to(rate.dtype)[..., None] * rate
         z = torch.exp(exponent) * _complex(z0)[:, None]
@@ -89,11 +88,8 @@ class LinearDynamics(Dynamics):
             z = z + torch.expm1(exponent) / rate * _complex(force)[:, None]
         return torch.view_as_real(z).flatten(2)
 
-    def force(self, context: Context | None) -> Tensor | None:
-        """What drives each row, shape `(rows, latent)`; None for nothing."""
-        if self.drive is None or context is None or context.fixed is None:
-            return None
-        return self.drive(context.fixed)
+    def force(self, known: Tensor | None) -> Tensor | None:
+        return None if self.drive is None or known is None else self.drive(known)
 
 
 def _complex(z: Tensor) -> Tensor:

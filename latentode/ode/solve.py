@@ -43,8 +43,9 @@ class Solver:
     """How a differential equation is solved and differentiated.
 
     Args:
-        method: one of `METHODS`, or *exact*, the closed form of `LinearDynamics`. Those in `NATIVE`
-            are this package's own: they take `steps` equal steps per interval, a row's answer is the
+        method: one of `METHODS`, or *exact*, the closed form of `LinearDynamics` and
+            `CompartmentDynamics`, from each jump of a step control to the next. Those in `NATIVE` are
+            this package's own: they take `steps` equal steps per interval, a row's answer is the
             same whatever its batch, nothing waits for the device. *rk38*, Kutta's 3/8 rule, is the
             one to start with: at the cost of *rk4* it is up to 1.6 times as exact
             (`experiments/solver_choice`, `experiments/solver_speed`). *ab4* costs a quarter per step
@@ -66,7 +67,7 @@ class Solver:
         jumps: most jumps of a step control within a row's span at which `solve` begins anew, each
             time with as many intervals: exact to the method's order, at the cost of one solve more
             for each jump of the row that has the most. Steps go across the jumps of a row that has
-            more of them, as everywhere if 0. Not in an exported solve.
+            more of them, as everywhere if 0. Not in an exported solve. *exact* begins anew at all.
 
     Example:
         >>> decay = lambda t, z, context: -z
@@ -139,7 +140,9 @@ class Solver:
 
     def _jumping(self, context: Context | None) -> bool:
         """Whether a solve is to begin anew where the control path jumps."""
-        return self.jumps > 0 and context is not None and context.control is not None
+        if context is None or context.control is None:
+            return False
+        return self.jumps > 0 or self.method == EXACT
 
     def _from_jump_to_jump(
         self,
@@ -151,7 +154,9 @@ class Solver:
     ) -> Trajectory:
         """Solves between successive jumps; past a row's last one over no time at all."""
         assert context is not None and context.control is not None
-        jumps, whole = context.control.jumps(t0, t1, self.jumps)
+        # A closed form holds between jumps only, and goes from one to the next in one operation.
+        most = context.control.times.shape[1] if self.method == EXACT else self.jumps
+        jumps, whole = context.control.jumps(t0, t1, most)
         pieces: list[Trajectory] = []
         z, within = z0, t0
         for begin, end in pairwise([t0, *jumps.unbind(1), t1]):

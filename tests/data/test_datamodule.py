@@ -122,7 +122,8 @@ def test_sizes_are_primitives_that_describe_the_data():
     data = module(frame, schema=Schema(static=("age", "ward"), known="dose"), task=Forecasting("6h"))
     sizes = data.sizes
     units = sizes.pop("variables")
-    assert sizes == {"n_variables": 2, "n_static": 3, "n_known": 1, "time_scale": 6.0}
+    counts = {"n_variables": 2, "n_static": 3, "n_known": 1}
+    assert sizes == {**counts, "known_zero": [0.0], "time_scale": 6.0}
     assert list(units) == ["a", "b"]
     assert [u["loc"] for u in units.values()] == list(data.scaling.loc)
     assert [u["scale"] for u in units.values()] == list(data.scaling.scale)

@@ -14,7 +14,6 @@ from latentode.ode import (
     MLPDynamics,
     SecondOrderDynamics,
     Solver,
-    StepControl,
 )
 
 EXACT = Solver("dopri8", 8, rtol=1e-12, atol=1e-13)
@@ -133,7 +132,3 @@ def test_the_exact_method_differentiates_and_refuses_what_has_no_closed_form():
     assert torch.autograd.gradcheck(middle, (z0, t1))
     with pytest.raises(SolveError, match="closed form"):
         Solver("exact").solve(MLPDynamics(4), z0, t0, t1)
-    driven = LinearDynamics(4, context_size=1)
-    control = StepControl(torch.zeros(2, 1), torch.zeros(2, 1, 1))
-    with pytest.raises(SolveError, match="control path"):
-        Solver("exact").solve(driven, z0, t0, t1, Context(None, control))
