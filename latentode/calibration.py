@@ -30,34 +30,13 @@ import pandas as pd
 from scipy import special
 
 from latentode.errors import LatentODEError
-from latentode.quantiles import quantile_levels, quantile_name
+from latentode.quantiles import interval_levels, quantile_levels, quantile_name
 
 __all__ = ["FURTHEST", "Calibration", "Curve", "Curves"]
 
 FURTHEST = 7.5  # the score beyond which levels round to 0 and 1
-LEVELS = np.array(
-    [
-        0.01,
-        0.025,
-        0.05,
-        0.1,
-        0.15,
-        0.2,
-        0.25,
-        0.3,
-        0.4,
-        0.5,
-        0.6,
-        0.7,
-        0.75,
-        0.8,
-        0.85,
-        0.9,
-        0.95,
-        0.975,
-        0.99,
-    ]
-)
+PER_MILLE = (10, 25, 50, 100, 150, 200, 250, 300, 400, 500)  # and as far below 1,000
+LEVELS = np.array([*PER_MILLE, *(1000 - p for p in PER_MILLE[-2::-1])]) / 1000
 HONEST = np.r_[-FURTHEST, special.ndtri(LEVELS), FURTHEST]
 PER_BIN = 200  # forecasts in a bin of lead time, at least, where there are so many
 FEWEST = 40  # forecasts of a variable: with fewer, its outer quantiles would be its extremes
@@ -102,6 +81,16 @@ class Curve:
         above = np.minimum(below + 1, len(self.leads) - 1)
         share = (place - below)[:, None]
         return ((1 - share) * self.scores[below] + share * self.scores[above]).T
+
+    def covered(self, level: float) -> float:
+        """The share of values, of those that came true, inside what was said to be a central interval.
+
+        Args:
+            level: per cent that it was to cover.
+        """
+        ends = special.ndtri(interval_levels(level))
+        low, high = np.mean([special.ndtr(np.interp(ends, s, HONEST)) for s in self.scores], axis=0)
+        return float(high - low)
 
 
 @dataclass(frozen=True)
@@ -204,8 +193,17 @@ class Calibration:
             bins: as for `fit`.
 
         Raises:
-            LatentODEError: as `fit`, and for fewer than two quantiles.
+            LatentODEError: as `fit`, for fewer than two quantiles, and for a row without one of them or
+                without its actual value.
         """
+        used = frame[["actual", *(quantile_name(q) for q in quantile_levels(frame))]]
+        empty = used.isna()
+        if empty.any(axis=None):
+            row, column = (int(i) for i in np.argwhere(empty.to_numpy())[0])
+            raise LatentODEError(
+                f"row {row} of the forecasts has no `{used.columns[column]}`; leave out what has not "
+                "come true, and point forecasts"
+            )
         score = _through(frame["actual"].to_numpy(dtype=float), *_known(frame))
         return cls.fit(frame["variable"].to_numpy(), frame["lead"].to_numpy(), score, bins)
 

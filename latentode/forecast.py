@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -91,6 +91,22 @@ class Forecast:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def take(self, places: np.ndarray) -> Forecast:
+        """The forecast of the queries at `places`, in their order."""
+        here = np.full(len(self), -1)
+        here[places] = np.arange(len(places))
+        moved = ((transform, here[at]) for transform, at in self.transforms)
+        return replace(
+            self,
+            keys=self.keys.iloc[places].reset_index(drop=True),
+            distribution=take(self.distribution, torch.from_numpy(places)),
+            loc=self.loc[places],
+            scale=self.scale[places],
+            transforms=tuple((transform, at[at >= 0]) for transform, at in moved),
+            joint=None if self.joint is None else self.joint.take(places),
+            revision=None if self.revision is None else self.revision.take(places),
+        )
 
     @property
     def units(self) -> Units:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from latentode.metrics import summarise
 from latentode.plotting import pyplot
 from latentode.quantiles import quantile_levels, quantile_name
 
-__all__ = ["COVERED", "REPORT_LEVELS", "coverage", "write_page"]
+__all__ = ["COVERED", "REPORT_LEVELS", "write_page"]
 
-COVERED = (0.5, 0.8, 0.95)  # central intervals whose coverage is told
+COVERED = (50, 80, 95)  # per cent of the central intervals whose coverage is told
 REPORT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975)
 
 PAGE = """<!doctype html>
@@ -70,28 +69,6 @@ values under each predicted quantile; honest ones lie on the diagonal.</p>
 """
 
 
-def coverage(frame: pd.DataFrame, by: Sequence[str], levels: Sequence[float] = COVERED) -> pd.DataFrame:
-    """The share of actual values inside central intervals.
-
-    Args:
-        frame: forecasts with `actual` and the quantiles at both ends of each interval.
-        by: grouping columns.
-        levels: of the intervals, such as 0.8.
-
-    Returns:
-        A column per level, indexed by group in order of appearance.
-    """
-    inside = {
-        f"{level:g}": frame["actual"].between(
-            frame[quantile_name(round((1 - level) / 2, 6))],
-            frame[quantile_name(round((1 + level) / 2, 6))],
-        )
-        for level in levels
-    }
-    groups = [frame[name] for name in by]
-    return pd.DataFrame(inside).astype(float).groupby(groups, sort=False, observed=True).mean()
-
-
 def write_page(
     path: Path, compared: pd.DataFrame, title: str, about: str, unit: str, bins: int = 3
 ) -> None:
@@ -112,7 +89,7 @@ def write_page(
     own = str(compared["model"].iloc[0])
     table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"]).reset_index()
     made = compared[compared["model"] == own]
-    covered = coverage(made, ["variable"])
+    covered = summarise(made, ["variable"], "coverages")[[f"coverage_{p}" for p in COVERED]]
     text = (
         Environment(autoescape=True)
         .from_string(PAGE)
@@ -124,7 +101,7 @@ def write_page(
                 str(v): _errors(part, own, unit) for v, part in table.groupby("variable", sort=False)
             },
             intervals={
-                "heads": [f"{float(name):.0%}" for name in covered.columns],
+                "heads": [f"{percent} %" for percent in COVERED],
                 "rows": [(str(v), [f"{x:.1%}" for x in row]) for v, *row in covered.itertuples()],
             },
             pictures=[_errors_drawn(table, unit), _reliability_drawn(made)],

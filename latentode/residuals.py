@@ -103,6 +103,12 @@ class Joint:
     lead: np.ndarray
     unit: np.ndarray | float = 1.0
 
+    def take(self, places: np.ndarray) -> Joint:
+        """Of the queries at `places`."""
+        one = np.ndim(self.unit) == 0
+        unit = self.unit if one else np.asarray(self.unit)[places]
+        return Joint(self.residuals, self.keys[places], self.variable[places], self.lead[places], unit)
+
     def took(self, n: int, parts: int) -> np.ndarray:
         """Which latent sample answers each query in each draw, shape `(n, queries)`."""
         return shared_draws(self.keys, n, parts)
@@ -151,6 +157,11 @@ class Revision:
         """Which queries are."""
         seen = (self.shift != 0) | (self.spread != 1)
         return seen if self.curves is None else seen | self.curves.changed
+
+    def take(self, places: np.ndarray) -> Revision:
+        """Of the queries at `places`."""
+        curves = None if self.curves is None else Curves(self.curves.said[:, places])
+        return Revision(self.shift[places], self.spread[places], curves)
 
     def _honest(self, score: np.ndarray) -> np.ndarray:
         return score if self.curves is None else self.curves.honest(score)

@@ -89,12 +89,22 @@ def test_what_cannot_be_calibrated_is_said():
         Calibration.of_quantiles(past[["variable", "lead", "actual", "q0.5"]])
     with pytest.raises(LatentODEError, match="bins"):
         Calibration.of_quantiles(past, bins=0)
+    gap = past.assign(actual=past["actual"].where(past.index != past.index[3]))
+    with pytest.raises(LatentODEError, match="row 3 of the forecasts has no `actual`"):
+        Calibration.of_quantiles(gap)
     few = pd.concat([past[past["variable"] == "x"], past[past["variable"] == "y"][:20]])
     with pytest.warns(UserWarning, match="`y` stays uncalibrated: 20 forecasts"):
         found = Calibration.of_quantiles(few)
     new = forecasts(10, 1)
     own = new["variable"] == "y"
     pd.testing.assert_frame_equal(found.apply(new)[own], new[own])
+
+
+def test_what_was_covered_before_is_known():
+    past = forecasts(40_000, 0, claimed=0.5).assign(variable="x")
+    curve = Calibration.of_quantiles(past).curves["x"]
+    for percent in (50, 80, 95):
+        assert curve.covered(percent) == pytest.approx(coverage(past, percent).mean(), abs=0.01)
 
 
 def curves(n, seed=0):

@@ -124,6 +124,22 @@ def test_a_forecast_of_one_variable_does_not_depend_on_what_else_is_asked(model,
         pd.testing.assert_frame_equal(alone, of, rtol=1e-4)
 
 
+def test_a_part_of_a_forecast_says_of_its_queries_what_the_whole_does(model, frame):
+    every = [time + 0.01 for time in (3.0, 6.0, 9.0)]
+    model.calibrate(table(n=10, seed=5), bins=2)
+    whole = model.forecast(frame, at=every)
+    model.calibration_ = None
+    assert whole.joint is not None and whole.transforms and whole.revision.curves.changed.any()
+    places = np.random.default_rng(0).permutation(len(whole))[:60]
+    part = whole.take(places)
+    expected = whole.to_frame((0.1, 0.5)).iloc[places].reset_index(drop=True)
+    pd.testing.assert_frame_equal(part.to_frame((0.1, 0.5)), expected, rtol=1e-6)
+    value = whole.quantile(0.3)
+    np.testing.assert_allclose(part.cdf(value[places]), whole.cdf(value)[places], atol=1e-8)
+    np.testing.assert_allclose(part.log_prob(value[places]), whole.log_prob(value)[places], rtol=1e-6)
+    np.testing.assert_allclose(part.sample(3), whole.sample(3)[:, places], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "name", "wants"),
     [

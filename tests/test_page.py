@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from latentode.metrics import summarise
-from latentode.page import REPORT_LEVELS, coverage, write_page
+from latentode.page import COVERED, REPORT_LEVELS, write_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -56,9 +56,10 @@ def cells(text):
 
 
 def test_coverage_is_the_share_inside_each_interval():
-    found = coverage(compared(), ["model"]).loc["mine"]
+    names = [f"coverage_{p}" for p in COVERED]
+    found = summarise(compared(), ["model"], "coverages").loc["mine", names]
     np.testing.assert_allclose(found, [0.5, 0.8, 0.95], atol=0.02)
-    narrow = coverage(compared(width=0.5), ["model"]).loc["mine"]
+    narrow = summarise(compared(width=0.5), ["model"], "coverages").loc["mine", names]
     expected = [2 * stats.norm.cdf(0.5 * stats.norm.ppf((1 + p) / 2)) - 1 for p in (0.5, 0.8, 0.95)]
     np.testing.assert_allclose(narrow, expected, atol=0.02)
 

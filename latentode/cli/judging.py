@@ -9,9 +9,9 @@ import typer
 
 from latentode.cli.inputs import duration, load, table_of
 from latentode.errors import LatentODEError
-from latentode.metrics import METRICS, USUAL, metric_list, summarise
+from latentode.metrics import METRICS, USUAL, metric_list
 from latentode.options import Adapter, Model, NaValues, Table, blame, split
-from latentode.quantiles import interval_levels, quantile_list, quantile_name
+from latentode.quantiles import quantile_list, quantile_name
 
 __all__ = ["calibrate", "evaluate"]
 
@@ -108,10 +108,10 @@ def calibrate(
     fitted = load(model)
     frame = table_of(fitted, data, na_values, adapter)
     ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
-    fitted.calibration_ = None
-    asked = (ahead, interval_levels(CALIBRATED), ORIGINS if origins is None else origins, when)
-    before = fitted.backtest(frame, *asked)
-    fitted.calibrate(frame, ahead, asked[2], when, bins).save(model)
-    typer.echo("share of the table inside intervals until now:")
-    typer.echo(summarise(before, ["variable"], "coverages").round(3).to_string())
+    fitted.calibrate(frame, ahead, ORIGINS if origins is None else origins, when, bins).save(model)
+    typer.echo("share of the table inside the model's own intervals:")
+    assert fitted.calibration_ is not None
+    for name, curve in fitted.calibration_.curves.items():
+        shares = ", ".join(f"{curve.covered(p):.1%} of {p} %" for p in CALIBRATED)
+        typer.echo(f"  {name}: {shares} ({curve.forecasts} forecasts)")
     typer.echo(f"{model} is calibrated by it; judge it on other data")

@@ -22,9 +22,9 @@ import numpy as np
 from scipy import special
 
 from latentode.data.dataset import SeriesDataset
-from latentode.evaluation import observed_ahead
 from latentode.fitted import Fitted
 from latentode.forecast import Asked, Forecast
+from latentode.pairs import observed_ahead
 from latentode.residuals import Residuals, matern
 
 __all__ = ["fit_residuals", "most_likely"]

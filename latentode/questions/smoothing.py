@@ -66,7 +66,7 @@ def smoothed(fitted: Fitted, dataset: SeriesDataset, asked: Asked, keys: pd.Data
     found = _conditioned(residuals, answer, every, score, rows, seen >= 0)
     shift, spread = np.zeros(n), np.ones(n)
     shift[some], spread[some] = found
-    before = fitted.answer(dataset, asked, keys)
+    before = answer.take(np.arange(n))
     curves = None if before.revision is None else before.revision.curves
     return replace(before, revision=Revision(shift, spread, curves))
 
