@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from latentode.ode.kernel import Kernel, Tape
+from latentode.ode.compiled_kernel import CompiledKernel
+from latentode.ode.kernel import AnyKernel, Kernel, Tape
 from latentode.ode.tableau import Plan, Step
 
 __all__ = ["integrate"]
@@ -38,7 +39,7 @@ NUMBERS_PER_TAPE = 2**15
 
 
 def integrate(
-    plan: Plan, kernel: Kernel, z0: Tensor, width: Tensor, checkpoint: bool
+    plan: Plan, kernel: AnyKernel, z0: Tensor, width: Tensor, checkpoint: bool
 ) -> tuple[Tensor, Tensor]:
     """Solves and makes the solution differentiable.
 
@@ -52,6 +53,8 @@ def integrate(
     Returns:
         States and slopes at the knots, each of shape `(knots, rows, latent)`.
     """
+    if isinstance(kernel, CompiledKernel):
+        return kernel.integrate(plan, z0, width, checkpoint)
     if not torch.is_grad_enabled():
         tensors = [tensor.detach() for tensor in kernel.tensors]
         forward = _Forward(plan, kernel, tensors, z0, width, differentiable=False)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from latentode.errors import SolveError
 from latentode.ode.context import Context
 from latentode.ode.dynamics import Dynamics
-from latentode.ode.kernel import Kernel
+from latentode.ode.kernel import AnyKernel
 from latentode.ode.solve import ADAPTIVE, NATIVE, Solver
 
 __all__ = ["Augment", "Autonomous", "ODEBlock"]
@@ -251,7 +251,7 @@ class _Field(Dynamics):
             )
         return slope.flatten(1)
 
-    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel | None:
+    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> AnyKernel | None:
         if len(self.shape) > 1 or not isinstance(self.dynamics, Dynamics):
             return None
         return self.dynamics.kernel(times, context, z0)

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latentode.ode.compiled_kernel import CompiledKernel
 from latentode.ode.context import Context
 from latentode.ode.divergence import exact_divergence
-from latentode.ode.kernel import Kernel
+from latentode.ode.kernel import AnyKernel
 from latentode.ode.mlp_kernel import MLPKernel
 
 __all__ = ["Dynamics", "MLPDynamics"]
@@ -36,7 +37,7 @@ class Dynamics(nn.Module, ABC):
             dz/dt, shape `(rows, latent)`.
         """
 
-    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel | None:
+    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> AnyKernel | None:
         """A pullback by hand for native solves, or None: then it is differentiated automatically.
 
         Args:
@@ -136,13 +137,14 @@ class MLPDynamics(Dynamics):
         around = between[0].T * (first @ last)
         return value, ((slopes[0] @ around) * slopes[1]).sum(dim=1)
 
-    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel | None:
+    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> AnyKernel | None:
         layers = [layer for layer in self.layers if type(layer) is nn.Linear]
         plain = len(layers) == len(self.layers) > 1 and layers[0].weight.dtype == z0.dtype
         # A forward pre-hook (pruning, for one) may set weights that are only known inside forward.
         if not plain or any(layer._forward_pre_hooks for layer in layers):
             return super().kernel(times, context, z0)
-        return MLPKernel(layers, z0.shape[1], *self._known(times, context))
+        kind = CompiledKernel if CompiledKernel.suits(layers, z0) else MLPKernel
+        return kind(layers, z0.shape[1], *self._known(times, context))
 
     def _known(self, times: Tensor, context: Context | None) -> tuple[Tensor | None, Tensor | None]:
         """Inputs besides z that stay, `(rows, ...)`, and that differ, `(evaluations, rows, ...)`."""

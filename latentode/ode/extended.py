@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from latentode.ode.context import Context
 from latentode.ode.dynamics import Dynamics
-from latentode.ode.kernel import Kernel
+from latentode.ode.kernel import AnyKernel
 
 __all__ = ["AugmentedDynamics", "SecondOrderDynamics"]
 
@@ -73,5 +73,5 @@ class AugmentedDynamics(Dynamics):
     def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
         return self.inner(t, z, context)
 
-    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> Kernel | None:
+    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> AnyKernel | None:
         return self.inner.kernel(times, context, z0)

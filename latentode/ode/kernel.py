@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from latentode.ode.compiled_kernel import CompiledKernel
 from latentode.ode.context import Context
 
-__all__ = ["AutogradKernel", "Kernel", "Tape"]
+__all__ = ["AnyKernel", "AutogradKernel", "Kernel", "Tape"]
 
 
 class Tape(ABC):
@@ -91,6 +92,9 @@ class Kernel(ABC):
             y: where the solver writes the states of each slot; one slot if not differentiable.
             differentiable: whether slots will be pulled back.
         """
+
+
+AnyKernel = Kernel | CompiledKernel
 
 
 class AutogradKernel(Kernel):

@@ -24,7 +24,7 @@ from latentode.ode.context import Context
 from latentode.ode.dynamics import Dynamics
 from latentode.ode.external import RescaledField, VectorField, odeint
 from latentode.ode.flow import solve_exactly
-from latentode.ode.kernel import AutogradKernel, Kernel
+from latentode.ode.kernel import AnyKernel, AutogradKernel
 from latentode.ode.tableau import NATIVE, Plan, plan
 from latentode.ode.trajectory import Stats, Trajectory, check_finite
 from latentode.ode.unrolled import slopes_at, unroll
@@ -267,7 +267,7 @@ class Solver:
 
     def _kernel(
         self, dynamics: VectorField, times: Tensor, context: Context | None, z0: Tensor
-    ) -> Kernel | None:
+    ) -> AnyKernel | None:
         """The field's own pullback if it has one; None where plain backpropagation is to be used."""
         if torch.compiler.is_compiling():
             return None

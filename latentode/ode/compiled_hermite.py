@@ -1,0 +1,157 @@
+"""Cubic Hermite interpolation of many queries, compiled: see `hermite` for its equations.
+
+A query costs some tens of nanoseconds, most of them to write its answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from latentode.ode.compiled_sweeps import Array, Span, compiled
+
+__all__ = ["interpolate", "suits"]
+
+
+def suits(*tensors: Tensor) -> bool:
+    """Whether compiled loops can read all of these."""
+    kind = tensors[0].dtype
+    plain = kind in (torch.float32, torch.float64) and not torch.compiler.is_compiling()
+    return plain and all(x.device.type == "cpu" and x.dtype == kind for x in tensors)
+
+
+def interpolate(knots: Tensor, states: Tensor, slopes: Tensor, rows: Tensor, times: Tensor) -> Tensor:
+    """The cubic through the two knots around each query; no gradient reaches knots or times.
+
+    Args:
+        knots: ascending or descending along each row, shape `(rows, K)`.
+        states: shape `(rows, K, latent)`.
+        slopes: shape `(rows, K, latent)`.
+        rows: shape `(queries,)`.
+        times: shape `(queries,)`; beyond a row's span its outermost polynomial goes on.
+
+    Returns:
+        Shape `(queries, latent)`.
+
+    Raises:
+        IndexError: if a row is none of the trajectory's.
+        ValueError: if there are not as many rows as times, or fewer than two knots.
+    """
+    if rows.shape != times.shape or knots.shape[1] < 2:
+        raise ValueError(
+            f"rows {tuple(rows.shape)} and times {tuple(times.shape)} must be as many, and knots "
+            f"{tuple(knots.shape)} at least two"
+        )
+    return _Interpolation.apply(states, slopes, knots.detach(), rows, times.detach())  # type: ignore[return-value]
+
+
+@compiled
+def _locate(
+    knots: Array, rows: Array, times: Array, strides: Span, first: Array, weights: Array
+) -> int:
+    """Where each query's first knot begins and the weights of its four rows; the first bad query."""
+    count, last = knots.shape[0], knots.shape[1] - 2
+    row, cell, sign, before = -1, 0, 1, times[0]
+    for q in range(times.size):
+        if q == 0 or rows[q] != row:
+            row = rows[q]
+            if row < 0 or row >= count:
+                return q
+            sign, cell = 1 if knots[row, last + 1] >= knots[row, 0] else -1, 0
+        elif not sign * times[q] >= sign * before:  # so that after NaN the search begins anew
+            cell = 0
+        t = before = times[q]
+        stride = 1  # doubled while the knot is not after t, then halved: queries mostly ascend
+        while cell + stride <= last and sign * knots[row, cell + stride] <= sign * t:
+            cell += stride
+            stride *= 2
+        while stride > 1:
+            stride //= 2
+            if cell + stride <= last and sign * knots[row, cell + stride] <= sign * t:
+                cell += stride
+        start = knots[row, cell]
+        h = knots[row, cell + 1] - start
+        u = (t - start) / (h if h != 0 else 1)
+        v = 1 - u
+        first[q] = row * strides[0] + cell * strides[1]
+        weights[q, 0] = (1 + 2 * u) * v * v
+        weights[q, 1] = u * u * (1 + 2 * v)
+        weights[q, 2] = h * u * v * v
+        weights[q, 3] = -h * u * u * v
+    return -1
+
+
+@compiled
+def _combine(
+    states: Array, slopes: Array, apart: int, first: Array, weights: Array, out: Array
+) -> None:
+    """Each query's weighted sum of two states and two slopes, `apart` numbers from each other."""
+    latent = out.shape[1]
+    for q in range(first.size):
+        i, j, z = first[q], first[q] + apart, out[q]
+        a, b, c, d = weights[q, 0], weights[q, 1], weights[q, 2], weights[q, 3]
+        za, zb, fa, fb = states[i:], states[j:], slopes[i:], slopes[j:]
+        for k in range(latent):
+            z[k] = a * za[k] + b * zb[k] + c * fa[k] + d * fb[k]
+
+
+@compiled
+def _spread(states: Array, slopes: Array, apart: int, first: Array, weights: Array, g: Array) -> None:
+    """The transpose of `_combine`: adds each query's cotangent to those of its four rows."""
+    latent = g.shape[1]
+    for q in range(first.size):
+        i, j, x = first[q], first[q] + apart, g[q]
+        a, b, c, d = weights[q, 0], weights[q, 1], weights[q, 2], weights[q, 3]
+        za, zb, fa, fb = states[i:], states[j:], slopes[i:], slopes[j:]
+        for k in range(latent):
+            za[k] += a * x[k]
+            zb[k] += b * x[k]
+            fa[k] += c * x[k]
+            fb[k] += d * x[k]
+
+
+class _Interpolation(torch.autograd.Function):
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, states: Tensor, slopes: Tensor, knots: Tensor, rows: Tensor, times: Tensor
+    ) -> Tensor:
+        count, number, latent = states.shape
+        out = states.new_empty(len(times), latent)
+        ctx.knotwise = states.transpose(0, 1).is_contiguous()  # as solves make them
+        ctx.shape = (number, count, latent) if ctx.knotwise else states.shape
+        strides = (latent, count * latent) if ctx.knotwise else (number * latent, latent)
+        ctx.apart = strides[1]
+        first, weights = times.new_empty(len(times), dtype=torch.int64), times.new_empty(len(times), 4)
+        if len(times):
+            asked = rows.contiguous().numpy(), times.contiguous().numpy()
+            at = first.numpy(), weights.numpy()
+            wrong = _locate(knots.contiguous().numpy(), *asked, strides, *at)
+            if wrong >= 0:
+                raise IndexError(f"query {wrong} asks for row {int(rows[wrong])} of {count} rows")
+            _combine(
+                _flat(states, ctx.knotwise), _flat(slopes, ctx.knotwise), ctx.apart, *at, out.numpy()
+            )
+        ctx.save_for_backward(first, weights)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *cotangents: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        first, weights = ctx.saved_tensors
+        g = cotangents[0].contiguous()
+        found = g.new_zeros(2, *ctx.shape)
+        if len(g):
+            flat = found.view(2, -1).numpy()
+            _spread(flat[0], flat[1], ctx.apart, first.numpy(), weights.numpy(), g.numpy())
+        if ctx.knotwise:
+            found = found.transpose(1, 2)
+        return found[0], found[1], None, None, None
+
+
+def _flat(x: Tensor, knotwise: bool) -> Array:
+    return (x.transpose(0, 1) if knotwise else x).detach().contiguous().view(-1).numpy()
