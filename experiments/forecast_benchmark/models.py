@@ -15,10 +15,11 @@ from torch.distributions import Distribution
 from latentode import LitLatentODE
 from latentode.baselines import Baseline, LastValue, LinearDrift, SeriesMean
 from latentode.data import Batch, Queries
-from latentode.nn.encoders import GRUEncoder, LatentState
+from latentode.nn.encoders import LatentState
 from latentode.nn.events import Events, last_values
 from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
 from latentode.nn.mlp import mlp
+from latentode.nn.recurrent_encoders import GRUEncoder
 
 __all__ = ["BASELINES", "MODELS", "DirectForecaster", "build", "n_parameters"]
 

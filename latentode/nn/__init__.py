@@ -1,13 +1,14 @@
 """The learned parts between data and dynamics: encoders, decoders, likelihoods."""
 
 from latentode.nn.decoders import Decoder, MLPDecoder, VariableDecoder
-from latentode.nn.encoders import Encoder, GRUEncoder, LatentHead, LatentState, ODERNNEncoder
+from latentode.nn.encoders import Encoder, LatentHead, LatentState
 from latentode.nn.events import Events
 from latentode.nn.growth import ScaleGrowth
 from latentode.nn.intensity import Intensity
 from latentode.nn.label_head import LabelHead
 from latentode.nn.likelihoods import DATA_UNITS, LIKELIHOODS, Likelihood, likelihood_of
 from latentode.nn.linear_encoder import LinearEncoder
+from latentode.nn.recurrent_encoders import GRUEncoder, ODERNNEncoder
 from latentode.nn.variable_encoder import VariableEncoder
 
 __all__ = [

@@ -12,20 +12,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
-from torch.nn.functional import linear
 
 from latentode.errors import LatentODEError
 from latentode.nn.events import Events
 from latentode.nn.latent_flows import LatentFlows
 from latentode.nn.mlp import mlp
-from latentode.ode import MLPDynamics, Solver
 
 __all__ = [
     "Encoder",
-    "GRUEncoder",
     "LatentHead",
     "LatentState",
-    "ODERNNEncoder",
     "shared_noise",
 ]
 
@@ -112,72 +108,6 @@ class Encoder(nn.Module, ABC):
         Returns:
             Shape `(series, hidden)`.
         """
-
-
-class GRUEncoder(Encoder):
-    """A GRU that is told the gaps and which variables were observed.
-
-    Args:
-        n_variables: number of variables.
-        hidden_size: size of its state.
-    """
-
-    def __init__(self, n_variables: int, hidden_size: int) -> None:
-        super().__init__()
-        self.gru = nn.GRU(Events.n_features(n_variables), hidden_size, batch_first=True)
-
-    def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
-        # Padded, not packed: the state is read off at each series' own last event.
-        states, _ = self.gru(events.features(t0, last))
-        final = (events.length - 1).clamp(min=0)
-        state = states[torch.arange(len(final), device=final.device), final]
-        return torch.where(events.length[:, None] > 0, state, torch.zeros_like(state))
-
-
-class ODERNNEncoder(Encoder):
-    """A GRU cell whose state follows an ODE between events, and from the last event to t0.
-
-    Each series advances over its own gaps, never over a union of the batch's times.
-
-    Args:
-        n_variables: number of variables.
-        hidden_size: size of its state.
-        solver: how the state is carried over a gap.
-
-    References:
-        Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
-        https://arxiv.org/abs/1907.03907
-    """
-
-    def __init__(self, n_variables: int, hidden_size: int, solver: Solver | None = None) -> None:
-        super().__init__()
-        self.cell = nn.GRUCell(Events.n_features(n_variables), hidden_size)
-        self.dynamics = MLPDynamics(hidden_size, hidden=(hidden_size,))
-        self.solver = solver or Solver(method="midpoint", intervals=1)
-
-    def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
-        features = events.features(t0, last)
-        cell = self.cell
-        # What events bring does not depend on the state: one product for all of them.
-        inputs = linear(features, cell.weight_ih, cell.bias_ih).unbind(1)
-        state = features.new_zeros(len(features), cell.hidden_size)
-        times, before = events.time.unbind(1), events.time[:, 0]
-        present = events.length[:, None] > torch.arange(len(times), device=t0.device)
-        for x, time, here in zip(inputs, times, present.unbind(1), strict=True):
-            carried = self.solver.advance(self.dynamics, state, before, time)
-            state = torch.where(here[:, None], _gru_update(cell, x, carried), state)
-            before = time
-        some = events.length > 0
-        return self.solver.advance(self.dynamics, state, before, torch.where(some, t0, before))
-
-
-def _gru_update(cell: nn.GRUCell, x: Tensor, h: Tensor) -> Tensor:
-    """The cell's next state, given its input's product with the input weights."""
-    size = cell.hidden_size
-    gates = linear(h, cell.weight_hh, cell.bias_hh)
-    reset, update = (x[:, : 2 * size] + gates[:, : 2 * size]).sigmoid().chunk(2, dim=1)
-    new = torch.tanh(torch.addcmul(x[:, 2 * size :], reset, gates[:, 2 * size :]))
-    return torch.lerp(new, h, update)
 
 
 class LatentHead(nn.Module):

@@ -13,9 +13,29 @@ from torch import Tensor
 
 from latentode.data.observations import Observations
 
-__all__ = ["Events", "last_values"]
+__all__ = ["Events", "Packed", "last_values"]
 
 CHANGE_GAIN = 4.0  # brings typical changes to the size of typical values
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Where events lie in an order that a compiled recurrence reads.
+
+    Args:
+        series: whose event it is, shape `(events,)`.
+        step: which of its events it is, likewise.
+        sizes: how many series have each step, descending.
+    """
+
+    series: Tensor
+    step: Tensor
+    sizes: list[int]
+
+    def final(self, state: Tensor, n_series: int) -> Tensor:
+        """States after each series' last event, zero for those without; `(series, hidden)`."""
+        read = self.series[: self.sizes[0]] if self.sizes else self.series
+        return state.new_zeros(n_series, state.shape[1]).index_copy(0, read, state)
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,13 @@ class Events:
         final = (length - 1).clamp(min=0)[:, None]
         padding = torch.arange(width, device=time.device) > final
         return cls(torch.where(padding, time.gather(1, final), time), value, observed, length)
+
+    def packed(self) -> Packed:
+        """The events step after step, the series with most events first."""
+        order = torch.argsort(self.length, descending=True, stable=True)
+        steps = torch.arange(int(self.length.max()) if len(order) else 0, device=order.device)
+        step, rank = (self.length[order] > steps[:, None]).nonzero(as_tuple=True)
+        return Packed(order[rank], step, torch.bincount(step).tolist())
 
     def features(self, t0: Tensor, last: Tensor) -> Tensor:
         """What a recurrent encoder reads at each event.

@@ -25,6 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from latentode.nn.packed_recurrence import recur
+from latentode.ode.compiled_kernel import readable
+
 __all__ = ["PackedGRU"]
 
 
@@ -63,7 +66,10 @@ class PackedGRU(nn.Module):
         """
         if not sizes:
             return inputs.new_zeros(0, self.hidden_size)
-        return _Read.apply(self.of_input(inputs), self.weight, self.bias, sizes)  # type: ignore[return-value]
+        gates = self.of_input(inputs)
+        if readable(gates, self.weight):
+            return recur(gates, self.weight, self.bias, sizes)
+        return _Read.apply(gates, self.weight, self.bias, sizes)  # type: ignore[return-value]
 
 
 class _Read(torch.autograd.Function):

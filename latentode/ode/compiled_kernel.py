@@ -24,11 +24,22 @@ from latentode.ode.compiled_sweeps import (
 )
 from latentode.ode.tableau import Plan
 
-__all__ = ["CompiledKernel"]
+__all__ = [
+    "CompiledKernel",
+    "block_of",
+    "coefficients",
+    "each",
+    "flat",
+    "network",
+    "parts_of",
+    "readable",
+]
 
 # Multiply-adds in one product up to which OpenBLAS starts no threads of its own.
 LARGEST_PRODUCT = 2**19 - 1
 ROWS_AT_ONCE = 64
+# With larger matrices, of which fewer rows fit, calling operations is not what takes time.
+FEWEST_ROWS = 7
 # Fewer rows than this are not worth a thread: starting one takes as long as a step of some rows.
 ROWS_PER_THREAD = 256
 # Rows times evaluations whose activations lie together: enough for large matrix products, few enough
@@ -69,9 +80,7 @@ class CompiledKernel:
     @staticmethod
     def suits(layers: Sequence[nn.Linear], z0: Tensor) -> bool:
         """Whether the compiled sweeps serve states like `z0`."""
-        known = z0.device.type == "cpu" and z0.dtype in (torch.float32, torch.float64)
-        largest = max(layer.weight.numel() for layer in layers)
-        return known and len(z0) > 0 and largest * 8 <= LARGEST_PRODUCT
+        return len(z0) > 0 and readable(z0, *(layer.weight for layer in layers))
 
     def integrate(
         self, plan: Plan, z0: Tensor, width: Tensor, checkpoint: bool
@@ -111,7 +120,8 @@ def _runs(plan: Plan, size: int) -> tuple[_Run, ...]:
 
 
 @lru_cache(maxsize=256)
-def _coefficients(plan: Plan, dtype: torch.dtype) -> Coefficients:
+def coefficients(plan: Plan, dtype: torch.dtype) -> Coefficients:
+    """The plan as arrays."""
     number = np.float32 if dtype == torch.float32 else np.float64
     pairs = [pairs for step in plan.steps for pairs in step.pairs]
     counts = [len(step.weights) for step in plan.steps]
@@ -127,7 +137,34 @@ def _coefficients(plan: Plan, dtype: torch.dtype) -> Coefficients:
     )
 
 
-def _each(call: Callable[[Span], None], parts: list[Span]) -> None:
+def readable(x: Tensor, *matrices: Tensor) -> bool:
+    """Whether compiled loops serve numbers like x, and products with matrices like these."""
+    known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    small = all(matrix.numel() * FEWEST_ROWS <= LARGEST_PRODUCT for matrix in matrices)
+    return known and small and not torch.compiler.is_compiling()
+
+
+def network(sizes: tuple[int, ...], first: Tensor, weights: Tensor, offsets: Tensor) -> Network:
+    """A perceptron as arrays."""
+    matrices = weights.detach().split([a * b for a, b in pairwise(sizes)])
+    shapes = zip(matrices, sizes, strict=False)
+    transposed = torch.cat([w.view(-1, size).T.reshape(-1) for w, size in shapes])
+    by_row = first.detach()[None].contiguous().numpy()
+    return Network(np.array(sizes), flat(weights), transposed.numpy(), flat(offsets), by_row)
+
+
+def block_of(rows: int, largest: int) -> int:
+    """How many rows to carry along at a time, given the numbers in the largest matrix."""
+    return max(1, min(rows, ROWS_AT_ONCE, LARGEST_PRODUCT // largest))
+
+
+def parts_of(rows: int) -> list[Span]:
+    """The rows cut into as many parts as threads may take them."""
+    threads = max(1, min(torch.get_num_threads(), rows // ROWS_PER_THREAD))
+    return list(pairwise(rows * i // threads for i in range(threads + 1)))
+
+
+def each(call: Callable[[Span], None], parts: list[Span]) -> None:
     """A call for each part of the rows, in a thread of its own where there are several."""
     if len(parts) == 1:
         call(parts[0])
@@ -136,7 +173,8 @@ def _each(call: Callable[[Span], None], parts: list[Span]) -> None:
         list(pool.map(call, parts))
 
 
-def _flat(x: Tensor) -> Array:
+def flat(x: Tensor) -> Array:
+    """The numbers of a tensor, row after row."""
     return x.detach().contiguous().view(-1).numpy()
 
 
@@ -159,22 +197,11 @@ class _Sweep:
         self.plan, self.sizes = plan, sizes
         self.z0, self.varying, self.by_varying = z0, varying, by_varying
         self.first, self.weights, self.offsets = first, weights, offsets
-        self.coefficients = _coefficients(plan, z0.dtype)
+        self.coefficients = coefficients(plan, z0.dtype)
         self.width = width.detach()[:, None].expand_as(z0).reshape(-1).numpy()
-        matrices = weights.detach().split([a * b for a, b in pairwise(sizes)])
-        shapes = zip(matrices, sizes, strict=False)
-        transposed = torch.cat([w.view(-1, size).T.reshape(-1) for w, size in shapes])
-        self.network = Network(
-            np.array(sizes),
-            _flat(weights),
-            transposed.numpy(),
-            _flat(offsets),
-            first.detach()[None].contiguous().numpy(),
-        )
-        rows, most = len(z0), max(a * b for a, b in pairwise(sizes))
-        self.block = max(1, min(rows, ROWS_AT_ONCE, LARGEST_PRODUCT // most))
-        threads = max(1, min(torch.get_num_threads(), rows // ROWS_PER_THREAD))
-        self.parts = list(pairwise(rows * i // threads for i in range(threads + 1)))
+        self.network = network(sizes, first, weights, offsets)
+        rows = len(z0)
+        self.block, self.parts = block_of(rows, max(a * b for a, b in pairwise(sizes))), parts_of(rows)
         self.runs = _runs(plan, max(1, ROWS_PER_RUN // rows) if checkpoint else plan.evaluations)
 
     def start(self) -> None:
@@ -197,7 +224,7 @@ class _Sweep:
         """
         places = run.last - run.first if keep else 1
         y = self.z0.new_empty(places, *self.z0.shape)
-        # From numpy, which asks Linux for huge pages: touching small ones first took a third of a solve.
+        # From numpy, which asks Linux for huge pages: first touching small ones is slow.
         numbers = places * len(self.z0) * sum(self.sizes[1:-1])
         hidden = torch.from_numpy(np.empty(numbers, self.width.dtype))
         net = self.network
@@ -206,9 +233,9 @@ class _Sweep:
             sums = torch.matmul(varying, self.by_varying.detach().T).add_(self.first.detach())
             net = net._replace(first=sums.numpy())
         steps = (run.begin, run.end)
-        arrays = [x.view(-1).numpy() for x in (self.states, self.k, y, hidden)]
+        arrays = [flat(x) for x in (self.states, self.k, y, hidden)]
         fixed: tuple[Any, ...] = (steps, self.block, keep, move, *arrays)
-        _each(lambda part: forward(self.coefficients, net, self.width, part, *fixed), self.parts)
+        each(lambda part: forward(self.coefficients, net, self.width, part, *fixed), self.parts)
         return y, hidden
 
 
@@ -262,18 +289,18 @@ class _Back:
         sums = y.new_empty(0)
         if self.varying is not None:
             sums = y.new_empty(*y.shape[:2], solve.sizes[1])
-        flat = sums.view(-1).numpy()
-        each = zip(self.weights.numpy(), self.offsets.numpy(), self.first.numpy(), strict=True)
-        found = {part: Gradients(*own, flat) for part, own in zip(solve.parts, each, strict=True)}
-        own = (y, hidden, self.of_slopes, self.of_states, self.kappa)
-        a, b, c, d, e = (x.detach().view(-1).numpy() for x in own)
+        told = flat(sums)
+        own = zip(self.weights.numpy(), self.offsets.numpy(), self.first.numpy(), strict=True)
+        found = {part: Gradients(*arrays, told) for part, arrays in zip(solve.parts, own, strict=True)}
+        kept = (y, hidden, self.of_slopes, self.of_states, self.kappa)
+        a, b, c, d, e = map(flat, kept)
         plan, net, width, block = solve.coefficients, solve.network, solve.width, solve.block
         steps = (run.begin, run.end)
 
         def sweep(part: Span) -> None:
             backward(plan, net, width, part, steps, block, a, b, c, d, e, found[part])
 
-        _each(sweep, solve.parts)
+        each(sweep, solve.parts)
         if solve.varying is not None and self.varying is not None:
             self.varying[there] = sums @ solve.by_varying.detach()
             self.by_varying.addmm_(sums.flatten(0, 1).T, solve.varying.detach()[there].flatten(0, 1))

@@ -19,7 +19,19 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-__all__ = ["Array", "Coefficients", "Gradients", "Network", "Span", "backward", "compiled", "forward"]
+__all__ = [
+    "Array",
+    "Coefficients",
+    "Gradients",
+    "Network",
+    "Span",
+    "add",
+    "backward",
+    "compiled",
+    "forward",
+    "matrix",
+    "tanh",
+]
 
 Array = np.ndarray
 Span = tuple[int, int]
@@ -93,7 +105,7 @@ class Gradients(NamedTuple):
     varying: Array
 
 
-def _tanh(x: float) -> float:
+def tanh(x: float) -> float:
     raise NotImplementedError  # what is compiled is chosen by the type of x
 
 
@@ -101,7 +113,7 @@ def _exact_tanh(x: Any) -> Any:
     return math.tanh(x)
 
 
-@overload(_tanh)
+@overload(tanh)
 def _tanh_of(x: Any) -> Callable[[Any], Any]:
     if x != types.float32:
         return _exact_tanh
@@ -144,7 +156,7 @@ def _tanh_of(x: Any) -> Callable[[Any], Any]:
 
 
 @compiled
-def _matrix(flat: Array, begin: int, rows: int, columns: int) -> Array:
+def matrix(flat: Array, begin: int, rows: int, columns: int) -> Array:
     return flat[begin : begin + rows * columns].reshape(rows, columns)
 
 
@@ -155,7 +167,7 @@ def _activate(h: Array, offset: Array, by_row: bool) -> None:
     for r in range(rows):
         c = offset[(r if by_row else 0) * size : (r if by_row else 0) * size + size]
         for j in range(size):
-            h[r, j] = _tanh(h[r, j] + c[j])
+            h[r, j] = tanh(h[r, j] + c[j])
 
 
 @compiled
@@ -166,7 +178,7 @@ def _damp(g: Array, h: Array) -> None:
 
 
 @compiled
-def _add(out: Array, a: Array, factor: float) -> None:
+def add(out: Array, a: Array, factor: float) -> None:
     """out += factor * a"""
     for i in range(out.size):
         out[i] += factor * a[i]
@@ -217,8 +229,8 @@ def _evaluate(
     at, place, offset = 0, 0, 0
     for layer in range(layers - 1):
         size, out = net.sizes[layer], net.sizes[layer + 1]
-        h = _matrix(hidden, place + slot * out, count, out)
-        np.dot(x, _matrix(net.transposed, at, size, out), h)
+        h = matrix(hidden, place + slot * out, count, out)
+        np.dot(x, matrix(net.transposed, at, size, out), h)
         if layer:
             _activate(h, net.offsets[offset : offset + out], False)
             offset += out
@@ -227,7 +239,7 @@ def _evaluate(
         at += out * size
         place += stride * out
         x = h
-    np.dot(x, _matrix(net.transposed, at, x.shape[1], k.shape[1]), k)
+    np.dot(x, matrix(net.transposed, at, x.shape[1], k.shape[1]), k)
     _add_to_rows(k, net.offsets[offset:])
 
 
@@ -284,7 +296,7 @@ def forward(
                     _add_product(x, w, k[at : at + numbers], plan.pair_weights[p])
                 skip = (e - e0) * net.first.shape[1] if by_evaluation else 0
                 told = first[(skip + (r if by_row else 0)) * net.sizes[1] :]
-                slope = _matrix(k, (e * rows + r) * latent, count, latent)
+                slope = matrix(k, (e * rows + r) * latent, count, latent)
                 _evaluate(
                     net, x.reshape(count, latent), told, by_row, hidden, taken * rows, slot, slope
                 )
@@ -326,7 +338,7 @@ def _pull(
     """
     by_row = found.first.shape[0] > 1
     first = found.first.reshape(found.first.size)
-    g = _matrix(room[0], 0, count, net.sizes[0])
+    g = matrix(room[0], 0, count, net.sizes[0])
     at, place, offset = net.weights.size, hidden.size, net.offsets.size
     for step in range(net.sizes.size - 1):
         layer = net.sizes.size - 2 - step
@@ -336,17 +348,17 @@ def _pull(
             offset -= out
             _add_rows(found.offsets[offset : offset + out], g, False)
             place -= stride * size
-            x = _matrix(hidden, place + slot * size, count, size)
+            x = matrix(hidden, place + slot * size, count, size)
         else:
-            x = _matrix(y, slot * size, count, size)
+            x = matrix(y, slot * size, count, size)
             _add_rows(first[(row if by_row else 0) * out :], g, by_row)
             if found.varying.size:
                 found.varying[slot * out : (slot + count) * out] = g.reshape(count * out)
-        change = _matrix(product, 0, out, size)
+        change = matrix(product, 0, out, size)
         np.dot(g.T, x, change)
-        _add(found.weights[at : at + out * size], product, 1)
-        before = _matrix(room[(step + 1) % 2], 0, count, size)
-        np.dot(g, _matrix(net.weights, at, out, size), before)
+        add(found.weights[at : at + out * size], product, 1)
+        before = matrix(room[(step + 1) % 2], 0, count, size)
+        np.dot(g, matrix(net.weights, at, out, size), before)
         if layer:
             _damp(before.reshape(count * size), x.reshape(count * size))
         g = before
@@ -402,11 +414,11 @@ def backward(
             here = of_states[knot : knot + numbers]
             if plan.begins[n + 1] > plan.begins[n]:
                 later = of_states[knot + rows * latent : knot + rows * latent + numbers]
-                _add(here, later, 1)
+                add(here, later, 1)
                 for i in range(plan.begins[n], plan.begins[n + 1]):
                     if plan.weights[i] != 0:
                         at = ((plan.since[n] + i - plan.begins[n]) * rows + r) * latent
-                        _add(kappa[at : at + numbers], later, plan.weights[i])
+                        add(kappa[at : at + numbers], later, plan.weights[i])
             for e in range(plan.first[n] + plan.stages[n] - 1, plan.first[n] - 1, -1):
                 g[:] = 0
                 if e == plan.first[n]:
@@ -415,7 +427,7 @@ def backward(
                 _add_product(g, w, kappa[at : at + numbers], 1)
                 slot = (e - e0) * rows + r
                 mu = _pull(net, y, hidden, stride, slot, count, found, r, room, product)
-                _add(here, mu, 1)
+                add(here, mu, 1)
                 for p in range(plan.pair_begins[e], plan.pair_begins[e + 1]):
                     at = (plan.pair_slopes[p] * rows + r) * latent
-                    _add(kappa[at : at + numbers], mu, plan.pair_weights[p])
+                    add(kappa[at : at + numbers], mu, plan.pair_weights[p])

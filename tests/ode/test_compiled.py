@@ -7,7 +7,7 @@ from torch import nn
 
 from latentode.ode import NATIVE, Context, LinearControl, MLPDynamics, Solver
 from latentode.ode.compiled_kernel import CompiledKernel
-from latentode.ode.compiled_sweeps import _tanh, compiled
+from latentode.ode.compiled_sweeps import compiled, tanh
 from latentode.ode.mlp_kernel import MLPKernel
 
 FIELDS = {
@@ -138,7 +138,7 @@ def test_wide_layers_and_other_dtypes_are_left_to_tensor_operations():
 @compiled
 def _tanh_of_all(x, out):
     for i in range(x.size):
-        out[i] = _tanh(x[i])
+        out[i] = tanh(x[i])
 
 
 @pytest.mark.parametrize(("dtype", "within"), [(np.float32, 4e-7), (np.float64, 3e-16)])

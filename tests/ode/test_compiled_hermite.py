@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentode.ode import Trajectory
@@ -15,6 +15,7 @@ def _by_tensors(path, rows, times):
     return hermite(path.states.flatten(0, 1), path.slopes.flatten(0, 1), cell, u, width)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(
     rows=st.integers(1, 5),
     intervals=st.integers(1, 9),

@@ -134,3 +134,13 @@ def test_scipy_refuses_to_be_differentiated_directly():
     solver.solve(field, z0, torch.zeros(2), torch.ones(2)).final.sum().backward()
     assert field.rate.grad is not None
     torch.testing.assert_close(field.rate.grad, torch.tensor(-2 * 0.36787944117), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "rk38"])
+def test_a_row_over_no_time_passes_its_gradient_on(method):
+    # The norm of its error has no slope at zero, which once made the gradient NaN.
+    field, z0 = MLPDynamics(3, (5,)), torch.randn(2, 3, requires_grad=True)
+    end = Solver(method, 1).advance(field, z0, torch.zeros(2), torch.tensor([0.0, 1.0]))
+    (g,) = torch.autograd.grad(end.sum(), z0)
+    torch.testing.assert_close(g[0], torch.ones(3))
+    assert torch.isfinite(g).all()

@@ -1,0 +1,288 @@
+"""The two sweeps of a GRU over packed sequences, compiled; its state may follow an ODE between steps.
+
+Sequences lie step after step, the longest first (see `packed_gru` for the equations), so that of a
+step with n sequences the first n rows of the state take part. As in `ode.compiled_sweeps` every array
+is one-dimensional, and a block of rows is carried through all steps before the next one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from latentode.ode.compiled_sweeps import (
+    Array,
+    Coefficients,
+    Gradients,
+    Network,
+    Span,
+    add,
+    backward,
+    compiled,
+    forward,
+    matrix,
+    tanh,
+)
+
+__all__ = ["Cell", "Flow", "Steps", "pull", "read"]
+
+
+class Steps(NamedTuple):
+    """Where sequences lie.
+
+    Args:
+        counts: how many sequences have each step, descending.
+        begins: where each step begins among all rows.
+    """
+
+    counts: Array
+    begins: Array
+
+
+class Cell(NamedTuple):
+    """A GRU cell, gates laid out [reset, update, candidate].
+
+    Args:
+        size: of its state.
+        weight: shape `(3 * size, size)`.
+        transposed: the same, shape `(size, 3 * size)`.
+        bias: of the candidate, within its reset, shape `(size,)`.
+    """
+
+    size: int
+    weight: Array
+    transposed: Array
+    bias: Array
+
+
+class Flow(NamedTuple):
+    """The ODE that a state follows up to each step, and what pulling back needs of it.
+
+    Args:
+        steps: how many steps of the plan are taken up to each event; 0 where there is no ODE.
+        plan: `Coefficients`.
+        net: `Network`.
+        width: how long it follows the ODE, of each number, shape `(rows * size,)`.
+        states: knots of each event, `(steps + 1, sequences, size)`.
+        k: slopes, `(evaluations, sequences, size)`.
+        y: states of evaluations, likewise.
+        hidden: activations, likewise.
+    """
+
+    steps: int
+    plan: Coefficients
+    net: Network
+    width: Array
+    states: Array
+    k: Array
+    y: Array
+    hidden: Array
+
+
+@compiled
+def _of_step(array: Array, per_row: int, begin: int, count: int) -> Array:
+    return array[per_row * begin : per_row * (begin + count)]
+
+
+@compiled
+def _evaluations(flow: Flow) -> int:
+    return flow.plan.first[flow.steps - 1] + flow.plan.stages[flow.steps - 1]
+
+
+@compiled
+def _update(
+    gates: Array, product: Array, bias: Array, state: Array, mixed: Array, rows: int, size: int
+) -> None:
+    """The cell's next states; its gates in the place of what inputs brought."""
+    one = bias.dtype.type(1)
+    half = one / 2
+    for i in range(rows):
+        gate = gates[3 * size * i : 3 * size * (i + 1)]
+        own = product[3 * size * i : 3 * size * (i + 1)]
+        h, inner = state[size * i : size * (i + 1)], mixed[size * i : size * (i + 1)]
+        for j in range(2 * size):  # the logistic function of x is (1 + tanh(x / 2)) / 2
+            gate[j] = half + half * tanh(half * (gate[j] + own[j]))
+        reset, update, candidate = gate[:size], gate[size : 2 * size], gate[2 * size :]
+        part = own[2 * size :]
+        for j in range(size):
+            inner[j] = part[j] + bias[j]
+            candidate[j] = tanh(candidate[j] + reset[j] * inner[j])
+            h[j] = candidate[j] + update[j] * (h[j] - candidate[j])
+
+
+@compiled
+def read(
+    steps: Steps,
+    cell: Cell,
+    flow: Flow,
+    part: Span,
+    block: int,
+    gates: Array,
+    before: Array,
+    mixed: Array,
+    state: Array,
+) -> None:
+    """Reads all sequences.
+
+    Args:
+        steps: `Steps`.
+        cell: `Cell`.
+        flow: `Flow`, whose last four are filled in.
+        part: the rows to take.
+        block: rows at a time.
+        gates: what inputs bring, `(rows, 3 * size)`, replaced by the gates.
+        before: states that each update begins with, `(rows, size)`, filled in.
+        mixed: what the reset gate multiplies, likewise.
+        state: of all sequences, carried from the first to the last of their steps.
+    """
+    size = cell.size
+    product = np.empty(block * 3 * size, state.dtype)
+    evaluations = _evaluations(flow) if flow.steps else 0
+    for r in range(part[0], part[1], block):
+        for step in range(steps.counts.size):
+            n, begin = steps.counts[step], steps.begins[step]
+            count = min(r + block, part[1], n) - r
+            if count <= 0:
+                break
+            own = state[r * size : (r + count) * size]
+            if flow.steps:
+                knots = _of_step(flow.states, (flow.steps + 1) * size, begin, n)
+                knots[r * size : (r + count) * size] = own
+                forward(
+                    flow.plan,
+                    flow.net,
+                    _of_step(flow.width, size, begin, n),
+                    (r, r + count),
+                    (0, flow.steps),
+                    block,
+                    True,
+                    True,
+                    knots,
+                    _of_step(flow.k, evaluations * size, begin, n),
+                    _of_step(flow.y, evaluations * size, begin, n),
+                    _of_step(flow.hidden, evaluations * flow.net.sizes[1:-1].sum(), begin, n),
+                )
+                end = (flow.steps * n + r) * size
+                own[:] = knots[end : end + count * size]
+            at = (begin + r) * size
+            before[at : at + count * size] = own
+            h = own.reshape(count, size)
+            np.dot(h, matrix(cell.transposed, 0, size, 3 * size), matrix(product, 0, count, 3 * size))
+            _update(gates[3 * at :], product, cell.bias, own, mixed[at:], count, size)
+
+
+@compiled
+def _downdate(
+    gates: Array,
+    before: Array,
+    mixed: Array,
+    g: Array,
+    of_input: Array,
+    of_state: Array,
+    rows: int,
+    size: int,
+) -> None:
+    """Cotangents of the gates' sums, those of the state's part too; g is left with u g."""
+    for i in range(rows):
+        gate = gates[3 * size * i : 3 * size * (i + 1)]
+        reset, update, candidate = gate[:size], gate[size : 2 * size], gate[2 * size :]
+        inner, h, own = mixed[size * i :], before[size * i :], g[size * i :]
+        told = of_input[3 * size * i : 3 * size * (i + 1)]
+        kept = of_state[3 * size * i : 3 * size * (i + 1)]
+        for j in range(size):
+            of_candidate = own[j] * (1 - update[j]) * (1 - candidate[j] * candidate[j])
+            of_mixed = of_candidate * reset[j]
+            of_reset = of_mixed * inner[j] * (1 - reset[j])
+            of_update = own[j] * (h[j] - candidate[j]) * update[j] * (1 - update[j])
+            told[j], told[size + j], told[2 * size + j] = of_reset, of_update, of_candidate
+            kept[j], kept[size + j], kept[2 * size + j] = of_reset, of_update, of_mixed
+            own[j] *= update[j]
+
+
+@compiled
+def _clear_rows(into: Array, knots: int, rows: int, first: int, count: int, size: int) -> None:
+    """Zeroes the rows `first` to `first + count` of every knot."""
+    for knot in range(knots):
+        into[(knot * rows + first) * size : (knot * rows + first + count) * size] = 0
+
+
+@compiled
+def pull(
+    steps: Steps,
+    cell: Cell,
+    flow: Flow,
+    part: Span,
+    block: int,
+    gates: Array,
+    before: Array,
+    mixed: Array,
+    g: Array,
+    of_input: Array,
+    of_weight: Array,
+    of_bias: Array,
+    found: Gradients,
+) -> None:
+    """Carries the cotangents of final states back over all steps.
+
+    Args:
+        steps: as for `read`, and so are the next seven.
+        cell: `Cell`.
+        flow: `Flow`.
+        part: the rows to take.
+        block: rows at a time.
+        gates: as `read` left them, and so are `before` and `mixed`.
+        before: states that each update began with.
+        mixed: what the reset gate multiplied.
+        g: cotangents of the final states, carried back to those of the first.
+        of_input: cotangents of what inputs brought, `(rows, 3 * size)`, filled in.
+        of_weight: to which the gradient of the cell's weight is added.
+        of_bias: to which that of its bias is added.
+        found: `Gradients` of the ODE, added to.
+    """
+    size = cell.size
+    of_state = np.empty(block * 3 * size, g.dtype)
+    product = np.empty(3 * size * size, g.dtype)
+    change = np.empty(block * size, g.dtype)
+    evaluations = _evaluations(flow) if flow.steps else 0
+    most = steps.counts[0] if flow.steps else 0
+    of_knots = np.zeros((flow.steps + 1) * most * size, g.dtype)
+    of_slopes = np.zeros((flow.steps + 1) * most * size, g.dtype)
+    kappa = np.zeros(evaluations * most * size, g.dtype)
+    for r in range(part[0], part[1], block):
+        for step in range(steps.counts.size - 1, -1, -1):
+            n, begin = steps.counts[step], steps.begins[step]
+            count = min(r + block, part[1], n) - r
+            if count <= 0:
+                continue
+            own, at = g[r * size : (r + count) * size], (begin + r) * size
+            _downdate(
+                gates[3 * at :], before[at:], mixed[at:], own, of_input[3 * at :], of_state, count, size
+            )
+            kept = matrix(of_state, 0, count, 3 * size)
+            np.dot(kept.T, matrix(before, at, count, size), matrix(product, 0, 3 * size, size))
+            add(of_weight, product, 1)
+            for i in range(count):
+                add(of_bias, of_state[(3 * i + 2) * size : 3 * (i + 1) * size], 1)
+            np.dot(kept, matrix(cell.weight, 0, 3 * size, size), matrix(change, 0, count, size))
+            add(own, change, 1)
+            if flow.steps:
+                _clear_rows(of_knots, flow.steps, n, r, count, size)
+                _clear_rows(kappa, evaluations, n, r, count, size)
+                end = (flow.steps * n + r) * size
+                of_knots[end : end + count * size] = own
+                backward(
+                    flow.plan,
+                    flow.net,
+                    _of_step(flow.width, size, begin, n),
+                    (r, r + count),
+                    (0, flow.steps),
+                    block,
+                    _of_step(flow.y, evaluations * size, begin, n),
+                    _of_step(flow.hidden, evaluations * flow.net.sizes[1:-1].sum(), begin, n),
+                    of_slopes,
+                    of_knots,
+                    kappa,
+                    found,
+                )
+                own[:] = of_knots[r * size : (r + count) * size]
