@@ -77,7 +77,7 @@ def products(work: Workload, evaluations: int) -> Step:
 
 def families(work: Workload, small: bool) -> tuple[dict[str, dict[object, Maker]], list[str]]:
     """What runs the workload, settings from cheap to exact by name; and the names of what is absent."""
-    steps = (8, 12, 16, 20, 24, 28, 32, 40)
+    steps = (8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 32, 40)
     tolerances = (1e-3, 5e-4, 2e-4, 1e-4)
 
     def native(method: str, counts: tuple[int, ...], field: object = None, **solver: str) -> dict:
@@ -86,7 +86,7 @@ def families(work: Workload, small: bool) -> tuple[dict[str, dict[object, Maker]
     found: dict[str, dict] = {
         "latentode rk4": native("rk4", steps),
         "latentode rk38": native("rk38", steps),
-        "latentode ab4": native("ab4", (32, 48, 64, 80, 96, 128, 160)),
+        "latentode ab4": native("ab4", (32, 48, 56, 64, 80, 96, 104, 112, 120, 128, 160)),
     }
     absent = []
     if small:

@@ -94,9 +94,11 @@ def _evaluations(flow: Flow) -> int:
 def _update(
     gates: Array, product: Array, bias: Array, state: Array, mixed: Array, rows: int, size: int
 ) -> None:
-    """The cell's next states; its gates in the place of what inputs brought."""
-    one = bias.dtype.type(1)
-    half = one / 2
+    """The cell's next states; its gates in the place of what inputs brought.
+
+    Short loops over few arrays, here and below: the compiler vectorises no others.
+    """
+    half = bias.dtype.type(0.5)
     for i in range(rows):
         gate = gates[3 * size * i : 3 * size * (i + 1)]
         own = product[3 * size * i : 3 * size * (i + 1)]
@@ -107,7 +109,9 @@ def _update(
         part = own[2 * size :]
         for j in range(size):
             inner[j] = part[j] + bias[j]
+        for j in range(size):
             candidate[j] = tanh(candidate[j] + reset[j] * inner[j])
+        for j in range(size):
             h[j] = candidate[j] + update[j] * (h[j] - candidate[j])
 
 
@@ -187,17 +191,29 @@ def _downdate(
     for i in range(rows):
         gate = gates[3 * size * i : 3 * size * (i + 1)]
         reset, update, candidate = gate[:size], gate[size : 2 * size], gate[2 * size :]
-        inner, h, own = mixed[size * i :], before[size * i :], g[size * i :]
+        inner, h = mixed[size * i : size * (i + 1)], before[size * i : size * (i + 1)]
+        own = g[size * i : size * (i + 1)]
         told = of_input[3 * size * i : 3 * size * (i + 1)]
+        of_reset, of_update, of_candidate = told[:size], told[size : 2 * size], told[2 * size :]
         kept = of_state[3 * size * i : 3 * size * (i + 1)]
+        of_mixed = kept[2 * size :]
         for j in range(size):
-            of_candidate = own[j] * (1 - update[j]) * (1 - candidate[j] * candidate[j])
-            of_mixed = of_candidate * reset[j]
-            of_reset = of_mixed * inner[j] * (1 - reset[j])
-            of_update = own[j] * (h[j] - candidate[j]) * update[j] * (1 - update[j])
-            told[j], told[size + j], told[2 * size + j] = of_reset, of_update, of_candidate
-            kept[j], kept[size + j], kept[2 * size + j] = of_reset, of_update, of_mixed
+            of_candidate[j] = own[j] - own[j] * update[j]
+        for j in range(size):
+            of_candidate[j] -= of_candidate[j] * candidate[j] * candidate[j]
+        for j in range(size):
+            of_mixed[j] = of_candidate[j] * reset[j]
+        for j in range(size):
+            of_reset[j] = of_mixed[j] * inner[j]
+        for j in range(size):
+            of_reset[j] -= of_reset[j] * reset[j]
+        for j in range(size):
+            of_update[j] = own[j] * (h[j] - candidate[j])
+        for j in range(size):
+            of_update[j] *= update[j] - update[j] * update[j]
+        for j in range(size):
             own[j] *= update[j]
+        kept[: 2 * size] = told[: 2 * size]
 
 
 @compiled
@@ -261,11 +277,11 @@ def pull(
             )
             kept = matrix(of_state, 0, count, 3 * size)
             np.dot(kept.T, matrix(before, at, count, size), matrix(product, 0, 3 * size, size))
-            add(of_weight, product, 1)
+            add(of_weight, product)
             for i in range(count):
-                add(of_bias, of_state[(3 * i + 2) * size : 3 * (i + 1) * size], 1)
+                add(of_bias, of_state[(3 * i + 2) * size : 3 * (i + 1) * size])
             np.dot(kept, matrix(cell.weight, 0, 3 * size, size), matrix(change, 0, count, size))
-            add(own, change, 1)
+            add(own, change)
             if flow.steps:
                 _clear_rows(of_knots, flow.steps, n, r, count, size)
                 _clear_rows(kappa, evaluations, n, r, count, size)

@@ -54,13 +54,14 @@ def _locate(
 ) -> int:
     """Where each query's first knot begins and the weights of its four rows; the first bad query."""
     count, last = knots.shape[0], knots.shape[1] - 2
-    row, cell, sign, before = -1, 0, 1, times[0]
+    one = times.dtype.type(1)  # an integer would make single precision double
+    row, cell, sign, before = -1, 0, one, times[0]
     for q in range(times.size):
         if q == 0 or rows[q] != row:
             row = rows[q]
             if row < 0 or row >= count:
                 return q
-            sign, cell = 1 if knots[row, last + 1] >= knots[row, 0] else -1, 0
+            sign, cell = one if knots[row, last + 1] >= knots[row, 0] else -one, 0
         elif not sign * times[q] >= sign * before:  # so that after NaN the search begins anew
             cell = 0
         t = before = times[q]
@@ -74,11 +75,11 @@ def _locate(
                 cell += stride
         start = knots[row, cell]
         h = knots[row, cell + 1] - start
-        u = (t - start) / (h if h != 0 else 1)
-        v = 1 - u
+        u = (t - start) / (h if h != 0 else one)
+        v = one - u
         first[q] = row * strides[0] + cell * strides[1]
-        weights[q, 0] = (1 + 2 * u) * v * v
-        weights[q, 1] = u * u * (1 + 2 * v)
+        weights[q, 0] = (v + u + u + u) * v * v
+        weights[q, 1] = u * u * (u + v + v + v)
         weights[q, 2] = h * u * v * v
         weights[q, 3] = -h * u * u * v
     return -1
@@ -106,10 +107,13 @@ def _spread(states: Array, slopes: Array, apart: int, first: Array, weights: Arr
         i, j, x = first[q], first[q] + apart, g[q]
         a, b, c, d = weights[q, 0], weights[q, 1], weights[q, 2], weights[q, 3]
         za, zb, fa, fb = states[i:], states[j:], slopes[i:], slopes[j:]
-        for k in range(latent):
+        for k in range(latent):  # loops of their own: the compiler vectorises over few arrays only
             za[k] += a * x[k]
+        for k in range(latent):
             zb[k] += b * x[k]
+        for k in range(latent):
             fa[k] += c * x[k]
+        for k in range(latent):
             fb[k] += d * x[k]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -155,7 +156,8 @@ def network(sizes: tuple[int, ...], first: Tensor, weights: Tensor, offsets: Ten
 
 def block_of(rows: int, largest: int) -> int:
     """How many rows to carry along at a time, given the numbers in the largest matrix."""
-    return max(1, min(rows, ROWS_AT_ONCE, LARGEST_PRODUCT // largest))
+    most = max(1, min(rows, ROWS_AT_ONCE, LARGEST_PRODUCT // largest))
+    return math.ceil(rows / math.ceil(rows / most))  # blocks of one size, none of a few rows
 
 
 def parts_of(rows: int) -> list[Span]:

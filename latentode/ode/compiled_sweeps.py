@@ -172,13 +172,20 @@ def _activate(h: Array, offset: Array, by_row: bool) -> None:
 
 @compiled
 def _damp(g: Array, h: Array) -> None:
-    """g (1 - h^2) in place."""
+    """g (1 - h^2) in place; without a 1, an integer, which would make single precision double."""
     for i in range(g.size):
-        g[i] *= 1 - h[i] * h[i]
+        g[i] -= g[i] * h[i] * h[i]
 
 
 @compiled
-def add(out: Array, a: Array, factor: float) -> None:
+def add(out: Array, a: Array) -> None:
+    """out += a"""
+    for i in range(out.size):
+        out[i] += a[i]
+
+
+@compiled
+def _add_times(out: Array, a: Array, factor: float) -> None:
     """out += factor * a"""
     for i in range(out.size):
         out[i] += factor * a[i]
@@ -356,7 +363,7 @@ def _pull(
                 found.varying[slot * out : (slot + count) * out] = g.reshape(count * out)
         change = matrix(product, 0, out, size)
         np.dot(g.T, x, change)
-        add(found.weights[at : at + out * size], product, 1)
+        add(found.weights[at : at + out * size], product)
         before = matrix(room[(step + 1) % 2], 0, count, size)
         np.dot(g, matrix(net.weights, at, out, size), before)
         if layer:
@@ -404,6 +411,7 @@ def backward(
     stride = (plan.first[end - 1] + plan.stages[end - 1] - e0) * rows
     room = np.empty((2, block * widest), width.dtype)
     product = np.empty(widest * widest, width.dtype)
+    one = width.dtype.type(1)
     for r in range(part[0], part[1], block):
         count = min(block, part[1] - r)
         numbers = count * latent
@@ -414,20 +422,20 @@ def backward(
             here = of_states[knot : knot + numbers]
             if plan.begins[n + 1] > plan.begins[n]:
                 later = of_states[knot + rows * latent : knot + rows * latent + numbers]
-                add(here, later, 1)
+                add(here, later)
                 for i in range(plan.begins[n], plan.begins[n + 1]):
                     if plan.weights[i] != 0:
                         at = ((plan.since[n] + i - plan.begins[n]) * rows + r) * latent
-                        add(kappa[at : at + numbers], later, plan.weights[i])
+                        _add_times(kappa[at : at + numbers], later, plan.weights[i])
             for e in range(plan.first[n] + plan.stages[n] - 1, plan.first[n] - 1, -1):
                 g[:] = 0
                 if e == plan.first[n]:
                     g[:] = of_slopes[knot : knot + numbers]
                 at = (e * rows + r) * latent
-                _add_product(g, w, kappa[at : at + numbers], 1)
+                _add_product(g, w, kappa[at : at + numbers], one)
                 slot = (e - e0) * rows + r
                 mu = _pull(net, y, hidden, stride, slot, count, found, r, room, product)
-                add(here, mu, 1)
+                add(here, mu)
                 for p in range(plan.pair_begins[e], plan.pair_begins[e + 1]):
                     at = (plan.pair_slopes[p] * rows + r) * latent
-                    add(kappa[at : at + numbers], mu, plan.pair_weights[p])
+                    _add_times(kappa[at : at + numbers], mu, plan.pair_weights[p])
