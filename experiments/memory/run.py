@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from latentode.ode import MLPDynamics, Solver
 
@@ -30,17 +32,27 @@ def training_step(adjoint: str, steps: int) -> None:
     path.final.square().sum().backward()
 
 
-def peak_megabytes(adjoint: str, steps: int) -> float:
-    """The most that torch's allocator held at once during a step, over what it held before."""
+def resident(what: str) -> int:
+    """Resident bytes now (`VmRSS`) or the most since the last reset (`VmHWM`), as Linux counts them."""
+    found = re.search(rf"{what}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return 1024 * int(found[1])
+
+
+def grown(adjoint: str, steps: int) -> float:
+    """How much resident memory a step takes over what was held before; in a process of its own."""
+    torch.set_num_threads(1)
     training_step(adjoint, 8)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        training_step(adjoint, steps)
-    events = recorded.profiler.kineto_results.events()
-    held = peak = 0
-    for event in sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = resident("VmRSS")
+    training_step(adjoint, steps)
+    return (resident("VmHWM") - before) / 2**20
+
+
+def peak_megabytes(adjoint: str, steps: int) -> float:
+    """`grown` in a fresh process, which has no freed memory to use again."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(grown, adjoint, steps).result()
 
 
 def milliseconds(adjoint: str, steps: int, repeats: int) -> float:

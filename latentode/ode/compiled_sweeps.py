@@ -39,11 +39,19 @@ Loops = TypeVar("Loops", bound=Callable[..., Any])
 
 
 def compiled(loops: Loops) -> Loops:
-    """Compiles at the first call for a dtype, and keeps the machine code for later processes."""
+    """Compiles at the first call for a dtype, and keeps the machine code for later processes.
+
+    It is kept beside the source or in the user's cache folder, and made anew when that source file
+    changes. What a function calls is compiled into it: after a change here touch `nn/compiled_gru.py`.
+    """
+    how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     # Sums may be reordered and contracted; that values are finite must not be assumed.
-    fastmath = {"reassoc", "contract", "arcp", "nsz"}
-    made: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
-    return made(loops)
+    how["fastmath"] = {"reassoc", "contract", "arcp", "nsz"}
+    try:
+        made: Any = njit(cache=True, **how)(loops)
+    except RuntimeError:  # no folder to keep it in
+        made = njit(**how)(loops)
+    return made
 
 
 class Coefficients(NamedTuple):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from latentode.ode import NATIVE, Context, LinearControl, MLPDynamics, Solver
+from latentode.ode import NATIVE, Context, LinearControl, MLPDynamics, Solver, compiled_sweeps
 from latentode.ode.compiled_kernel import CompiledKernel
 from latentode.ode.compiled_sweeps import compiled, tanh
 from latentode.ode.mlp_kernel import MLPKernel
@@ -155,3 +155,16 @@ def test_tanh_is_exact_to_some_units_in_the_last_place(dtype, within):
     _tanh_of_all(wild, ends)
     assert np.isnan(ends[0])
     np.testing.assert_allclose(ends[1:], [1, -1], rtol=within)
+
+
+def test_where_machine_code_cannot_be_kept_it_is_made_anew(monkeypatch):
+    plain = compiled_sweeps.njit
+
+    def nowhere(cache=False, **how):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return plain(**how)
+
+    monkeypatch.setattr(compiled_sweeps, "njit", nowhere)
+    twice = compiled_sweeps.compiled(lambda x: 2 * x)
+    assert twice(3) == 6
