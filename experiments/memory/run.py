@@ -6,6 +6,8 @@ python experiments/memory/run.py [--smoke] [--out DIRECTORY]
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import re
 import statistics
@@ -40,19 +42,21 @@ def resident(what: str) -> int:
 
 
 def grown(adjoint: str, steps: int) -> float:
-    """How much resident memory a step takes over what was held before; in a process of its own."""
-    torch.set_num_threads(1)
+    """Megabytes of resident memory that a step takes over what was held before."""
     training_step(adjoint, 8)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier steps freed must not serve this one
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = resident("VmRSS")
     training_step(adjoint, steps)
     return (resident("VmHWM") - before) / 2**20
 
 
-def peak_megabytes(adjoint: str, steps: int) -> float:
-    """`grown` in a fresh process, which has no freed memory to use again."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(grown, adjoint, steps).result()
+def peaks(sizes: tuple[int, ...]) -> dict[tuple[str, int], float]:
+    """`grown` of each adjoint and number of steps; in a process that does nothing else."""
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        asked = [(adjoint, n) for adjoint in ADJOINTS for n in sizes]
+        return dict(zip(asked, pool.map(grown, *zip(*asked, strict=True)), strict=True))
 
 
 def milliseconds(adjoint: str, steps: int, repeats: int) -> float:
@@ -113,10 +117,10 @@ def main() -> None:
     torch.set_num_threads(1)
     sizes = (8, 16) if arguments.smoke else (16, 32, 64, 128, 256, 512)
     repeats = 1 if arguments.smoke else 7
+    most = peaks(sizes)
     results: dict = {
         adjoint: {
-            str(n): {"MB": peak_megabytes(adjoint, n), "ms": milliseconds(adjoint, n, repeats)}
-            for n in sizes
+            str(n): {"MB": most[adjoint, n], "ms": milliseconds(adjoint, n, repeats)} for n in sizes
         }
         for adjoint in ADJOINTS
     }
