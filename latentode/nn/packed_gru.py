@@ -23,10 +23,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from latentode.nn.packed_recurrence import recur
-from latentode.ode.compiled_kernel import readable
+from latentode.ode.compiled_arrays import readable, small
+from latentode.ode.once import differentiable_once
 
 __all__ = ["PackedGRU"]
 
@@ -64,10 +64,10 @@ class PackedGRU(nn.Module):
         Returns:
             Final states in the order of the first step, shape `(sizes[0], hidden)`.
         """
-        if not sizes:
+        if not sizes or not sizes[0]:
             return inputs.new_zeros(0, self.hidden_size)
         gates = self.of_input(inputs)
-        if readable(gates, self.weight):
+        if readable(gates, self.weight, self.bias) and small(self.weight):
             return recur(gates, self.weight, self.bias, sizes)
         return _Read.apply(gates, self.weight, self.bias, sizes)  # type: ignore[return-value]
 
@@ -98,7 +98,7 @@ class _Read(torch.autograd.Function):
         return state
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *cotangents: Tensor
     ) -> tuple[Tensor | None, ...]:

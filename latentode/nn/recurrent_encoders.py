@@ -2,7 +2,7 @@ r"""Encoders that read a series' events one after the other: a GRU and an ODE-RN
 
 The state of a GRU stands still between events, $h_i = \mathrm{GRU}(h_{i-1}, x_i)$; that of an ODE-RNN
 first follows an ODE over the gap, $h_i = \mathrm{GRU}(h(t_i), x_i)$ with $\dot h = f(h)$. On CPUs both
-read all series by one compiled sweep; elsewhere step by step.
+read all series by one compiled sweep.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from latentode.nn.encoders import Encoder
 from latentode.nn.events import Events, Packed
 from latentode.nn.packed_recurrence import Gaps, recur
 from latentode.ode import MLPDynamics, Solver
-from latentode.ode.compiled_kernel import readable
+from latentode.ode.compiled_arrays import readable, small
 
 __all__ = ["GRUEncoder", "ODERNNEncoder"]
 
@@ -37,8 +37,11 @@ class GRUEncoder(Encoder):
     def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
         features, gru = events.features(t0, last), self.gru
         weights: Sequence[Tensor] = gru.all_weights[0]
-        if readable(features, weights[1]):
-            return _read(features, events.packed(), weights, None)
+        hooked = gru._forward_hooks or gru._forward_pre_hooks  # as pruning has them
+        if readable(features, *weights) and small(weights[1]) and not hooked:
+            packed = events.packed()
+            if packed.sizes:
+                return _read(features, packed, weights, None)
         # Padded, not packed: the state is read off at each series' own last event.
         states, _ = gru(features)
         final = (events.length - 1).clamp(min=0)
@@ -69,18 +72,23 @@ class ODERNNEncoder(Encoder):
 
     def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
         features, time = events.features(t0, last), events.time
-        packed = events.packed()
-        gap = pad(time.diff(dim=1), (1, 0))[packed.series, packed.step]
-        state = features.new_zeros(1, self.cell.hidden_size)
-        gaps = Gaps.of(self.solver, self.dynamics, gap, state)
-        cell = self.cell
-        if gaps is None or not readable(features, cell.weight_hh):
+        state = self._compiled(events, features)
+        if state is None:
             state = self._step_by_step(events, features)
-        else:
-            weights = [cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh]
-            state = _read(features, packed, weights, gaps)
         end, some = time[:, -1], events.length > 0
         return self.solver.advance(self.dynamics, state, end, torch.where(some, t0, end))
+
+    def _compiled(self, events: Events, features: Tensor) -> Tensor | None:
+        """States after each series' last event by compiled sweeps, where they serve; None elsewhere."""
+        cell = self.cell
+        weights = [cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh]
+        if not readable(features, *weights) or not small(cell.weight_hh):
+            return None
+        packed = events.packed()
+        gap = pad(events.time.diff(dim=1), (1, 0))[packed.series, packed.step]
+        like = features.new_zeros(1, cell.hidden_size)
+        gaps = Gaps.of(self.solver, self.dynamics, gap, like) if packed.sizes else None
+        return None if gaps is None else _read(features, packed, weights, gaps)
 
     def _step_by_step(self, events: Events, features: Tensor) -> Tensor:
         """States after each series' last event, by plain backpropagation."""
@@ -101,8 +109,6 @@ class ODERNNEncoder(Encoder):
 def _read(features: Tensor, packed: Packed, weights: Sequence[Tensor], gaps: Gaps | None) -> Tensor:
     """States after each series' last event, `(series, hidden)`; weights as torch's GRU has them."""
     weight_ih, weight_hh, bias_ih, bias_hh = weights
-    if not packed.sizes:
-        return features.new_zeros(len(features), weight_hh.shape[1])
     of_gates, of_candidate = bias_hh.split([2 * weight_hh.shape[1], weight_hh.shape[1]])
     bias = bias_ih + pad(of_gates, (0, len(of_candidate)))
     inputs = linear(features[packed.series, packed.step], weight_ih, bias)

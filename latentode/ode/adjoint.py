@@ -24,10 +24,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from latentode.ode.compiled_kernel import CompiledKernel
 from latentode.ode.kernel import AnyKernel, Kernel, Tape
+from latentode.ode.once import differentiable_once
 from latentode.ode.tableau import Plan, Step
 
 __all__ = ["integrate"]
@@ -202,7 +202,7 @@ class _Solve(torch.autograd.Function):
         return states, slopes
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *cotangents: Tensor
     ) -> tuple[Tensor | None, ...]:

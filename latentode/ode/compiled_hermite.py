@@ -9,18 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from latentode.ode.compiled_arrays import flat
 from latentode.ode.compiled_sweeps import Array, Span, compiled
+from latentode.ode.once import differentiable_once
 
-__all__ = ["interpolate", "suits"]
-
-
-def suits(*tensors: Tensor) -> bool:
-    """Whether compiled loops can read all of these."""
-    kind = tensors[0].dtype
-    plain = kind in (torch.float32, torch.float64) and not torch.compiler.is_compiling()
-    return plain and all(x.device.type == "cpu" and x.dtype == kind for x in tensors)
+__all__ = ["interpolate"]
 
 
 def interpolate(knots: Tensor, states: Tensor, slopes: Tensor, rows: Tensor, times: Tensor) -> Tensor:
@@ -38,12 +32,16 @@ def interpolate(knots: Tensor, states: Tensor, slopes: Tensor, rows: Tensor, tim
 
     Raises:
         IndexError: if a row is none of the trajectory's.
-        ValueError: if there are not as many rows as times, or fewer than two knots.
+        ValueError: if shapes disagree, or there are fewer than two knots.
     """
-    if rows.shape != times.shape or knots.shape[1] < 2:
+    if rows.ndim != 1 or rows.shape != times.shape or rows.is_floating_point():
         raise ValueError(
-            f"rows {tuple(rows.shape)} and times {tuple(times.shape)} must be as many, and knots "
-            f"{tuple(knots.shape)} at least two"
+            f"rows and times must be as many, got {tuple(rows.shape)}, {tuple(times.shape)}"
+        )
+    if states.shape != slopes.shape or states.shape[:2] != knots.shape or knots.shape[1] < 2:
+        raise ValueError(
+            f"at least two knots must have a state and a slope each, got times {tuple(knots.shape)}, "
+            f"states {tuple(states.shape)}, slopes {tuple(slopes.shape)}"
         )
     return _Interpolation.apply(states, slopes, knots.detach(), rows, times.detach())  # type: ignore[return-value]
 
@@ -142,7 +140,7 @@ class _Interpolation(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *cotangents: Tensor
     ) -> tuple[Tensor | None, ...]:
@@ -158,4 +156,4 @@ class _Interpolation(torch.autograd.Function):
 
 
 def _flat(x: Tensor, knotwise: bool) -> Array:
-    return (x.transpose(0, 1) if knotwise else x).detach().contiguous().view(-1).numpy()
+    return flat(x.transpose(0, 1) if knotwise else x)

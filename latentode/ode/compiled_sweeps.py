@@ -42,7 +42,8 @@ def compiled(loops: Loops) -> Loops:
     """Compiles at the first call for a dtype, and keeps the machine code for later processes.
 
     It is kept beside the source or in the user's cache folder, and made anew when that source file
-    changes. What a function calls is compiled into it: after a change here touch `nn/compiled_gru.py`.
+    changes. What a function calls is compiled into it: after a change here delete `__pycache__`, as
+    the tests do.
     """
     how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     # Sums may be reordered and contracted; that values are finite must not be assumed.

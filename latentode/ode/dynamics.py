@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latentode.errors import SolveError
 from latentode.ode.compiled_kernel import CompiledKernel
 from latentode.ode.context import Context
 from latentode.ode.divergence import exact_divergence
@@ -143,8 +144,16 @@ class MLPDynamics(Dynamics):
         # A forward pre-hook (pruning, for one) may set weights that are only known inside forward.
         if not plain or any(layer._forward_pre_hooks for layer in layers):
             return super().kernel(times, context, z0)
+        known = self._known(times, context)
+        told = z0.shape[1] + sum(x.shape[-1] for x in known if x is not None)
+        if told != layers[0].in_features or layers[-1].out_features != z0.shape[1]:
+            raise SolveError(
+                f"the dynamics read {layers[0].in_features} numbers and return "
+                f"{layers[-1].out_features}; state, context and time are {told} numbers, of which "
+                f"{z0.shape[1]} are the state's"
+            )
         kind = CompiledKernel if CompiledKernel.suits(layers, z0) else MLPKernel
-        return kind(layers, z0.shape[1], *self._known(times, context))
+        return kind(layers, z0.shape[1], *known)
 
     def _known(self, times: Tensor, context: Context | None) -> tuple[Tensor | None, Tensor | None]:
         """Inputs besides z that stay, `(rows, ...)`, and that differ, `(evaluations, rows, ...)`."""

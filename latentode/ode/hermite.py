@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import embedding_bag, pad
+
+from latentode.ode.once import differentiable_once
 
 __all__ = ["bracket", "hermite"]
 
@@ -91,7 +92,7 @@ class _Combination(torch.autograd.Function):
         return embedding_bag(index, table, per_sample_weights=weights.T.contiguous(), mode="sum")
 
     @staticmethod
-    @once_differentiable
+    @differentiable_once
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *cotangents: Tensor
     ) -> tuple[Tensor | None, ...]:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from latentode.errors import SolveError
-from latentode.ode.compiled_hermite import interpolate, suits
+from latentode.ode.compiled_arrays import readable
+from latentode.ode.compiled_hermite import interpolate
 from latentode.ode.hermite import bracket, hermite
 
 __all__ = ["Stats", "Trajectory", "check_finite"]
@@ -109,7 +110,7 @@ class Trajectory:
             Shape `(queries, latent)`.
         """
         moving = torch.is_grad_enabled() and (times.requires_grad or self.times.requires_grad)
-        if not moving and suits(self.times, self.states, self.slopes, times):
+        if not moving and readable(self.times, self.states, self.slopes, times):
             return interpolate(self.times, self.states, self.slopes, rows, times)
         cell, u, width, _ = self._locate(rows, times)
         return hermite(self.states.flatten(0, 1), self.slopes.flatten(0, 1), cell, u, width)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from latentode.nn import packed_gru, recurrent_encoders
 from latentode.nn.events import Events
@@ -122,3 +123,50 @@ def test_gradients_by_times_go_step_by_step():
     summary = encoder(moved, events.time[:, -1], torch.zeros(2, 2).double())
     (g,) = torch.autograd.grad(summary.sum(), time)
     assert (g != 0).any()
+
+
+def test_sizes_that_do_not_descend_or_do_not_add_up_are_refused():
+    gru = PackedGRU(3, 4)
+    for sizes in ([1, 3], [2, 1], [4, 0]):
+        with pytest.raises(ValueError, match=r"sizes must descend to 1 or more and sum to 4"):
+            gru(torch.randn(4, 3), sizes)
+    assert gru(torch.zeros(0, 3), [0]).shape == (0, 4)
+
+
+def test_a_pruned_gru_learns_on():
+    encoder, events = GRUEncoder(2, 5).double(), _events([3, 2])
+    prune.l1_unstructured(encoder.gru, "weight_hh_l0", 0.5)
+    for _ in range(2):
+        encoder(events, events.time[:, -1], torch.zeros(2, 2).double()).sum().backward()
+
+
+@pytest.mark.parametrize("kind", [GRUEncoder, ODERNNEncoder])
+def test_series_without_events_still_have_a_gradient(kind):
+    encoder, events = kind(2, 5).double(), _events([0, 0])
+    encoder(events, events.time[:, -1], torch.zeros(2, 2).double()).sum().backward()
+
+
+@pytest.mark.parametrize("kind", [GRUEncoder, ODERNNEncoder])
+def test_an_encoder_can_be_exported(kind):
+    encoder, events = kind(2, 5).double(), _events([3, 1, 2])
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, time, value, observed, length):
+            read = Events(time, value, observed, length)
+            return self.encoder(read, time[:, -1], torch.zeros_like(value[:, 0]))
+
+    arguments = (events.time, events.value, events.observed, events.length)
+    exported = torch.export.export(Reader(), arguments)
+    torch.testing.assert_close(exported.module()(*arguments), Reader()(*arguments))
+
+
+@pytest.mark.parametrize("kind", [GRUEncoder, ODERNNEncoder])
+def test_second_derivatives_are_refused_and_not_wrong(kind):
+    encoder, events = kind(2, 5).double(), _events([3, 2])
+    summary = encoder(events, events.time[:, -1], torch.zeros(2, 2).double())
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(summary.sum(), list(encoder.parameters()), create_graph=True)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+from latentode.errors import SolveError
 from latentode.ode import NATIVE, Context, LinearControl, MLPDynamics, Solver, compiled_sweeps
 from latentode.ode.compiled_kernel import CompiledKernel
 from latentode.ode.compiled_sweeps import compiled, tanh
@@ -168,3 +170,75 @@ def test_where_machine_code_cannot_be_kept_it_is_made_anew(monkeypatch):
     monkeypatch.setattr(compiled_sweeps, "njit", nowhere)
     twice = compiled_sweeps.compiled(lambda x: 2 * x)
     assert twice(3) == 6
+
+
+def _solve(field, solver, z0, context=None):
+    return solver.solve(field, z0, torch.zeros(len(z0)), torch.ones(len(z0)), context)
+
+
+def test_a_context_of_other_rows_than_the_states_is_refused():
+    field = _field(context_size=2)
+    for rows in (2, 9):
+        with pytest.raises(SolveError, match=f"the context has {rows} rows and z0 5"):
+            _solve(field, Solver(), torch.randn(5, 3), Context(torch.randn(rows, 2)))
+
+
+def test_a_field_of_other_size_than_the_states_is_refused():
+    with pytest.raises(SolveError, match="return 5"):
+        _solve(MLPDynamics(3, (8,), out_size=5), Solver(), torch.randn(4, 3))
+    with pytest.raises(SolveError, match="the dynamics read 3 numbers"):
+        _solve(_field(), Solver(), torch.randn(4, 2))
+    with pytest.raises(SolveError, match="are 4 numbers"):
+        _solve(_field(context_size=2), Solver(), torch.randn(4, 3), Context(torch.randn(4, 1)))
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "checkpoint"])
+def test_torchs_own_checkpointing_may_contain_a_solve(adjoint):
+    field, z0 = _field(), torch.randn(4, 3, requires_grad=True)
+    plain = _solve(field, Solver(adjoint=adjoint), z0).final
+    again = checkpoint(
+        lambda z: _solve(field, Solver(adjoint=adjoint), z).final, z0, use_reentrant=False
+    )
+    for a, b in zip(
+        torch.autograd.grad(plain.sum(), [z0, *field.parameters()]),
+        torch.autograd.grad(again.sum(), [z0, *field.parameters()]),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_checkpoint_keeps_the_knots_and_nothing_of_each_evaluation():
+    field, z0, kept = _field(), torch.randn(8, 3), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.shape) or x, lambda x: x):
+        _solve(field, Solver("rk4", intervals=2, steps=50, adjoint="checkpoint"), z0)
+    assert max(shape.numel() for shape in kept) == 102 * 8 * 3 - 8 * 3  # 101 states
+
+
+def test_times_of_another_precision_are_as_good():
+    field, z0 = _field().float(), torch.randn(4, 3, dtype=torch.float32)
+    ends = torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64, requires_grad=True)
+    final = Solver().solve(field, z0, *ends).final
+    expected = Solver().solve(field, z0, ends[0].float(), ends[1].float()).final
+    torch.testing.assert_close(final, expected)
+    (g,) = torch.autograd.grad(final.sum(), ends[1])
+    assert g.dtype == torch.float64
+    assert (g != 0).all()
+
+
+def test_what_torch_records_or_casts_is_left_to_it():
+    field = _field(context_size=2).float().requires_grad_(False)
+    z0 = torch.randn(4, 3, dtype=torch.float32)
+    told = Context(torch.randn(4, 2, dtype=torch.float32))
+    ends = torch.zeros(4, dtype=torch.float32), torch.ones(4, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        final = Solver().solve(field, z0, *ends, told).final
+    torch.testing.assert_close(final, Solver().solve(field, z0, *ends, told).final, rtol=0.1, atol=0.1)
+    with torch.no_grad():
+        solved = torch.jit.trace(lambda z: Solver().solve(field, z, *ends, told).final, z0)
+        torch.testing.assert_close(solved(2 * z0), Solver().solve(field, 2 * z0, *ends, told).final)
+
+
+def test_second_derivatives_are_refused_and_not_wrong():
+    field, z0 = _field(), torch.randn(4, 3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(_solve(field, Solver(), z0).final.sum(), z0, create_graph=True)

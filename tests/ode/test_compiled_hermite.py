@@ -86,3 +86,12 @@ def test_a_time_that_is_none_spoils_its_own_answer_only():
     z = path.at(torch.zeros(3, dtype=torch.int64), times)
     assert torch.isnan(z[1]).all()
     torch.testing.assert_close(z[2], path(times[2:, None].T)[0, 0])
+
+
+def test_states_of_other_knots_are_refused():
+    knots, rows, times = torch.linspace(0, 1, 4).expand(5, 4), torch.zeros(1).long(), torch.zeros(1)
+    for shape in ((2, 4, 3), (5, 2, 3)):
+        with pytest.raises(ValueError, match="a state and a slope each"):
+            Trajectory(knots, torch.randn(shape), torch.randn(shape)).at(rows, times)
+    with pytest.raises(ValueError, match="a state and a slope each"):
+        Trajectory(knots, torch.randn(5, 4, 3), torch.randn(4, 4, 3)).at(rows, times)
