@@ -19,7 +19,7 @@ import numpy as np
 import peers
 import torch
 from torch import Tensor, nn
-from workload import Workload, ours, relative_error
+from workload import Workload, decoded_at_knots, ours, relative_error
 
 from latentode.ode import Solver
 
@@ -143,12 +143,14 @@ def union(repeats: int) -> dict:
 
 
 def flat_in_queries(repeats: int) -> dict:
-    """A step with ten times the queries, and the solve alone."""
+    """A step with ten times the queries: decoded one by one, and at the knots, where the decoder is linear."""
     few = Workload.make(64, 16, 64, QUERIES, SPAN)
     many = Workload.make(64, 16, 64, (10 * QUERIES[0], 10 * QUERIES[1]), SPAN)
-    solver = Solver("rk4", 32)
-    times = milliseconds({"few": ours(few, solver), "many": ours(many, solver)}, repeats)
-    return times | {"ratio": times["many"] / times["few"]}
+    solver, found = Solver("rk4", 32), {}
+    for name, make in (("states", ours), ("decoded at the knots", decoded_at_knots)):
+        times = milliseconds({"few": make(few, solver), "many": make(many, solver)}, repeats)
+        found[name] = times | {"ratio": times["many"] / times["few"]}
+    return found
 
 
 def slopes(repeats: int) -> dict:
