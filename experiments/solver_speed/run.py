@@ -143,7 +143,7 @@ def union(repeats: int) -> dict:
 
 
 def flat_in_queries(repeats: int) -> dict:
-    """A step with ten times the queries, decoded one by one, or at the knots as a linear decoder may be."""
+    """Ten times the queries: decoded one by one, or at the knots, as a linear decoder may be."""
     few = Workload.make(64, 16, 64, QUERIES, SPAN)
     many = Workload.make(64, 16, 64, (10 * QUERIES[0], 10 * QUERIES[1]), SPAN)
     solver, found = Solver("rk4", 32), {}
