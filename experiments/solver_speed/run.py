@@ -157,7 +157,7 @@ def slopes(repeats: int) -> dict:
     """Exponents of time in rows and in steps, where the overhead of a call is small beside it."""
     rows = (512, 1024, 2048, 4096)
     by_rows = {str(n): ours(Workload.make(n, 16, 64, (3, 8), SPAN), Solver("rk4", 32)) for n in rows}
-    work, steps = Workload.make(64, 16, 64, (3, 8), SPAN), (32, 64, 128, 256)
+    work, steps = Workload.make(64, 16, 64, (3, 8), SPAN), (64, 128, 256, 512)
     by_steps = {str(n): ours(work, Solver("rk4", n)) for n in steps}
     found = {}
     for name, made in (("rows", by_rows), ("steps", by_steps)):
