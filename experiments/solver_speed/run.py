@@ -19,7 +19,7 @@ import numpy as np
 import peers
 import torch
 from torch import Tensor, nn
-from workload import Workload, ours, relative_error
+from workload import Workload, decoded_at_knots, ours, relative_error
 
 from latentode.ode import Solver
 
@@ -143,19 +143,21 @@ def union(repeats: int) -> dict:
 
 
 def flat_in_queries(repeats: int) -> dict:
-    """A step with ten times the queries, and the solve alone."""
+    """Ten times the queries: decoded one by one, or at the knots, as a linear decoder may be."""
     few = Workload.make(64, 16, 64, QUERIES, SPAN)
     many = Workload.make(64, 16, 64, (10 * QUERIES[0], 10 * QUERIES[1]), SPAN)
-    solver = Solver("rk4", 32)
-    times = milliseconds({"few": ours(few, solver), "many": ours(many, solver)}, repeats)
-    return times | {"ratio": times["many"] / times["few"]}
+    solver, found = Solver("rk4", 32), {}
+    for name, make in (("states", ours), ("decoded at the knots", decoded_at_knots)):
+        times = milliseconds({"few": make(few, solver), "many": make(many, solver)}, repeats)
+        found[name] = times | {"ratio": times["many"] / times["few"]}
+    return found
 
 
 def slopes(repeats: int) -> dict:
     """Exponents of time in rows and in steps, where the overhead of a call is small beside it."""
     rows = (512, 1024, 2048, 4096)
     by_rows = {str(n): ours(Workload.make(n, 16, 64, (3, 8), SPAN), Solver("rk4", 32)) for n in rows}
-    work, steps = Workload.make(64, 16, 64, (3, 8), SPAN), (32, 64, 128, 256)
+    work, steps = Workload.make(64, 16, 64, (3, 8), SPAN), (64, 128, 256, 512)
     by_steps = {str(n): ours(work, Solver("rk4", n)) for n in steps}
     found = {}
     for name, made in (("rows", by_rows), ("steps", by_steps)):

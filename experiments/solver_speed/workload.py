@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latentode.ode import MLPDynamics, Solver, Trajectory
 
-__all__ = ["Workload", "ours", "relative_error"]
+__all__ = ["Workload", "decoded_at_knots", "ours", "relative_error"]
 
 
 @dataclass
@@ -80,7 +80,10 @@ class Workload:
 
     def loss(self, states: Tensor) -> Tensor:
         """Squared loss of states at the queries, shape `(queries, latent)`."""
-        value = torch.mv(states, self.decoder.weight[0]) + self.decoder.bias
+        return self.squared(torch.mv(states, self.decoder.weight[0]) + self.decoder.bias)
+
+    def squared(self, value: Tensor) -> Tensor:
+        """Squared loss of decoded values, shape `(queries,)`."""
         return (value - self.target).square().mean()
 
     def gradient(self, solve: Callable[[Tensor], Tensor]) -> Tensor:
@@ -89,9 +92,13 @@ class Workload:
         Args:
             solve: from z0 to the states at the queries.
         """
+        return self.gradient_of(lambda z0: self.loss(solve(z0)))
+
+    def gradient_of(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """The same of a loss that is a function of z0."""
         z0 = self.z0.clone().requires_grad_()
         sources = [z0, *self.field.parameters(), *self.decoder.parameters()]
-        gradients = torch.autograd.grad(self.loss(solve(z0)), sources)
+        gradients = torch.autograd.grad(loss(z0), sources)
         return torch.cat([gradient.flatten() for gradient in gradients])
 
 
@@ -104,6 +111,18 @@ def ours(work: Workload, solver: Solver, field: nn.Module | None = None) -> Call
         return path.at(work.rows, work.times)
 
     return lambda: work.gradient(solve)
+
+
+def decoded_at_knots(work: Workload, solver: Solver) -> Callable[[], Tensor]:
+    """The same step, the linear decoder applied to the path and not to each query's state."""
+    start = torch.zeros_like(work.t1)
+
+    def loss(z0: Tensor) -> Tensor:
+        path = solver.solve(work.field, z0, start, work.t1)
+        read = path.linear(work.decoder.weight, work.decoder.bias)
+        return work.squared(read.at(work.rows, work.times)[:, 0])
+
+    return lambda: work.gradient_of(loss)
 
 
 def relative_error(gradient: Tensor, exact: Tensor) -> float:

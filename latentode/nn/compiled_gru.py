@@ -163,6 +163,7 @@ def read(
                     flow.steps > 0,
                     flow.steps > 0,
                     knots,
+                    0,
                     _of_step(flow.k, evaluations * size, begin, n),
                     _of_step(flow.y, evaluations * size, begin, n),
                     _of_step(flow.hidden, evaluations * flow.net.sizes[1:-1].sum(), begin, n),
@@ -298,6 +299,7 @@ def pull(
                     _of_step(flow.hidden, evaluations * flow.net.sizes[1:-1].sum(), begin, n),
                     of_slopes,
                     of_knots,
+                    0,
                     kappa,
                     found,
                 )

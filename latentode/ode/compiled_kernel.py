@@ -108,6 +108,11 @@ def _runs(plan: Plan, size: int) -> tuple[_Run, ...]:
     return tuple(runs)
 
 
+def _within_steps(plan: Plan) -> bool:
+    """Whether no step reads slopes of earlier ones, so that each run may forget its own."""
+    return all(step.since >= step.first for step in plan.steps if step.weights)
+
+
 class _Sweep:
     """A solve's arrays, and its steps run by run.
 
@@ -116,10 +121,12 @@ class _Sweep:
         sizes: of the perceptron's input, hidden layers and output.
         short: whether runs are short, because what they hold is not kept; or the plan is one run.
         states: of each knot, shape `(knots, rows, latent)`; the first is to be there.
-        k: slopes of all evaluations, shape `(evaluations, rows, latent)`, or nothing in them yet.
         width: t1 - t0, shape `(rows,)`.
         first: offsets of the first layer, shape `(1 or rows, out)`.
         weights: of all layers, and so are the others, as `CompiledKernel` has them.
+
+    Attributes:
+        k: slopes of a run's evaluations, or of all where steps read those of earlier ones.
     """
 
     def __init__(
@@ -128,7 +135,6 @@ class _Sweep:
         sizes: tuple[int, ...],
         short: bool,
         states: Tensor,
-        k: Tensor,
         width: Tensor,
         first: Tensor,
         weights: Tensor,
@@ -136,7 +142,7 @@ class _Sweep:
         varying: Tensor | None,
         by_varying: Tensor,
     ) -> None:
-        self.plan, self.sizes, self.states, self.k = plan, sizes, states, k
+        self.plan, self.sizes, self.states = plan, sizes, states
         self.varying, self.by_varying = varying, by_varying
         self.first, self.weights, self.offsets = first, weights, offsets
         self.coefficients = coefficients(plan, states.dtype)
@@ -145,6 +151,19 @@ class _Sweep:
         self.rows = rows = states.shape[1]
         self.block, self.parts = block_of(rows, max(a * b for a, b in pairwise(sizes))), parts_of(rows)
         self.runs = _runs(plan, max(1, ROWS_PER_RUN // rows) if short else plan.evaluations)
+        self.forgets = len(self.runs) > 1 and _within_steps(plan)
+        longest = max(run.last - run.first for run in self.runs)
+        held = longest if self.forgets else plan.evaluations
+        self.k = states.new_empty(held, *states.shape[1:])
+
+    def origin(self, run: _Run) -> int:
+        """The evaluation that the first of `k` belongs to."""
+        return run.first if self.forgets else 0
+
+    def slopes(self, run: _Run) -> Tensor:
+        """Slopes at the knots of a run just taken: those of each step's first evaluation."""
+        first = torch.from_numpy(self.coefficients.first[run.begin : run.end])
+        return self.k[first - self.origin(run)]
 
     def forward(self, run: _Run, keep: bool, move: bool = True) -> tuple[Tensor, Tensor]:
         """Takes the steps of a run, and returns the states and activations of its evaluations.
@@ -167,9 +186,10 @@ class _Sweep:
             net = net._replace(first=sums.numpy())
         steps, block, plan, width = (run.begin, run.end), self.block, self.coefficients, self.width
         states, k, at, kept = flat(self.states), flat(self.k), flat(y), flat(hidden)
+        origin = self.origin(run)
 
         def sweep(part: Span) -> None:
-            forward(plan, net, width, part, steps, block, keep, move, states, k, at, kept)
+            forward(plan, net, width, part, steps, block, keep, move, states, origin, k, at, kept)
 
         each(sweep, self.parts)
         return y, hidden
@@ -183,16 +203,17 @@ class _Solve(torch.autograd.Function):
         ctx: Any, plan: Plan, sizes: tuple[int, ...], checkpoint: bool, z0: Tensor, *arguments: Tensor
     ) -> tuple[Tensor, Tensor]:
         keep = any(ctx.needs_input_grad) and not checkpoint
-        states, k = (z0.new_empty(n, *z0.shape) for n in (len(plan.steps), plan.evaluations))
+        states = z0.new_empty(len(plan.steps), *z0.shape)
         states[0] = z0
-        solve = _Sweep(plan, sizes, not keep, states, k, *arguments)
-        kept = [solve.forward(run, keep) for run in solve.runs]
+        solve, kept, slopes = _Sweep(plan, sizes, not keep, states, *arguments), (), []
+        for run in solve.runs:
+            kept = solve.forward(run, keep)
+            slopes.append(solve.slopes(run))
         ctx.how = (plan, sizes, not keep)
         ctx.has_k = keep and ctx.needs_input_grad[4]
-        saved = (k, *kept[0]) if ctx.has_k else kept[0] if keep else ()
-        ctx.save_for_backward(states, *arguments, *saved)
-        # Slopes at the knots are those of each step's first evaluation.
-        return states, k[torch.from_numpy(solve.coefficients.first)]
+        k = (solve.k,) if ctx.has_k else ()
+        ctx.save_for_backward(states, *arguments, *k, *(kept if keep else ()))
+        return states, torch.cat(slopes)
 
     @staticmethod
     @differentiable_once
@@ -202,10 +223,11 @@ class _Solve(torch.autograd.Function):
         states, *arguments = ctx.saved_tensors
         arguments, kept = arguments[:6], arguments[6:]
         plan, sizes, redo = ctx.how
-        k = kept.pop(0) if ctx.has_k else states.new_empty(plan.evaluations, *states.shape[1:])
-        solve = _Sweep(plan, sizes, redo, states, k, *arguments)
+        solve = _Sweep(plan, sizes, redo, states, *arguments)
+        if ctx.has_k:
+            solve.k = kept.pop(0)
         of_states, of_slopes = cotangents
-        back = _Back(solve, of_states, of_slopes)
+        back = _Back(solve, of_states, of_slopes, span=ctx.needs_input_grad[4])
         for run in reversed(solve.runs):
             back.run(run, *(solve.forward(run, keep=True, move=False) if redo else kept))
         return (None, None, None, *back.gradients(ctx.needs_input_grad[3:]))
@@ -214,8 +236,9 @@ class _Solve(torch.autograd.Function):
 class _Back:
     """The sweep back and the gradients that it gathers."""
 
-    def __init__(self, solve: _Sweep, of_states: Tensor, of_slopes: Tensor) -> None:
+    def __init__(self, solve: _Sweep, of_states: Tensor, of_slopes: Tensor, span: bool) -> None:
         self.solve = solve
+        self.span = torch.zeros_like(of_states[0, :, 0]) if span else None
         self.of_states = of_states.clone(memory_format=torch.contiguous_format)
         self.of_slopes = of_slopes.contiguous()
         self.kappa = torch.zeros_like(solve.k)
@@ -228,6 +251,8 @@ class _Back:
     def run(self, run: _Run, y: Tensor, hidden: Tensor) -> None:
         """Carries cotangents back over a run and gathers what they leave behind."""
         solve, there = self.solve, slice(run.first, run.last)
+        if solve.forgets:
+            self.kappa.zero_()
         sums = y.new_empty(0)
         if self.varying is not None:
             sums = y.new_empty(*y.shape[:2], solve.sizes[1])
@@ -237,12 +262,15 @@ class _Back:
         kept = (y, hidden, self.of_slopes, self.of_states, self.kappa)
         a, b, c, d, e = map(flat, kept)
         plan, net, width, block = solve.coefficients, solve.network, solve.width, solve.block
-        steps = (run.begin, run.end)
+        steps, origin = (run.begin, run.end), solve.origin(run)
 
         def sweep(part: Span) -> None:
-            backward(plan, net, width, part, steps, block, a, b, c, d, e, found[part])
+            backward(plan, net, width, part, steps, block, a, b, c, d, origin, e, found[part])
 
         each(sweep, solve.parts)
+        if self.span is not None and (solve.forgets or run.begin == 0):  # else kappa is not complete
+            held = run.last - solve.origin(run) if solve.forgets else len(self.kappa)
+            self.span += (self.kappa[:held] * solve.k[:held]).sum((0, 2))
         if solve.varying is not None and self.varying is not None:
             self.varying[there] = sums @ solve.by_varying.detach()
             self.by_varying.addmm_(sums.flatten(0, 1).T, solve.varying.detach()[there].flatten(0, 1))
@@ -250,8 +278,5 @@ class _Back:
     def gradients(self, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """By z0, width and the other arguments of the solve."""
         sums = (x.sum(0) for x in (self.first, self.weights, self.offsets))
-        found: list[Tensor | None] = [self.of_states[0], None, *sums]
-        if wanted[1]:
-            found[1] = (self.kappa * self.solve.k).sum((0, 2))
-        found += [self.varying, self.by_varying]
+        found = (self.of_states[0], self.span, *sums, self.varying, self.by_varying)
         return tuple(x if want else None for x, want in zip(found, wanted, strict=True))

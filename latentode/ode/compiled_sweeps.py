@@ -270,6 +270,7 @@ def forward(
     keep: bool,
     move: bool,
     states: Array,
+    origin: int,
     k: Array,
     y: Array,
     hidden: Array,
@@ -286,7 +287,9 @@ def forward(
         keep: whether `y` and `hidden` hold all evaluations taken here; one otherwise.
         move: whether to fill the knots after steps; those before are read only.
         states: knots, `(knots, rows, latent)`.
-        k: slopes of all evaluations of the plan, `(evaluations, rows, latent)`.
+        origin: the evaluation that the first slope of `k` belongs to.
+        k: slopes of evaluations from there on, `(evaluations, rows, latent)`, as far back as these
+            steps read.
         y: states of evaluations, `(evaluations, rows, latent)`.
         hidden: activations, layer after layer, each `(evaluations, rows, size)`.
     """
@@ -308,11 +311,11 @@ def forward(
                 x = y[slot * latent : slot * latent + numbers]
                 x[:] = z
                 for p in range(plan.pair_begins[e], plan.pair_begins[e + 1]):
-                    at = (plan.pair_slopes[p] * rows + r) * latent
+                    at = ((plan.pair_slopes[p] - origin) * rows + r) * latent
                     _add_product(x, w, k[at : at + numbers], plan.pair_weights[p])
                 skip = (e - e0) * net.first.shape[1] if by_evaluation else 0
                 told = first[(skip + (r if by_row else 0)) * net.sizes[1] :]
-                slope = matrix(k, (e * rows + r) * latent, count, latent)
+                slope = matrix(k, ((e - origin) * rows + r) * latent, count, latent)
                 _evaluate(
                     net, x.reshape(count, latent), told, by_row, hidden, taken * rows, slot, slope
                 )
@@ -321,7 +324,7 @@ def forward(
                 after[:] = z
                 for i in range(plan.begins[n], plan.begins[n + 1]):
                     if plan.weights[i] != 0:
-                        at = ((plan.since[n] + i - plan.begins[n]) * rows + r) * latent
+                        at = ((plan.since[n] - origin + i - plan.begins[n]) * rows + r) * latent
                         _add_product(after, w, k[at : at + numbers], plan.weights[i])
 
 
@@ -393,6 +396,7 @@ def backward(
     hidden: Array,
     of_slopes: Array,
     of_states: Array,
+    origin: int,
     kappa: Array,
     found: Gradients,
 ) -> None:
@@ -409,8 +413,9 @@ def backward(
         hidden: activations, likewise.
         of_slopes: cotangents of the slopes at knots, `(knots, rows, latent)`.
         of_states: cotangents of the states at knots, to which those of later steps are added.
-        kappa: cotangents of all slopes of the plan over the span, `(evaluations, rows, latent)`,
-            with what later steps left there.
+        origin: the evaluation that the first of `kappa` belongs to.
+        kappa: cotangents of slopes over the span, `(evaluations, rows, latent)`, as far back as these
+            steps read, with what later steps left there.
         found: `Gradients`, to which those of these steps are added.
     """
     begin, end = steps
@@ -434,17 +439,17 @@ def backward(
                 add(here, later)
                 for i in range(plan.begins[n], plan.begins[n + 1]):
                     if plan.weights[i] != 0:
-                        at = ((plan.since[n] + i - plan.begins[n]) * rows + r) * latent
+                        at = ((plan.since[n] - origin + i - plan.begins[n]) * rows + r) * latent
                         _add_times(kappa[at : at + numbers], later, plan.weights[i])
             for e in range(plan.first[n] + plan.stages[n] - 1, plan.first[n] - 1, -1):
                 g[:] = 0
                 if e == plan.first[n]:
                     g[:] = of_slopes[knot : knot + numbers]
-                at = (e * rows + r) * latent
+                at = ((e - origin) * rows + r) * latent
                 _add_product(g, w, kappa[at : at + numbers], one)
                 slot = (e - e0) * rows + r
                 mu = _pull(net, y, hidden, stride, slot, count, found, r, room, product)
                 add(here, mu)
                 for p in range(plan.pair_begins[e], plan.pair_begins[e + 1]):
-                    at = (plan.pair_slopes[p] * rows + r) * latent
+                    at = ((plan.pair_slopes[p] - origin) * rows + r) * latent
                     _add_times(kappa[at : at + numbers], mu, plan.pair_weights[p])

@@ -57,6 +57,10 @@ class Flow(Trajectory):
             cast(Flow, joined), force=torch.cat([self.force, *(f[:, first:] for f in forces)], dim=1)
         )
 
+    def linear(self, weight: Tensor, bias: Tensor | None = None) -> Trajectory:
+        """Not to be had: between knots this path is the flow itself, and no polynomial."""
+        raise SolveError("this path is exact between its knots, too: apply the map to path(times)")
+
     def reverse(self) -> Trajectory:
         force = None if self.force is None else self.force.flip(1)
         return replace(cast(Flow, super().reverse()), force=force)

@@ -68,10 +68,11 @@ def test_values_and_gradients_are_those_of_tensor_operations(name, method, adjoi
 
 
 @pytest.mark.parametrize("adjoint", ["direct", "checkpoint"])
+@pytest.mark.parametrize("method", ["rk38", "ab4"])
 @pytest.mark.parametrize("rows", [1, 63, 64, 65, 700])
-def test_blocks_runs_and_threads_change_nothing(rows, adjoint, monkeypatch):
+def test_blocks_runs_and_threads_change_nothing(rows, method, adjoint, monkeypatch):
     field = _field(**FIELDS["with all"])
-    solver = Solver("rk38", 4, adjoint=adjoint)
+    solver = Solver(method, 7, adjoint=adjoint)
     expected = _by_tensors(monkeypatch, field, solver, rows)
     before = torch.get_num_threads()
     for threads in (1, 2):

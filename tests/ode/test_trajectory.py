@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 from fields import Product, Wave
+from torch import nn
 
 from latentode.errors import SolveError
-from latentode.ode import Solver, Trajectory
+from latentode.ode import LinearDynamics, MLPDynamics, Solver, Trajectory
 
 
 def _path(**options):
@@ -85,3 +86,24 @@ def test_the_number_of_queries_does_not_enter_the_cost():
     before = path.stats
     path(path.times.repeat(1, 50))
     assert path.stats == before
+
+
+def test_a_linear_map_of_the_path_is_the_path_of_the_linear_map():
+    field, z0 = MLPDynamics(3, (5,)), torch.randn(2, 3, requires_grad=True)
+    path = Solver().solve(field, z0, torch.zeros(2), torch.tensor([1.0, -2.0]))
+    read, times = nn.Linear(3, 2), torch.tensor([[0.1, 0.9], [-1.7, -0.3]])
+    ours, theirs = path.linear(read.weight, read.bias)(times), read(path(times))
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(
+        path.linear(read.weight, read.bias).derivative(times), path.derivative(times) @ read.weight.T
+    )
+    sources = [z0, read.weight, read.bias, *field.parameters()]
+    of_ours = torch.autograd.grad(ours.square().sum(), sources, retain_graph=True)
+    for a, b in zip(of_ours, torch.autograd.grad(theirs.square().sum(), sources), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_closed_form_is_not_read_out_at_its_knots():
+    path = Solver("exact").solve(LinearDynamics(4), torch.randn(2, 4), torch.zeros(2), torch.ones(2))
+    with pytest.raises(SolveError, match=r"apply the map to path\(times\)"):
+        path.linear(torch.ones(1, 4))
