@@ -160,7 +160,7 @@ def slopes(repeats: int) -> dict:
     """Exponents of time in rows and in steps, where the overhead of a call is small beside it."""
     rows = (512, 1024, 2048, 4096)
     by_rows = {str(n): ours(Workload.make(n, 16, 64, (3, 8), SPAN), Solver("rk4", 32)) for n in rows}
-    work, steps = Workload.make(64, 16, 64, (3, 8), SPAN), (64, 128, 256, 512)
+    work, steps = Workload.make(64, 16, 64, (3, 8), SPAN), (128, 256, 512, 1024)
     by_steps = {str(n): ours(work, Solver("rk4", n)) for n in steps}
     found = {}
     for name, made in (("rows", by_rows), ("steps", by_steps)):
@@ -205,7 +205,7 @@ def parts(smoke: bool) -> dict[str, Callable[[], dict]]:
         "4096 rows": lambda: milliseconds({"rk38 20": ours(many, Solver("rk38", 20))}, 3),
         "union": lambda: union(1),
         "queries": lambda: flat_in_queries(repeats),
-        "slopes": lambda: slopes(3),
+        "slopes": lambda: slopes(5),
     }
 
 

@@ -47,10 +47,11 @@ class Solver:
             `CompartmentDynamics`, from each jump of a step control to the next. Those in `NATIVE` are
             this package's own: they take `steps` equal steps per interval, a row's answer is the
             same whatever its batch, nothing waits for the device. *rk38*, Kutta's 3/8 rule, is the
-            one to start with: at the cost of *rk4* it is up to 1.6 times as exact
-            (`experiments/solver_choice`, `experiments/solver_speed`). *ab4* costs a quarter per step
-            and suits smooth, slow dynamics: its stability interval is 0.3 against 2.8, so a row whose
-            fastest rate times the step exceeds 0.3 blows up. The others are torchdiffeq's. Adaptive
+            one to start with: at the cost of *rk4* it is up to 2.6 times as exact
+            (`experiments/solver_choice`). *ab4* costs a quarter per step; on smooth, slow dynamics it
+            is up to a fifth faster for the same gradient (`experiments/solver_speed`), but its
+            stability interval is 0.3 against 2.8: a row whose fastest rate times the step exceeds 0.3
+            blows up. The others are torchdiffeq's. Adaptive
             ones take the steps that the batch's worst row needs, so companions may change a row
             within the tolerance.
         intervals: knots per solve, less one; the trajectory interpolates between them.
