@@ -8,8 +8,7 @@ $$y_i = z_n + h \sum_{j<i} a_{ij} k_j, \qquad k_i = f(t_n + c_i h, y_i), \qquad
 The four-step Adams-Bashforth method evaluates f once a step and remembers:
 $z_{n+1} = z_n + \frac{h}{24} (55 f_n - 59 f_{n-1} + 37 f_{n-2} - 9 f_{n-3})$. It starts with two
 steps of Heun's third-order method and one of the three-step one: what these err by, $O(h^4)$ a step,
-is made once and keeps the order. (On the fields of `experiments/solver_speed` the whole gradient is
-four times as exact as after three steps of RK4.)
+is made once and keeps the order, and three steps of RK4 would cost five evaluations more.
 
 Both are *plans*: evaluations in a fixed order, each at a knot plus earlier slopes of the same step, and
 knots that are earlier knots plus slopes. One sweep forwards and one backwards then serve every method.
