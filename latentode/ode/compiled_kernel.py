@@ -26,10 +26,16 @@ from latentode.ode.compiled_sweeps import Gradients, Span, backward, forward
 from latentode.ode.once import differentiable_once
 from latentode.ode.tableau import Plan
 
-__all__ = ["CompiledKernel"]
+__all__ = ["CompiledKernel", "by_input"]
 
 # Rows times evaluations whose activations lie together where few are to be held at once.
 ROWS_PER_RUN = 2048
+
+
+def by_input(first: nn.Linear, state_size: int, fixed: Tensor | None) -> tuple[Tensor, ...]:
+    """The columns of a first layer's weight that read z, what is fixed and what varies."""
+    split = [state_size, 0 if fixed is None else fixed.shape[-1]]
+    return first.weight.split([*split, first.in_features - sum(split)], dim=1)
 
 
 class CompiledKernel:
@@ -50,9 +56,7 @@ class CompiledKernel:
         varying: Tensor | None,
     ) -> None:
         first = layers[0]
-        split = [state_size, 0 if fixed is None else fixed.shape[-1]]
-        split.append(first.in_features - sum(split))
-        by_state, by_fixed, self.by_varying = first.weight.split(split, dim=1)
+        by_state, by_fixed, self.by_varying = by_input(first, state_size, fixed)
         self.varying = varying
         self.first = first.bias[None]
         if fixed is not None:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from latentode.ode.compiled_kernel import by_input
 from latentode.ode.kernel import Kernel, Tape
 
 __all__ = ["MLPKernel"]
@@ -44,9 +45,7 @@ class MLPKernel(Kernel):
         varying: Tensor | None,
     ) -> None:
         first, *between, last = layers
-        split = [state_size, 0 if fixed is None else fixed.shape[-1]]
-        split.append(first.in_features - sum(split))
-        by_state, by_fixed, by_varying = first.weight.split(split, dim=1)
+        by_state, by_fixed, by_varying = by_input(first, state_size, fixed)
         base = 2 * first.bias[None]
         if fixed is not None:
             base = base + 2 * fixed @ by_fixed.T

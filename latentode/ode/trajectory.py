@@ -151,6 +151,9 @@ class Trajectory:
         Args:
             weight: shape `(out, latent)`.
             bias: shape `(out,)`, or None.
+
+        Raises:
+            SolveError: for the path of a closed form, which is no polynomial between its knots.
         """
         states, slopes = linear(self.states, weight, bias), linear(self.slopes, weight)
         return replace(self, states=states, slopes=slopes)
