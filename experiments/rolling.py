@@ -15,14 +15,14 @@ import pandas as pd
 import torch
 
 from latentode import LatentODEForecaster, Schema, SeriesDataset
-from latentode.baselines import BASELINES, Baseline
-from latentode.building import build_latent_ode
 from latentode.data import Scaling
-from latentode.data.timeaxis import Duration
-from latentode.gaussian_process import GaussianProcess
-from latentode.metrics import score_frame
-from latentode.pairs import observed_after, observed_ahead
-from latentode.spread import Spread
+from latentode.data.time_axis import Duration
+from latentode.evaluation.backtest import observed_after, observed_ahead
+from latentode.evaluation.baselines import BASELINES, Baseline
+from latentode.evaluation.gaussian_process import GaussianProcess
+from latentode.evaluation.metrics import score_frame
+from latentode.evaluation.spread import Spread
+from latentode.model.building import build_latent_ode
 
 __all__ = [
     "LEVELS",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+import lazy_loader
+
 if TYPE_CHECKING:
-    from latentode.classifier import LatentODEClassifier
-    from latentode.data import Forecasting, Interpolation, IrregularDataModule, Schema, SeriesDataset
+    from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset
     from latentode.errors import LatentODEError, SchemaError, SolveError
-    from latentode.estimator import LatentODEForecaster
+    from latentode.estimators import LatentODEClassifier, LatentODEForecaster
     from latentode.forecast import Forecast
     from latentode.model import LatentODE
-    from latentode.training import LitLatentODE
+    from latentode.training import IrregularDataModule, LatentODEModule
 
 __version__ = "0.1.0"
 
@@ -25,27 +25,22 @@ __all__ = [
     "LatentODEClassifier",
     "LatentODEError",
     "LatentODEForecaster",
-    "LitLatentODE",
+    "LatentODEModule",
     "Schema",
     "SchemaError",
     "SeriesDataset",
     "SolveError",
 ]
 
-# Imported on first use: `latentode.ode` is useful alone and must not pull in Lightning or pandas.
-_HOMES = {
-    "Forecast": "forecast",
-    "LatentODE": "model",
-    "LatentODEClassifier": "classifier",
-    "LatentODEError": "errors",
-    "LatentODEForecaster": "estimator",
-    "LitLatentODE": "training",
-    "SchemaError": "errors",
-    "SolveError": "errors",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'latentode' has no attribute {name!r}")
-    return getattr(import_module(f"latentode.{_HOMES.get(name, 'data')}"), name)
+# Imported on first use, so that a command that needs no network loads neither torch nor Lightning.
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "data": ["Forecasting", "Interpolation", "Schema", "SeriesDataset"],
+        "errors": ["LatentODEError", "SchemaError", "SolveError"],
+        "estimators": ["LatentODEClassifier", "LatentODEForecaster"],
+        "forecast": ["Forecast"],
+        "model": ["LatentODE"],
+        "training": ["IrregularDataModule", "LatentODEModule"],
+    },
+)

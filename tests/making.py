@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 
 from latentode import LatentODEForecaster
-from latentode.building import build_latent_ode
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations
-from latentode.model import LatentODE
+from latentode.model.building import build_latent_ode
+from latentode.model.network import LatentODE
 
 N_VARIABLES, N_STATIC, N_KNOWN, LATENT = 3, 2, 1, 3
 TIME_SCALE = 2.0

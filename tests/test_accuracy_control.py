@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning import Trainer
 
-from latentode import Forecasting, IrregularDataModule, LatentODEForecaster, LitLatentODE
+from latentode import Forecasting, IrregularDataModule, LatentODEForecaster, LatentODEModule
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def frame():
 
 def train(frame, **options):
     data = IrregularDataModule(frame, task=Forecasting(2.0), batch_size=4, cuts=8)
-    module = LitLatentODE(**data.sizes, latent_size=3, hidden_size=8, **options)
+    module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8, **options)
     trainer = Trainer(
         max_epochs=1,
         logger=False,

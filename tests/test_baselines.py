@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from latentode import SchemaError, SeriesDataset
-from latentode.baselines import (
+from latentode.evaluation.backtest import observed_ahead
+from latentode.evaluation.baselines import (
     BASELINES,
     Climatology,
     LastValue,
@@ -13,8 +14,7 @@ from latentode.baselines import (
     SeriesMean,
     TimeOfDayMean,
 )
-from latentode.evaluation import observed_ahead
-from latentode.forecast import Asked
+from latentode.forecast.forecast import ForecastQueries
 
 NAN = np.nan
 TRAIN = pd.DataFrame(
@@ -41,7 +41,7 @@ def answers(baseline, at, history=HISTORY):
 
 
 def asked(series, variable, time, origin):
-    return Asked(*(np.atleast_1d(np.asarray(v)) for v in (series, variable, time, origin)))
+    return ForecastQueries(*(np.atleast_1d(np.asarray(v)) for v in (series, variable, time, origin)))
 
 
 def test_climatology_is_the_mean_of_the_training_observations():
@@ -111,7 +111,9 @@ def test_the_order_of_queries_and_of_rows_does_not_matter(kind):
     dataset = SeriesDataset.from_frame(HISTORY)
     question = observed_ahead(dataset, 10.0)[0]
     order = np.random.default_rng(0).permutation(len(question.series))
-    shuffled = Asked(*(getattr(question, n)[order] for n in ("series", "variable", "time", "origin")))
+    shuffled = ForecastQueries(
+        *(getattr(question, n)[order] for n in ("series", "variable", "time", "origin"))
+    )
     model = kind().fit(TRAIN)
     np.testing.assert_array_equal(
         model.answer(dataset, shuffled), model.answer(dataset, question)[order]

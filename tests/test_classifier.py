@@ -21,7 +21,7 @@ from latentode import (
     SeriesDataset,
 )
 from latentode.data.labels import Labels, read_labels
-from latentode.objective import elbo_terms, mean_label_loss
+from latentode.model.objective import elbo_terms, mean_label_loss
 
 exactly = {"rtol": 0.0, "atol": 1e-10}
 TINY = {"latent_size": 4, "hidden_size": 16, "lr": 1e-2, "verbose": False}

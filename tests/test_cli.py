@@ -339,8 +339,8 @@ def test_the_recipe_for_point_forecasts_is_within_reach(latentode, patients, tmp
     status, _, err = latentode("fit", patients, "--out", tmp_path / "m", *sizes, *recipe, *more)
     assert status == 0, err
     model = LatentODEForecaster.load(tmp_path / "m")
-    assert model.weight_averaging is None
-    assert (model.loss, model.monitor, model.drop_observations) == ("mse+mae", "val_mae", 0.3)
+    assert model.ema_decay is None
+    assert (model.loss, model.monitor, model.observation_dropout) == ("mse+mae", "val_mae", 0.3)
     assert model.cuts == 20
     assert model.module_.model.solver.method == "exact"
 

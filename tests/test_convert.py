@@ -10,10 +10,10 @@ import pytest
 from test_cli import latentode as latentode  # the fixture that runs the command line
 
 from latentode import LatentODEError, Schema, SeriesDataset
-from latentode.convert import convert, schema_options_of, settings_of
-from latentode.data.adapters import CONVERTERS
-from latentode.data.tables import read_table
-from latentode.options import schema_of
+from latentode.adapters import CONVERTERS
+from latentode.cli.convert import convert, schema_options_of, settings_of
+from latentode.cli.options import schema_of
+from latentode.data.files import read_table
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode.demo import run_demo, storms_path
+from latentode.cli.demo import run_demo, storms_path
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def few_storms(tmp_path, monkeypatch):
     few = storms[first.between(2016, 2018)]
     path = tmp_path / "storms.csv"
     few.to_csv(path, index=False)
-    monkeypatch.setattr("latentode.demo.storms_path", lambda: path)
+    monkeypatch.setattr("latentode.cli.demo.storms_path", lambda: path)
     return few[first >= 2018]["id"].nunique()
 
 

@@ -8,7 +8,7 @@ import pytest
 from making import same, tiny, waves
 
 from latentode.errors import LatentODEError
-from latentode.estimator import LatentODEForecaster
+from latentode.estimators.forecaster import LatentODEForecaster
 
 TINY = {"horizon": 2.0, "context": 6.0, "latent_size": 3, "hidden_size": 8, "verbose": False}
 

@@ -11,15 +11,15 @@ from making import batch_of, network, noise_for, piece, tiny, waves
 from scipy.integrate import quad
 from torch import nn
 
-from latentode import Forecasting, IrregularDataModule, LatentODEError, LitLatentODE, SchemaError
+from latentode import Forecasting, IrregularDataModule, LatentODEError, LatentODEModule, SchemaError
 from latentode.data.observations import Observations, Queries
-from latentode.event_times import EventTimes, known_events, window_end
-from latentode.layouts import JointLayout
-from latentode.model import LatentODE
+from latentode.model.event_times import EventTimes, known_events, window_end
+from latentode.model.layouts import JointLayout
+from latentode.model.network import LatentODE
+from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn.decoders import MLPDecoder
-from latentode.nn.encoders import Encoder, LatentState
+from latentode.nn.latent_state import Encoder, LatentState
 from latentode.nn.likelihoods import NormalLikelihood
-from latentode.objective import elbo_terms, negative_elbo
 from latentode.ode import Dynamics, Solver
 
 NAMES = ("poisson", "poisson-per-variable")
@@ -247,7 +247,7 @@ def test_events_are_complete_where_targets_or_contexts_are_thinned():
     assert len(few.target) < len(plain.target)
     assert torch.equal(few.events.time, plain.events.time)
     thinned = IrregularDataModule(
-        table(), task=Forecasting(horizon=3.0, origin=1.0), cuts=2, drop_observations=0.9
+        table(), task=Forecasting(horizon=3.0, origin=1.0), cuts=2, observation_dropout=0.9
     )
     batches = list(thinned.train_dataloader())
     assert sum(len(b.events) for b in batches) == len(plain.events)
@@ -337,7 +337,7 @@ def test_the_loss_of_validation_holds_the_times():
     for weight in (0.0, 2.0):
         torch.manual_seed(0)
         options = {"latent_size": 3, "hidden_size": 8, "observation_times": "poisson"}
-        module = LitLatentODE(**data.sizes, **options, time_weight=weight).eval()
+        module = LatentODEModule(**data.sizes, **options, time_weight=weight).eval()
         with torch.no_grad():
             for batch in data.val_dataloader():
                 module._update(module.measures["val"], batch)

@@ -9,7 +9,7 @@ import torch
 from lightning import Trainer
 from making import TINY
 
-from latentode import Forecasting, IrregularDataModule, LatentODEForecaster, LitLatentODE, Schema
+from latentode import Forecasting, IrregularDataModule, LatentODEForecaster, LatentODEModule, Schema
 from latentode.cli import main
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import Scaling
@@ -91,14 +91,14 @@ def test_a_saved_model_and_a_checkpoint_say_the_same(model, frame, tmp_path):
     assert again.likelihood == LIKELIHOOD
     data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), cuts=6)
     options = {"latent_size": 3, "hidden_size": 8, "likelihood": LIKELIHOOD, "scale_growth": True}
-    module = LitLatentODE(**data.sizes, **options)
+    module = LatentODEModule(**data.sizes, **options)
     trainer = Trainer(
         max_epochs=1, default_root_dir=tmp_path, logger=False, enable_progress_bar=False,
         enable_model_summary=False, accelerator="cpu",
     )  # fmt: skip
     trainer.fit(module, data)
     trainer.save_checkpoint(tmp_path / "c.ckpt")
-    loaded = LitLatentODE.load_from_checkpoint(tmp_path / "c.ckpt", weights_only=True)
+    loaded = LatentODEModule.load_from_checkpoint(tmp_path / "c.ckpt", weights_only=True)
     one, other = (LatentODEForecaster.from_lightning(m, data) for m in (module, loaded))
     pd.testing.assert_frame_equal(one.predict(frame, 1.0), other.predict(frame, 1.0), check_exact=True)
     assert other.likelihood == LIKELIHOOD
@@ -162,7 +162,7 @@ def test_a_value_that_its_likelihood_cannot_explain_is_refused_before_training(
     with pytest.raises(SchemaError, match=message):
         model.predict(bad, at=1.0)
     data = IrregularDataModule(bad, task=Forecasting(2.0))
-    module = LitLatentODE(**data.sizes, likelihood={column: name})
+    module = LatentODEModule(**data.sizes, likelihood={column: name})
     with pytest.raises(SchemaError, match=message):
         Trainer(max_epochs=1, logger=False, accelerator="cpu", enable_checkpointing=False).fit(
             module, data
@@ -171,7 +171,7 @@ def test_a_value_that_its_likelihood_cannot_explain_is_refused_before_training(
 
 def test_loaders_of_ones_own_are_trained_on_as_they_are(frame, tmp_path):
     data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), cuts=6)
-    module = LitLatentODE(**data.sizes, latent_size=3, hidden_size=8, likelihood=LIKELIHOOD)
+    module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8, likelihood=LIKELIHOOD)
     options = {"logger": False, "accelerator": "cpu", "enable_checkpointing": False}
     trainer = Trainer(max_epochs=1, enable_progress_bar=False, enable_model_summary=False, **options)
     trainer.fit(module, data.train_dataloader())
@@ -273,7 +273,7 @@ def test_every_parameter_receives_a_gradient_in_both_layouts(frame):
     for layout in ("joint", "per-variable"):
         torch.manual_seed(0)
         options = {"layout": layout, "likelihood": LIKELIHOOD, "scale_growth": True}
-        module = LitLatentODE(**data.sizes, latent_size=4, hidden_size=8, **options)
+        module = LatentODEModule(**data.sizes, latent_size=4, hidden_size=8, **options)
         noise = torch.randn(1, len(batch), module.model.latent_size)
         made, _ = module.model(batch, batch.target.queries(), noise)
         made.log_prob(batch.target.value.float()).mean().backward()

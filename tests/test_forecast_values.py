@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from latentode.errors import LatentODEError
-from latentode.forecast import Forecast
+from latentode.forecast.forecast import Forecast
 from latentode.nn.likelihoods import LIKELIHOODS
 
 pytestmark = pytest.mark.usefixtures("float64")

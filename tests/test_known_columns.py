@@ -188,7 +188,7 @@ def test_pools_that_a_dose_fills_survive_saving_and_answer_twice_the_dose_with_t
         t0="start",
         latent_size=4,
         network={"anchor": False, "variational": False},
-        blank_contexts=0.5,
+        context_dropout=0.5,
         lr=0.01,
         max_epochs=15,
         verbose=False,

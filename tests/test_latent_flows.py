@@ -6,11 +6,10 @@ import torch
 from making import batch_of, network, noise_for, piece, same, tiny, waves
 
 from latentode import LatentODEForecaster
-from latentode.building import build_latent_ode
 from latentode.errors import LatentODEError
-from latentode.nn.encoders import LatentState
-from latentode.nn.latent_flows import LatentFlows
-from latentode.objective import elbo_terms, negative_elbo
+from latentode.model.building import build_latent_ode
+from latentode.model.objective import elbo_terms, negative_elbo
+from latentode.nn.latent_state import LatentFlows, LatentState
 from latentode.ode import Solver
 
 LAYOUTS = {

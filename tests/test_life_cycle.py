@@ -18,7 +18,7 @@ from latentode import (
     IrregularDataModule,
     LatentODEError,
     LatentODEForecaster,
-    LitLatentODE,
+    LatentODEModule,
     SchemaError,
 )
 from latentode.nn import ENCODERS
@@ -167,7 +167,7 @@ def test_an_interrupted_fit_keeps_and_saves_the_best_weights_so_far(
             raise failure
 
     two = tiny(max_epochs=4)
-    monkeypatch.setattr(LitLatentODE, "on_train_epoch_end", interrupt, raising=False)
+    monkeypatch.setattr(LatentODEModule, "on_train_epoch_end", interrupt, raising=False)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(failure):
         two.fit(frame, save_to=tmp_path)
@@ -188,7 +188,7 @@ def test_saving_during_a_fit_leaves_the_weights_that_the_fit_ends_with(frame, tm
 def test_a_module_from_the_users_own_trainer_forecasts_as_a_forecaster(frame, tmp_path):
     data = IrregularDataModule(frame, task=Forecasting(horizon=2.0, context=6.0))
     torch.manual_seed(0)
-    module = LitLatentODE(**data.sizes, latent_size=3, hidden_size=8)
+    module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8)
     model = LatentODEForecaster.from_lightning(module, data)
     answer = model.predict(frame, 2.0, 2)
     assert np.isfinite(answer["mean"]).all()
@@ -206,7 +206,7 @@ def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(f
         "encoder": "linear",
         "solver": {"intervals": 4},
     }
-    module = LitLatentODE(**data.sizes, **network, lr=0.02)
+    module = LatentODEModule(**data.sizes, **network, lr=0.02)
     found = LatentODEForecaster.from_lightning(module, data)
     params = found.get_params()
     said = {"horizon": 2.0, "context": 6.0, "batch_size": 7, "random_state": 3, "cuts": 30, "lr": 0.02}
@@ -215,7 +215,7 @@ def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(f
     again = clone(found).set_params(max_epochs=1, verbose=False).fit(frame)
     assert again.module_.model.latent_size == 3
     assert (again.horizon_, again.context_) == (2.0, 6.0)
-    small = LitLatentODE(**data.sizes)  # what is left open has the network's defaults
+    small = LatentODEModule(**data.sizes)  # what is left open has the network's defaults
     assert (
         LatentODEForecaster.from_lightning(small, data).latent_size
         == small.model.layout.head.latent_size

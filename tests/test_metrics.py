@@ -10,10 +10,10 @@ from scipy import stats
 from torch.distributions import Normal
 
 from latentode import LatentODEError
-from latentode.data.units import Units
-from latentode.evaluation import bin_leads
-from latentode.forecast import Forecast
-from latentode.metrics import METRICS, score_frame, summarise
+from latentode.data.scaling import Units
+from latentode.evaluation.backtest import bin_leads
+from latentode.evaluation.metrics import METRICS, score_frame, summarise
+from latentode.forecast.forecast import Forecast
 from latentode.nn.likelihoods import likelihood_of
 
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from latentode.data.units import Units
+from latentode.data.scaling import Units
 from latentode.errors import LatentODEError
-from latentode.forecast import Forecast
+from latentode.forecast.forecast import Forecast
 from latentode.nn.likelihoods import Mixed, join, likelihood_of, mixture, score, take
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from making import batch_of, network, noise_for, piece
 
-from latentode.model import T0
+from latentode.model.network import T0
+from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn import ENCODERS, LIKELIHOODS
-from latentode.objective import elbo_terms, negative_elbo
 
 pytestmark = pytest.mark.usefixtures("float64")
 

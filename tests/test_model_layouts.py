@@ -7,12 +7,12 @@ import pytest
 import torch
 from making import batch_of, network, noise_for, piece
 
-from latentode.assembly import DYNAMICS, LAYOUTS
-from latentode.building import build_latent_ode
 from latentode.data.observations import Queries
 from latentode.errors import LatentODEError
+from latentode.model.assembly import DYNAMICS, LAYOUTS
+from latentode.model.building import build_latent_ode
+from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn import LIKELIHOODS
-from latentode.objective import elbo_terms, negative_elbo
 from latentode.ode import Context, CoupledDynamics, Solver
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -12,12 +12,12 @@ from making import batch_of, network, noise_for, piece
 from scipy import stats
 from torch import nn
 
-from latentode.layouts import JointLayout
-from latentode.model import LatentODE
+from latentode.model.layouts import JointLayout
+from latentode.model.network import LatentODE
+from latentode.model.objective import Terms, elbo_terms, negative_elbo
 from latentode.nn.decoders import Decoder
-from latentode.nn.encoders import Encoder, LatentState
+from latentode.nn.latent_state import Encoder, LatentState
 from latentode.nn.likelihoods import MIN_SCALE, NormalLikelihood
-from latentode.objective import Terms, elbo_terms, negative_elbo
 from latentode.ode import Dynamics, Solver
 
 pytestmark = pytest.mark.usefixtures("float64")

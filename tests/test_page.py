@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from latentode.metrics import summarise
-from latentode.page import COVERED, REPORT_LEVELS, write_page
+from latentode.evaluation.metrics import summarise
+from latentode.plotting.page import COVERED, REPORT_LEVELS, write_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 

@@ -11,7 +11,7 @@ from latentode import (
     LatentODEError,
     SchemaError,
 )
-from latentode.metrics import quantile_levels
+from latentode.evaluation.metrics import quantile_levels
 
 KEYS = ["id", "time", "variable"]
 

@@ -10,10 +10,9 @@ from test_training import some_data, some_module, trainer_in
 from torch.distributions import Normal, StudentT
 
 from latentode import LatentODEForecaster
-from latentode.callbacks import BestWeights, average_weights
 from latentode.data.batch import Series
 from latentode.errors import LatentODEError
-from latentode.objective import (
+from latentode.model.objective import (
     GAINS,
     SCALE_WEIGHT,
     absolute_error,
@@ -22,7 +21,8 @@ from latentode.objective import (
     negative_elbo,
     squared_error,
 )
-from latentode.running import RunningMean
+from latentode.training.callbacks import BestWeights, average_weights
+from latentode.training.metrics import RunningMean
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*treespec.*")
 
@@ -184,7 +184,7 @@ def test_averaged_weights_are_validated_kept_and_left_at_the_end(tmp_path):
 def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric():
     frame = waves(6, 20)
     options = {"latent_size": 3, "hidden_size": 8, "solver": {"intervals": 2}, "verbose": False}
-    recipe = {"weight_averaging": 0.9, "drop_observations": 0.3, "monitor": "val_mae", "lr": 0.05}
+    recipe = {"ema_decay": 0.9, "observation_dropout": 0.3, "monitor": "val_mae", "lr": 0.05}
     model = LatentODEForecaster(horizon=2.0, max_epochs=4, loss="mse", **options, **recipe)
     model.fit(frame, validation=waves(3, 20, seed=1))
     assert {"val_nll", "val_mse", "val_mae", "val_loss"} <= set(model.history_)
@@ -218,8 +218,8 @@ def test_an_epoch_has_as_many_cuts_as_asked_and_one_per_series(cuts, per_epoch, 
         ({"balance": "series"}, "balance 'series' is unknown"),
         ({"schedule": "steps"}, "schedule 'steps' is unknown"),
         ({"monitor": "train_loss"}, "monitor 'train_loss' is unknown"),
-        ({"weight_averaging": 1.0}, "weight_averaging must be"),
-        ({"drop_observations": 1.0}, "drop_observations must be"),
+        ({"ema_decay": 1.0}, "ema_decay must be"),
+        ({"observation_dropout": 1.0}, "observation_dropout must be"),
         ({"cuts": 0}, "cuts must be at least 1"),
     ],
 )

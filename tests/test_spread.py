@@ -6,9 +6,9 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from latentode import LatentODEError, SeriesDataset
-from latentode.gaussian_process import GaussianProcess
-from latentode.pairs import observed_after
-from latentode.spread import Spread
+from latentode.evaluation.backtest import observed_after
+from latentode.evaluation.gaussian_process import GaussianProcess
+from latentode.evaluation.spread import Spread
 
 
 def errors(n, seed):

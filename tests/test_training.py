@@ -1,4 +1,4 @@
-"""LitLatentODE and IrregularDataModule in a Trainer that the user built."""
+"""LatentODEModule and IrregularDataModule in a Trainer that the user built."""
 
 import warnings
 
@@ -15,7 +15,7 @@ from latentode import (
     Forecasting,
     IrregularDataModule,
     LatentODEError,
-    LitLatentODE,
+    LatentODEModule,
     SchemaError,
     SeriesDataset,
 )
@@ -37,7 +37,7 @@ def some_data(validation=True, cuts=24, **options):
 
 def some_module(data, seed=0, **options):
     torch.manual_seed(seed)
-    return LitLatentODE(**data.sizes, **{"layout": "joint", **TINY, "kl_warmup": 5, **options})
+    return LatentODEModule(**data.sizes, **{"layout": "joint", **TINY, "kl_warmup": 5, **options})
 
 
 def trainer_in(folder, **options):
@@ -101,7 +101,7 @@ def test_fast_dev_run_passes_and_writes_nothing(tmp_path, elsewhere):
 def test_a_fit_resumed_from_a_checkpoint_equals_one_that_was_never_interrupted(
     tmp_path, options, monkeypatch
 ):
-    monkeypatch.setattr(LitLatentODE, "CHECK_SOLVER_EVERY", 4)
+    monkeypatch.setattr(LatentODEModule, "CHECK_SOLVER_EVERY", 4)
     options = {**TINY, **options, "solver_tolerance": 1e-12}
     data = some_data()
     each = ModelCheckpoint(tmp_path, filename="{epoch}", every_n_epochs=1, save_top_k=-1)
@@ -142,7 +142,7 @@ def test_a_checkpoint_loads_under_weights_only_and_predicts_the_same(tmp_path, e
     path = tmp_path / "model.ckpt"
     trainer.save_checkpoint(path)
     torch.load(path, weights_only=True)
-    loaded = LitLatentODE.load_from_checkpoint(path, weights_only=True)
+    loaded = LatentODEModule.load_from_checkpoint(path, weights_only=True)
     assert loaded.model.t0 == "start"
     assert not loaded.model.anchor
     batch = next(iter(data.val_dataloader()))

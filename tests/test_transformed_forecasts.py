@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
+from latentode.data.scaling import Units
 from latentode.data.transforms import BoxCox, Log, Logit, YeoJohnson, fit_transform, restore
-from latentode.data.units import Units
-from latentode.forecast import Forecast
+from latentode.forecast.forecast import Forecast
 from latentode.nn.likelihoods import NormalLikelihood, QuantileLikelihood, mixture
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -20,8 +20,8 @@ import torch
 
 from latentode import LatentODEForecaster
 from latentode.data.batch import Series
-from latentode.forecast import Asked, forecast
-from latentode.metrics import score_frame
+from latentode.evaluation.metrics import score_frame
+from latentode.forecast.forecast import ForecastQueries, forecast
 
 mpl.use("Agg")
 
@@ -80,7 +80,7 @@ def backwards(model: LatentODEForecaster, history: pd.DataFrame, at: pd.DataFram
     places = pd.DataFrame({"series": series, "time": time + BACK}).sort_values("time")
     found = pd.merge_asof(places, seen, left_on="time", right_on="origin", by="series")
     origin = found["origin"].set_axis(places.index).sort_index().to_numpy()
-    asked = Asked(series, np.zeros(len(at), dtype=np.int64), time, origin)
+    asked = ForecastQueries(series, np.zeros(len(at), dtype=np.int64), time, origin)
     network, series_ = model.module_.model, Series(dataset, model.scaling_)
     keys = at.reset_index(drop=True)
     return forecast(network, series_, model.scaling_, asked, keys, model.context_).to_frame()

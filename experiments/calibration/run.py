@@ -24,13 +24,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from latentode import LatentODEForecaster, Schema
-from latentode.calibration import Calibration
-from latentode.data.adapters import medical
-from latentode.data.tables import read_table
-from latentode.demo import SCHEMA as STORMS
-from latentode.demo import storms_path
-from latentode.metrics import summarise
-from latentode.quantiles import quantile_levels, quantile_name
+from latentode.adapters import medical
+from latentode.cli.demo import SCHEMA as STORMS
+from latentode.cli.demo import storms_path
+from latentode.data.files import read_table
+from latentode.data.quantile_columns import quantile_levels, quantile_name
+from latentode.evaluation.metrics import summarise
+from latentode.forecast.calibration import Calibration
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))

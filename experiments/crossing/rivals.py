@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from latentode.gaussian_process import GaussianProcess
+from latentode.evaluation.gaussian_process import GaussianProcess
 
 __all__ = ["Binned", "Climatology", "Drift", "Process", "Rival", "Shortcut"]
 
@@ -102,7 +102,7 @@ class Drift:
 
 
 class Process:
-    """Courses drawn from a Gaussian process given the last readings, the noise of readings included.
+    """Futures drawn from a Gaussian process given the last readings, the noise of readings included.
 
     Args:
         table: `time` and `glucose`, of which each hour sees what lies before it.

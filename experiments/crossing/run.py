@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from latentode import LatentODEForecaster, Schema
-from latentode.gaussian_process import GaussianProcess
+from latentode.evaluation.gaussian_process import GaussianProcess
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "glucose")]

@@ -23,8 +23,8 @@ import torch
 from matplotlib.figure import Figure
 
 from latentode import LatentODEForecaster, Schema
-from latentode.data.tables import read_table
-from latentode.demo import FIRST_TEST_YEAR, SCHEMA, storms_path
+from latentode.cli.demo import FIRST_TEST_YEAR, SCHEMA, storms_path
+from latentode.data.files import read_table
 
 HERE = Path(__file__).parent
 PERIOD, BASE, AMPLITUDE, NOISE, SPAN = 6.0, 3.0, 1.2, 0.2, 24.0

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode import LitLatentODE
-from latentode.baselines import Baseline, LastValue, LinearDrift, SeriesMean
+from latentode import LatentODEModule
 from latentode.data import Batch, Queries
-from latentode.nn.encoders import LatentState
-from latentode.nn.events import Events, last_values
+from latentode.evaluation.baselines import Baseline, LastValue, LinearDrift, SeriesMean
+from latentode.nn.latent_state import LatentState, mlp
 from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
-from latentode.nn.mlp import mlp
-from latentode.nn.recurrent_encoders import GRUEncoder
+from latentode.nn.sequences import Events, last_values
+from latentode.nn.series_encoders import GRUEncoder
 
 __all__ = ["BASELINES", "MODELS", "DirectForecaster", "build", "n_parameters"]
 
@@ -99,7 +98,7 @@ class DirectForecaster(nn.Module):
         return batch.start.new_zeros(len(batch))
 
 
-def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LitLatentODE:
+def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LatentODEModule:
     """An untrained model.
 
     Args:
@@ -109,11 +108,11 @@ def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LitLatent
     """
     options = config["module"]
     if kind == "per-variable":
-        return LitLatentODE(**sizes, **options, **config[kind], layout=kind)
+        return LatentODEModule(**sizes, **options, **config[kind], layout=kind)
     if kind == "per-variable-clock":
         own = {k: v for k, v in config["per-variable"].items() if k not in ("interaction", "solver")}
-        return LitLatentODE(**sizes, **options, **own, layout="per-variable", dynamics="clock")
-    module = LitLatentODE(**sizes, **options, **config["joint"], layout="joint")
+        return LatentODEModule(**sizes, **options, **own, layout="per-variable", dynamics="clock")
+    module = LatentODEModule(**sizes, **options, **config["joint"], layout="joint")
     if kind == "gru":
         hidden = config["joint"].get("hidden_size", 64)
         module.model = _gru_of_size(n_parameters(module), sizes, hidden)  # type: ignore[assignment]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from latentode import Forecasting, Schema, SeriesDataset
-from latentode.forecast import Asked
+from latentode.forecast.forecast import ForecastQueries
 
 __all__ = ["CONFIGS", "Part", "Protocol", "metrics", "read_config"]
 
@@ -129,11 +129,11 @@ class Part:
         )
         return np.nonzero(there.isin(asked.unique()))[0]
 
-    def questions(self, dataset: SeriesDataset) -> tuple[Asked, np.ndarray]:
+    def questions(self, dataset: SeriesDataset) -> tuple[ForecastQueries, np.ndarray]:
         """All targets as queries from the protocol's origin, and their values."""
         at = self.targets(dataset)
         origin = np.full(len(at), float(self.protocol.origin))
-        asked = Asked(dataset.series[at], dataset.variable[at], dataset.time[at], origin)
+        asked = ForecastQueries(dataset.series[at], dataset.variable[at], dataset.time[at], origin)
         return asked, dataset.value[at]
 
 

@@ -29,14 +29,14 @@ from models import BASELINES, MODELS, build, n_parameters
 from protocol import CONFIGS, Part, Protocol, metrics, read_config
 from results import merge, show
 
-from latentode import IrregularDataModule, LitLatentODE, SeriesDataset
+from latentode import IrregularDataModule, LatentODEModule, SeriesDataset
 from latentode.data import Scaling, Series
-from latentode.fitting import cpu_threads, run_fit
-from latentode.forecast import Asked, forecast
+from latentode.forecast.forecast import ForecastQueries, forecast
+from latentode.training.fit import cpu_threads, run_fit
 
 HERE = Path(__file__).parent
 SMOKE_SERIES = 64
-Answer = Callable[[SeriesDataset, Asked], np.ndarray]
+Answer = Callable[[SeriesDataset, ForecastQueries], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _trained(
 
 def _begun(
     setting: Setting, train: SeriesDataset, kind: str, seed: int
-) -> tuple[LitLatentODE, IrregularDataModule]:
+) -> tuple[LatentODEModule, IrregularDataModule]:
     """A model that has learnt nothing yet, and its data."""
     config, protocol = setting.config, setting.protocol
     options = dict(config["data"])
@@ -181,7 +181,7 @@ def time_epoch(setting: Setting, train: SeriesDataset, kind: str) -> dict[str, f
 
 
 def _fit(
-    module: LitLatentODE,
+    module: LatentODEModule,
     data: IrregularDataModule,
     fit: dict[str, Any],
     path: Path,
@@ -210,8 +210,8 @@ def _fit(
     return epochs[0]
 
 
-def _answer_of(module: LitLatentODE, scaling: Scaling) -> Answer:
-    def answer(dataset: SeriesDataset, asked: Asked) -> np.ndarray:
+def _answer_of(module: LatentODEModule, scaling: Scaling) -> Answer:
+    def answer(dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
         keys = pd.DataFrame(index=range(len(asked.series)))
         series = Series(dataset, scaling)
         samples = module.validation_samples

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from latentode import Schema
-from latentode.data.adapters import medical
+from latentode.adapters import medical
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))

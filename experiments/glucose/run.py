@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from latentode import Schema
-from latentode.gaussian_process import GaussianProcess
+from latentode.evaluation.gaussian_process import GaussianProcess
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]

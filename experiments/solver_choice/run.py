@@ -20,13 +20,13 @@ import pandas as pd
 import torch
 
 from latentode import LatentODEForecaster
-from latentode.data.datamodule import IrregularDataModule
+from latentode.cli.demo import FIRST_TEST_YEAR, SCHEMA, storms_path
 from latentode.data.dataset import SeriesDataset
-from latentode.data.tables import read_table
+from latentode.data.files import read_table
 from latentode.data.task import Forecasting
-from latentode.demo import FIRST_TEST_YEAR, SCHEMA, storms_path
-from latentode.objective import elbo_terms, negative_elbo
+from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.ode import Solver
+from latentode.training.data_module import IrregularDataModule
 
 HERE = Path(__file__).parent
 EXACT = Solver("rk4", 128)

@@ -24,7 +24,7 @@ import torch
 from lightning import Trainer, seed_everything
 from torch import Tensor, nn
 
-from latentode import Forecasting, IrregularDataModule, LitLatentODE, Schema
+from latentode import Forecasting, IrregularDataModule, LatentODEModule, Schema
 from latentode.data import Batch
 
 HERE = Path(__file__).parent
@@ -124,7 +124,7 @@ def quiet() -> None:
 
 def fit_latent_ode(
     kind: str, train: Spirals, test: Spirals, epochs: int
-) -> tuple[LitLatentODE, IrregularDataModule]:
+) -> tuple[LatentODEModule, IrregularDataModule]:
     """Trained to explain what is seen and what comes next alike; with the data that it is asked of."""
     seed_everything(0, verbose=False)
     data = IrregularDataModule(
@@ -135,7 +135,7 @@ def fit_latent_ode(
         cuts=len(train.times),
         test=test.frame(),
     )
-    module = LitLatentODE(
+    module = LatentODEModule(
         **data.sizes, lr=LR, context_weight=1.0, kl_warmup=300, samples=1, **LATENT[kind]
     )
     trainer = Trainer(
@@ -184,7 +184,7 @@ def everything(data: IrregularDataModule) -> Batch:
 
 
 @torch.no_grad()
-def answers(module: LitLatentODE, data: IrregularDataModule, test: Spirals) -> tuple[Tensor, Tensor]:
+def answers(module: LatentODEModule, data: IrregularDataModule, test: Spirals) -> tuple[Tensor, Tensor]:
     """The latent ODE's means at the times seen and later, each of shape `(series, times, 2)`."""
     batch = everything(data)
     noise = torch.randn(32, 1, module.model.latent_size, generator=torch.Generator().manual_seed(0))
@@ -236,7 +236,7 @@ def study(n: int, series: int, epochs: int) -> tuple[dict[str, float], dict[str,
 
 
 @torch.no_grad()
-def paths(module: LitLatentODE, data: IrregularDataModule, points: int) -> tuple[Tensor, Tensor]:
+def paths(module: LatentODEModule, data: IrregularDataModule, points: int) -> tuple[Tensor, Tensor]:
     """Latent trajectories and what is decoded from them, over the whole span, series by series."""
     batch, model = everything(data), module.model
     middle = model.encode(batch).sample(torch.zeros(1, 1, model.latent_size))

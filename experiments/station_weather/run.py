@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from latentode import Schema
-from latentode.gaussian_process import GaussianProcess
+from latentode.evaluation.gaussian_process import GaussianProcess
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -37,7 +37,7 @@ LAST_KEPT_DAY = 24  # of each month; the days after it choose
 SETTINGS: dict[str, Any] = {
     "context": CONTEXT,
     "likelihood": "student-t",
-    "drop_observations": 0.2,
+    "observation_dropout": 0.2,
     "balance": "variables",  # gusts are reported seldom
     "max_epochs": 60,
     "patience": 60,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from latentode.demo import run_demo
+from latentode.cli.demo import run_demo
 
 HERE = Path(__file__).parent
 

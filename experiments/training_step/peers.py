@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from latentode.data import Batch, Observations
-from latentode.model import LatentODE
-from latentode.nn.events import Events, last_values
-from latentode.objective import Terms, negative_elbo
+from latentode.model.network import LatentODE
+from latentode.model.objective import Terms, negative_elbo
+from latentode.nn.sequences import Events, last_values
 from latentode.ode import Context, Trajectory
 
 __all__ = ["before_loss", "union_loss"]

@@ -22,10 +22,10 @@ import torch
 from peers import before_loss, union_loss
 from torch import Tensor
 
-from latentode.building import build_latent_ode
 from latentode.data import Batch, Observations
-from latentode.model import LatentODE
-from latentode.objective import elbo_terms, negative_elbo
+from latentode.model.building import build_latent_ode
+from latentode.model.network import LatentODE
+from latentode.model.objective import elbo_terms, negative_elbo
 
 HERE = Path(__file__).parent
 VARIABLES, LATENT, WIDTH = 4, 16, 64

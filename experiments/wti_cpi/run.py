@@ -23,9 +23,9 @@ import pandas as pd
 from scipy import special
 
 from latentode import Schema
-from latentode.calibration import Calibration
-from latentode.data.adapters import finance
-from latentode.gaussian_process import GaussianProcess
+from latentode.adapters import finance
+from latentode.evaluation.gaussian_process import GaussianProcess
+from latentode.forecast.calibration import Calibration
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))

@@ -1,6 +1,8 @@
 """The command line: files in, files out.
 
 latentode convert | inspect | fit | forecast | ask | evaluate | calibrate | plot | demo
+In: files and options. Out: files, tables on standard output, one-line errors with exit status 1.
+May import: every room; torch and Lightning only inside the commands that need a network.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ import typer
 from latentode.cli.asking import ask
 from latentode.cli.forecasting import forecast, plot
 from latentode.cli.judging import calibrate, evaluate
+from latentode.cli.options import in_options
 from latentode.cli.tables import convert, inspect
 from latentode.cli.training import demo, fit
 from latentode.errors import LatentODEError
-from latentode.options import in_options
 
 __all__ = ["main"]
 

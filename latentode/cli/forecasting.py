@@ -10,9 +10,9 @@ import pandas as pd
 import typer
 
 from latentode.cli.inputs import chosen, duration, load, question, table_of
+from latentode.cli.options import Adapter, Model, NaValues, Table, blame, split
+from latentode.data.quantile_columns import interval_levels, quantile_list
 from latentode.errors import LatentODEError
-from latentode.options import Adapter, Model, NaValues, Table, blame, split
-from latentode.quantiles import interval_levels, quantile_list
 
 if TYPE_CHECKING:
     from latentode.data.dataset import SeriesDataset
@@ -80,7 +80,7 @@ def plot(
     adapter: Adapter = None,
 ) -> None:
     """Draw a series' observations and its forecast with the 80 % interval."""
-    from latentode.plotting import check_picture, plot_forecast
+    from latentode.plotting.pictures import check_picture, plot_forecast
 
     with blame("--out"):
         check_picture(out)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from latentode.convert import read_source
+from latentode.cli.convert import read_source
+from latentode.cli.options import split
+from latentode.data.files import read_table
 from latentode.data.schema import Schema
-from latentode.data.tables import read_table
 from latentode.errors import LatentODEError
-from latentode.options import split
 
 # Torch and Lightning take seconds to import. Commands that need no network do without: what needs one
 # is imported inside the functions that do.
 if TYPE_CHECKING:
     from latentode.data.queries import At
-    from latentode.estimator import LatentODEForecaster
+    from latentode.estimators.forecaster import LatentODEForecaster
 
 __all__ = ["chosen", "duration", "load", "question", "read", "table_of"]
 
@@ -47,7 +47,7 @@ def table_of(
 
 def load(folder: Path) -> LatentODEForecaster:
     """The model in a folder."""
-    from latentode.estimator import LatentODEForecaster
+    from latentode.estimators.forecaster import LatentODEForecaster
 
     return LatentODEForecaster.load(folder)
 

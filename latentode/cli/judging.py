@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from latentode.cli.inputs import duration, load, table_of
+from latentode.cli.options import Adapter, Model, NaValues, Table, blame, split
+from latentode.data.quantile_columns import quantile_list, quantile_name
 from latentode.errors import LatentODEError
-from latentode.metrics import METRICS, USUAL, metric_list
-from latentode.options import Adapter, Model, NaValues, Table, blame, split
-from latentode.quantiles import quantile_list, quantile_name
+from latentode.evaluation.metrics import METRICS, USUAL, metric_list
 
 __all__ = ["calibrate", "evaluate"]
 
@@ -46,7 +46,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
-    from latentode.evaluation import ORIGINS, figures
+    from latentode.evaluation.backtest import ORIGINS, figures
 
     with blame("--metrics"):
         names = metric_list(split(metrics) or ())
@@ -54,7 +54,7 @@ def evaluate(
         levels = quantile_list(quantiles.split(","))
     every = set(levels)
     if report is not None:
-        from latentode.page import REPORT_LEVELS
+        from latentode.plotting.page import REPORT_LEVELS
 
         every |= set(REPORT_LEVELS)
 
@@ -81,7 +81,7 @@ def evaluate(
     if out is not None:
         table.to_csv(out)
     if report is not None:
-        from latentode.page import write_page
+        from latentode.plotting.page import write_page
 
         write_page(report, compared, f"{model.name}: forecasts of {data.name}", about, unit, bins)
         typer.echo(f"report in {report}")
@@ -103,7 +103,7 @@ def calibrate(
     adapter: Adapter = None,
 ) -> None:
     """Make a model's quantiles mean what its forecasts of a table that it has not seen say."""
-    from latentode.evaluation import ORIGINS
+    from latentode.evaluation.backtest import ORIGINS
 
     fitted = load(model)
     frame = table_of(fitted, data, na_values, adapter)

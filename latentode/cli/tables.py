@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+from latentode.adapters import CONVERTERS
+from latentode.cli.convert import convert as convert_source
+from latentode.cli.convert import schema_options_of, settings_of
 from latentode.cli.inputs import read
-from latentode.convert import convert as convert_source
-from latentode.convert import schema_options_of, settings_of
-from latentode.data.adapters import CONVERTERS
+from latentode.cli.options import Adapter, NaValues, Table, schema_options
 from latentode.data.report import inspect as inspect_table
 from latentode.data.schema import Schema
-from latentode.options import Adapter, NaValues, Table, schema_options
 
 __all__ = ["convert", "inspect"]
 

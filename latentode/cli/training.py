@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from latentode.cli.inputs import read
+from latentode.cli.options import Adapter, NaValues, Quiet, Table, likelihood_option, schema_options
 from latentode.data.schema import Schema
 from latentode.errors import LatentODEError
-from latentode.options import Adapter, NaValues, Quiet, Table, likelihood_option, schema_options
 
 __all__ = ["demo", "fit"]
 
@@ -69,13 +69,13 @@ def fit(
     monitor: Annotated[
         str, typer.Option(help="What early stopping watches: val_loss, val_nll, val_mse or val_mae.")
     ] = "val_loss",
-    weight_averaging: Annotated[
+    ema_decay: Annotated[
         float, typer.Option(help="Decay of the running average of the weights; 0 for none.")
     ] = 0.99,
-    drop_observations: Annotated[
+    observation_dropout: Annotated[
         float, typer.Option(help="Largest part of a training context to hide from the encoder.")
     ] = 0.0,
-    blank_contexts: Annotated[
+    context_dropout: Annotated[
         float,
         typer.Option(help="Share of training cuts with nothing seen: for series not yet observed."),
     ] = 0.02,
@@ -93,7 +93,7 @@ def fit(
         raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
     held_out = None if validation is None else read(validation, schema, na_values, adapter)[0]
     frame, schema = read(data, schema, na_values, adapter)
-    from latentode.estimator import LatentODEForecaster
+    from latentode.estimators.forecaster import LatentODEForecaster
 
     model = LatentODEForecaster(
         horizon=horizon,
@@ -111,9 +111,9 @@ def fit(
         balance=balance,
         schedule=schedule,
         monitor=monitor,
-        weight_averaging=weight_averaging or None,
-        drop_observations=drop_observations,
-        blank_contexts=blank_contexts,
+        ema_decay=ema_decay or None,
+        observation_dropout=observation_dropout,
+        context_dropout=context_dropout,
         cuts=cuts,
         duplicates=duplicates,
         verbose=not quiet,
@@ -138,6 +138,6 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Fit on Atlantic storms before 2018, forecast the later ones, score and draw it."""
-    from latentode.demo import run_demo
+    from latentode.cli.demo import run_demo
 
     run_demo(out, typer.echo, verbose=not quiet, epochs=epochs)

@@ -1,25 +1,35 @@
-"""From tables to batches. Knows pandas and torch, nothing of models."""
+"""Tables become batches: the first room that data walks through.
+
+In: a pandas DataFrame (or Polars, PyArrow, a file) and a `Schema`. Out: a `SeriesDataset` of flat
+observations, cut by a `Task` into the contexts and targets of a `Batch`.
+May import: `errors`. Of libraries pandas, numpy, narwhals; torch only where a batch is made.
+Knows nothing of models.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from latentode.data.batch import Batch, Series
-    from latentode.data.datamodule import IrregularDataModule
+    from latentode.data.climatology import Climatology
     from latentode.data.dataset import SeriesDataset
+    from latentode.data.files import read_table
     from latentode.data.observations import Observations, Queries
-    from latentode.data.scaling import Scaling
+    from latentode.data.scaling import Scaling, Units
     from latentode.data.schema import Schema
-    from latentode.data.task import Forecasting, Interpolation, Task
-    from latentode.data.timeaxis import TimeAxis
+    from latentode.data.task import Cut, Cuttable, Forecasting, Interpolation, Task
+    from latentode.data.time_axis import TimeAxis
 
 __all__ = [
     "Batch",
+    "Climatology",
+    "Cut",
+    "Cuttable",
     "Forecasting",
     "Interpolation",
-    "IrregularDataModule",
     "Observations",
     "Queries",
     "Scaling",
@@ -28,26 +38,22 @@ __all__ = [
     "SeriesDataset",
     "Task",
     "TimeAxis",
+    "Units",
+    "read_table",
 ]
 
-# Imported on first use: reading, converting and inspecting a table need neither torch nor Lightning.
-_HOMES = {
-    "Batch": "batch",
-    "Forecasting": "task",
-    "Interpolation": "task",
-    "IrregularDataModule": "datamodule",
-    "Observations": "observations",
-    "Queries": "observations",
-    "Scaling": "scaling",
-    "Schema": "schema",
-    "Series": "batch",
-    "SeriesDataset": "dataset",
-    "Task": "task",
-    "TimeAxis": "timeaxis",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'latentode.data' has no attribute {name!r}")
-    return getattr(import_module(f"latentode.data.{_HOMES[name]}"), name)
+# Imported on first use, so that a command that needs no network loads neither torch nor Lightning.
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "batch": ["Batch", "Series"],
+        "climatology": ["Climatology"],
+        "dataset": ["SeriesDataset"],
+        "files": ["read_table"],
+        "observations": ["Observations", "Queries"],
+        "scaling": ["Scaling", "Units"],
+        "schema": ["Schema"],
+        "task": ["Cut", "Cuttable", "Forecasting", "Interpolation", "Task"],
+        "time_axis": ["TimeAxis"],
+    },
+)

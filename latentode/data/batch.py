@@ -10,13 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentode.data.cycles import cycle_phases
+from latentode.data.covariates import cycle_phases
 from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.labels import Labels, SeriesLabels
 from latentode.data.observations import Observations, Queries
-from latentode.data.scaling import Scaling, series_keys
+from latentode.data.scaling import Scaling, Units, series_keys
 from latentode.data.task import Cut, Cuttable, Task, context_cut
-from latentode.data.units import Units
 
 __all__ = ["Batch", "Series", "TargetNames"]
 

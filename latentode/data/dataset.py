@@ -1,4 +1,6 @@
-"""SeriesDataset: a validated table as flat arrays, and back again.
+"""Ragged: rows of several lengths in one flat array.
+
+SeriesDataset: a validated table as flat arrays, and back again.
 
 Reads a frame through a `Schema`, refuses what it cannot read with the column, the row and the fix,
 and keeps every value that exists: none is dropped, resampled, filled or invented.
@@ -13,9 +15,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of
-from latentode.data.frames import IntoFrame
-from latentode.data.ragged import Ragged
+from latentode.data.columns import IntoFrame, column_of
 from latentode.data.reading import (
     DUPLICATES,
     merge_duplicates,
@@ -25,10 +25,29 @@ from latentode.data.reading import (
     value_columns,
 )
 from latentode.data.schema import Schema
-from latentode.data.timeaxis import TimeAxis
+from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError
 
 __all__ = ["Ragged", "SeriesDataset"]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of several lengths laid end to end: row i is `[offsets[i], offsets[i + 1])`."""
+
+    offsets: np.ndarray
+
+    def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the elements of rows `indices`, and for each the place of its row there."""
+        lengths = self.offsets[indices + 1] - self.offsets[indices]
+        begins = np.cumsum(lengths) - lengths
+        shift = np.repeat(self.offsets[indices] - begins, lengths)
+        return shift + np.arange(lengths.sum()), np.repeat(np.arange(len(indices)), lengths)
+
+    @staticmethod
+    def of(sorted_rows: np.ndarray, n_rows: int) -> Ragged:
+        """From the row number of each element, ascending."""
+        return Ragged(np.searchsorted(sorted_rows, np.arange(n_rows + 1)))
 
 
 @dataclass(frozen=True)

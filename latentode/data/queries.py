@@ -14,7 +14,7 @@ import pandas as pd
 
 from latentode.data.columns import column_of
 from latentode.data.dataset import SeriesDataset
-from latentode.data.timeaxis import Duration
+from latentode.data.time_axis import Duration
 from latentode.errors import SchemaError
 
 __all__ = ["At", "QueryTimes", "listed", "query_times", "times_along"]

@@ -11,10 +11,9 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, refuse_text, row_name
-from latentode.data.frames import IntoFrame, to_pandas
+from latentode.data.columns import IntoFrame, column_of, refuse_text, row_name, to_pandas
 from latentode.data.schema import Schema
-from latentode.data.timeaxis import TimeAxis, parse_times
+from latentode.data.time_axis import TimeAxis, parse_times
 from latentode.errors import SchemaError
 
 __all__ = [

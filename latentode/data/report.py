@@ -18,11 +18,10 @@ from latentode.data.column_report import (
     feature_reports,
     variable_reports,
 )
-from latentode.data.columns import column_of, some_names
-from latentode.data.frames import IntoFrame, to_pandas
+from latentode.data.columns import IntoFrame, column_of, some_names, to_pandas
 from latentode.data.reading import DUPLICATES, read_columns, series_codes
 from latentode.data.schema import Schema
-from latentode.data.timeaxis import TimeAxis
+from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError
 
 __all__ = ["QUANTILES", "FeatureReport", "Report", "VariableReport", "describe_gap", "inspect"]

@@ -1,4 +1,6 @@
-"""Scaling: what turns data units into model units, fitted on training observations only.
+"""Units: what the scaled values of queries are in the table, each by its own variable's transform.
+
+Scaling: what turns data units into model units, fitted on training observations only.
 
 A variable that the schema says to transform is transformed first, then standardised.
 """
@@ -13,14 +15,56 @@ import pandas as pd
 from pandas.util import hash_array
 from sklearn.preprocessing import StandardScaler
 
-from latentode.data.columns import column_of, refuse_text
+from latentode.data.columns import cell_name, column_of, refuse_text
 from latentode.data.dataset import SeriesDataset
-from latentode.data.refusing import refuse_values
 from latentode.data.task import mix
 from latentode.data.transforms import Transform, fit_transform, restore
-from latentode.data.units import Units
+from latentode.errors import SchemaError
 
-__all__ = ["Scaling", "series_keys"]
+__all__ = ["Scaling", "Units", "refuse_values", "series_keys"]
+
+
+@dataclass(frozen=True)
+class Units:
+    r"""The map $u = (T(x) - l) / s$ of each query and back.
+
+    Args:
+        loc: what scaled 0 is, after the transform, shape `(queries,)`.
+        scale: what one scaled unit is, likewise.
+        transforms: each with the queries whose values it transforms; none for the others.
+    """
+
+    loc: np.ndarray
+    scale: np.ndarray
+    transforms: tuple[tuple[Transform, np.ndarray], ...] = ()
+
+    def to_data(self, scaled: np.ndarray) -> np.ndarray:
+        """Scaled values of shape `(..., queries)` as the table has them."""
+        value = self.loc + self.scale * scaled
+        for transform, place in self.transforms:
+            value[..., place] = transform.inverse(value[..., place])
+        return value
+
+    def to_scaled(self, value: np.ndarray) -> np.ndarray:
+        """The inverse of `to_data`; infinite beyond a transform's domain."""
+        value = np.array(value, dtype=np.float64)
+        for transform, place in self.transforms:
+            value[..., place] = transform.forward(value[..., place])
+        return (value - self.loc) / self.scale
+
+    def log_slope(self, value: np.ndarray) -> np.ndarray:
+        """log du/dx at values of data units, within each transform's domain."""
+        slope = np.broadcast_to(-np.log(self.scale), np.shape(value)).copy()
+        for transform, place in self.transforms:
+            slope[..., place] += transform.log_slope(np.asarray(value)[..., place])
+        return slope
+
+    def outside(self, value: np.ndarray) -> np.ndarray:
+        """Which values `(queries,)` lie beyond their transform's domain."""
+        found = np.zeros(np.shape(value), dtype=bool)
+        for transform, place in self.transforms:
+            found[place] = transform.outside(np.asarray(value)[place])
+        return found
 
 
 @dataclass(frozen=True)
@@ -193,3 +237,33 @@ def _standardise(columns: list[np.ndarray]) -> tuple[tuple[float, ...], tuple[fl
         locs.append(float(scaler.mean_[0]))  # type: ignore[index]
         scales.append(float(scaler.scale_[0]))  # type: ignore[index]
     return tuple(locs), tuple(scales)
+
+
+def refuse_values(
+    dataset: SeriesDataset, variable: int, bad: np.ndarray, what: str, wants: str, fix: str
+) -> None:
+    """Raises for the first observation that is bad, if any, naming its column, row and value.
+
+    Args:
+        dataset: what was read.
+        variable: index of the variable.
+        bad: of each of its observations, in the dataset's order.
+        what: what was said of the variable, such as "likelihood 'poisson'".
+        wants: what values that needs.
+        fix: what to do.
+
+    Raises:
+        SchemaError: unless none is bad.
+    """
+    if not bad.any():
+        return
+    schema, name = dataset.schema, dataset.variables[variable]
+    place = np.nonzero(dataset.variable == variable)[0][bad]
+    first = place[dataset.row[place].argmin()]  # in the table, not in the series' order
+    rows = dataset.keys.index[dataset.row[first : first + 1]]
+    cell = pd.Series([float(dataset.value[first])], index=rows, dtype=object)
+    where = cell_name(cell, np.ones(1, dtype=bool))
+    column = f"column `{name}`"
+    if schema.layout == "long":
+        column = f"column `{schema.value}` (variable `{name}`)"
+    raise SchemaError(f"{column}: {where}, but {what} wants {wants}; {fix}")

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pandas as pd
 
 from latentode.data.columns import column_of, detect, refuse_text, row_name, some_names
-from latentode.data.timeaxis import UNITS
+from latentode.data.time_axis import UNITS
 from latentode.data.transforms import Spec, check_spec
 from latentode.errors import SchemaError
 

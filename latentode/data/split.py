@@ -10,7 +10,7 @@ import pandas as pd
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import series_keys
 from latentode.data.task import uniform
-from latentode.data.timeaxis import Duration
+from latentode.data.time_axis import Duration
 from latentode.errors import SchemaError
 
 __all__ = ["by_key", "durations", "split_validation", "usual_horizon"]

@@ -3,6 +3,8 @@
 A cut is made in time, series by series: it depends on that series and its own random draws, never on
 the batch. Draws come from a counter-based generator keyed by the series' identifier, so permuting or
 regrouping series changes no cut.
+
+Thinned: a task of which the encoder sees a part only, so that it learns to do with less.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latentode.data.timeaxis import Duration, TimeAxis
+from latentode.data.time_axis import Duration, TimeAxis
 from latentode.errors import LatentODEError
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Forecasting",
     "Interpolation",
     "Task",
+    "Thinned",
     "context_cut",
     "mix",
     "uniform",
@@ -276,3 +279,46 @@ def _random_origins(series: Cuttable, between: tuple[Duration, Duration] | None)
     origin, some = series.last.copy(), counts > 0
     origin[some] = time[pick[some]]
     return origin
+
+
+DROPPING, BLANKING = 0xD207, 0xB1A4  # streams of draws of their own
+
+
+@dataclass(frozen=True)
+class Thinned(Task):
+    """A task of whose context a random part is hidden from the encoder.
+
+    The part is drawn for each cut, uniformly between none and `drop`; held-out series lose nothing.
+
+    Args:
+        task: how series are cut.
+        drop: largest expected fraction of the context to hide, below 1.
+        blank: share of cuts whose context is hidden whole, below 1, so that the model learns what to
+            expect of a series of which nothing but its statics is known.
+    """
+
+    task: Task
+    drop: float
+    blank: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.blank < 1:
+            raise LatentODEError(f"context_dropout must be at least 0 and below 1, got {self.blank}")
+        if not 0 <= self.drop < 1:
+            raise LatentODEError(f"observation_dropout must be at least 0 and below 1, got {self.drop}")
+
+    def resolve(self, axis: TimeAxis) -> Thinned:
+        return replace(self, task=self.task.resolve(axis))
+
+    def fixed(self) -> Task:
+        return self.task.fixed()
+
+    def cut(self, series: Cuttable) -> Cut:
+        made = self.task.cut(series)
+        keys = mix(series.keys, DROPPING)
+        fraction = self.drop * uniform(keys, 0)
+        # Observations are counted within each series, so that no draw depends on the series before it.
+        place = np.arange(len(series.series)) - series.begins
+        kept = uniform(keys[series.series], place + 1) >= fraction[series.series]
+        kept &= (uniform(mix(series.keys, BLANKING), 0) >= self.blank)[series.series]
+        return replace(made, context=made.context & kept)

@@ -1,14 +1,16 @@
-"""The learned parts between data and dynamics: encoders, decoders, likelihoods."""
+"""The learned parts between data and dynamics: encoders, decoders, likelihoods.
 
-from latentode.nn.decoders import Decoder, MLPDecoder, VariableDecoder
-from latentode.nn.encoders import Encoder, LatentHead, LatentState
-from latentode.nn.events import Events
-from latentode.nn.growth import ScaleGrowth
-from latentode.nn.intensity import Intensity
-from latentode.nn.label_head import LabelHead
+In: flat `Observations` of a batch, or latent states. Out: `LatentState`, a distribution over initial
+states, or a `torch.distributions` object with one element per query.
+May import: `ode`, `data`, `errors`. Of libraries torch, scipy and numba.
+"""
+
+from latentode.nn.decoders import Decoder, Intensity, LabelHead, MLPDecoder, VariableDecoder
+from latentode.nn.latent_state import Encoder, LatentHead, LatentState
 from latentode.nn.likelihoods import DATA_UNITS, LIKELIHOODS, Likelihood, likelihood_of
-from latentode.nn.linear_encoder import LinearEncoder
-from latentode.nn.recurrent_encoders import GRUEncoder, ODERNNEncoder
+from latentode.nn.scales import ScaleGrowth
+from latentode.nn.sequences import Events
+from latentode.nn.series_encoders import GRUEncoder, LinearEncoder, ODERNNEncoder
 from latentode.nn.variable_encoder import VariableEncoder
 
 __all__ = [

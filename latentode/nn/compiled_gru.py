@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from latentode.ode.compiled_sweeps import (
+from latentode.ode.kernels.compiled_sweeps import (
     Array,
     Coefficients,
     Gradients,

@@ -1,16 +1,35 @@
-"""Decoder: latent states at queries -> raw numbers for the likelihood. Third of the four arrows."""
+r"""Decoder: latent states at queries -> raw numbers for the likelihood. Third of the four arrows.
+
+PoolDecoder: a value on a logarithmic scale, read off pools that hold amounts.
+
+Of pools a and traits p, the two halves of z, every raw number of variable v is
+
+$$g_v \log\big(\epsilon + \textstyle\sum_i M_{vi} (a_i)_+\big) + h_v(a / \textstyle\sum_i a_i, p),
+    \quad M \ge 0,$$
+
+h a perceptron that sees the shares of the pools and not how much there is: all amounts times x move a
+location by $g_v \log x$, whatever x. Where values are logarithms ("log" in `Schema.transforms`) and
+$g_v$ is one over their deviation, with which it begins in a forecaster, what is measured is in
+proportion to what is given.
+
+LabelHead: from the latent rows of a series to the class that it belongs to.
+
+Intensity: from latent states to positive rates relative to a typical one.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
+from latentode.nn.latent_state import mlp
 from latentode.nn.likelihoods import gather_variable
-from latentode.nn.mlp import mlp
 
-__all__ = ["Decoder", "MLPDecoder", "VariableDecoder"]
+__all__ = ["Decoder", "Intensity", "LabelHead", "MLPDecoder", "PoolDecoder", "VariableDecoder"]
 
 
 class Decoder(nn.Module, ABC):
@@ -73,3 +92,114 @@ class VariableDecoder(nn.Module):
             Shape `(samples, queries, n_raw)`.
         """
         return self.layers(torch.cat([z, embedding.expand(*z.shape[:-1], -1)], dim=-1))
+
+
+class PoolDecoder(Decoder):
+    """Logarithms of sums of pools, and what shares and traits add to them.
+
+    Args:
+        latent_size: size of z, even: the first half are pools, the others traits.
+        n_variables: number of variables.
+        n_raw: numbers per variable, the location first.
+        hidden_size: width of the perceptron.
+        gains: with how many of its units each location begins to follow a logarithm; None for 1.
+    """
+
+    LEAST = 1e-4  # amount: smaller ones are no longer told apart
+
+    def __init__(
+        self,
+        latent_size: int,
+        n_variables: int,
+        n_raw: int,
+        hidden_size: int,
+        gains: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_raw, self.n_variables = n_raw, n_variables
+        pools = latent_size // 2
+        self.mix = nn.Parameter(torch.zeros(n_variables, pools))
+        location = torch.ones(n_variables, 1) if gains is None else torch.tensor(gains)[:, None]
+        self.gain = nn.Parameter(torch.cat([location, torch.zeros(n_variables, n_raw - 1)], dim=1))
+        self.layers = mlp(latent_size, hidden_size, n_variables * n_raw)
+        nn.init.xavier_uniform_(self.layers[-1].weight, gain=MLPDecoder.INITIAL_GAIN)  # type: ignore[arg-type]
+
+    def forward(self, z: Tensor, variable: Tensor) -> Tensor:
+        pools, traits = z.chunk(2, dim=-1)
+        pools = pools.relu()
+        shares = pools / (pools.sum(dim=-1, keepdim=True) + self.LEAST)
+        total = torch.log(pools @ softplus(self.mix).T + self.LEAST)
+        added = self.layers(torch.cat([shares, traits], dim=-1))
+        raw = (total[..., None] * self.gain).flatten(-2) + added
+        return gather_variable(raw, variable, self.n_raw)
+
+
+class LabelHead(nn.Module):
+    r"""Logits $W_2\, \frac1n \sum_r \tanh(W_1 [s_r, e_r])$ of the classes, a sum over a series' rows.
+
+    Jointly a series has one row, so this is a perceptron; per variable what it says depends on no order
+    of the variables, each told by its embedding e.
+
+    Args:
+        state_size: size of what is read of a row.
+        told_size: size of what tells rows apart.
+        hidden_size: width of the hidden layer.
+        n_classes: number of classes, at least two.
+        dropout: probability that a hidden unit is left out of a training step.
+
+    Example:
+        >>> LabelHead(4, 2, 8, 3)(torch.zeros(5, 6, 4), torch.zeros(6, 2)).shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(
+        self,
+        state_size: int,
+        told_size: int,
+        hidden_size: int,
+        n_classes: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        self.hidden = nn.Linear(state_size + told_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden_size, n_classes)
+
+    def forward(self, state: Tensor, told: Tensor) -> Tensor:
+        """Args: `(..., rows, state)` and `(rows, told)`. Returns `(..., n_classes)`."""
+        each = torch.cat([state, told.expand(*state.shape[:-1], -1)], dim=-1)
+        return self.out(self.dropout(torch.tanh(self.hidden(each)).mean(dim=-2)))
+
+
+INITIAL_GAIN = 0.1
+UNIT = 0.5413248546129181  # whose softplus is 1
+LOWEST = -30.0  # a rate 1e13 times below the typical one: its logarithm stays finite
+
+
+class Intensity(nn.Module):
+    r"""Relative rates $\mathrm{softplus}(\mathrm{MLP}(z, e) + c) > 0$, near 1 before any training.
+
+    Args:
+        latent_size: size of z.
+        told_size: size of what tells rows apart.
+        n_rates: how many rates are read off a row.
+        hidden_size: width of the hidden layer.
+
+    Example:
+        >>> rates = Intensity(4, 0, 2, 8)(torch.zeros(5, 4), torch.zeros(5, 0))
+        >>> rates.shape, bool((rates > 0).all())
+        (torch.Size([5, 2]), True)
+    """
+
+    def __init__(self, latent_size: int, told_size: int, n_rates: int, hidden_size: int) -> None:
+        super().__init__()
+        self.layers = mlp(latent_size + told_size, hidden_size, n_rates)
+        # Untrained, every series has nearly the typical rate.
+        nn.init.xavier_uniform_(self.layers[-1].weight, gain=INITIAL_GAIN)  # type: ignore[arg-type]
+        nn.init.zeros_(self.layers[-1].bias)  # type: ignore[arg-type]
+
+    def forward(self, z: Tensor, told: Tensor) -> Tensor:
+        """Args: `(points, latent)` and `(points, told)`. Returns `(points, n_rates)`."""
+        raw = self.layers(torch.cat([z, told], dim=1)) + UNIT
+        return softplus(raw.clamp(min=LOWEST))

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from latentode.nn.compiled_gru import Cell, Flow, Steps, pull, read
 from latentode.ode import Dynamics, Solver
-from latentode.ode.compiled_arrays import block_of, coefficients, each, flat, network, parts_of
-from latentode.ode.compiled_kernel import CompiledKernel
-from latentode.ode.compiled_sweeps import Coefficients, Gradients, Network, Span
-from latentode.ode.once import differentiable_once
+from latentode.ode.kernels.compiled_arrays import block_of, coefficients, each, flat, network, parts_of
+from latentode.ode.kernels.compiled_perceptron import CompiledKernel
+from latentode.ode.kernels.compiled_sweeps import Coefficients, Gradients, Network, Span
+from latentode.ode.kernels.once import differentiable_once
 from latentode.ode.tableau import NATIVE, Plan, plan
 
 __all__ = ["Gaps", "recur"]

@@ -1,4 +1,18 @@
-r"""VariableEncoder: a summary of each (series, variable), for one latent row per variable.
+r"""Exchange: the variables of a series tell each other what they have seen.
+
+Each layer adds to the summaries $h_v$ of a series' variables what attention over all of them and a
+perceptron make of them, normalised beforehand:
+
+$$h \leftarrow h + \mathrm{Attention}(\mathrm{norm}(h)), \quad h \leftarrow h + F(\mathrm{norm}(h)).$$
+
+Series never mix, and the order of variables does not matter: who they are is in their embeddings.
+
+References:
+    Attention is all you need (Vaswani et al., 2017), https://arxiv.org/abs/1706.03762
+    On layer normalization in the transformer architecture (Xiong et al., 2020),
+    https://arxiv.org/abs/2002.04745
+
+VariableEncoder: a summary of each (series, variable), for one latent row per variable.
 
 A GRU reads each variable's own observations at their own times, told which variable it reads by an
 embedding $e_v$; then the variables of a series exchange what they have seen:
@@ -13,13 +27,46 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import relu, scaled_dot_product_attention
 
 from latentode.data.observations import Observations
-from latentode.nn.exchange import Exchange
-from latentode.nn.histories import N_FEATURES, Histories
 from latentode.nn.packed_gru import PackedGRU
+from latentode.nn.sequences import N_FEATURES, Histories
 
-__all__ = ["VariableEncoder"]
+__all__ = ["Exchange", "VariableEncoder"]
+
+
+class Exchange(nn.Module):
+    """A pre-norm layer of attention over the variables of a series.
+
+    Args:
+        size: size of a summary.
+        heads: how many kinds of attention; a head is as wide as `size / heads`, rounded up.
+
+    Example:
+        >>> import torch
+        >>> Exchange(8, heads=2)(torch.randn(3, 5, 8)).shape
+        torch.Size([3, 5, 8])
+    """
+
+    WIDENING = 2  # width of the perceptron over that of a summary
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads, inner = heads, heads * -(-size // heads)
+        self.norm, self.norm_after = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.ask = nn.Linear(size, 3 * inner)
+        self.tell = nn.Linear(inner, size)
+        self.widen = nn.Linear(size, self.WIDENING * size)
+        self.narrow = nn.Linear(self.WIDENING * size, size)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Args: `(series, variables, size)`. Returns the same shape."""
+        parts = self.ask(self.norm(h)).unflatten(2, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        heard = scaled_dot_product_attention(query, key, value)
+        h = h + self.tell(heard.transpose(1, 2).flatten(2))
+        return h + self.narrow(relu(self.widen(self.norm_after(h))))
 
 
 class VariableEncoder(nn.Module):

@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentode.ode.compiled_kernel import CompiledKernel
-from latentode.ode.kernel import AnyKernel, Kernel, Tape
-from latentode.ode.once import differentiable_once
+from latentode.ode.kernels.compiled_perceptron import CompiledKernel
+from latentode.ode.kernels.once import differentiable_once
+from latentode.ode.kernels.tape import AnyKernel, Kernel, Tape
 from latentode.ode.tableau import Plan, Step
 
 __all__ = ["integrate"]

@@ -23,9 +23,9 @@ from torch.distributions import Distribution, Independent, Normal, constraints
 
 from latentode.errors import LatentODEError
 from latentode.ode.context import Context
-from latentode.ode.divergence import estimated_divergence
-from latentode.ode.dynamics import Dynamics, MLPDynamics
-from latentode.ode.solve import Solver
+from latentode.ode.fields.divergence import estimated_divergence
+from latentode.ode.fields.mlp import Dynamics, MLPDynamics
+from latentode.ode.solver import Solver
 
 __all__ = ["CNF", "TRACES", "FlowDistribution"]
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from latentode.errors import SolveError
-from latentode.ode.compiled_arrays import readable
-from latentode.ode.compiled_hermite import interpolate
-from latentode.ode.hermite import bracket, hermite
+from latentode.ode.kernels.compiled_arrays import readable
+from latentode.ode.kernels.compiled_hermite import interpolate
+from latentode.ode.kernels.hermite import bracket, hermite
 
 __all__ = ["Stats", "Trajectory", "check_finite"]
 

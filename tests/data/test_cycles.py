@@ -6,7 +6,7 @@ import pytest
 from making import same, tiny
 
 from latentode import Forecasting, IrregularDataModule, Schema, SchemaError, SeriesDataset
-from latentode.data.cycles import cycle_phases, wall_clock
+from latentode.data.covariates import cycle_phases, wall_clock
 
 
 def hourly(start, n=30, zone=None):

@@ -201,12 +201,12 @@ def test_bucketed_batches_hold_the_same_cuts_with_less_padding():
 def test_dropping_observations_changes_training_contexts_only():
     held_out = wide(5, 9, seed=1)
     plain = module(validation=held_out)
-    thinned = module(validation=held_out, drop_observations=0.8)
+    thinned = module(validation=held_out, observation_dropout=0.8)
     one, other = (epoch(data)[0] for data in (plain, thinned))
     assert sum(len(b.context) for b in other) < 0.8 * sum(len(b.context) for b in one)
     assert [b.target.time.tolist() for b in one] == [b.target.time.tolist() for b in other]
     (before,), (after,) = plain.val_dataloader(), thinned.val_dataloader()
     assert torch.equal(before.context.value, after.context.value)
     assert thinned.sizes == plain.sizes
-    with pytest.raises(LatentODEError, match="drop_observations"):
-        module(drop_observations=1.0)
+    with pytest.raises(LatentODEError, match="observation_dropout"):
+        module(observation_dropout=1.0)

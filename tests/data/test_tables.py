@@ -9,7 +9,7 @@ import pytest
 from frames import wide
 
 from latentode.data import Schema, SeriesDataset
-from latentode.data.tables import read_table
+from latentode.data.files import read_table
 from latentode.errors import SchemaError
 
 

@@ -11,8 +11,7 @@ from scipy import stats
 from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset, TimeAxis
 from latentode.data.batch import Series
 from latentode.data.scaling import Scaling, series_keys
-from latentode.data.task import Cuttable, mix, uniform
-from latentode.data.thinning import Thinned
+from latentode.data.task import Cuttable, Thinned, mix, uniform
 from latentode.errors import LatentODEError, SchemaError
 
 TASKS = [

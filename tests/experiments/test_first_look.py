@@ -2,7 +2,7 @@
 
 from running import experiment
 
-from latentode.data.adapters import medical
+from latentode.adapters import medical
 
 run = experiment("first_look")
 

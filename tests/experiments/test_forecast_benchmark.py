@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from latentode import IrregularDataModule
-from latentode.layouts import JointLayout, PerVariableLayout
+from latentode.model.layouts import JointLayout, PerVariableLayout
 from latentode.ode import ClockDynamics
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "forecast_benchmark"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from latentode import Schema
-from latentode.gaussian_process import GaussianProcess
+from latentode.evaluation.gaussian_process import GaussianProcess
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCHEMA = Schema(id="id", time="time", targets=("x", "y"), cycles=("24h",))

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from latentode.nn.growth import ScaleGrowth
 from latentode.nn.likelihoods import likelihood_of, score
+from latentode.nn.scales import ScaleGrowth
 
 pytestmark = pytest.mark.usefixtures("float64")
 TRUTHS = {

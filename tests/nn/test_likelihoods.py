@@ -9,7 +9,7 @@ from scipy import stats
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn.functional import softplus
 
-from latentode.nn.encoders import LatentState, shared_noise
+from latentode.nn.latent_state import LatentState, shared_noise
 from latentode.nn.likelihoods import (
     DATA_UNITS,
     LIKELIHOODS,

@@ -4,7 +4,7 @@ import torch
 
 from latentode.data.observations import Observations
 from latentode.nn import LinearEncoder
-from latentode.nn.events import Events
+from latentode.nn.sequences import Events
 
 
 def one_series(times):

@@ -8,11 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from latentode.data.observations import Observations
-from latentode.nn.events import CHANGE_GAIN
-from latentode.nn.exchange import Exchange
-from latentode.nn.histories import CYCLES, Histories
 from latentode.nn.packed_gru import PackedGRU
-from latentode.nn.variable_encoder import VariableEncoder
+from latentode.nn.sequences import CHANGE_GAIN, CYCLES, Histories
+from latentode.nn.variable_encoder import Exchange, VariableEncoder
 
 pytestmark = pytest.mark.usefixtures("float64")
 EXACT = {"rtol": 0.0, "atol": 1e-12}

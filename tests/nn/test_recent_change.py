@@ -6,9 +6,9 @@ import torch
 from making import batch_of, network, noise_for, piece
 
 from latentode import LatentODEError
-from latentode.building import build_latent_ode
 from latentode.data.observations import Observations, Queries
-from latentode.nn.recent_change import PRIOR_TIME, RecentChange
+from latentode.model.building import build_latent_ode
+from latentode.nn.scales import PRIOR_TIME, RecentChange
 
 pytestmark = pytest.mark.usefixtures("float64")
 RECENT = {"value_units": "recent"}

@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from latentode.nn import packed_gru, recurrent_encoders
-from latentode.nn.events import Events
 from latentode.nn.packed_gru import PackedGRU
-from latentode.nn.recurrent_encoders import GRUEncoder, ODERNNEncoder
+from latentode.nn.sequences import Events
+from latentode.nn.series_encoders import GRUEncoder, ODERNNEncoder
 from latentode.ode import Solver
 
 SOLVERS = [

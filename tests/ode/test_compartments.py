@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import expm
 
 from latentode.errors import SolveError
-from latentode.nn.pool_decoder import PoolDecoder
+from latentode.nn.decoders import PoolDecoder
 from latentode.ode import (
     CompartmentDynamics,
     Context,

@@ -8,9 +8,9 @@ from torch.utils.checkpoint import checkpoint
 
 from latentode.errors import SolveError
 from latentode.ode import NATIVE, Context, LinearControl, MLPDynamics, Solver, compiled_sweeps
-from latentode.ode.compiled_kernel import CompiledKernel
-from latentode.ode.compiled_sweeps import compiled, tanh
-from latentode.ode.mlp_kernel import MLPKernel
+from latentode.ode.kernels.compiled_perceptron import CompiledKernel
+from latentode.ode.kernels.compiled_sweeps import compiled, tanh
+from latentode.ode.kernels.perceptron import MLPKernel
 
 FIELDS = {
     "plain": {},

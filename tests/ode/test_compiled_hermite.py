@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentode.ode import Trajectory
-from latentode.ode.compiled_hermite import interpolate
-from latentode.ode.hermite import hermite
+from latentode.ode.kernels.compiled_hermite import interpolate
+from latentode.ode.kernels.hermite import hermite
 
 
 def _by_tensors(path, rows, times):

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode.data.timeaxis import TimeAxis
+from latentode.data.time_axis import TimeAxis
 from latentode.errors import LatentODEError
-from latentode.questions.crossing import FirstCrossing, first_at_or_above, first_reading
+from latentode.forecast.first_passage import FirstPassageTime, first_at_or_above, first_reading
 
 
 def test_a_cubic_is_crossed_at_its_root_to_rounding():
@@ -94,7 +94,7 @@ def test_readings_count_at_their_own_times_only():
 def crossing(times, horizon=10.0):
     n = times.shape[1]
     keys = pd.DataFrame({"id": range(n), "since": 0.0, "variable": "x"})
-    return FirstCrossing(keys, times, horizon, TimeAxis("float", time_unit="1"))
+    return FirstPassageTime(keys, times, horizon, TimeAxis("float", time_unit="1"))
 
 
 def test_probabilities_and_quantiles_are_those_of_the_draws():

@@ -8,7 +8,7 @@ import pytest
 from making import START, calendar, same, tiny, waves
 
 from latentode import LatentODEError, LatentODEForecaster, SchemaError
-from latentode.residuals import Residuals
+from latentode.forecast.residuals import Residuals
 
 LASTING = Residuals((0.3, 0.5), (0.9, 1.4))
 

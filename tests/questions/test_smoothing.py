@@ -6,7 +6,7 @@ import pytest
 from making import START, calendar, same, tiny, waves
 from scipy import special
 
-from latentode.residuals import Residuals, Revision, matern
+from latentode.forecast.residuals import Residuals, ScoreTransform, matern
 
 LASTING = Residuals((0.3, 0.5), (1.5, 1.1))
 
@@ -136,7 +136,7 @@ def test_calendars_are_smoothed_as_numbers_are():
 
 
 def test_a_revision_that_says_nothing_changes_nothing():
-    nothing = Revision(np.zeros(2), np.ones(2))
+    nothing = ScoreTransform(np.zeros(2), np.ones(2))
     assert not nothing.revised.any()
     np.testing.assert_allclose(nothing.cdf(np.array([0.2, 0.9])), [0.2, 0.9], rtol=1e-12)
     np.testing.assert_allclose(nothing.level(special.ndtri(0.3)), 0.3, rtol=1e-12)

@@ -6,8 +6,7 @@ import pytest
 from making import tiny, waves
 
 from latentode import LatentODEError, LatentODEForecaster, Schema
-from latentode.data.task import Cuttable, Forecasting
-from latentode.data.thinning import Thinned
+from latentode.data.task import Cuttable, Forecasting, Thinned
 
 LEVELS = {"low": 10.0, "high": 20.0}
 
@@ -30,7 +29,7 @@ def unobserved():
 def test_the_answer_is_the_prior_given_the_statics_with_honest_width():
     table = patients(60, 0)
     sizes = {"layout": "joint", "latent_size": 4, "hidden_size": 16, "lr": 0.03, "max_epochs": 20}
-    quick = {"weight_averaging": None, "blank_contexts": 0.5, "verbose": False}
+    quick = {"ema_decay": None, "context_dropout": 0.5, "verbose": False}
     model = LatentODEForecaster(2.0, context=5.0, **quick, **sizes)
     model.fit(table, Schema(static=("kind",)))
     found = model.predict(unobserved(), 1.0, quantiles=())
@@ -68,5 +67,5 @@ def test_so_many_contexts_are_hidden_whole_whatever_the_batch():
 
 
 def test_shares_that_are_none_are_refused(frame):
-    with pytest.raises(LatentODEError, match="blank_contexts must be"):
-        tiny(blank_contexts=1.0).fit(frame)
+    with pytest.raises(LatentODEError, match="context_dropout must be"):
+        tiny(context_dropout=1.0).fit(frame)

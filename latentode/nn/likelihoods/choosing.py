@@ -1,10 +1,15 @@
-"""Choosing: from names of likelihoods to a likelihood, for one variable or for each its own."""
+"""Choosing: from names of likelihoods to a likelihood, for one variable or for each its own.
+
+Domains: whether a likelihood can explain what a table holds, asked before any training.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from latentode.data.dataset import SeriesDataset
+from latentode.data.scaling import refuse_values
 from latentode.errors import LatentODEError
 from latentode.nn.likelihoods.base import Likelihood
 from latentode.nn.likelihoods.counts import (
@@ -22,7 +27,7 @@ from latentode.nn.likelihoods.symmetric import (
     StudentTLikelihood,
 )
 
-__all__ = ["DATA_UNITS", "LIKELIHOODS", "Named", "likelihood_of"]
+__all__ = ["DATA_UNITS", "LIKELIHOODS", "Named", "likelihood_of", "refuse_unexplained"]
 
 DEFAULT = "normal"
 LIKELIHOODS: dict[str, type[Likelihood]] = {  # of scaled units
@@ -83,7 +88,7 @@ def _names(chosen: str | Mapping[str, str], n_variables: int, variables: Named |
     if variables is None:
         raise LatentODEError(
             "a likelihood per variable needs the variables' names: build from a data module, "
-            "LitLatentODE(**data.sizes, likelihood=...), or pass variables="
+            "LatentODEModule(**data.sizes, likelihood=...), or pass variables="
         )
     unknown = next((v for v in chosen if v not in variables), None)
     if unknown is not None:
@@ -115,3 +120,20 @@ def _check_transforms(names: Sequence[str], variables: Named) -> None:
                 f"{transform!r}, no mean may exist; take 'normal' or 'quantile', or leave the "
                 "transform out"
             )
+
+
+def refuse_unexplained(dataset: SeriesDataset, likelihood: Likelihood) -> None:
+    """Raises for the first observation that its variable's likelihood gives no probability.
+
+    Args:
+        dataset: what was read, in data units.
+        likelihood: of the model's variables.
+
+    Raises:
+        SchemaError: naming column, row, value and fix.
+    """
+    for v, family in enumerate(likelihood.families(len(dataset.variables))):
+        if family.wants:
+            bad = family.outside(dataset.value[dataset.variable == v])
+            fix = "correct it, or choose another likelihood for this variable"
+            refuse_values(dataset, v, bad, f"likelihood {family.name!r}", family.wants, fix)

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from latentode import SchemaError
-from latentode.data.adapters.clocks import to_instants
-from latentode.data.adapters.handing import Notes
+from latentode.adapters.clocks import to_instants
+from latentode.adapters.handing import Notes
 
 
 def placed(clocks, timezone, series=None):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from latentode import Schema, SchemaError, SeriesDataset
-from latentode.data.adapters.finance import (
+from latentode.adapters.finance import (
     bars,
     from_log_prices,
     from_log_returns,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from latentode import SchemaError, SeriesDataset
-from latentode.data.adapters.medical import MG_PER_MMOL, glucose, lab_events, visits
+from latentode.adapters.medical import MG_PER_MMOL, glucose, lab_events, visits
 
 LABS = """LABEVENT_ID,SUBJECT_ID,CHARTTIME,ITEMID,VALUE,VALUENUM,VALUEUOM
 1,007,2150-01-01 06:00:00,50931,90,90,mg/dL

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latentode import SchemaError, SeriesDataset
-from latentode.data.adapters.medical import physionet2012, physionet2012_outcomes
+from latentode.adapters.medical import physionet2012, physionet2012_outcomes
 
 HEADER = "Time,Parameter,Value\n"
 FIRST = """00:00,RecordID,132539

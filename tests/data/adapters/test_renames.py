@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from latentode import SchemaError
-from latentode.data.adapters.renames import from_gluonts, from_nixtla, from_prophet
+from latentode.adapters.renames import from_gluonts, from_nixtla, from_prophet
 
 NIXTLA = "unique_id,ds,y,price\n01,2024-01-01,1.5,9\n01,2024-01-03,,9\n02,2024-01-01,2,8\n"
 

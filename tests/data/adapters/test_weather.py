@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from latentode import SchemaError, SeriesDataset
-from latentode.data.adapters.weather import ghcn_daily, global_hourly, hurdat2, station_table
+from latentode.adapters.weather import ghcn_daily, global_hourly, hurdat2, station_table
 
 BLANK = "-9999   "
 

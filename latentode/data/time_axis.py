@@ -1,0 +1,279 @@
+"""TimeAxis: what a table's time column means, exactly, in both directions.
+
+A time is kept as an integer *tick* since the epoch (datetimes, dates, integers) or as a float, and
+becomes float64 in the *time unit* only relative to an origin of its own series, before any cast to
+float32: an epoch in float32 resolves minutes. What comes in goes out again: same type, same zone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import row_name
+from latentode.data.time_text import FIX, place_in_zone, read_text, zone_name
+from latentode.errors import SchemaError
+
+__all__ = ["UNITS", "Duration", "TimeAxis", "parse_times"]
+
+Duration = str | float | int | pd.Timedelta | dt.timedelta | np.timedelta64
+
+UNITS = {"s": "1s", "min": "1min", "h": "1h", "D": "1D", "W": "7D"}
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """How times of one table convert to ticks, to time units, and back.
+
+    Args:
+        kind: "datetime", "date", "integer" or "float".
+        unit: for datetimes, numpy's unit of the column ("s", "ms", "us", "ns").
+        timezone: name of the zone of aware datetimes, else None.
+        time_unit: what one unit of model-facing time is: "s", "min", "h", "D" or "W" for calendar
+            times; "1" for numbers, which are their own unit.
+        declared: whether the time unit was chosen rather than supplied, so that a number written as
+            text can be meant in it.
+    """
+
+    kind: str
+    unit: str = "us"
+    timezone: str | None = None
+    time_unit: str = "h"
+    declared: bool = False
+
+    @property
+    def is_calendar(self) -> bool:
+        return self.kind in ("datetime", "date")
+
+    @property
+    def tick(self) -> str:
+        """Unit of a tick: at least microseconds, so that forecast times between stamps are exact."""
+        return "ns" if self.unit == "ns" else "us"
+
+    @property
+    def unit_name(self) -> str:
+        """What to write after a number of time units: " h", or nothing where numbers are their own."""
+        return f" {self.time_unit}" if self.is_calendar else ""
+
+    @property
+    def ticks_per_unit(self) -> float:
+        if not self.is_calendar:
+            return 1.0
+        return _unit(UNITS[self.time_unit]) / _unit(f"1{self.tick}")
+
+    def to_units(self, ticks: np.ndarray, origin: np.ndarray | float) -> np.ndarray:
+        """Time since `origin` in time units, float64; the difference is exact before the division."""
+        return (ticks - origin).astype(np.float64) / self.ticks_per_unit
+
+    def duration(self, value: Duration, name: str = "horizon") -> float:
+        """A duration in time units: "24h", a timedelta, or a number in the table's own unit.
+
+        A number written as text is read as one where its unit is plain: among times that are numbers,
+        and where a time unit was chosen.
+
+        Raises:
+            SchemaError: for what is no duration, or not a positive one.
+        """
+        if isinstance(value, str) and (self.declared or not self.is_calendar):
+            value = _number(value)
+        if _is_number(value):
+            units = float(cast(float, value))
+        elif not self.is_calendar:
+            raise SchemaError(
+                f"{name} {value!r} is a calendar duration, but the time column holds numbers; give "
+                "a number in the unit of that column"
+            )
+        else:
+            units = self._calendar_duration(value, name)
+        if not np.isfinite(units) or units <= 0:
+            raise SchemaError(f"{name} must be positive and finite, got {value!r}")
+        return units
+
+    def _calendar_duration(self, value: Duration, name: str) -> float:
+        # pandas reads a bare "24" as nanoseconds, which nobody means.
+        if isinstance(value, str) and _is_number(_number(value)):
+            raise SchemaError(
+                f"{name} {value!r} has no unit; write '{value.strip()}{self.time_unit}', or say what "
+                "plain numbers mean when fitting, with time_unit="
+            )
+        try:
+            return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(UNITS[self.time_unit])
+        except (TypeError, ValueError) as error:
+            raise SchemaError(
+                f"{name} {value!r} is not a duration; write '24h', '30min', '7D'"
+            ) from error
+
+    def ticks_of(self, column: pd.Series) -> np.ndarray:
+        """The ticks of a column that `parse_times` produced or that holds this axis' type."""
+        if self.kind == "datetime":
+            naive = column.dt.tz_convert("UTC").dt.tz_localize(None) if self.timezone else column
+            return _as_unit(naive, self.tick).astype("int64").to_numpy()
+        if self.kind == "date":
+            return _as_unit(pd.to_datetime(column), self.tick).astype("int64").to_numpy()
+        return column.to_numpy(dtype=np.int64 if self.kind == "integer" else np.float64)
+
+    def restore(self, ticks: np.ndarray) -> pd.Series:
+        """The inverse of `ticks_of`.
+
+        Raises:
+            SchemaError: if a time falls between the values that a date or integer column can hold.
+        """
+        if self.kind == "float":
+            return pd.Series(ticks, dtype=np.float64)
+        if self.kind == "integer":
+            if not np.all(ticks == np.round(ticks)):
+                raise SchemaError(
+                    "a time between integers was asked for, but the time column holds integers; "
+                    "convert it to float, or ask for whole steps"
+                )
+            return pd.Series(ticks).astype(np.int64)
+        stamps: Any = pd.Series(np.asarray(ticks).astype(np.int64).view(f"M8[{self.tick}]"))
+        if self.kind == "date":
+            if not (stamps == stamps.dt.normalize()).all():
+                raise SchemaError(
+                    "a time within a day was asked for, but the time column holds dates; convert it "
+                    "with pandas.to_datetime, or ask for whole days"
+                )
+            return stamps.dt.date
+        coarse = _as_unit(stamps, self.unit)
+        stamps = coarse if (coarse == stamps).all() else stamps
+        if self.timezone is None:
+            return stamps
+        return stamps.dt.tz_localize("UTC").dt.tz_convert(self.timezone)
+
+    def parse(self, values: pd.Series, name: str) -> pd.Series:
+        """Times that a caller asks for, as a column of this axis' type or a finer one.
+
+        Args:
+            values: of any type that a time column may have; numbers may be written as text.
+            name: what to call them in messages.
+
+        Raises:
+            SchemaError: if they cannot be compared with this axis (a zone on one side only, ...).
+        """
+        if not self.is_calendar and not pd.api.types.is_numeric_dtype(values):
+            numbers = cast(pd.Series, pd.to_numeric(values.astype(object), errors="coerce"))
+            values = numbers if numbers.notna().all() else values
+        # Several offsets are no obstacle here: they are converted to the axis' zone anyway.
+        fix = "write it as 2024-04-05T12:00:00" if self.is_calendar else "give numbers, as the history"
+        column, other = _read(values, name, None, None, self.timezone is not None, fix)
+        if other.is_calendar != self.is_calendar:
+            raise SchemaError(
+                f"{name} holds {other.kind} times, but the history's times are {self.kind}"
+                f"s; {'write 2024-04-05T12:00:00' if self.is_calendar else 'ask in their unit'}"
+            )
+        if (other.timezone is None) != (self.timezone is None):
+            have, lack = (name, "the history") if other.timezone else ("the history", name)
+            raise SchemaError(f"{have} has a time zone and {lack} has none; give both or neither")
+        if self.kind == "datetime" and other.kind == "date":
+            return pd.to_datetime(column)
+        if self.kind == "date" and other.kind == "datetime":
+            ticks = replace(other, unit=self.tick).ticks_of(column)
+            return self.restore(ticks).set_axis(column.index)
+        return column if self.timezone is None else column.dt.tz_convert(self.timezone)
+
+    def query_ticks(self, column: pd.Series) -> np.ndarray:
+        """Ticks of what `parse` returned; fractions stay where the axis holds integers."""
+        if self.kind == "integer" and not pd.api.types.is_integer_dtype(column):
+            return column.to_numpy(dtype=np.float64)
+        return self.ticks_of(column)
+
+
+def parse_times(
+    column: pd.Series, name: str, time_format: str | None, timezone: str | None
+) -> tuple[pd.Series, TimeAxis]:
+    """Reads a time column of any supported type.
+
+    Args:
+        column: datetimes, dates, ISO 8601 text, integers or floats.
+        name: the column's name, for messages.
+        time_format: strptime format of text (or of integers such as 20240405) that is not ISO 8601.
+        timezone: zone to localise naive datetimes in, or to convert aware ones to.
+
+    Returns:
+        The column, text parsed, and its axis.
+
+    Raises:
+        SchemaError: naming the first row that cannot be read, and the fix.
+    """
+    return _read(column, f"column `{name}`", time_format, timezone, convert=timezone is not None)
+
+
+def _read(
+    column: pd.Series,
+    what: str,
+    time_format: str | None,
+    timezone: str | None,
+    convert: bool,
+    fix: str = FIX,
+) -> tuple[pd.Series, TimeAxis]:
+    _refuse(column, what)
+    if pd.api.types.is_numeric_dtype(column):
+        if time_format is None:
+            return _numbers(column, what, timezone)
+        column = column.astype(str)
+    if pd.api.types.is_object_dtype(column) and all(type(v) is dt.date for v in column):
+        if timezone is not None:
+            raise SchemaError(f"{what} holds dates, which have no timezone; leave it out")
+        return column, TimeAxis("date", unit="us", time_unit="D")
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        column = read_text(column, what, time_format, convert, fix)
+    if timezone is not None:
+        column = place_in_zone(column, what, timezone)
+    unit = np.datetime_data(column.dt.tz_localize(None).dtype)[0]
+    return column, TimeAxis("datetime", unit=unit, timezone=zone_name(column, what))
+
+
+def _refuse(column: pd.Series, what: str) -> None:
+    """Refuses what is no time at all, or no time in some row."""
+    if pd.api.types.is_bool_dtype(column):
+        raise SchemaError(f"{what} holds booleans; give it datetimes or numbers")
+    if column.dtype.kind == "m" or isinstance(column.dtype, pd.PeriodDtype):
+        raise SchemaError(
+            f"{what} has dtype {column.dtype}; convert durations with dt.total_seconds() and periods "
+            "with dt.to_timestamp()"
+        )
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise SchemaError(
+            f"{what} has no time at {row_name(column, missing)}; give each row its time or remove "
+            "that row"
+        )
+
+
+def _numbers(column: pd.Series, what: str, timezone: str | None) -> tuple[pd.Series, TimeAxis]:
+    if timezone is not None:
+        raise SchemaError(f"{what} holds numbers, which have no timezone; leave it out")
+    infinite = ~np.isfinite(column.to_numpy(dtype=np.float64))
+    if infinite.any():
+        raise SchemaError(
+            f"{what} is infinite at {row_name(column, infinite)}; correct it or remove that row"
+        )
+    kind = "integer" if pd.api.types.is_integer_dtype(column) else "float"
+    return column, TimeAxis(kind, unit="1", time_unit="1")
+
+
+def _unit(text: str) -> pd.Timedelta:
+    return cast(pd.Timedelta, pd.Timedelta(text))
+
+
+def _as_unit(stamps: pd.Series, unit: str) -> Any:
+    """Naive datetimes in another unit; towards a finer one nothing is lost."""
+    return stamps.astype(cast(Any, f"datetime64[{unit}]"))
+
+
+def _is_number(value: object) -> bool:
+    """Also of numpy's types; but no boolean, and no timedelta, which is one of numpy's integers."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_ | np.timedelta64)
+
+
+def _number(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,43 @@
+"""A fitted model's answers.
+
+In: a `FittedForecaster` (what a fit leaves behind) and questions about histories. Out: a `Forecast`,
+the predictive distribution in data units, or `SamplePaths`, futures as functions of time.
+May import: `model`, `nn`, `ode`, `data`, `errors`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from latentode.forecast.calibration import Calibration
+    from latentode.forecast.first_passage import FirstPassageTime
+    from latentode.forecast.fitted import FittedForecaster
+    from latentode.forecast.forecast import Forecast, ForecastQueries
+    from latentode.forecast.residuals import Residuals
+    from latentode.forecast.sample_paths import SamplePaths
+
+__all__ = [
+    "Calibration",
+    "FirstPassageTime",
+    "FittedForecaster",
+    "Forecast",
+    "ForecastQueries",
+    "Residuals",
+    "SamplePaths",
+]
+
+# Imported on first use, so that a command that needs no network loads neither torch nor Lightning.
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "calibration": ["Calibration"],
+        "first_passage": ["FirstPassageTime"],
+        "fitted": ["FittedForecaster"],
+        "forecast": ["Forecast", "ForecastQueries"],
+        "residuals": ["Residuals"],
+        "sample_paths": ["SamplePaths"],
+    },
+)

@@ -1,0 +1,76 @@
+"""Asking: from places in time to queries, each with the forecast origin it is answered from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.dataset import SeriesDataset
+from latentode.data.queries import QueryTimes
+from latentode.data.schema import Schema
+from latentode.errors import SchemaError
+from latentode.forecast.forecast import ForecastQueries
+
+__all__ = ["chosen_variables", "queries_at"]
+
+
+def chosen_variables(schema: Schema, variables: Sequence[str] | None) -> np.ndarray:
+    """Indices of the variables asked for; of all where none is named.
+
+    Raises:
+        SchemaError: for a name that is no target, or an empty choice.
+    """
+    known = schema.targets or ()
+    if variables is None:
+        return np.arange(len(known))
+    variables = (variables,) if isinstance(variables, str) else tuple(variables)
+    if not variables:
+        raise SchemaError(f"variables is empty: name some of {', '.join(known)}, or leave it out")
+    for name in variables:
+        if name not in known:
+            raise SchemaError(
+                f"variable {name!r} was not among the targets of training: {', '.join(known)}"
+            )
+    return np.array([known.index(v) for v in variables])
+
+
+def queries_at(
+    dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray
+) -> tuple[ForecastQueries, pd.DataFrame]:
+    """Each of the chosen variables at each place, with identifier, time and `variable`.
+
+    Raises:
+        SchemaError: for a place before the first observation of its series.
+    """
+    series = np.repeat(places.series, len(chosen))
+    time = np.repeat(places.time, len(chosen))
+    variable = np.tile(chosen, len(places.series))
+    _refuse_before_history(dataset, series, time)
+    keys = places.keys.loc[places.keys.index.repeat(len(chosen))].reset_index(drop=True)
+    keys["variable"] = np.asarray(dataset.variables, dtype=object)[variable]
+    return ForecastQueries(series, variable, time, _origins(dataset, series, time)), keys
+
+
+def _refuse_before_history(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> None:
+    early = time < dataset.first[series]
+    if early.any():
+        at = int(early.argmax())
+        raise SchemaError(
+            f"series {dataset.name(series[at])!r} is asked about a time "
+            f"{dataset.first[series[at]] - time[at]:g}{dataset.axis.unit_name} before its first "
+            "observation; a forecast needs something observed before or around it"
+        )
+
+
+def _origins(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """The last observation at or before each time: what the model has been trained to go on from.
+
+    So a time inside the history is answered from what had been seen by then.
+    """
+    seen = pd.DataFrame({"series": dataset.series, "origin": dataset.time}).sort_values("origin")
+    asked = pd.DataFrame({"series": series, "time": time}).sort_values("time", kind="stable")
+    found = pd.merge_asof(asked, seen, left_on="time", right_on="origin", by="series")
+    origin = found["origin"].set_axis(asked.index).sort_index().to_numpy()
+    return np.where(np.isnan(origin), dataset.last[series], origin)

@@ -1,0 +1,305 @@
+"""SamplePaths: sample paths of histories carried on, and what can be asked of a path and of no grid.
+
+A draw of a series is one function of time for each of its variables, from its last observation on: the
+quantity itself, without the noise of single readings (`latentode.forecast.drawing`). So rates,
+accumulated values and first crossings are those of the same futures, and agree with one another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.batch import Series
+from latentode.data.covariates import warn_of_untold
+from latentode.data.dataset import SeriesDataset
+from latentode.data.quantile_columns import quantile_list, quantile_name
+from latentode.data.queries import At, QueryTimes, query_times
+from latentode.data.time_axis import Duration
+from latentode.errors import LatentODEError, SchemaError
+from latentode.forecast.drawing import Draws, draw_paths, nodes_between
+from latentode.forecast.first_passage import FirstPassageTime, first_at_or_above, first_reading
+from latentode.forecast.fitted import FittedForecaster
+from latentode.forecast.forecast import ForecastQueries
+from latentode.forecast.queries import chosen_variables, queries_at
+
+__all__ = ["SamplePaths"]
+
+QUANTILES = (0.1, 0.5, 0.9)
+POINTS_AT_ONCE = 20_000  # draws are made for so many places at a time, for the memory they take
+CELLS_PER_LENGTH = 2  # of a quadrature, in the time over which what is integrated changes
+POINTS_PER_LENGTH = 4  # of a search for a crossing, likewise
+
+
+@dataclass(frozen=True)
+class SamplePaths:
+    """The futures of each series of a table; make one with `LatentODEForecaster.paths`.
+
+    Args:
+        fitted: the model.
+        dataset: histories, as `fitted` reads them.
+        horizon: how far after each last observation to look for crossings, in time units.
+        draws: how many futures.
+        seed: another seed, other futures.
+
+    Example:
+        >>> from latentode import LatentODEForecaster
+        >>> frame = pd.DataFrame({"id": 1, "time": np.arange(30.0), "x": np.sin(np.arange(30.0))})
+        >>> options = {"latent_size": 2, "hidden_size": 8, "max_epochs": 1, "verbose": False}
+        >>> paths = LatentODEForecaster(4.0, **options).fit(frame).paths(frame)
+        >>> list(paths.rate(at=2.0, quantiles=0.5))
+        ['id', 'time', 'variable', 'mean', 'std', 'q0.5']
+        >>> list(paths.integral(2.0, quantiles=()))
+        ['id', 'since', 'until', 'variable', 'mean', 'std']
+        >>> list(paths.time_to("x", above=9.0).probability(by=2.0))
+        ['id', 'since', 'variable', 'probability']
+    """
+
+    fitted: FittedForecaster
+    dataset: SeriesDataset = field(repr=False)
+    horizon: float
+    draws: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise LatentODEError(f"draws must be at least 1, got {self.draws!r}")
+
+    def value(
+        self,
+        at: At,
+        count: int | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        variables: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """The quantity itself: `predict` without the noise of the readings; arguments as there."""
+        return self._along(at, count, quantiles, variables, lambda drawn: drawn.value)
+
+    def rate(
+        self,
+        at: At,
+        count: int | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        variables: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """How fast the quantity changes: dx/dt, in data units per time unit.
+
+        The time unit is the schema's `time_unit` (hours unless told, days for dates), or that of a
+        numeric time column.
+
+        Args:
+            at: as for `predict`; a time inside the history is answered from what had been seen by then.
+            count: with a duration, how many equally spaced times up to it.
+            quantiles: levels between 0 and 1.
+            variables: which variables; all unless told.
+
+        Returns:
+            A long frame: identifier, time, `variable`, `mean`, `std`, and a column per quantile.
+
+        Raises:
+            SchemaError: for a question that cannot be read.
+        """
+        return self._along(at, count, quantiles, variables, lambda drawn: drawn.rate)
+
+    def integral(
+        self,
+        b: At,
+        a: At | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        variables: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """What accumulates between two times: the integral of the quantity, in data units times time.
+
+        Args:
+            b: until when: one time per series, in any form of `at`.
+            a: since when, likewise; each series' last observation unless told.
+            quantiles: levels between 0 and 1.
+            variables: which variables; all unless told.
+
+        Returns:
+            A long frame: identifier, `since`, `until`, `variable`, `mean`, `std`, and a column per
+            quantile.
+
+        Raises:
+            SchemaError: for two times of one series, for b before a, and for a before the last
+                observation, from where on there are futures.
+        """
+        levels, chosen = quantile_list(quantiles), chosen_variables(self.fitted.schema, variables)
+        until = self._once(b, "b")
+        since = self._starts(until) if a is None else self._matched(self._once(a, "a"), until)
+        self._refuse_backwards(since, until)
+        warn_of_untold(self.dataset, until, stacklevel=3)
+        time = str(self.fitted.schema.time)
+        series, variable = (
+            np.repeat(until.series, len(chosen)),
+            np.tile(chosen, len(until.series)),
+        )
+        start, end = np.repeat(since.time, len(chosen)), np.repeat(until.time, len(chosen))
+        found = np.empty((self.draws, len(series)))
+        width = self._length(variable) / CELLS_PER_LENGTH
+        for part in _chunks((end - start) / width * 3):
+            nodes = nodes_between(start[part], end[part], width[part])
+            own = series[part][nodes.owner]
+            asked = ForecastQueries(
+                own, variable[part][nodes.owner], nodes.time, self.dataset.last[own]
+            )
+            found[:, part] = nodes.sums(self._draw(asked).value)
+        keys = until.keys.rename(columns={time: "until"})
+        keys.insert(len(keys.columns) - 1, "since", since.keys[time].to_numpy())
+        keys = keys.loc[keys.index.repeat(len(chosen))].reset_index(drop=True)
+        return _summary(keys.assign(variable=self._names(variable)), found, levels)
+
+    def time_to(
+        self,
+        variable: str,
+        above: float | None = None,
+        below: float | None = None,
+        readings: Duration | None = None,
+    ) -> FirstPassageTime:
+        """When each series first reaches a level after its last observation.
+
+        Args:
+            variable: whose values.
+            above: the level to be at or above.
+            below: or the level to be at or below; exactly one of the two.
+            readings: how far apart the sensor reads. Then the first *reading* at the level counts, its
+                noise included; without, the quantity itself does, at any time whatever.
+
+        Returns:
+            Its distribution: `.probability(by=)`, `.cdf`, `.quantile`, `.to_frame()`.
+
+        Raises:
+            LatentODEError: unless exactly one level is given.
+        """
+        (v,) = chosen_variables(self.fitted.schema, [variable])
+        if (above is None) == (below is None):
+            raise LatentODEError("give exactly one of above= and below=, the level to be reached")
+        sign = 1.0 if above is not None else -1.0
+        level = sign * float(above if above is not None else below)  # type: ignore[arg-type]
+        dataset, n = self.dataset, len(self.dataset)
+        grid = self._grid(int(v), readings)
+        found = np.empty((self.draws, n))
+        for part in _chunks(np.full(n, len(grid))):
+            series = np.repeat(np.arange(n)[part], len(grid))
+            origin = dataset.last[series]
+            time = origin + np.tile(grid, len(series) // len(grid))
+            drawn = self._draw(ForecastQueries(series, np.full(len(series), v), time, origin))
+            shape = (self.draws, -1, len(grid))
+            if readings is None:
+                value, rate = (sign * x.reshape(shape) for x in (drawn.value, drawn.rate))
+                found[:, part] = first_at_or_above(grid, value, rate, level)
+            else:
+                found[:, part] = first_reading(grid, sign * drawn.reading.reshape(shape), level)
+        keys = self._last_keys().assign(variable=variable)
+        return FirstPassageTime(keys, found, self.horizon, dataset.axis)
+
+    def _along(
+        self,
+        at: At,
+        count: int | None,
+        quantiles: float | Sequence[float],
+        variables: Sequence[str] | None,
+        part: Callable[[Draws], np.ndarray],
+    ) -> pd.DataFrame:
+        levels = quantile_list(quantiles)
+        chosen = chosen_variables(self.fitted.schema, variables)
+        places = query_times(self.dataset, at, count)
+        warn_of_untold(self.dataset, places, stacklevel=4)
+        asked, keys = queries_at(self.dataset, places, chosen)
+        found = np.empty((self.draws, len(asked.series)))
+        for some in _chunks(np.ones(len(asked.series))):
+            few = ForecastQueries(
+                asked.series[some], asked.variable[some], asked.time[some], asked.origin[some]
+            )
+            found[:, some] = part(self._draw(few))
+        return _summary(keys, found, levels)
+
+    @cached_property
+    def _series(self) -> Series:
+        return Series(self.dataset, self.fitted.scaling)
+
+    def _draw(self, asked: ForecastQueries) -> Draws:
+        return draw_paths(self.fitted, self._series, asked, self.draws, self.seed)
+
+    def _length(self, variable: np.ndarray) -> np.ndarray:
+        """The time over which a path bends: a solver's interval, or a correlation time if less."""
+        model, residuals = self.fitted.module.model, self.fitted.residuals
+        knots = np.full(len(variable), model.time_scale / model.solver.intervals)
+        return knots if residuals is None else np.minimum(knots, residuals.lengths(variable))
+
+    def _grid(self, variable: int, readings: Duration | None) -> np.ndarray:
+        """Where a crossing is looked for, time since the last observation."""
+        if readings is not None:
+            every = self.dataset.axis.duration(readings, "readings")
+            return every * np.arange(1, math.floor(self.horizon / every + 1e-9) + 1)
+        step = float(self._length(np.array([variable]))[0]) / POINTS_PER_LENGTH
+        points = math.ceil(self.horizon / step - 1e-9)
+        return np.r_[step * np.arange(points), self.horizon]
+
+    def _once(self, at: At, name: str) -> QueryTimes:
+        places = query_times(self.dataset, at)
+        if len(np.unique(places.series)) < len(places.series):
+            raise SchemaError(f"{name} names several times of one series; give one of each")
+        return places
+
+    def _starts(self, until: QueryTimes) -> QueryTimes:
+        dataset, time = self.dataset, str(self.fitted.schema.time)
+        ticks = dataset.last_ticks[until.series]
+        keys = until.keys.assign(**{time: dataset.axis.restore(ticks)})
+        return QueryTimes(until.series, dataset.last[until.series], keys)
+
+    def _matched(self, since: QueryTimes, until: QueryTimes) -> QueryTimes:
+        """The beginnings in the order of the ends."""
+        place = pd.Index(since.series).get_indexer(pd.Index(until.series))
+        if (place < 0).any() or len(since.series) != len(until.series):
+            raise SchemaError("a and b are of different series; give one time of each series in both")
+        keys = since.keys.iloc[place].reset_index(drop=True)
+        return QueryTimes(until.series, since.time[place], keys)
+
+    def _refuse_backwards(self, since: QueryTimes, until: QueryTimes) -> None:
+        names = self.dataset.ids[until.series].tolist()
+        unit = self.dataset.axis.unit_name
+        last = self.dataset.last[until.series]
+        early = since.time < last - 1e-9 * np.maximum(1.0, np.abs(last))
+        if early.any():
+            at = int(early.argmax())
+            raise SchemaError(
+                f"series {names[at]!r} is asked to accumulate from a time {last[at] - since.time[at]:g}"
+                f"{unit} before its last observation; paths begin there: cut the history, or ask later"
+            )
+        turned = until.time < since.time
+        if turned.any():
+            at = int(turned.argmax())
+            raise SchemaError(f"series {names[at]!r} is asked to accumulate until before it begins")
+
+    def _last_keys(self) -> pd.DataFrame:
+        dataset, id_ = self.dataset, self.fitted.schema.id
+        keys = pd.DataFrame({"since": dataset.axis.restore(dataset.last_ticks)})
+        if id_ is not None:
+            keys.insert(0, id_, dataset.ids)
+        return keys
+
+    def _names(self, variable: np.ndarray) -> np.ndarray:
+        return np.asarray(self.dataset.variables, dtype=object)[variable]
+
+
+def _summary(keys: pd.DataFrame, found: np.ndarray, levels: Sequence[float]) -> pd.DataFrame:
+    """Keys, mean, standard deviation and quantiles over draws."""
+    frame = keys.copy()
+    frame["mean"], frame["std"] = found.mean(axis=0), found.std(axis=0)
+    for level in levels:
+        frame[quantile_name(level)] = np.quantile(found, level, axis=0)
+    return frame
+
+
+def _chunks(size: np.ndarray) -> Iterator[slice]:
+    """Slices of things whose sizes add up to what fits in memory, at least one each."""
+    group = np.floor(np.cumsum(size) / POINTS_AT_ONCE)
+    edges = np.r_[0, np.nonzero(np.diff(group))[0] + 1, len(size)]
+    return (slice(int(i), int(j)) for i, j in pairwise(edges) if j > i)

@@ -1,0 +1,160 @@
+r"""Timing: intensities, expected counts and the likelihood of observation times, as frames.
+
+The likelihood of a whole record goes through it event by event,
+
+$$\log p = \sum_i \log E_z\Big[\lambda(t_{i+1})\, e^{-\int_{t_i}^{t_{i+1}} \lambda}\Big]
+  + \log E_z\Big[e^{-\int_{t_n}^{t_\text{end}} \lambda}\Big],$$
+
+each factor read from what had been observed by $t_i$, so that it is a probability density of all times
+after the first, whatever the model has learnt.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp
+
+from latentode.data.batch import Series
+from latentode.data.dataset import SeriesDataset
+from latentode.data.queries import QueryTimes
+from latentode.errors import SchemaError
+from latentode.forecast.fitted import FittedForecaster
+from latentode.forecast.forecast import ForecastQueries
+from latentode.forecast.queries import queries_at
+from latentode.forecast.rates import Rates, rates_at
+
+__all__ = ["expected_counts", "intensity", "times_log_likelihood"]
+
+
+def intensity(
+    fitted: FittedForecaster, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray
+) -> pd.DataFrame:
+    """The mean intensity over latent samples at each place, from what had been seen by then.
+
+    Args:
+        fitted: trained with `observation_times`.
+        dataset: histories, as `fitted` reads them.
+        places: what is asked.
+        chosen: variables, where each has an intensity of its own.
+    """
+    asked, keys = queries_at(dataset, places, _processes(fitted, chosen))
+    found = _rates(fitted, dataset, asked)
+    return _named(fitted, keys).assign(intensity=found.intensity.mean(axis=0))
+
+
+def expected_counts(
+    fitted: FittedForecaster, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray
+) -> pd.DataFrame:
+    """How many events are expected between each series' last observation and the places, in turn.
+
+    Arguments as for `intensity`.
+
+    Raises:
+        SchemaError: for a place before the last observation of its series.
+    """
+    last = dataset.last
+    early = places.time < last[places.series]
+    if early.any():
+        name = dataset.ids[places.series[int(early.argmax())]]
+        raise SchemaError(
+            f"series {name!r} is asked to count up to a time before its last observation, where "
+            "nothing is left to expect; ask for later times, or cut the history"
+        )
+    asked, keys = queries_at(dataset, places, _processes(fitted, chosen))
+    asked = ForecastQueries(asked.series, asked.variable, asked.time, last[asked.series])
+    total = _rates(fitted, dataset, asked).expected.mean(axis=0)
+    time = str(fitted.schema.time)
+    frame = _named(fitted, keys).rename(columns={time: "until"})
+    frame = frame.assign(total=total, _series=asked.series, _variable=asked.variable, _at=asked.time)
+    frame = frame.sort_values(["_series", "_at", "_variable"], ignore_index=True)
+    by = frame.groupby(["_series", "_variable"])
+    begin = dataset.axis.restore(dataset.last_ticks[frame["_series"].to_numpy()])
+    before = by["until"].shift()
+    since = before.where(before.notna(), begin.set_axis(frame.index)).astype(frame["until"].dtype)
+    frame.insert(frame.columns.get_loc("until"), "since", since)  # type: ignore[arg-type]
+    frame["expected"] = frame["total"] - by["total"].shift().fillna(0.0)
+    return frame.drop(columns=["total", "_series", "_variable", "_at"])
+
+
+def times_log_likelihood(fitted: FittedForecaster, dataset: SeriesDataset) -> pd.DataFrame:
+    """The log-likelihood of the observation times of each series after its first.
+
+    Args:
+        fitted: trained with `observation_times`.
+        dataset: series, as `fitted` reads them; each was watched up to its last row.
+
+    Returns:
+        Identifier, `events`, `watched` (time units), `log_likelihood` and, beside it, `constant`: that
+        of the typical rate of the training data.
+    """
+    process = fitted.module.model.times_process
+    gaps = _gaps(dataset)
+    n = process.n_processes
+    asked = ForecastQueries(
+        np.repeat(gaps["series"].to_numpy(), n),
+        np.tile(np.arange(n), len(gaps)),
+        np.repeat(gaps["to"].to_numpy(), n),
+        np.repeat(gaps["time"].to_numpy(), n),
+    )
+    found = _rates(fitted, dataset, asked)
+    happened = _happened(dataset, gaps, process.per_variable)
+    with np.errstate(divide="ignore"):
+        gain = np.where(happened.reshape(-1), np.log(found.intensity), 0.0) - found.expected
+    each = gain.reshape(len(gain), len(gaps), n).sum(axis=2)
+    typical = process.typical.double().cpu().numpy()
+    gap = (gaps["to"] - gaps["time"]).to_numpy()
+    constant = (happened * np.log(typical) - gap[:, None] * typical).sum(axis=1)
+    table = pd.DataFrame(
+        {
+            "events": happened.sum(axis=1),
+            "watched": gap,
+            "log_likelihood": logsumexp(each, axis=0) - np.log(len(each)),
+            "constant": constant,
+        }
+    )
+    sums = table.groupby(gaps["series"].to_numpy()).sum().reindex(range(len(dataset)), fill_value=0)
+    if fitted.schema.id is not None:
+        sums.insert(0, fitted.schema.id, dataset.ids)
+    return sums
+
+
+def _gaps(dataset: SeriesDataset) -> pd.DataFrame:
+    """From each time of a series to its next, and from its last to the end of the watch.
+
+    Columns `series`, `time`, `to` and whether there is an event `at_end`.
+    """
+    events = pd.DataFrame({"series": dataset.series, "time": dataset.time}).drop_duplicates()
+    events = events.reset_index(drop=True)
+    later = events.groupby("series")["time"].shift(-1)
+    until = dataset.watched_until[events["series"].to_numpy()]
+    events = events.assign(to=later.fillna(pd.Series(until)), at_end=later.notna())
+    kept = events["at_end"] | (events["to"] > events["time"])
+    return events[kept].reset_index(drop=True)
+
+
+def _happened(dataset: SeriesDataset, gaps: pd.DataFrame, per_variable: bool) -> np.ndarray:
+    """Which processes have an event at the end of each gap, shape `(gaps, processes)`."""
+    at_end = gaps["at_end"].to_numpy()
+    if not per_variable:
+        return at_end[:, None]
+    n = len(dataset.variables)
+    places = pd.MultiIndex.from_arrays([gaps["series"], gaps["to"]])
+    where = places.get_indexer(pd.MultiIndex.from_arrays([dataset.series, dataset.time]))
+    made = np.zeros((len(gaps), n), dtype=bool)
+    made[where[where >= 0], dataset.variable[where >= 0]] = True
+    return made & at_end[:, None]
+
+
+def _rates(fitted: FittedForecaster, dataset: SeriesDataset, asked: ForecastQueries) -> Rates:
+    series = Series(dataset, fitted.scaling)
+    return rates_at(fitted.module.model, series, asked, fitted.context)
+
+
+def _processes(fitted: FittedForecaster, chosen: np.ndarray) -> np.ndarray:
+    return chosen if fitted.module.model.times_process.per_variable else np.zeros(1, dtype=np.int64)
+
+
+def _named(fitted: FittedForecaster, keys: pd.DataFrame) -> pd.DataFrame:
+    per_variable = fitted.module.model.times_process.per_variable
+    return keys if per_variable else keys.drop(columns="variable")

@@ -1,0 +1,215 @@
+r"""EventTimes: a Poisson process of *when* observations come, its intensity decoded from z(t).
+
+$$\log p(t_1, \dots, t_N \mid t_a, t_b)
+  = \sum_{i=1}^{N} \log \lambda(z(t_i)) - \int_{t_a}^{t_b} \lambda(z(t))\, dt$$
+
+An event is a time at which anything of the series is observed, or, per variable, an observation; in
+the layout per variable the rows of a series then have an intensity each, otherwise their mean is that
+of the series. The integral runs along the path that also answers the values: nothing is solved twice.
+
+What is known of a series reaches from the start of its context to the end of the watch
+(`Batch.end`), in two windows, both open at their beginning, which may be an event itself:
+$(t_\text{start}, 0]$, whose events the encoder has seen (most of them), and $(0, t_\text{end}]$, whose
+events it has not. That there was *no* event in a part of a window counts as much as that there was one.
+
+References:
+    Neural Ordinary Differential Equations (Chen et al., 2018), section 5.1,
+    https://arxiv.org/abs/1806.07366
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from latentode.data.batch import Batch
+from latentode.data.observations import Queries
+from latentode.errors import LatentODEError
+from latentode.model.layouts import Layout
+from latentode.nn.decoders import Intensity
+from latentode.ode import Trajectory, integrate
+
+__all__ = ["OBSERVATION_TIMES", "EventTimes", "known_events", "window_end"]
+
+OBSERVATION_TIMES = ("poisson", "poisson-per-variable")
+
+
+class EventTimes(nn.Module):
+    """Counting processes of a series: one, or one for each of its variables.
+
+    Args:
+        intensity: reads relative rates off rows; `n_rates` is that of processes per row.
+        per_variable: whether each variable has a process of its own.
+        typical: the rate that a relative rate of 1 stands for, in events per time unit of the data;
+            one number, or one per variable.
+        n_variables: number of variables.
+        time_scale: length of one unit of model time, in time units of the data.
+
+    Raises:
+        LatentODEError: if a typical rate is not positive, or they are too many or too few.
+    """
+
+    typical: Tensor
+
+    def __init__(
+        self,
+        intensity: Intensity,
+        per_variable: bool,
+        typical: float | Sequence[float],
+        n_variables: int,
+        time_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.intensity, self.per_variable, self.time_scale = intensity, per_variable, time_scale
+        self.n_processes = n_variables if per_variable else 1
+        rates = torch.as_tensor(typical, dtype=torch.get_default_dtype()).reshape(-1)
+        if len(rates) not in (1, self.n_processes) or not bool((rates > 0).all()):
+            raise LatentODEError(
+                f"event_rate must be positive, one number{_or_each(self.n_processes)}; got {typical!r}"
+            )
+        self.register_buffer("typical", rates.expand(self.n_processes).clone(), persistent=False)
+
+    def rate(
+        self, path: Trajectory, layout: Layout, n_series: int, where: Queries, every: bool = False
+    ) -> Tensor:
+        """The intensity at places along a path that holds every row.
+
+        Args:
+            path: `samples * n_series * layout.blocks` rows.
+            layout: whose rows they are.
+            n_series: number of series.
+            where: series, variable (of no meaning to a process of the whole series) and model time.
+            every: whether all processes of the series are asked for, instead of the variable's.
+
+        Returns:
+            Events per time unit of the data, shape `(samples, queries)`, or of every process
+            `(samples, queries, processes)`.
+        """
+        rows = self._rows(path, layout, n_series, where, every)
+        times = where.time.expand(len(rows), -1)[..., None].expand_as(rows)
+        z = path.at(rows.reshape(-1), times.reshape(-1))
+        rates = self.intensity(z, layout.told[rows.reshape(-1) % layout.blocks])
+        return self._of_processes(rates.unflatten(0, rows.shape), where.variable, every)
+
+    def expected(
+        self,
+        path: Trajectory,
+        layout: Layout,
+        n_series: int,
+        since: Tensor,
+        until: Queries,
+        every: bool = False,
+    ) -> Tensor:
+        """The integral of `rate`: how many events are expected in `(since, until]`.
+
+        Args:
+            path: as for `rate`, as the next two.
+            layout: whose rows they are.
+            n_series: number of series.
+            since: model time, shape `(queries,)`.
+            until: series, variable and model time, no earlier than `since`.
+            every: as for `rate`.
+        """
+        rows = self._rows(path, layout, n_series, until, every)
+        told = layout.told
+
+        def along(row: Tensor, z: Tensor) -> Tensor:
+            return self.intensity(z, told[row % layout.blocks])
+
+        start, end = (
+            t.expand(len(rows), -1)[..., None].expand_as(rows).reshape(-1) for t in (since, until.time)
+        )
+        sums = integrate(path, along, rows.reshape(-1), start, end) * self.time_scale
+        return self._of_processes(sums.unflatten(0, rows.shape), until.variable, every)
+
+    def log_likelihood(
+        self, path: Trajectory, layout: Layout, events: Queries, start: Tensor, end: Tensor
+    ) -> Tensor:
+        r"""$\sum_i \log \lambda(t_i) - \int \lambda$ of each series over its own window.
+
+        Args:
+            path: as for `rate`.
+            layout: whose rows they are.
+            events: those of the window, in model time; see `known_events`.
+            start: of the window, model time, shape `(series,)`.
+            end: likewise.
+
+        Returns:
+            Shape `(samples, series)`.
+        """
+        n = len(start)
+        every = torch.arange(n, device=start.device)
+        gains = self.rate(path, layout, n, events).log()
+        count = self.expected(path, layout, n, start, Queries(every, every, end), every=True).sum(dim=2)
+        return (-count).index_add(1, events.series, gains)
+
+    def _rows(
+        self, path: Trajectory, layout: Layout, n_series: int, where: Queries, every: bool
+    ) -> Tensor:
+        """The rows that say something of each query, shape `(samples, queries, rows of a query)`."""
+        of_series = n_series * layout.blocks
+        sample = torch.arange(len(path.times) // of_series, device=where.series.device)
+        block = torch.arange(layout.blocks, device=where.series.device)[None]
+        if self.per_variable and layout.blocks > 1 and not every:
+            block = where.variable[:, None]
+        return sample[:, None, None] * of_series + (where.series[:, None] * layout.blocks + block)
+
+    def _of_processes(self, x: Tensor, variable: Tensor, every: bool) -> Tensor:
+        """From `(samples, queries, rows, n_rates)` to the processes asked for, in their own units."""
+        if not self.per_variable:
+            x = x.mean(dim=(2, 3)) * self.typical
+            return x[..., None] if every else x
+        if every:
+            return x.flatten(2) * self.typical
+        own = x.flatten(2)
+        if own.shape[2] > 1:
+            own = own.gather(2, variable[None, :, None].expand(len(own), -1, 1))
+        return own.squeeze(2) * self.typical[variable]
+
+
+def known_events(batch: Batch, past: bool, per_variable: bool) -> Queries:
+    """The events of one of the two windows of each series, times as in the batch.
+
+    Args:
+        batch: several series.
+        past: whether the window is `(start, 0]`; else it is `(0, end]`.
+        per_variable: whether each observation is an event; else each time with any.
+
+    Raises:
+        LatentODEError: if the batch does not say when its series were observed.
+    """
+    events, _ = _watched(batch)
+    inside = events.time > 0
+    if past:
+        inside = ~inside & (events.time > batch.start[events.series])
+    events = events.select(inside)
+    return events if per_variable else _distinct(events)
+
+
+def window_end(batch: Batch) -> Tensor:
+    """Until when the events of a batch are complete, shape `(series,)`; raises as `known_events`."""
+    return _watched(batch)[1]
+
+
+def _watched(batch: Batch) -> tuple[Queries, Tensor]:
+    if batch.events is None or batch.end is None:
+        raise LatentODEError(
+            "this batch does not say when its series were observed, which the likelihood of times "
+            "needs; take batches of IrregularDataModule, or give events= and end="
+        )
+    return batch.events, batch.end
+
+
+def _distinct(events: Queries) -> Queries:
+    """One of the observations at each time of each series."""
+    order = torch.argsort(events.time, stable=True)
+    events = events.select(order[torch.argsort(events.series[order], stable=True)])
+    new = torch.ones_like(events.series, dtype=torch.bool)
+    new[1:] = (events.series.diff() != 0) | (events.time.diff() != 0)
+    return events.select(new)
+
+
+def _or_each(n: int) -> str:
+    return "" if n == 1 else f" or {n}, one per variable"

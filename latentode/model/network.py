@@ -1,0 +1,339 @@
+r"""LatentODE: the four arrows put together, a plain `nn.Module`.
+
+$$x_{\text{context}} \to q(z(t_0)) \to z(t_0) \to \{z(t)\} \to p(x_{t, v} \mid z(t))$$
+
+Model time counts from each series' forecast origin in units of `time_scale`. The path covers
+`[start of context, origin + reach]`, solved in pieces that do not depend on what is asked: from t0
+to the other end of the context, and forwards by whole pieces of one time scale. So a longer question
+adds pieces and changes no earlier answer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from latentode.data.batch import Batch
+from latentode.data.labels import Labels
+from latentode.data.observations import Observations, Queries
+from latentode.errors import LatentODEError
+from latentode.model.event_times import EventTimes, known_events, window_end
+from latentode.model.labelling import Labelling
+from latentode.model.layouts import Layout, Rows
+from latentode.nn.latent_state import LatentState
+from latentode.nn.likelihoods import Likelihood
+from latentode.nn.scales import RecentChange, ScaleGrowth
+from latentode.nn.sequences import last_values
+from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
+
+__all__ = ["T0", "LatentODE"]
+
+T0 = ("origin", "start")
+MAX_REACH = 1000  # horizons ahead: far beyond sense, near enough to be solved
+
+
+class LatentODE(nn.Module):
+    """Encoder, dynamics, decoder and a solver, in one of the layouts of the latent state.
+
+    Args:
+        layout: a latent row per series, or one per (series, variable); holds encoder and decoder.
+        dynamics: the vector field of a row.
+        likelihood: how values scatter.
+        solver: how the ODE is solved, per piece.
+        t0: "origin" places z(t0) at the forecast origin (and solves backwards into the context where
+            asked), "start" at the first context observation (Chen et al., 2018).
+        time_scale: length of one unit of model time, in time units of the data.
+        anchor: whether locations are counted from each variable's last observed value.
+        event_times: how often series are observed; None where only values are modelled.
+        labelling: what series are classified by; None where they are not.
+        growth: how the scale of a forecast grows with its lead time; None where only z(t) says so.
+        recent: values are read and answered as distances from each variable's last one, in units of its
+            recent changes; None: as they are scaled.
+
+    References:
+        Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
+        Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
+        https://arxiv.org/abs/1907.03907
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        dynamics: Dynamics,
+        likelihood: Likelihood,
+        solver: Solver,
+        t0: str = "origin",
+        time_scale: float = 1.0,
+        anchor: bool = True,
+        event_times: EventTimes | None = None,
+        labelling: Labelling | None = None,
+        growth: ScaleGrowth | None = None,
+        recent: RecentChange | None = None,
+    ) -> None:
+        super().__init__()
+        if t0 not in T0:
+            raise LatentODEError(f"t0 {t0!r} is unknown; choose from {', '.join(T0)}")
+        self.layout, self.dynamics = layout, dynamics
+        self.likelihood, self.solver = likelihood, solver
+        self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
+        self.event_times, self.labelling, self.growth = event_times, labelling, growth
+        self.recent = recent
+
+    @property
+    def latent_size(self) -> int:
+        """Size of a series' whole latent state, and of the noise that it takes."""
+        return self.layout.latent_size
+
+    @property
+    def rows_per_series(self) -> int:
+        """How many latent rows a series may take to answer."""
+        return self.layout.blocks
+
+    @property
+    def variational(self) -> bool:
+        """Whether z(t0) is a distribution rather than a point."""
+        return self.layout.head.variational
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def forward(
+        self, batch: Batch, queries: Queries, noise: Tensor
+    ) -> tuple[Distribution, LatentState]:
+        """The distribution of each query's value given the context.
+
+        Args:
+            batch: several series.
+            queries: what is asked, no earlier than each context's start.
+            noise: standard normal, shape `(samples, series or 1, latent)`; one row for all series
+                makes a forecast independent of its companions.
+
+        Returns:
+            A distribution of shape `(samples, queries)` in scaled units, and q(z(t0)), a row per
+            series. Where q is a point, one sample is all.
+
+        Raises:
+            SolveError: if the solution is not finite.
+        """
+        distribution, state, _ = self.answer(batch, queries, noise)
+        return distribution, state
+
+    def answer(
+        self, batch: Batch, queries: Queries, noise: Tensor, through: Tensor | None = None
+    ) -> tuple[Distribution, LatentState, Trajectory]:
+        """As `forward`, with the path itself.
+
+        Args:
+            batch: several series.
+            queries: what is asked.
+            noise: as for `forward`.
+            through: further times since the origin, in time units, that the path of every row is to
+                reach; without, it has the rows that queries need.
+        """
+        z0, state = self.encode(batch).draw(noise.to(self.dtype))
+        rows = self.layout.rows(len(batch), queries, every=through is not None)
+        times = queries.time if through is None else torch.cat([queries.time, through])
+        path = self.trajectory(batch, z0, times, rows)
+        return self.decode(path, batch, queries, rows, len(z0)), state, path
+
+    def reach(self, batch: Batch, past: bool) -> Tensor | None:
+        """Times that paths must reach for what is modelled besides values; None if nothing is.
+
+        Args:
+            batch: several series.
+            past: whether event times of the context are explained too.
+        """
+        if self.event_times is None and self.labelling is None:
+            return None
+        times = [batch.start[:0]]
+        if self.event_times is not None:
+            times += [window_end(batch), *([batch.start] if past else [])]
+        if self.labelling is not None:
+            times += [batch.start, *([] if batch.labels is None else [batch.labels.time])]
+        return torch.cat(times)
+
+    def label_logits(self, path: Trajectory, batch: Batch, labels: Labels) -> Tensor:
+        """What the label head says where labels are asked for; their classes are not looked at.
+
+        Args:
+            path: of every row, as `answer(..., through=)` gives it.
+            batch: several series.
+            labels: places, times since the origin in time units.
+
+        Returns:
+            Shape `(samples, labels, classes)`.
+
+        Raises:
+            LatentODEError: if the model was built without a label head.
+        """
+        if self.labelling is None:
+            raise LatentODEError(
+                'this model has no label head; build and train it with labels="series" or "times"'
+            )
+        start, time = self._model_time(batch.start), self._model_time(labels.time)
+        return self.labelling.logits(path, self.layout, start, labels.series, time)
+
+    def times_log_likelihood(self, path: Trajectory, batch: Batch, past: bool) -> Tensor:
+        """Log-likelihood of when observations came, of one window of each series.
+
+        Args:
+            path: of every row, as `answer(..., through=)` gives it, over the window.
+            batch: several series, with `events`.
+            past: whether the window is that of the context, `(start, 0]`; else it is `(0, end]`.
+
+        Returns:
+            Shape `(samples, series)`; densities per time unit of the data.
+
+        Raises:
+            LatentODEError: if the model was built without `observation_times`, or the batch does not
+                say when its series were observed.
+        """
+        process = self.times_process
+        events = known_events(batch, past, process.per_variable)
+        origin = torch.zeros_like(batch.start)
+        ends = (batch.start, origin) if past else (origin, window_end(batch))
+        start, end = (self._model_time(t) for t in ends)
+        events = Queries(events.series, events.variable, self._model_time(events.time))
+        return process.log_likelihood(path, self.layout, events, start, end)
+
+    @property
+    def times_process(self) -> EventTimes:
+        """The model of observation times.
+
+        Raises:
+            LatentODEError: if there is none.
+        """
+        if self.event_times is None:
+            raise LatentODEError(
+                "this model knows values only, not when they are observed; build and train it with "
+                'observation_times="poisson" (a forecaster: network={"observation_times": "poisson"})'
+            )
+        return self.event_times
+
+    def encode(self, batch: Batch) -> LatentState:
+        """q(z(t0)) of each series."""
+        seen, static = self._scaled(batch.context), batch.static.to(self.dtype)
+        if self.recent is not None:
+            seen = self.recent.relative(seen, len(batch))
+        seen = replace(seen, value=self.likelihood.view(seen.value, seen.variable))
+        return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
+
+    def trajectory(
+        self, batch: Batch, z0: Tensor, times: Tensor, rows: Rows | None = None
+    ) -> Trajectory:
+        """The path of each sample of each row, long enough for `times`.
+
+        Args:
+            batch: several series.
+            z0: shape `(samples, series, latent)`.
+            times: time since the origin of everything that will be asked, in time units.
+            rows: which rows; all of the layout unless told.
+
+        Returns:
+            A path with `samples * rows` rows, sample by sample: in the joint layout a row per series,
+            in the per-variable layout one per (series, variable), variable by variable.
+
+        Raises:
+            SolveError: if a state is not finite.
+            LatentODEError: if a time is more than 1,000 time scales ahead.
+        """
+        rows = self.layout.rows(len(batch)) if rows is None else rows
+        samples, flat = len(z0), rows.start(z0)
+        start = self._model_time(batch.start)[rows.series].repeat(samples)
+        origin = torch.zeros_like(start)
+        context = self._context(batch, rows).repeat(samples)
+        asked_past = bool((times < 0).any()) or len(times) == 0
+        pieces: list[Trajectory] = []
+        if self.t0 == "start":
+            pieces.append(self.solver.solve(self.dynamics, flat, start, origin, context))
+        elif asked_past:
+            past = self.solver.solve(self.dynamics, flat, origin, start, context)
+            pieces.append(past.reverse())
+        for piece in range(self._reach(times)):
+            z = pieces[-1].final if pieces else flat
+            begin = origin + piece
+            pieces.append(self.solver.solve(self.dynamics, z, begin, begin + 1, context))
+        kinks = context.control is not None  # known columns may jump where two pieces meet
+        return rows.unfold(pieces[0].join(*pieces[1:], kinks=kinks).check_finite())
+
+    def _reach(self, times: Tensor) -> int:
+        """How many time scales ahead of the origin the path has to go."""
+        if len(times) == 0:
+            return 1
+        furthest = float(times.max())
+        # 1e-9 forgives the rounding of a horizon that was asked for exactly.
+        reach = max(1, math.ceil(furthest / self.time_scale - 1e-9))
+        if reach > MAX_REACH:
+            raise LatentODEError(
+                f"a time {furthest:g} time units ahead is {reach} times as far as the model has learnt "
+                f"to look ({self.time_scale:g}), more than {MAX_REACH} times; ask for nearer times, or "
+                "fit with a longer horizon"
+            )
+        return reach
+
+    def solver_error(self, batch: Batch) -> Tensor:
+        """Estimated error of the first piece ahead of each series' origin, without gradients.
+
+        By step doubling, from the middle of q(z(t0)), in units of the latent state; that of a series is
+        that of its worst row.
+
+        Returns:
+            Shape `(series,)`.
+        """
+        with torch.no_grad():
+            rows = self.layout.rows(len(batch))
+            state = self.encode(batch)
+            z0 = rows.start(state.sample(torch.zeros_like(state.loc[None, :1])))
+            origin = z0.new_zeros(len(z0))
+            context = self._context(batch, rows)
+            error = self.solver.error(self.dynamics, z0, origin, origin + 1, context)
+            return error.new_zeros(len(batch)).scatter_reduce(0, rows.series, error, "amax")
+
+    def decode(
+        self, path: Trajectory, batch: Batch, queries: Queries, rows: Rows, samples: int
+    ) -> Distribution:
+        """The distribution of shape `(samples, queries)` along a path through `rows`."""
+        times = self._model_time(queries.time).repeat(samples)
+        z = path.at(rows.answering(samples), times)
+        return self.emit(z.unflatten(0, (samples, len(queries))), batch, queries)
+
+    def emit(self, z: Tensor, batch: Batch, queries: Queries) -> Distribution:
+        """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
+        raw = self.layout.read(z, queries.variable)
+        anchor = raw.new_zeros(len(queries))
+        seen, asked = self._scaled(batch.context), (queries.series, queries.variable)
+        if self.anchor:
+            anchor = last_values(seen, len(batch), self.layout.n_variables)[asked]
+        spread, at = None, Queries(*asked, self._model_time(queries.time))
+        if self.growth is not None:
+            spread = self.growth(at.time, at.variable)
+        if self.recent is not None:
+            unit = self.recent.ahead(seen, at, len(batch))
+            raw = torch.cat([raw[..., :1] * unit[:, None], raw[..., 1:]], dim=-1)
+            spread = unit if spread is None else unit * spread
+        return self.likelihood.distribution(raw, anchor.expand(len(z), -1), queries.variable, spread)
+
+    def _t0(self, batch: Batch) -> Tensor:
+        start = self._model_time(batch.start)
+        return start if self.t0 == "start" else torch.zeros_like(start)
+
+    def _model_time(self, time: Tensor) -> Tensor:
+        return (time / self.time_scale).to(self.dtype)
+
+    def _scaled(self, observations: Observations) -> Observations:
+        return observations.rescale_time(self.time_scale, self.dtype)
+
+    def _context(self, batch: Batch, rows: Rows) -> Context:
+        """What each row is told: what tells it from others, statics and known paths of its series."""
+        static = batch.static.to(self.dtype)[rows.series]
+        fixed = static if rows.told is None else torch.cat([rows.told, static], dim=1)
+        if not batch.control_value.shape[2]:
+            return Context(fixed if fixed.shape[1] else None)
+        times = self._model_time(batch.control_time)[rows.series]
+        values = batch.control_value.to(self.dtype)[rows.series]
+        return Context(fixed if fixed.shape[1] else None, StepControl(times, values))

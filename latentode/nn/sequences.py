@@ -1,0 +1,218 @@
+r"""Events: the padded layout that a recurrent encoder needs, made from flat observations.
+
+All values that a series has at one time form one event. Rows are padded at the end only, each series
+on its own times: nothing is taken from its companions.
+
+Histories: each variable's own observations as packed sequences, made from flat observations.
+
+A *cell* is a (series, variable). Only cells with an observation have a sequence; what a sequence says
+is taken from its own cell and from nothing else. There is no mask, no padding and no imputation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentode.data.observations import Observations
+
+__all__ = ["N_FEATURES", "Events", "Histories", "Packed", "last_values"]
+
+CHANGE_GAIN = 4.0  # brings typical changes to the size of typical values
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Where events lie in an order that a compiled recurrence reads.
+
+    Args:
+        series: whose event it is, shape `(events,)`.
+        step: which of its events it is, likewise.
+        sizes: how many series have each step, descending.
+    """
+
+    series: Tensor
+    step: Tensor
+    sizes: list[int]
+
+    def final(self, state: Tensor, n_series: int) -> Tensor:
+        """States after each series' last event, zero for those without; `(series, hidden)`."""
+        read = self.series[: self.sizes[0]] if self.sizes else self.series
+        return state.new_zeros(n_series, state.shape[1]).index_copy(0, read, state)
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events of each series in reading order.
+
+    Args:
+        time: shape `(series, events)`; padding repeats the last event's time.
+        value: 0 where nothing was observed, shape `(series, events, variables)`.
+        observed: 1 where something was, same shape.
+        length: number of events, shape `(series,)`.
+    """
+
+    time: Tensor
+    value: Tensor
+    observed: Tensor
+    length: Tensor
+
+    @classmethod
+    def of(cls, observations: Observations, n_series: int, n_variables: int, backward: bool) -> Events:
+        """Gathers observations in any order; `backward` reads from the last to the first."""
+        order = torch.argsort(observations.time, stable=True)
+        order = order[torch.argsort(observations.series[order], stable=True)]
+        sorted_ = observations.select(order)
+        new = torch.ones_like(sorted_.series, dtype=torch.bool)
+        new[1:] = (sorted_.series.diff() != 0) | (sorted_.time.diff() != 0)
+        event = new.long().cumsum(0) - 1
+        owner = sorted_.series[new]
+        length = torch.bincount(owner, minlength=n_series)
+        place = torch.arange(len(owner), device=owner.device) - (length.cumsum(0) - length)[owner]
+        if backward:
+            place = length[owner] - 1 - place
+        width = max(1, int(length.max())) if n_series else 1
+        value = sorted_.value.new_zeros(n_series, width, n_variables)
+        observed = torch.zeros_like(value)
+        slot = (sorted_.series, place[event], sorted_.variable)
+        value[slot] = sorted_.value
+        observed[slot] = 1.0
+        time = sorted_.time.new_zeros(n_series, width)
+        time[owner, place] = sorted_.time[new]
+        final = (length - 1).clamp(min=0)[:, None]
+        padding = torch.arange(width, device=time.device) > final
+        return cls(torch.where(padding, time.gather(1, final), time), value, observed, length)
+
+    def packed(self) -> Packed:
+        """The events step after step, the series with most events first."""
+        order = torch.argsort(self.length, descending=True, stable=True)
+        steps = torch.arange(int(self.length.max()) if len(order) else 0, device=order.device)
+        step, rank = (self.length[order] > steps[:, None]).nonzero(as_tuple=True)
+        return Packed(order[rank], step, torch.bincount(step).tolist())
+
+    def features(self, t0: Tensor, last: Tensor) -> Tensor:
+        """What a recurrent encoder reads at each event.
+
+        Values, their difference from each variable's latest one (a change is often small against
+        the spread of the data), what was observed, the gap since the event read before, and the
+        time to `t0`.
+
+        Args:
+            t0: where reading ends, shape `(series,)`.
+            last: of `last_values`, shape `(series, variables)`.
+
+        Returns:
+            Shape `(series, events, 3 * variables + 2)`.
+        """
+        gap = torch.zeros_like(self.time)
+        gap[:, 1:] = self.time.diff(dim=1).abs()
+        reach = (self.time - t0[:, None]).abs()
+        change = (self.value - last[:, None]) * self.observed * CHANGE_GAIN
+        return torch.cat([self.value, change, self.observed, gap[..., None], reach[..., None]], dim=2)
+
+    @staticmethod
+    def n_features(n_variables: int) -> int:
+        """Size of what `features` returns."""
+        return 3 * n_variables + 2
+
+
+def last_values(observations: Observations, n_series: int, n_variables: int) -> Tensor:
+    """The latest value of each (series, variable), 0 (the training mean) where there is none.
+
+    Returns:
+        Shape `(series, variables)`.
+    """
+    cell = observations.series * n_variables + observations.variable
+    latest = observations.time.new_full((n_series * n_variables,), -torch.inf)
+    latest = latest.scatter_reduce(0, cell, observations.time, "amax")
+    chosen = observations.time == latest[cell]
+    values = observations.value.new_zeros(n_series * n_variables)
+    values[cell[chosen]] = observations.value[chosen]
+    return values.reshape(n_series, n_variables)
+
+
+CYCLES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # per unit of model time
+N_FEATURES = 5 + 2 * len(CYCLES)
+RESOLUTION = 100.0  # gaps from a hundredth of a unit of model time on are told apart
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Sequences laid out step after step, the longest first, as `PackedGRU` reads them.
+
+    Args:
+        cell: whose observation it is, `series * variables + variable`, shape `(observations,)`.
+        features: see `of`, shape `(observations, N_FEATURES)`.
+        sizes: how many sequences have each step, descending; the first are the cells observed.
+    """
+
+    cell: Tensor
+    features: Tensor
+    sizes: list[int]
+
+    @property
+    def observed(self) -> Tensor:
+        """The cells with a sequence, in its order."""
+        return self.cell[: self.sizes[0]] if self.sizes else self.cell
+
+    @classmethod
+    def of(cls, observations: Observations, t0: Tensor, n_variables: int, backward: bool) -> Histories:
+        """Gathers observations in any order; `backward` reads from the last to the first.
+
+        Features are the value, its difference from the cell's latest one, and in time the gap since
+        the observation read before and what is left to `t0`, both as logarithms, the latter also
+        as it is and by the sines and cosines of `CYCLES`, from which a phase can be read.
+
+        Args:
+            observations: times in units of the model.
+            t0: where reading ends, shape `(series,)`.
+            n_variables: number of variables.
+            backward: order of reading.
+        """
+        cell = observations.series * n_variables + observations.variable
+        order = torch.argsort(observations.time, stable=True)
+        order = order[torch.argsort(cell[order], stable=True)]
+        cell = cell[order]
+        time, value = observations.time[order], observations.value[order]
+        length = torch.bincount(cell, minlength=len(t0) * n_variables)
+        end = length.cumsum(0)
+        step = torch.arange(len(cell), device=cell.device) - (end - length)[cell]
+        gap = torch.zeros_like(time)
+        if backward:
+            step = length[cell] - 1 - step
+            gap[:-1] = time.diff()
+        else:
+            gap[1:] = time.diff()
+        gap = torch.where(step == 0, 0.0, gap)
+        change = (value - value[end[cell] - 1]) * CHANGE_GAIN
+        left = (time - t0[cell // n_variables]).abs()
+        features = torch.stack([value, change, _log(gap), _log(left), left], dim=1)
+        features = torch.cat([features, _phases(left)], dim=1)
+        place, sizes = _packed(length, cell, step)
+        return cls(cell[place], features[place], sizes)
+
+
+def _packed(length: Tensor, cell: Tensor, step: Tensor) -> tuple[Tensor, list[int]]:
+    """Which observation comes where, and the number of sequences with each step."""
+    rank = torch.empty_like(length)
+    longest_first = torch.argsort(length, descending=True, stable=True)
+    rank[longest_first] = torch.arange(len(length), device=length.device)
+    sizes = torch.bincount(step)
+    where = (sizes.cumsum(0) - sizes)[step] + rank[cell]
+    place = torch.empty_like(where)
+    place[where] = torch.arange(len(where), device=where.device)
+    return place, sizes.tolist()
+
+
+def _phases(duration: Tensor) -> Tensor:
+    """Sines and cosines, shape `(durations, 2 * len(CYCLES))`."""
+    angle = duration[:, None] * duration.new_tensor(CYCLES) * (2 * math.pi)
+    return torch.cat([torch.sin(angle), torch.cos(angle)], dim=1)
+
+
+def _log(duration: Tensor) -> Tensor:
+    """0 for none, 1 for one unit of model time."""
+    return torch.log1p(RESOLUTION * duration) / math.log1p(RESOLUTION)

@@ -1,0 +1,175 @@
+"""One self-contained page about how good forecasts are: tables and pictures, for any browser."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment
+from markupsafe import Markup
+
+from latentode.data.quantile_columns import quantile_levels, quantile_name
+from latentode.evaluation.backtest import bin_leads
+from latentode.evaluation.metrics import summarise
+from latentode.plotting.pictures import pyplot
+
+__all__ = ["COVERED", "REPORT_LEVELS", "write_page"]
+
+COVERED = (50, 80, 95)  # per cent of the central intervals whose coverage is told
+REPORT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975)
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
+th:first-child, td:first-child { text-align: left }
+tr.own td { font-weight: 600 }
+td.best { background: #e6f4ea }
+figure { margin: 1rem 0; overflow-x: auto }
+figure svg { max-width: 100%; height: auto }
+</style>
+<h1>{{ title }}</h1>
+<p>{{ about }}</p>
+<h2>Errors</h2>
+{% for variable, leads in errors.items() %}
+<h3>{{ variable }}</h3>
+<table>
+<tr><th>model</th>{% for lead in leads.heads %}<th>MAE, {{ lead }}</th>{% endfor %}
+{% for lead in leads.heads %}<th>CRPS, {{ lead }}</th>{% endfor %}</tr>
+{% for row in leads.rows %}
+<tr{% if row.own %} class="own"{% endif %}><td>{{ row.name }}</td>
+{% for cell in row.cells %}
+<td{% if cell.best %} class="best"{% endif %}>{{ cell.text }}</td>
+{% endfor %}</tr>
+{% endfor %}
+</table>
+{% endfor %}
+<p>A forecast without intervals is a point: its CRPS is its absolute error. The least of each column is
+shaded.</p>
+<figure>{{ pictures[0] }}</figure>
+<h2>Intervals</h2>
+<table>
+<tr><th>variable</th>{% for head in intervals.heads %}<th>{{ head }}</th>{% endfor %}</tr>
+{% for name, cells in intervals.rows %}
+<tr><td>{{ name }}</td>{% for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</table>
+<p>The share of actual values inside the central intervals of {{ own }}. Below: the share of actual
+values under each predicted quantile; honest ones lie on the diagonal.</p>
+<figure>{{ pictures[1] }}</figure>
+</html>
+"""
+
+
+def write_page(
+    path: Path, compared: pd.DataFrame, title: str, about: str, unit: str, bins: int = 3
+) -> None:
+    """Writes the page.
+
+    Args:
+        path: of the HTML file.
+        compared: of `LatentODEForecaster.compare(..., quantiles=REPORT_LEVELS)`; its first model is
+            the one that the page is about.
+        title: the heading.
+        about: what was forecast from where, a sentence.
+        unit: of lead times.
+        bins: into how many bins of lead time errors are split.
+
+    Raises:
+        LatentODEError: if matplotlib is not installed.
+    """
+    own = str(compared["model"].iloc[0])
+    table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"]).reset_index()
+    made = compared[compared["model"] == own]
+    covered = summarise(made, ["variable"], "coverages")[[f"coverage_{p}" for p in COVERED]]
+    text = (
+        Environment(autoescape=True)
+        .from_string(PAGE)
+        .render(
+            title=title,
+            about=about,
+            own=own,
+            errors={
+                str(v): _errors(part, own, unit) for v, part in table.groupby("variable", sort=False)
+            },
+            intervals={
+                "heads": [f"{percent} %" for percent in COVERED],
+                "rows": [(str(v), [f"{x:.1%}" for x in row]) for v, *row in covered.itertuples()],
+            },
+            pictures=[_errors_drawn(table, unit), _reliability_drawn(made)],
+        )
+    )
+    path.write_text(text, encoding="utf-8")
+
+
+def _errors(part: pd.DataFrame, own: str, unit: str) -> dict[str, object]:
+    """Heads and rows of a variable's table."""
+    wide = part.pivot_table(["mae", "crps"], "model", "lead", sort=False)
+    leads = sorted(part["lead"].unique())
+    values = wide[[(figure, lead) for figure in ("mae", "crps") for lead in leads]]
+    least = values.to_numpy() == np.nanmin(values.to_numpy(), axis=0)
+    rows = [
+        {
+            "name": str(name),
+            "own": name == own,
+            "cells": [{"text": f"{x:.4g}", "best": bool(b)} for x, b in zip(row, best, strict=True)],
+        }
+        for name, row, best in zip(values.index, values.to_numpy(), least, strict=True)
+    ]
+    return {"heads": [f"to {lead:g} {unit}" for lead in leads], "rows": rows}
+
+
+def _errors_drawn(table: pd.DataFrame, unit: str) -> Markup:
+    variables = list(dict.fromkeys(table["variable"]))
+    figure, axes = _panels(len(variables))
+    for axis, variable in zip(axes, variables, strict=False):
+        for name, part in table[table["variable"] == variable].groupby("model", sort=False):
+            part = part.sort_values("lead")
+            axis.plot(part["lead"], part["crps"], marker="o", ms=3, label=str(name))
+        axis.set(title=str(variable), xlabel=f"lead time, {unit}", ylabel="CRPS", ylim=(0, None))
+    axes[0].legend(fontsize=7)
+    return _svg(figure)
+
+
+def _reliability_drawn(made: pd.DataFrame) -> Markup:
+    variables, levels = list(dict.fromkeys(made["variable"])), quantile_levels(made)
+    figure, axes = _panels(len(variables))
+    for axis, variable in zip(axes, variables, strict=False):
+        part = made[made["variable"] == variable]
+        below = [(part["actual"] <= part[quantile_name(q)]).mean() for q in levels]
+        axis.plot([0, 1], [0, 1], color="0.8")
+        axis.plot(levels, below, marker="o", ms=3)
+        axis.set(title=str(variable), xlabel="predicted", ylabel="came true", xlim=(0, 1), ylim=(0, 1))
+        axis.set_aspect("equal")
+    return _svg(figure)
+
+
+PANELS = 3  # of a picture, side by side
+
+
+def _panels(n: int) -> tuple[Any, list[Any]]:
+    """A figure with at least so many axes, the others empty."""
+    columns, rows = min(n, PANELS), -(-n // PANELS)
+    figure, grid = pyplot().subplots(
+        rows, columns, figsize=(4 * columns, 3.5 * rows), squeeze=False, layout="constrained"
+    )
+    for axis in grid.flat[n:]:
+        axis.axis("off")
+    return figure, list(grid.flat)
+
+
+def _svg(figure: Any) -> Markup:
+    """The picture as an element of a page; what it says of variables is escaped by matplotlib."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg")
+    pyplot().close(figure)
+    text = out.getvalue()
+    return Markup(text[text.index("<svg") :])

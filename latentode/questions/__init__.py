@@ -1,3 +1,0 @@
-"""Questions that continuous time can answer: rates, integrals, first crossings, along sample paths."""
-
-__all__: list[str] = []

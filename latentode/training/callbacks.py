@@ -1,0 +1,142 @@
+r"""What a fit does besides training: average the weights, keep the best ones, show how far it is.
+
+The average over optimiser steps n is exponential, $\bar w_n = d_n \bar w_{n-1} + (1 - d_n) w_n$ with
+$d_n = \min(d, (1 + n) / (10 + n))$, so that a short fit is not held back by its first weights.
+
+Learning-rate schedules by name: `torch`'s schedulers in the form that Lightning takes.
+
+All warm up linearly over `LR_WARMUP` steps. Then *constant* stays, *cosine* follows
+$\frac12 (1 + \cos(\pi s / S))$ to the trainer's last step S (and stays where there is none), and
+*plateau* halves the rate whenever the monitored metric has not fallen for some epochs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
+from tqdm.auto import tqdm
+
+__all__ = [
+    "SCHEDULES",
+    "BestWeights",
+    "EpochProgress",
+    "Schedule",
+    "average_weights",
+    "constant",
+    "cosine",
+    "plateau",
+]
+
+AVERAGED_AT_FIRST = 10
+
+
+def average_weights(decay: float = 0.999) -> WeightAveraging:
+    """A callback under which averaged weights are validated, checkpointed and left at the end.
+
+    Args:
+        decay: d above, below 1; the average spans about 1 / (1 - d) steps.
+    """
+
+    def average(mean: Tensor, new: Tensor, n: Tensor | int) -> Tensor:
+        return torch.lerp(new, mean, min(decay, (1 + int(n)) / (AVERAGED_AT_FIRST + int(n))))
+
+    return WeightAveraging(avg_fn=average)
+
+
+class BestWeights(Callback):
+    """Keeps the weights with the lowest `monitor` in memory and puts them back at the end.
+
+    Args:
+        on_best: called after each improvement, to save what there is.
+        monitor: a metric of validation.
+    """
+
+    def __init__(self, on_best: Callable[[], None] | None = None, monitor: str = "val_loss") -> None:
+        self.on_best, self.monitor = on_best, monitor
+        self.best = math.inf
+        self.epoch: int | None = None
+        self.weights: dict[str, torch.Tensor] | None = None
+
+    # Before the end of validation, when averaged weights make room for those in training again.
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        loss = trainer.callback_metrics.get(self.monitor)
+        if trainer.sanity_checking or loss is None or not float(loss) < self.best:
+            return
+        self.best, self.epoch = float(loss), trainer.current_epoch
+        self.weights = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
+        if self.on_best is not None:
+            self.on_best()
+
+    def restore(self, module: LightningModule) -> None:
+        """Puts the best weights back, if validation ever saw any."""
+        if self.weights is not None:
+            module.load_state_dict(self.weights)
+
+
+class EpochProgress(Callback):
+    """One line for the whole fit: epochs done, time left, losses."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.bar = tqdm(total=trainer.max_epochs, desc="fit", unit="epoch", leave=True)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        shown = {k: f"{float(v):.4f}" for k, v in trainer.callback_metrics.items() if "loss" in k}
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update(1)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.bar.close()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+LR_WARMUP = 50
+PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.5, 3
+
+Schedule = Callable[[Optimizer, float, str], list[dict[str, Any]]]
+
+
+def cosine(optimizer: Optimizer, steps: float, monitor: str) -> list[dict[str, Any]]:
+    """Warms up, then decays to nothing at the last step, if there is one.
+
+    Args:
+        optimizer: with the peak learning rate.
+        steps: how many the trainer will take; may be infinite.
+        monitor: the metric to watch; this schedule does not.
+    """
+
+    def factor(step: int) -> float:
+        warm = min(1.0, (step + 1) / LR_WARMUP)
+        if not math.isfinite(steps):
+            return warm
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+    return [{"scheduler": LambdaLR(optimizer, factor), "interval": "step"}]
+
+
+def constant(optimizer: Optimizer, steps: float, monitor: str) -> list[dict[str, Any]]:
+    """Warms up and stays; arguments as for `cosine`."""
+    return cosine(optimizer, math.inf, monitor)
+
+
+def plateau(optimizer: Optimizer, steps: float, monitor: str) -> list[dict[str, Any]]:
+    """Warms up, then halves when `monitor` stops falling; arguments as for `cosine`."""
+    warm = LinearLR(optimizer, 1 / LR_WARMUP, total_iters=LR_WARMUP - 1)
+    fall = ReduceLROnPlateau(optimizer, factor=PLATEAU_FACTOR, patience=PLATEAU_PATIENCE)
+    watched = {"scheduler": fall, "interval": "epoch", "monitor": monitor, "strict": False}
+    return [{"scheduler": warm, "interval": "step"}, watched]
+
+
+SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "constant": constant, "plateau": plateau}

@@ -1,0 +1,303 @@
+"""IrregularDataModule: irregular tables as Lightning data, cut afresh every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from latentode.data.batch import Batch, Series
+from latentode.data.dataset import SeriesDataset
+from latentode.data.labels import read_labels
+from latentode.data.scaling import Scaling
+from latentode.data.schema import Schema
+from latentode.data.task import Forecasting, Task, Thinned, mix
+from latentode.errors import SchemaError
+
+__all__ = ["IrregularDataModule"]
+
+MIN_CUTS, MANY_CUTS = 512, 4096
+CUTS_PER_SERIES = 5
+BATCHES_SORTED = 16  # how many batches share out series of like length
+CUT_AT_ONCE = 4096
+
+
+class IrregularDataModule(LightningDataModule):
+    """Training and validation batches of `Batch`, for any Lightning `Trainer`.
+
+    Scaling is fitted on `train` only and travels in the checkpoint. An epoch cuts each training
+    series `cuts / n_series` times at freshly drawn places; validation cuts are always the same.
+
+    Args:
+        train: a frame, or a dataset already read.
+        validation: likewise, or None for no validation.
+        schema: roles of the columns of the frames.
+        task: how training series are cut; validation uses `task.fixed()`.
+        batch_size: cuts per batch.
+        cuts: cuts per epoch, at least one per series; unless told five per series, but no fewer than
+            512 and, for their sake, no more than 4,096.
+        seed: of the cuts and of their order.
+        observation_dropout: largest part of a training context to hide from the encoder; the part is
+            drawn for each cut between none and this.
+        context_dropout: share of training cuts whose context is hidden whole, so that the model learns
+            what to expect of a series not observed yet.
+        bucketed: whether a training batch holds contexts of like length, so that little is padded;
+            batches come in random order.
+        test: like `validation`, for `Trainer.test` and `Trainer.predict`.
+        labels: of all of these series, to classify them: a pandas Series indexed by identifier, or a
+            frame of identifier, time where labels are of times, and label.
+
+    Raises:
+        SchemaError: for a table that cannot be read.
+
+    Example:
+        >>> frame = pd.DataFrame({"id": 1, "time": [0.0, 0.4, 1.7, 2.0], "x": [1.0, 2.0, 3.0, 4.0]})
+        >>> data = IrregularDataModule(frame, task=Forecasting(horizon=1.0), cuts=8)
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> len(batch)
+        8
+    """
+
+    def __init__(
+        self,
+        train: pd.DataFrame | SeriesDataset,
+        validation: pd.DataFrame | SeriesDataset | None = None,
+        schema: Schema | None = None,
+        task: Task | None = None,
+        batch_size: int = 64,
+        cuts: int | None = None,
+        seed: int = 0,
+        observation_dropout: float = 0.0,
+        bucketed: bool = False,
+        test: pd.DataFrame | SeriesDataset | None = None,
+        labels: pd.Series | pd.DataFrame | None = None,
+        context_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if task is None:
+            raise SchemaError("say what to learn: task=Forecasting(horizon='24h'), for example")
+        train = _read(train, schema)
+        train.require_observed()
+        self.schema, self.axis = train.schema, train.axis
+        self.task = task.resolve(train.axis)
+        self.scaling = Scaling.fit(train)
+        self.train = Series(train, self.scaling)
+        self.validation = self._held_out(train, validation, "validation")
+        self.test = self._held_out(train, test, "test")
+        self.classes = None if labels is None else self._label(labels)
+        self.batch_size = batch_size
+        usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
+        self.cuts = max(usual if cuts is None else cuts, len(train))
+        self.seed, self.bucketed = seed, bucketed
+        self.training_task: Task = self.task
+        if observation_dropout or context_dropout:
+            self.training_task = Thinned(self.task, observation_dropout, context_dropout)
+
+    def _held_out(
+        self, train: SeriesDataset, table: pd.DataFrame | SeriesDataset | None, what: str
+    ) -> Series | None:
+        if table is None:
+            return None
+        held_out = _read(table, train.schema)
+        _check_alike(train, held_out, what)
+        return Series(held_out, self.scaling)
+
+    def _label(self, labels: pd.Series | pd.DataFrame) -> tuple[Any, ...]:
+        """Gives every series its labels; returns the classes, which are those of training."""
+        every = [s for s in (self.train, self.validation, self.test) if s is not None]
+        ids = [i for s in every for i in s.dataset.ids]
+        classes = None
+        for series in every:
+            series.labels = read_labels(labels, series.dataset, classes, ids)
+            classes = series.labels.classes
+        return classes or ()
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What `LatentODEModule` must know of the data: `LatentODEModule(**data.sizes, ...)`."""
+        # Resolved by the constructor, so a number; `Forecasting` also takes "24h".
+        horizon = cast(float, self.task.horizon) if isinstance(self.task, Forecasting) else None
+        span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
+        known = len(self.schema.known)
+        zero = self.scaling.scale_known(np.zeros((1, known)))[0].tolist() if known else None
+        return {
+            "n_variables": len(self.schema.targets or ()),
+            "n_static": self.scaling.n_static + 2 * len(self.schema.cycles),
+            "n_known": known,
+            **({} if zero is None else {"known_zero": zero}),
+            "time_scale": span if horizon is None else float(horizon),
+            "variables": self._variables(),
+        }
+
+    def _variables(self) -> dict[str, dict[str, Any]]:
+        """Per variable what a likelihood may have to know: its units, and whether it is transformed."""
+        scaling, names = self.scaling, self.schema.targets or ()
+        found: dict[str, dict[str, Any]] = {
+            v: {"loc": at, "scale": one}
+            for v, at, one in zip(names, scaling.loc, scaling.scale, strict=True)
+        }
+        for v, transform in zip(names, scaling.transforms, strict=False):
+            if transform is not None:
+                found[v]["transform"] = transform.name
+        return found
+
+    @property
+    def event_rate(self) -> float:
+        """Times per time unit at which anything of a training series was observed, after the first."""
+        data = self.train.dataset
+        times = pd.DataFrame({"series": data.series, "time": data.time}).drop_duplicates()
+        return _rate(len(times) - times["series"].nunique(), data)
+
+    @property
+    def variable_rates(self) -> tuple[float, ...]:
+        """Observations of each variable per time unit of training, after each series' first time."""
+        data = self.train.dataset
+        later = data.time > data.first[data.series]
+        counts = np.bincount(data.variable[later], minlength=len(data.variables))
+        return tuple(_rate(int(n), data) for n in counts)
+
+    def tables(self) -> list[SeriesDataset]:
+        """What was read: training, validation and test series, as far as there are any."""
+        return [s.dataset for s in (self.train, self.validation, self.test) if s is not None]
+
+    def train_dataloader(self) -> DataLoader:
+        data = _Cuts(self.train, self.training_task, self.seed)
+        sampler = _Draws(data, self.cuts, self.batch_size if self.bucketed else None)
+        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self._fixed(self.validation)
+
+    def test_dataloader(self) -> DataLoader | list[DataLoader]:
+        return self._fixed(self.test)
+
+    def predict_dataloader(self) -> DataLoader | list[DataLoader]:
+        """Of the test series, if there are any, else of the validation series."""
+        return self._fixed(self.validation if self.test is None else self.test)
+
+    def _fixed(self, series: Series | None) -> DataLoader | list[DataLoader]:
+        if series is None:
+            return []
+        data = _Cuts(series, self.task.fixed(), self.seed, named=True)
+        order = [(0, i, 0) for i in range(len(series))]
+        # By name, since Lightning builds a loader anew to predict from it.
+        return DataLoader(data, batch_size=self.batch_size, sampler=order, collate_fn=_as_is)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Schema and scaling as primitives, so that a checkpoint alone says how to read new data."""
+        return {"schema": self.schema.to_json(), "scaling": self.scaling.to_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuses to go on with a checkpoint that was trained on otherwise scaled data."""
+        if Scaling.from_dict(state_dict["scaling"]) != self.scaling:
+            raise SchemaError(
+                "the checkpoint was trained on other training data (its scaling differs); resume "
+                "with the same frame, or start a new fit"
+            )
+
+
+Key = tuple[int, int, int]
+
+
+class _Cuts(Dataset[Batch]):
+    """Batches by lists of keys, assembled at once rather than series by series."""
+
+    def __init__(self, series: Series, task: Task, seed: int, named: bool = False) -> None:
+        self.series, self.task, self.seed, self.named = series, task, seed, named
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __getitems__(self, keys: list[Key]) -> Batch:
+        index, own = self._draws(np.array(keys, dtype=np.int64))
+        return self.series.batch(index, self.task, own, self.named)
+
+    def context_sizes(self, keys: np.ndarray) -> np.ndarray:
+        """How many observations the context of each cut has."""
+        sizes = []
+        for begin in range(0, len(keys), CUT_AT_ONCE):
+            index, own = self._draws(keys[begin : begin + CUT_AT_ONCE])
+            sizes.append(self.series.context_sizes(index, self.task, own))
+        return np.concatenate(sizes)
+
+    def _draws(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        epoch, index, draw = keys.T
+        return index, mix(mix(mix(self.series.keys[index], self.seed), epoch), draw)
+
+
+class _Draws(Sampler[Key]):
+    """(epoch, series, draw): every series equally often, in an order shuffled per epoch.
+
+    Shuffled are the random keys of the series, so that their order in the table does not matter. With
+    a batch size, contexts of like length are neighbours.
+    """
+
+    def __init__(self, data: _Cuts, cuts: int, batch_size: int | None) -> None:
+        self.data, self.cuts, self.batch_size, self.epoch = data, cuts, batch_size, 0
+        self.by_key = np.argsort(data.series.keys, kind="stable")
+
+    def __len__(self) -> int:
+        return self.cuts
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning, also when a fit resumes."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Key]:
+        generator = np.random.default_rng((self.data.seed, self.epoch))
+        n_series = len(self.data)
+        rounds = -(-self.cuts // n_series)
+        orders = [generator.permutation(self.by_key) for _ in range(rounds)]
+        series = np.concatenate(orders)[: self.cuts]
+        draw = np.arange(len(series)) // n_series
+        keys = np.stack([np.full_like(series, self.epoch), series, draw], axis=1)
+        if self.batch_size is not None:
+            sizes = self.data.context_sizes(keys)
+            keys = keys[_neighbours(sizes, self.batch_size, generator)]
+        yield from map(tuple, keys.tolist())
+
+
+def _neighbours(sizes: np.ndarray, batch_size: int, generator: np.random.Generator) -> np.ndarray:
+    """An order in which each batch holds like sizes, and the batches come at random.
+
+    Sizes are sorted within stretches of several batches only, so that a batch's companions vary.
+    """
+    stretch = np.arange(len(sizes)) // (BATCHES_SORTED * batch_size)
+    order = np.lexsort((sizes, stretch))
+    full = len(sizes) // batch_size * batch_size
+    batches = generator.permutation(order[:full].reshape(-1, batch_size))
+    return np.concatenate([batches.reshape(-1), order[full:]])
+
+
+def _as_is(batch: Any) -> Batch:
+    return batch
+
+
+def _check_alike(train: SeriesDataset, held_out: SeriesDataset, what: str) -> None:
+    if train.variables != held_out.variables:
+        raise SchemaError(
+            f"{what} has the variables {', '.join(held_out.variables)}, but training has "
+            f"{', '.join(train.variables)}; read both with one schema"
+        )
+    ours, theirs = train.axis, held_out.axis
+    if (ours.is_calendar, ours.time_unit) != (theirs.is_calendar, theirs.time_unit):
+        raise SchemaError(
+            f"{what} has {theirs.kind} times in units of {theirs.time_unit}, but training has "
+            f"{ours.kind} times in units of {ours.time_unit}; read both with one schema"
+        )
+
+
+def _rate(events: int, data: SeriesDataset) -> float:
+    """Events per time unit watched; half an event where there was none, since a rate is positive."""
+    watched = float((data.watched_until - data.first)[np.diff(data.parts.offsets) > 0].sum())
+    return max(events, 0.5) / watched if watched > 0 else 1.0
+
+
+def _read(table: pd.DataFrame | SeriesDataset, schema: Schema | None) -> SeriesDataset:
+    if isinstance(table, SeriesDataset):
+        return table
+    return SeriesDataset.from_frame(table, schema)

@@ -1,0 +1,133 @@
+"""A whole fit: a quiet `Trainer`, early stopping, the best weights at the end whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+
+from latentode.training.callbacks import BestWeights, EpochProgress, average_weights
+from latentode.training.data_module import IrregularDataModule
+from latentode.training.module import LatentODEModule
+
+__all__ = ["cpu_threads", "run_fit"]
+
+
+def run_fit(
+    module: LatentODEModule,
+    data: IrregularDataModule,
+    *,
+    max_epochs: int,
+    patience: int,
+    verbose: bool,
+    on_end: Callable[[pd.DataFrame], None],
+    on_best: Callable[[], None] | None = None,
+    monitor: str = "val_loss",
+    ema_decay: float | None = None,
+    max_minutes: float | None = None,
+) -> None:
+    """Trains a module in place; also after an error or an interruption it holds its best weights.
+
+    Args:
+        module: to be trained.
+        data: with validation cuts, if early stopping is wanted.
+        max_epochs: most epochs.
+        patience: epochs without a better `monitor` after which training stops.
+        verbose: whether to show a progress bar.
+        on_end: given the metrics, a row per epoch, however the fit ends.
+        on_best: called after each improvement, when the module holds the better weights.
+        monitor: the metric of validation by which weights are better.
+        ema_decay: decay of the average of the weights over steps, which then stands for them;
+            None for none.
+        max_minutes: after which training stops; None for no limit.
+    """
+    best, log = BestWeights(on_best, monitor), _History()
+    callbacks: list[Callback] = [best, log]
+    if ema_decay is not None:
+        callbacks.append(average_weights(ema_decay))  # after `best`, which sees the average
+    if data.validation is not None:
+        callbacks.append(EarlyStopping(monitor, patience=patience, strict=False))
+    if verbose:
+        callbacks.append(EpochProgress())
+    with warnings.catch_warnings(), _quiet_lightning():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", message=".*treespec.*")
+        trainer = Trainer(
+            max_epochs=max_epochs,
+            max_time=None if max_minutes is None else timedelta(minutes=max_minutes),
+            callbacks=callbacks,
+            gradient_clip_val=1.0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        try:
+            with _passing_interrupts_on(trainer):
+                trainer.fit(module, data)
+        finally:
+            best.restore(module)
+            module.eval()
+            on_end(pd.DataFrame(log.epochs))
+
+
+class _History(Callback):
+    """Metrics of each epoch."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        self.epochs.append({"epoch": trainer.current_epoch, **metrics})
+
+
+@contextmanager
+def _passing_interrupts_on(trainer: Trainer) -> Iterator[None]:
+    """On a keyboard interrupt Lightning would end the program, and have it ignore the next one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def cpu_threads(n: int | None) -> Iterator[None]:
+    """Runs with `n` CPU threads, then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if n is None else n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _quiet_lightning:
+    """Keeps Lightning's notices on hardware and hints out of the way while a fit runs."""
+
+    NAMES = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+
+    def __enter__(self) -> None:
+        self.levels = {n: logging.getLogger(n).level for n in self.NAMES}
+        for name in self.NAMES:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+    def __exit__(self, *failure: object) -> None:
+        for name, level in self.levels.items():
+            logging.getLogger(name).setLevel(level)
