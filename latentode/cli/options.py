@@ -41,13 +41,19 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Text = str | None
 ARGUMENTS = (  # of the library, that its messages name where the command line has an option
     *signature(Schema).parameters,
-    *("na_values", "horizon", "context", "duplicates", "validation", "encoder", "likelihood", "t0"),
+    *("na_values", "horizon", "duplicates", "validation", "encoder", "likelihood", "t0"),
     *("latent_size", "hidden_size", "lr", "num_threads", "origins", "cutoffs", "dynamics"),
     *("loss", "balance", "schedule", "monitor", "ema_decay", "observation_dropout"),
-    *("context_dropout", "cuts"),
+    *("context_dropout", "context_length", "windows_per_epoch"),
 )
-RENAMED = {"max_epochs": "epochs", "random_state": "seed", "transforms": "transform"}
-COLUMN_ROLES = ("id", "time", "targets", "static", "known", "variable", "value")  # also plain English
+RENAMED = {
+    "max_epochs": "epochs",
+    "random_state": "seed",
+    "transforms": "transform",
+    "context": "context_length",
+    "cuts": "windows_per_epoch",
+}
+COLUMN_ROLES = ("id", "time", "targets", "variable", "value")  # also plain English
 
 
 def schema_of(
@@ -58,10 +64,12 @@ def schema_of(
     targets: Annotated[
         Text, typer.Option(help="Variables to model, comma-separated; all numeric ones if left out.")
     ] = None,
-    static: Annotated[
+    static_covariates: Annotated[
         Text, typer.Option(help="Columns constant within a series, comma-separated.")
     ] = None,
-    known: Annotated[Text, typer.Option(help="Columns whose future is known, comma-separated.")] = None,
+    known_future: Annotated[
+        Text, typer.Option(help="Columns whose future is known, comma-separated.")
+    ] = None,
     layout: Annotated[Text, typer.Option(help="wide or long; detected if left out.")] = None,
     variable: Annotated[Text, typer.Option(help="Long layout: column of variable names.")] = None,
     value: Annotated[Text, typer.Option(help="Long layout: column of values.")] = None,
@@ -83,8 +91,8 @@ def schema_of(
         id=id,
         time=time,
         targets=split(targets),
-        static=split(static) or (),
-        known=split(known) or (),
+        static_covariates=split(static_covariates) or (),
+        known_future=split(known_future) or (),
         layout=layout,
         variable=variable,
         value=value,

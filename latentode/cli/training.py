@@ -31,7 +31,7 @@ def fit(
             "a series' span, or what 50 observation times of it take if that is less."
         ),
     ] = None,
-    context: Annotated[
+    context_length: Annotated[
         str | None, typer.Option(help="How far back to look; eight horizons if left out.")
     ] = None,
     validation: Annotated[
@@ -79,7 +79,7 @@ def fit(
         float,
         typer.Option(help="Share of training cuts with nothing seen: for series not yet observed."),
     ] = 0.02,
-    cuts: Annotated[
+    windows_per_epoch: Annotated[
         int | None,
         typer.Option(min=1, help="Training cuts per epoch; by the number of series if left out."),
     ] = None,
@@ -97,7 +97,7 @@ def fit(
 
     model = LatentODEForecaster(
         horizon=horizon,
-        context=context,
+        context=context_length,
         layout=latent_layout,
         latent_size=latent_size,
         hidden_size=hidden_size,
@@ -114,7 +114,7 @@ def fit(
         ema_decay=ema_decay or None,
         observation_dropout=observation_dropout,
         context_dropout=context_dropout,
-        cuts=cuts,
+        cuts=windows_per_epoch,
         duplicates=duplicates,
         verbose=not quiet,
         random_state=seed,

@@ -278,7 +278,7 @@ class LatentODEForecaster(BaseEstimator, Backtester):
             held_out,
             task=task,
             batch_size=self.batch_size,
-            cuts=plain(self.cuts),
+            windows_per_epoch=plain(self.cuts),
             seed=self.random_state,
             observation_dropout=self.observation_dropout,
             context_dropout=self.context_dropout,
@@ -389,7 +389,7 @@ def _fitted_of(module: LatentODEModule, data: IrregularDataModule) -> FittedFore
     if not isinstance(data.task, Forecasting):
         raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
     trained = data.train.dataset
-    horizon, context = durations(trained, data.task.horizon, data.task.context)
+    horizon, context = durations(trained, data.task.horizon, data.task.context_length)
     means = Climatology.fit(trained)
     module = module.cpu().eval()
     return FittedForecaster(data.schema, data.axis, data.scaling, means, horizon, context, module)
@@ -402,8 +402,9 @@ def settings_of(
     network = {n: p.default for n, p in signature(build_latent_ode).parameters.items()}
     of_data = {
         **vars(data.task),
+        "context": data.task.context_length,
         "batch_size": data.batch_size,
-        "cuts": data.cuts,
+        "cuts": data.windows_per_epoch,
         "random_state": data.seed,
     }
     said = {**network, **module.hparams, **of_data}
