@@ -6,7 +6,9 @@ import pytest
 from making import tiny, waves
 
 from latentode import LatentODEError, LatentODEForecaster, Schema
-from latentode.data.task import Cuttable, Forecasting, Thinned
+from latentode.data.dataset import Ragged
+from latentode.data.task import Forecasting, Thinned
+from latentode.data.windows import Timeline
 
 LEVELS = {"low": 10.0, "high": 20.0}
 
@@ -54,15 +56,15 @@ def test_by_default_its_width_is_about_the_spread_of_the_training_data():
 
 def test_so_many_contexts_are_hidden_whole_whatever_the_batch():
     n, keys = 4000, np.random.default_rng(0).integers(0, 2**63, 4000).astype(np.uint64)
-    time, series = np.tile(np.arange(3.0), n), np.repeat(np.arange(n), 3)
-    end = np.full(n, 2.0)
+    offsets, end = np.arange(0, 3 * n + 1, 3), np.full(n, 2.0)
+    line = Timeline(np.tile(np.arange(3.0), n), Ragged(offsets), end, np.zeros(n))
     task = Thinned(Forecasting(1.0, origin="last"), 0.0, blank=0.1)
-    cut = task.cut(Cuttable(time, series, np.zeros(n), end, keys))
-    kept = np.bincount(series[cut.context], minlength=n)
+    cut = task.cut(line.cuttable(np.arange(n), keys))
+    kept = np.bincount(cut.series[cut.context], minlength=n)
     assert set(kept) == {0, 2}
     assert 0.08 < (kept == 0).mean() < 0.12
-    assert (np.bincount(series[cut.target], minlength=n) == 1).all()
-    alone = task.cut(Cuttable(time[:3], series[:3], np.zeros(1), end[:1], keys[:1]))
+    assert (np.bincount(cut.series[cut.target], minlength=n) == 1).all()
+    alone = task.cut(line.cuttable(np.zeros(1, dtype=np.int64), keys[:1]))
     assert alone.context.sum() == kept[0]
 
 
