@@ -218,10 +218,10 @@ def test_when_must_be_said_exactly_once(latentode, patients, fitted):
         ("--at", "tomorrow", "'tomorrow'.*write it as 2024-04-05T12:00:00"),
         ("--at", "2024-04-09T00:00:00", "zone"),
         ("--ahead", "-24h", "must be positive"),
-        ("--ahead", "24", "'24' has no unit; write '24h'.*--time-unit"),
+        ("--ahead", "24", "'24' has no unit.*Write '24h'.*--time-unit"),
         ("--ahead", "soon", "is not a duration"),
         ("--horizon", "-6h", "must be positive"),
-        ("--horizon", "6", "'6' has no unit; write '6h'"),
+        ("--horizon", "6", "'6' has no unit.*Write '6h'"),
         ("--context-length", "long", "is not a duration"),
         ("--quantiles", "0.1,2", "between 0 and 1"),
         ("--quantiles", "0.1,x", "between 0 and 1"),
@@ -256,7 +256,7 @@ def test_when_must_be_said_exactly_once(latentode, patients, fitted):
         ("--timezone", "Mars", "Europe/Berlin"),
         ("--duplicates", "first", "error, mean"),
         ("--cycles", "often", "'often' is not a duration"),
-        ("--cycles", "24", "'24' has no unit; write '24h'"),
+        ("--cycles", "24", "'24' has no unit.*Write '24h'"),
     ],
 )
 def test_a_bad_value_is_refused_in_the_name_of_its_option(

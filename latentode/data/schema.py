@@ -43,8 +43,9 @@ class Schema:
         layout: "wide" or "long".
         variable: in the long layout, the column that names the variable.
         value: in the long layout, the column of values.
-        time_unit: "s", "min", "h", "D" or "W": the unit of durations given as plain numbers, for
-            calendar times ("h" unless told, "D" for dates).
+        time_unit: "s", "min", "h", "D" or "W": the unit of time of a table of datetimes or dates; hours
+            unless told, days for dates. Plain numbers are durations of datetimes only where it is
+            declared.
         timezone: IANA name; naive times are taken to be in it, aware ones are converted to it.
         time_format: strptime format of times written as text, unless they are ISO 8601.
         cycles: periods of the clock that values follow, such as `("24h", "7D")`; a forecast is told

@@ -10,7 +10,7 @@ import pandas as pd
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import series_keys
 from latentode.data.task import uniform
-from latentode.data.time_axis import Duration
+from latentode.data.time_axis import Duration, TimeUnits
 from latentode.errors import SchemaError
 
 __all__ = ["by_key", "durations", "split_validation", "usual_horizon"]
@@ -61,7 +61,7 @@ def by_key(dataset: SeriesDataset) -> SeriesDataset:
 
 def durations(
     dataset: SeriesDataset, horizon: Duration | None, context: Duration | None
-) -> tuple[float, float]:
+) -> tuple[TimeUnits, TimeUnits]:
     """Horizon and context in time units; None takes the usual horizon, and eight of them.
 
     Raises:
@@ -72,9 +72,11 @@ def durations(
             "no series has observations at two different times, so there is nothing to learn "
             "from; check the id and time columns"
         )
-    ahead = usual_horizon(dataset) if horizon is None else dataset.axis.duration(horizon)
+    if horizon is None:
+        horizon = TimeUnits(usual_horizon(dataset))
+    ahead = dataset.axis.duration(horizon)
     if context is None:
-        return ahead, CONTEXT_HORIZONS * ahead
+        return ahead, TimeUnits(CONTEXT_HORIZONS * ahead)
     return ahead, dataset.axis.duration(context, "context")
 
 

@@ -19,11 +19,22 @@ from latentode.data.columns import row_name
 from latentode.data.time_text import FIX, place_in_zone, read_text, zone_name
 from latentode.errors import SchemaError
 
-__all__ = ["UNITS", "Duration", "TimeAxis", "parse_times"]
+__all__ = ["UNITS", "Duration", "TimeAxis", "TimeUnits", "parse_times"]
 
 Duration = str | float | int | pd.Timedelta | dt.timedelta | np.timedelta64
 
 UNITS = {"s": "1s", "min": "1min", "h": "1h", "D": "1D", "W": "7D"}
+
+
+class TimeUnits(float):
+    """A duration that is counted in the time units of its table already, whatever these are.
+
+    `TimeAxis.duration` returns one, and takes it back as it is.
+
+    Example:
+        >>> TimeAxis("datetime").duration(TimeAxis("datetime").duration("2D"))
+        48.0
+    """
 
 
 @dataclass(frozen=True)
@@ -36,8 +47,8 @@ class TimeAxis:
         timezone: name of the zone of aware datetimes, else None.
         time_unit: what one unit of model-facing time is: "s", "min", "h", "D" or "W" for calendar
             times; "1" for numbers, which are their own unit.
-        declared: whether the time unit was chosen rather than supplied, so that a number written as
-            text can be meant in it.
+        declared: whether the time unit was chosen rather than supplied, so that a plain number can be
+            meant as a duration in it.
     """
 
     kind: str
@@ -70,19 +81,31 @@ class TimeAxis:
         """Time since `origin` in time units, float64; the difference is exact before the division."""
         return (ticks - origin).astype(np.float64) / self.ticks_per_unit
 
-    def duration(self, value: Duration, name: str = "horizon") -> float:
+    @property
+    def numbers_are_durations(self) -> bool:
+        """Whether a plain number is a duration: of number times, of dates, or in a declared unit."""
+        return self.declared or self.kind != "datetime"
+
+    def duration(self, value: Duration, name: str = "horizon") -> TimeUnits:
         """A duration in time units: "24h", a timedelta, or a number in the table's own unit.
 
-        A number written as text is read as one where its unit is plain: among times that are numbers,
-        and where a time unit was chosen.
+        A plain number, also one written as text, is a duration where its unit is plain: among times
+        that are numbers, among dates (in days), and where a time unit was declared. Of datetimes it
+        might be hours or days.
+
+        Args:
+            value: the duration; a `TimeUnits` is taken as it is.
+            name: what to call it in messages.
 
         Raises:
-            SchemaError: for what is no duration, or not a positive one.
+            SchemaError: for what is no duration, or not a positive one, and for a number whose unit is
+                not plain.
         """
-        if isinstance(value, str) and (self.declared or not self.is_calendar):
-            value = _number(value)
-        if _is_number(value):
-            units = float(cast(float, value))
+        if isinstance(value, TimeUnits):
+            return value
+        number = _number(value) if isinstance(value, str) else value
+        if _is_number(number):
+            units = float(cast(float, number))
         elif not self.is_calendar:
             raise SchemaError(
                 f"{name} {value!r} is a calendar duration, but the time column holds numbers; give "
@@ -92,15 +115,15 @@ class TimeAxis:
             units = self._calendar_duration(value, name)
         if not np.isfinite(units) or units <= 0:
             raise SchemaError(f"{name} must be positive and finite, got {value!r}")
-        return units
+        if _is_number(number) and not self.numbers_are_durations:
+            text = str(value).strip()
+            raise SchemaError(
+                f"{name} {value!r} has no unit, but the times are datetimes: {text}h or {text}D? Write "
+                f"'{text}h' or '{text}D', or say what plain numbers mean when fitting, with time_unit="
+            )
+        return TimeUnits(units)
 
     def _calendar_duration(self, value: Duration, name: str) -> float:
-        # pandas reads a bare "24" as nanoseconds, which nobody means.
-        if isinstance(value, str) and _is_number(_number(value)):
-            raise SchemaError(
-                f"{name} {value!r} has no unit; write '{value.strip()}{self.time_unit}', or say what "
-                "plain numbers mean when fitting, with time_unit="
-            )
         try:
             return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(UNITS[self.time_unit])
         except (TypeError, ValueError) as error:

@@ -21,7 +21,7 @@ from latentode.data.scaling import series_keys
 from latentode.data.schema import Schema
 from latentode.data.split import HELD_OUT, MANY_SERIES, by_key
 from latentode.data.task import Forecasting, uniform
-from latentode.data.time_axis import Duration
+from latentode.data.time_axis import Duration, TimeUnits
 from latentode.errors import LatentODEError, SchemaError
 from latentode.estimators.persistence import load_model, save_model
 from latentode.forecast.classes import class_probabilities
@@ -287,7 +287,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         return IrregularDataModule(
             train,
             validation,
-            task=Forecasting(self.span_, context, origin="end"),
+            task=Forecasting(TimeUnits(self.span_), context, origin="end"),
             batch_size=self.batch_size,
             windows_per_epoch=max(len(train), FEWEST),
             seed=self.random_state,

@@ -106,7 +106,7 @@ def test_control_paths_are_padded_by_their_own_last_value():
 
 
 def test_without_known_columns_control_paths_are_empty():
-    batch = batch_of(wide(), Forecasting(1.0))
+    batch = batch_of(wide(), Forecasting("1h"))
     assert batch.control_time.shape == (3, 0) and batch.control_value.shape == (3, 0, 0)
 
 

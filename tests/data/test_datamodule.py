@@ -13,7 +13,7 @@ from latentode.errors import LatentODEError, SchemaError
 
 
 def module(train=None, **options):
-    options = {"task": Forecasting(4.0), "windows_per_epoch": 60, "batch_size": 16} | options
+    options = {"task": Forecasting("4h"), "windows_per_epoch": 60, "batch_size": 16} | options
     return IrregularDataModule(wide(7, 9) if train is None else train, **options)
 
 

@@ -18,6 +18,7 @@ from latentode.data.task import Thinned, mix, uniform
 from latentode.data.windows import Timeline
 from latentode.errors import LatentODEError, SchemaError
 
+HOURLY = Schema(time_unit="h")  # of times that are numbers it says nothing
 TASKS = [
     Forecasting(3.0),
     Forecasting(3.0, context_length=5.0),
@@ -58,7 +59,7 @@ def single(times, task, **columns):
 
 def by_series(frame, task):
     """identifier -> everything that was decided about it."""
-    dataset = SeriesDataset.from_frame(frame)
+    dataset = SeriesDataset.from_frame(frame, HOURLY)
     made = cut(dataset, task)
     return {
         name: (
@@ -95,7 +96,7 @@ def test_shifting_all_times_changes_no_cut(task):
 
 @pytest.mark.parametrize("task", TASKS, ids=repr)
 def test_no_observation_is_both_seen_and_asked_for(task):
-    dataset = SeriesDataset.from_frame(wide(20, 9))
+    dataset = SeriesDataset.from_frame(wide(20, 9), HOURLY)
     made = cut(dataset, task)
     ahead = dataset.time - made.origin[dataset.series]
     assert not (made.context & made.target).any()
@@ -256,7 +257,7 @@ def test_a_count_asks_for_the_first_times_ahead_only():
 
 
 def test_random_origins_lie_between_where_they_can():
-    dataset = SeriesDataset.from_frame(wide(60, 9))
+    dataset = SeriesDataset.from_frame(wide(60, 9), HOURLY)
     low, high = 4.0, 9.0
     made = cut(dataset, Forecasting(3.0, between=(low, high)))
     free = cut(dataset, Forecasting(3.0))
@@ -278,7 +279,7 @@ def test_held_out_series_are_cut_where_the_task_says():
 
 
 def test_thinning_hides_a_part_between_none_and_the_bound_of_each_context():
-    dataset = SeriesDataset.from_frame(wide(400, 40))
+    dataset = SeriesDataset.from_frame(wide(400, 40), HOURLY)
     plain, thinned = (cut(dataset, t) for t in (END, Thinned(END, 0.6)))
     assert (plain.target == thinned.target).all() and (plain.origin == thinned.origin).all()
     assert (plain.start == thinned.start).all()

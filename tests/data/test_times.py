@@ -179,6 +179,7 @@ def test_a_format_with_several_offsets_needs_a_zone_too():
 
 
 HOURS, STEPS = TimeAxis("datetime"), TimeAxis("integer", unit="1", time_unit="1")
+DECLARED, DATES = TimeAxis("datetime", declared=True), TimeAxis("date", time_unit="D")
 
 
 @pytest.mark.parametrize(
@@ -189,8 +190,12 @@ HOURS, STEPS = TimeAxis("datetime"), TimeAxis("integer", unit="1", time_unit="1"
         (HOURS, dt.timedelta(minutes=30), 0.5),
         (HOURS, pd.Timedelta("7D"), 168.0),
         (HOURS, np.timedelta64(90, "m"), 1.5),
-        (HOURS, 3, 3.0),
-        (HOURS, np.int64(3), 3.0),
+        (DECLARED, 3, 3.0),
+        (DECLARED, np.int64(3), 3.0),
+        (DECLARED, "3", 3.0),
+        (DATES, 3, 3.0),
+        (DATES, "3", 3.0),
+        (DATES, "48h", 2.0),
         (STEPS, 2.5, 2.5),
         (STEPS, np.float32(2.5), 2.5),
         (STEPS, "2.5", 2.5),
@@ -200,20 +205,23 @@ def test_durations_are_counted_in_the_axis_own_unit(axis, duration, units):
     assert axis.duration(duration) == units
 
 
-def test_a_number_written_as_text_is_one_where_its_unit_is_plain():
+def test_a_plain_number_is_a_duration_of_datetimes_where_a_unit_was_declared():
     days = dataset(KINDS["utc"], time_unit="D").axis
     assert days.duration("2") == days.duration(2) == days.duration("2D") == 2.0
-    assert STEPS.duration("2") == STEPS.duration(2) == 2.0
     undeclared = dataset(KINDS["utc"]).axis
-    assert undeclared.duration(2) == 2.0
-    with pytest.raises(SchemaError, match="write '2h'"):
-        undeclared.duration("2")
+    for given in (7, 7.0, "7", np.int64(7), np.float32(7)):
+        with pytest.raises(
+            SchemaError, match=r"horizon .*7.* has no unit.*: 7(\.0)?h or 7(\.0)?D\? Write"
+        ):
+            undeclared.duration(given)
+    # What has been resolved is not asked for its unit again.
+    assert undeclared.duration(undeclared.duration("7D")) == 168.0
 
 
 @pytest.mark.parametrize(
     ("axis", "duration", "message"),
     [
-        (HOURS, "24", "horizon '24' has no unit; write '24h', or say.*time_unit="),
+        (HOURS, "24", "horizon '24' has no unit.*Write '24h' or '24D', or say.*time_unit="),
         (HOURS, "soon", "'soon' is not a duration"),
         (HOURS, True, "True is not a duration"),
         (HOURS, None, "positive and finite|not a duration"),
