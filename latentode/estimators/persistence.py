@@ -20,11 +20,13 @@ from latentode.errors import LatentODEError
 from latentode.forecast.calibration import Calibration
 from latentode.forecast.fitted import FittedForecaster, plain
 from latentode.forecast.residuals import Residuals
+from latentode.model.config import Config, ModelConfig
+from latentode.training.config import TrainingConfig
 from latentode.training.module import LatentODEModule
 
 __all__ = ["load_model", "save_model"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_model(
@@ -41,12 +43,13 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,
-        "parameters": parameters,
+        "parameters": {n: v.to_dict() if isinstance(v, Config) else v for n, v in parameters.items()},
         "schema": fitted.schema.to_json(),
         "axis": vars(fitted.axis),
         "scaling": fitted.scaling.to_dict(),
         "climatology": fitted.climatology.to_dict(),
         "module": dict(fitted.module.hparams),
+        "solver_steps": fitted.module.model.solver.steps,
         "horizon": fitted.horizon,
         "context": fitted.context,
         "history": None if fitted.history is None else fitted.history.to_dict("list"),
@@ -74,8 +77,14 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster
     state = json.loads(path.read_text())
     if state["format"] > FORMAT:
         raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
+    if state["format"] < FORMAT:
+        raise LatentODEError(
+            f"{folder} was saved by an earlier, unreleased layout of latentode, which this one does not "
+            "read; fit the model again"
+        )
     with torch.random.fork_rng(devices=[]):
         module = LatentODEModule(**state["module"])
+    module._take_steps(state["solver_steps"])
     weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
     module.load_state_dict(weights)
     history, residuals = state.get("history"), state.get("residuals")
@@ -93,7 +102,9 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster
         None if residuals is None else Residuals.from_dict(residuals),
         None if calibration is None else Calibration.from_dict(calibration),
     )
-    return fitted, state["parameters"]
+    parameters = state["parameters"]
+    configs = {"model": ModelConfig, "training": TrainingConfig}
+    return fitted, {n: configs[n].of(v) if n in configs else v for n, v in parameters.items()}
 
 
 def _json(value: object) -> object:
