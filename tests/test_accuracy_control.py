@@ -21,7 +21,7 @@ def frame():
 
 
 def train(frame, **options):
-    data = IrregularDataModule(frame, task=Forecasting(2.0), batch_size=4, cuts=8)
+    data = IrregularDataModule(frame, task=Forecasting(2.0), batch_size=4, windows_per_epoch=8)
     module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8, **options)
     trainer = Trainer(
         max_epochs=1,
@@ -69,7 +69,7 @@ def test_reached_steps_survive_saving(frame, tmp_path):
 
 def test_the_estimate_is_near_the_true_error(frame):
     module, _ = train(frame)
-    data = IrregularDataModule(frame, task=Forecasting(2.0), batch_size=4, cuts=8)
+    data = IrregularDataModule(frame, task=Forecasting(2.0), batch_size=4, windows_per_epoch=8)
     batch = next(iter(data.train_dataloader()))
     module.model.double()
     for parameter in module.model.dynamics.parameters():

@@ -37,7 +37,7 @@ def test_two_commands_lead_from_a_folder_of_records_to_a_model(latentode, record
     assert status == 0, err
     assert "132 rows" in told
     command = shlex.split(re.search(r"next: latentode (.*)", told).group(1))
-    assert command[:4] == ["fit", str(out), "--static", "Age,Gender,Height,ICUType"]
+    assert command[:4] == ["fit", str(out), "--static-covariates", "Age,Gender,Height,ICUType"]
     command[command.index("model")] = str(tmp_path / "model")
     few = ["--horizon", "12", "--epochs", "1", "--hidden-size", "8", "--quiet"]
     status, _, err = latentode(*command, *few)
@@ -56,7 +56,7 @@ def test_two_commands_lead_from_a_folder_of_records_to_forecasts(latentode, reco
     assert status == 0, err
     assert told.count("\n") == 1 + 6 * 2 and "132539,51.0,HR," in told
     status, told, err = latentode("inspect", records, *read)
-    assert status == 0 and "static=Age, Gender, Height, ICUType" in told, err
+    assert status == 0 and "static_covariates=Age, Gender, Height, ICUType" in told, err
 
 
 def test_an_adapter_beside_the_roles_of_columns_is_refused(latentode, records, tmp_path):

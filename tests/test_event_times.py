@@ -247,7 +247,7 @@ def test_events_are_complete_where_targets_or_contexts_are_thinned():
     assert len(few.target) < len(plain.target)
     assert torch.equal(few.events.time, plain.events.time)
     thinned = IrregularDataModule(
-        table(), task=Forecasting(horizon=3.0, origin=1.0), cuts=2, observation_dropout=0.9
+        table(), task=Forecasting(horizon=3.0, origin=1.0), windows_per_epoch=2, observation_dropout=0.9
     )
     batches = list(thinned.train_dataloader())
     assert sum(len(b.events) for b in batches) == len(plain.events)

@@ -89,7 +89,7 @@ def test_a_saved_model_and_a_checkpoint_say_the_same(model, frame, tmp_path):
     pd.testing.assert_frame_equal(again.predict(frame, at=2.0, count=2), expected, check_exact=True)
     assert again.scaling_ == model.scaling_ and again.schema_ == model.schema_
     assert again.likelihood == LIKELIHOOD
-    data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), cuts=6)
+    data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), windows_per_epoch=6)
     options = {"latent_size": 3, "hidden_size": 8, "likelihood": LIKELIHOOD, "scale_growth": True}
     module = LatentODEModule(**data.sizes, **options)
     trainer = Trainer(
@@ -170,7 +170,7 @@ def test_a_value_that_its_likelihood_cannot_explain_is_refused_before_training(
 
 
 def test_loaders_of_ones_own_are_trained_on_as_they_are(frame, tmp_path):
-    data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), cuts=6)
+    data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), windows_per_epoch=6)
     module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8, likelihood=LIKELIHOOD)
     options = {"logger": False, "accelerator": "cpu", "enable_checkpointing": False}
     trainer = Trainer(max_epochs=1, enable_progress_bar=False, enable_model_summary=False, **options)

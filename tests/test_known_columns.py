@@ -13,7 +13,7 @@ from latentode import (
     SchemaError,
 )
 
-ROLES = Schema(static=("kind", "age"), known=("dose",), targets=("x", "y"))
+ROLES = Schema(static_covariates=("kind", "age"), known_future=("dose",), targets=("x", "y"))
 
 
 def with_features(seed=0, n_series=4):
@@ -121,7 +121,7 @@ def test_future_values_go_with_a_long_table_too():
         id_vars=["id", "time", "kind", "age", "dose"], var_name="variable", value_name="value"
     )
     long = long.dropna(subset="value")
-    roles = Schema(static=("kind", "age"), known=("dose",))
+    roles = Schema(static_covariates=("kind", "age"), known_future=("dose",))
     model = tiny(lr=0.01).fit(long, roles)
     one, other = (model.predict(long, dosed(late)) for late in (0.0, 3.0))
     after = one["time"] >= 14.0
@@ -179,7 +179,7 @@ def test_pools_that_a_dose_fills_survive_saving_and_answer_twice_the_dose_with_t
         rows.append(pd.DataFrame({"id": i, "time": time, "level": np.where(time > 0, level, np.nan)}))
         rows[-1]["rate"] = np.where(time < stop, rate, 0.0)
     frame = pd.concat(rows)
-    schema = Schema(targets=("level",), known=("rate",), transforms={"level": "log"})
+    schema = Schema(targets=("level",), known_future=("rate",), transforms={"level": "log"})
     model = LatentODEForecaster(
         horizon=8.0,
         context=8.0,

@@ -186,7 +186,7 @@ def test_saving_during_a_fit_leaves_the_weights_that_the_fit_ends_with(frame, tm
 
 
 def test_a_module_from_the_users_own_trainer_forecasts_as_a_forecaster(frame, tmp_path):
-    data = IrregularDataModule(frame, task=Forecasting(horizon=2.0, context=6.0))
+    data = IrregularDataModule(frame, task=Forecasting(horizon=2.0, context_length=6.0))
     torch.manual_seed(0)
     module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8)
     model = LatentODEForecaster.from_lightning(module, data)
@@ -198,7 +198,9 @@ def test_a_module_from_the_users_own_trainer_forecasts_as_a_forecaster(frame, tm
 
 
 def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(frame):
-    data = IrregularDataModule(frame, task=Forecasting(2.0, context=6.0), batch_size=7, seed=3, cuts=30)
+    data = IrregularDataModule(
+        frame, task=Forecasting(2.0, context_length=6.0), batch_size=7, seed=3, windows_per_epoch=30
+    )
     network = {
         "layout": "joint",
         "latent_size": 3,

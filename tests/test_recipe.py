@@ -133,7 +133,7 @@ def rates(tmp_path, epochs=6, **options):
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):
             found.append(optimizer.param_groups[0]["lr"])
 
-    data = some_data(cuts=160)
+    data = some_data(windows_per_epoch=160)
     module = some_module(data, lr=0.01, **options)
     trainer_in(tmp_path, max_epochs=epochs, callbacks=[Watch()]).fit(module, data)
     return found

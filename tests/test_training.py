@@ -29,10 +29,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore
 TINY = {"latent_size": 3, "hidden_size": 8, "solver": {"intervals": 2}}
 
 
-def some_data(validation=True, cuts=24, **options):
+def some_data(validation=True, windows_per_epoch=24, **options):
     held_out = waves(3, 14, seed=1) if validation else None
-    task = Forecasting(horizon=2.0, context=6.0)
-    return IrregularDataModule(waves(4, 14), held_out, task=task, batch_size=8, cuts=cuts, **options)
+    task = Forecasting(horizon=2.0, context_length=6.0)
+    return IrregularDataModule(
+        waves(4, 14), held_out, task=task, batch_size=8, windows_per_epoch=windows_per_epoch, **options
+    )
 
 
 def some_module(data, seed=0, **options):
@@ -135,7 +137,7 @@ def test_two_fits_of_one_seed_are_equal_and_of_two_seeds_are_not(tmp_path):
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("likelihood", ["normal", "student-t"])
 def test_a_checkpoint_loads_under_weights_only_and_predicts_the_same(tmp_path, encoder, likelihood):
-    data = some_data(cuts=16)
+    data = some_data(windows_per_epoch=16)
     module = some_module(data, encoder=encoder, likelihood=likelihood, t0="start", anchor=False)
     trainer = trainer_in(tmp_path, max_epochs=1)
     trainer.fit(module, data)
@@ -275,7 +277,7 @@ def test_the_learning_rate_warms_up_and_decays_to_zero_at_the_last_step(tmp_path
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):
             rates.append(optimizer.param_groups[0]["lr"])
 
-    data = some_data(cuts=160)
+    data = some_data(windows_per_epoch=160)
     module = some_module(data, lr=0.01)
     trainer_in(tmp_path, max_epochs=6, callbacks=[Watch()]).fit(module, data)
     assert len(rates) == 120
@@ -292,7 +294,7 @@ def test_the_loss_falls(tmp_path):
         def on_train_epoch_end(self, trainer, pl_module):
             losses.append(float(trainer.callback_metrics["train_loss"]))
 
-    data = some_data(cuts=160)
+    data = some_data(windows_per_epoch=160)
     trainer_in(tmp_path, max_epochs=3, callbacks=[Watch()]).fit(some_module(data, lr=0.01), data)
     assert losses[2] < losses[0]
 

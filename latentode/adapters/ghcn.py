@@ -47,7 +47,7 @@ def ghcn_daily(
     elements: Sequence[str] | None = CORE,
     flagged: bool = False,
     tenths: bool = True,
-    static: Sequence[str] = (),
+    static_covariates: Sequence[str] = (),
     duplicates: str = "error",
 ) -> tuple[pd.DataFrame, Schema]:
     """Reads a file of GHCN-Daily; its layout is known by its first line.
@@ -58,7 +58,7 @@ def ghcn_daily(
         flagged: whether to keep values that failed a check of quality; left out unless told.
         tenths: whether the file holds tenths, as NOAA's archive does. Orders from Climate Data Online
             and its "daily-summaries" in metric units hold whole units: say False.
-        static: of the access layout, columns constant for a station, such as LATITUDE.
+        static_covariates: of the access layout, columns constant for a station, such as LATITUDE.
         duplicates: several values of one station, day and element: "error", "mean" or "last".
 
     Returns:
@@ -80,7 +80,7 @@ def ghcn_daily(
         >>> print(told[0].message)
         the file: 1 values that failed a check of quality left out (flagged=)
     """
-    table, notes, statics = _long(source, static)
+    table, notes, statics = _long(source, static_covariates)
     absent = table["value"] == MISSING
     table = table[~absent & table["value"].notna()]
     if elements is not None:
@@ -97,10 +97,15 @@ def ghcn_daily(
         table = table.assign(value=table["value"].where(~scaled, table["value"] / 10))
     frame = _wide(cast(pd.DataFrame, table), notes, duplicates)
     targets = tuple(c for c in frame.columns if c not in ("station", "time"))
-    if static:
+    if static_covariates:
         frame = frame.join(statics, on="station")
     schema = Schema(
-        id="station", time="time", targets=targets, static=tuple(static), layout="wide", time_unit="D"
+        id="station",
+        time="time",
+        targets=targets,
+        static_covariates=tuple(static_covariates),
+        layout="wide",
+        time_unit="D",
     )
     return hand_over(frame, schema, notes, duplicates)
 
@@ -114,7 +119,7 @@ def _wide(table: pd.DataFrame, notes: Notes, duplicates: str) -> pd.DataFrame:
     return frame.rename_axis(columns=None).reset_index()
 
 
-def _long(source: Source, static: Sequence[str]) -> tuple[pd.DataFrame, Notes, pd.DataFrame]:
+def _long(source: Source, static_covariates: Sequence[str]) -> tuple[pd.DataFrame, Notes, pd.DataFrame]:
     """station, time, element, value, quality; and the statics by station."""
     if isinstance(source, str | Path | Readable):
         text, name = text_of(source)
@@ -128,7 +133,7 @@ def _long(source: Source, static: Sequence[str]) -> tuple[pd.DataFrame, Notes, p
     notes = Notes(sheet.name)
     if sheet.find("ELEMENT") is not None:
         return _by_element(sheet), notes, pd.DataFrame()
-    return *_access(sheet, notes), _statics(sheet, static)
+    return *_access(sheet, notes), _statics(sheet, static_covariates)
 
 
 class _Again:
@@ -228,15 +233,15 @@ def _days(sheet: Sheet) -> pd.Series:
     return sheet.times(column, "%Y%m%d" if compact else None)
 
 
-def _statics(sheet: Sheet, static: Sequence[str]) -> pd.DataFrame:
-    columns = {name: sheet.numbers(sheet.need(name)) for name in static}
+def _statics(sheet: Sheet, static_covariates: Sequence[str]) -> pd.DataFrame:
+    columns = {name: sheet.numbers(sheet.need(name)) for name in static_covariates}
     frame = pd.DataFrame({"station": sheet.labels(sheet.need("STATION", "ID")), **columns})
-    grouped = frame.groupby("station")[list(static)]
+    grouped = frame.groupby("station")[list(static_covariates)]
     changed = grouped.max() > grouped.min()
-    for name in static:
+    for name in static_covariates:
         if changed[name].any():
             raise SchemaError(
                 f"{sheet.name}: `{name}` of station {changed[name].idxmax()} changes: it has moved; "
-                f"leave `{name}` out of static"
+                f"leave `{name}` out of static_covariates"
             )
     return frame.groupby("station").first()

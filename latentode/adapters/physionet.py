@@ -63,7 +63,7 @@ def physionet2012(
         >>> rows = "00:00,RecordID,132539\\n00:00,Age,54\\n00:07,HR,73\\n02:37,HR,77\\n"
         >>> _ = (folder / "132539.txt").write_text("Time,Parameter,Value\\n" + rows)
         >>> frame, schema = physionet2012(folder)
-        >>> frame["value"].tolist(), schema.static[0]
+        >>> frame["value"].tolist(), schema.static_covariates[0]
         ([73.0, 77.0], 'Age')
     """
     notes = Notes(f"folder {Path(folder).name}")
@@ -95,7 +95,12 @@ def physionet2012(
     if outcomes is not None:
         frame = frame.join(physionet2012_outcomes(outcomes).set_index("id"), on="id")
     schema = Schema(
-        id="id", time="time", variable="variable", value="value", layout="long", static=DESCRIPTORS
+        id="id",
+        time="time",
+        variable="variable",
+        value="value",
+        layout="long",
+        static_covariates=DESCRIPTORS,
     )
     return hand_over(frame, schema, notes, duplicates)
 

@@ -22,16 +22,16 @@ __all__ = ["from_gluonts", "from_nixtla", "from_prophet"]
 
 def from_nixtla(
     source: Source,
-    static: Source | None = None,
-    known: Sequence[str] = (),
+    static_covariates: Source | None = None,
+    known_future: Sequence[str] = (),
     duplicates: str = "error",
 ) -> tuple[pd.DataFrame, Schema]:
     """A table of Nixtla's packages: `unique_id`, `ds`, `y`.
 
     Args:
         source: table; `unique_id` may be its index, as in older releases.
-        static: table of a row per `unique_id`, `static_df` there; its columns become static.
-        known: exogenous columns whose future is known, those of `X_df` there.
+        static_covariates: table of a row per `unique_id`, `static_df` there.
+        known_future: exogenous columns whose future is known, those of `X_df` there.
         duplicates: several rows of one series and time: "error", "mean" or "last".
 
     Raises:
@@ -44,28 +44,31 @@ def from_nixtla(
         >>> schema.describe()
         'wide layout; id=unique_id; time=ds; targets=y'
     """
-    frame, notes = _renamed(source, "unique_id", "ds", "y", known)
+    frame, notes = _renamed(source, "unique_id", "ds", "y", known_future)
     statics: tuple[str, ...] = ()
-    if static is not None:
-        sheet = _indexed(open_sheet(static), "unique_id")
+    if static_covariates is not None:
+        sheet = _indexed(open_sheet(static_covariates), "unique_id")
         table = sheet.frame.assign(unique_id=sheet.labels(sheet.need("unique_id")))
         statics = tuple(str(c) for c in table.columns if c != "unique_id")
         if table["unique_id"].duplicated().any():
             raise SchemaError(f"{sheet.name} has several rows of one `unique_id`; leave one of each")
         frame = frame.join(_read_numbers(table).set_index("unique_id"), on="unique_id")
-    schema = Schema("unique_id", "ds", ("y",), statics, tuple(known), layout="wide")
+    schema = Schema("unique_id", "ds", ("y",), statics, tuple(known_future), layout="wide")
     return hand_over(frame, schema, notes, duplicates)
 
 
 def from_gluonts(
-    source: Source, known: Sequence[str] = (), static: Sequence[str] = (), duplicates: str = "error"
+    source: Source,
+    known_future: Sequence[str] = (),
+    static_covariates: Sequence[str] = (),
+    duplicates: str = "error",
 ) -> tuple[pd.DataFrame, Schema]:
     """A long table as `PandasDataset.from_long_dataframe` of GluonTS takes it.
 
     Args:
         source: table of `item_id`, `timestamp`, `target`.
-        known: columns of `feat_dynamic_real`.
-        static: columns constant within an item.
+        known_future: columns of `feat_dynamic_real`.
+        static_covariates: columns constant within an item.
         duplicates: several rows of one item and time: "error", "mean" or "last".
 
     Raises:
@@ -76,8 +79,17 @@ def from_gluonts(
         >>> from_gluonts(table)[1].targets
         ('target',)
     """
-    frame, notes = _renamed(source, "item_id", "timestamp", "target", (*known, *static))
-    schema = Schema("item_id", "timestamp", ("target",), tuple(static), tuple(known), layout="wide")
+    frame, notes = _renamed(
+        source, "item_id", "timestamp", "target", (*known_future, *static_covariates)
+    )
+    schema = Schema(
+        "item_id",
+        "timestamp",
+        ("target",),
+        tuple(static_covariates),
+        tuple(known_future),
+        layout="wide",
+    )
     return hand_over(frame, schema, notes, duplicates)
 
 

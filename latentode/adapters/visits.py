@@ -28,7 +28,7 @@ def visits(
     id: str = "id",
     time: str = "day",
     targets: Sequence[str] | None = None,
-    static: Sequence[str] = (),
+    static_covariates: Sequence[str] = (),
     missing: Sequence[str] = (),
     duplicates: str = "error",
 ) -> tuple[pd.DataFrame, Schema]:
@@ -36,14 +36,14 @@ def visits(
 
     A column that never changes within a patient is no variable. It may be a descriptor, such as age at
     entry, or an outcome, such as the days until death, which is not known when a forecast is made. So
-    it is left out unless `static` names it.
+    it is left out unless `static_covariates` names it.
 
     Args:
         source: table with a row per visit.
         id: column of patients.
         time: column of offsets in days, from 0 or not.
         targets: columns to model; all numeric ones that change within some patient unless told.
-        static: columns constant within a patient, known at entry; text is kept as text.
+        static_covariates: columns constant within a patient, known at entry; text is kept as text.
         missing: further texts that mean nothing was measured.
         duplicates: several rows of one patient and day: "error", "mean" or "last".
 
@@ -61,15 +61,15 @@ def visits(
         >>> import warnings
         >>> with warnings.catch_warnings():
         ...     warnings.simplefilter("ignore")
-        ...     frame, schema = visits(table, static=["age"])
-        >>> schema.targets, schema.static
+        ...     frame, schema = visits(table, static_covariates=["age"])
+        >>> schema.targets, schema.static_covariates
         (('bili',), ('age',))
     """
     sheet = open_sheet(source)
     notes = Notes(sheet.name)
     id_, time_ = sheet.need(id, argument="id"), sheet.need(time, argument="time")
     frame = pd.DataFrame({id_: sheet.labels(id_), time_: _days(sheet, time_)})
-    statics = [sheet.need(name) for name in static]
+    statics = [sheet.need(name) for name in static_covariates]
     taken = {id_, time_, *statics}
     if targets is None:
         chosen = _changing(sheet, frame[id_], taken, missing, notes)
@@ -79,7 +79,9 @@ def visits(
         frame[name] = sheet.numbers(name, missing)
     for name in statics:
         frame[name] = _numbers_or_text(sheet, name, missing)
-    schema = Schema(id=id_, time=time_, targets=tuple(chosen), static=tuple(statics), layout="wide")
+    schema = Schema(
+        id=id_, time=time_, targets=tuple(chosen), static_covariates=tuple(statics), layout="wide"
+    )
     return hand_over(frame, schema, notes, duplicates)
 
 
@@ -106,7 +108,10 @@ def _changing(
         else:
             constant.append(name)
     names = ", ".join(f"`{c}`" for c in constant)
-    notes.add(len(constant), f"columns that are constant within patients left out: {names} (static=)")
+    notes.add(
+        len(constant),
+        f"columns that are constant within patients left out: {names} (static_covariates=)",
+    )
     notes.add(len(text), f"columns of text left out: {', '.join(f'`{c}`' for c in text)}")
     if not chosen:
         raise SchemaError(f"{sheet.name}: no numeric column changes within a patient; name targets=")

@@ -1,7 +1,7 @@
 """Convert: a field's own files into one table that every other command reads.
 
     latentode convert physionet2012 set-a --out patients.parquet
-    latentode fit patients.parquet --static Age,Gender,Height,ICUType --out model
+    latentode fit patients.parquet --static-covariates Age,Gender,Height,ICUType --out model
 
 What a table cannot say of itself, the roles of its columns, is told as the options of the next command.
 Or without a table between, `latentode fit set-a --adapter physionet2012 --out model`.
@@ -92,10 +92,11 @@ def schema_options_of(schema: Schema, frame: pd.DataFrame) -> str:
 
     Example:
         >>> frame = pd.DataFrame({"id": ["a"], "time": [0.0], "hr": [1.0], "age": [60.0]})
-        >>> schema_options_of(Schema(id="id", time="time", targets=("hr",), static=("age",)), frame)
-        '--static age'
+        >>> schema = Schema(id="id", time="time", targets=("hr",), static_covariates=("age",))
+        >>> schema_options_of(schema, frame)
+        '--static-covariates age'
     """
-    told = ("static", "known", "time_unit", "timezone", "cycles")
+    told = ("static_covariates", "known_future", "time_unit", "timezone", "cycles")
     given = {n: getattr(schema, n) for n in told if getattr(schema, n)}
     for name, usual in (("id", ID_NAMES), ("time", TIME_NAMES)):
         if getattr(schema, name) not in (None, detect(frame.columns, usual)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -15,6 +16,8 @@ import typer
 from latentode.data.schema import Schema
 from latentode.data.transforms import Spec, check_spec
 from latentode.errors import LatentODEError
+from latentode.model.config import ModelConfig
+from latentode.training.config import TrainingConfig
 
 __all__ = [
     "Adapter",
@@ -41,13 +44,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Text = str | None
 ARGUMENTS = (  # of the library, that its messages name where the command line has an option
     *signature(Schema).parameters,
-    *("na_values", "horizon", "context", "duplicates", "validation", "encoder", "likelihood", "t0"),
-    *("latent_size", "hidden_size", "lr", "num_threads", "origins", "cutoffs", "dynamics"),
-    *("loss", "balance", "schedule", "monitor", "ema_decay", "observation_dropout"),
-    *("context_dropout", "cuts"),
+    *("na_values", "horizon", "context_length", "duplicates", "validation"),
+    *("num_threads", "origins", "cutoffs"),
+    *(f.name for kind in (ModelConfig, TrainingConfig) for f in fields(kind) if f.name != "solver"),
 )
-RENAMED = {"max_epochs": "epochs", "random_state": "seed", "transforms": "transform"}
-COLUMN_ROLES = ("id", "time", "targets", "static", "known", "variable", "value")  # also plain English
+RENAMED = {"random_state": "seed", "transforms": "transform"}
+COLUMN_ROLES = ("id", "time", "targets", "variable", "value")  # also plain English
 
 
 def schema_of(
@@ -58,10 +60,12 @@ def schema_of(
     targets: Annotated[
         Text, typer.Option(help="Variables to model, comma-separated; all numeric ones if left out.")
     ] = None,
-    static: Annotated[
+    static_covariates: Annotated[
         Text, typer.Option(help="Columns constant within a series, comma-separated.")
     ] = None,
-    known: Annotated[Text, typer.Option(help="Columns whose future is known, comma-separated.")] = None,
+    known_future: Annotated[
+        Text, typer.Option(help="Columns whose future is known, comma-separated.")
+    ] = None,
     layout: Annotated[Text, typer.Option(help="wide or long; detected if left out.")] = None,
     variable: Annotated[Text, typer.Option(help="Long layout: column of variable names.")] = None,
     value: Annotated[Text, typer.Option(help="Long layout: column of values.")] = None,
@@ -83,8 +87,8 @@ def schema_of(
         id=id,
         time=time,
         targets=split(targets),
-        static=split(static) or (),
-        known=split(known) or (),
+        static_covariates=split(static_covariates) or (),
+        known_future=split(known_future) or (),
         layout=layout,
         variable=variable,
         value=value,

@@ -101,7 +101,7 @@ class Series:
         self.static = scaling.encode_static(dataset)
         self.first, self.last, self.until = dataset.first, dataset.last, dataset.watched_until
         self.keys = series_keys(dataset)
-        if dataset.schema.known:
+        if dataset.schema.known_future:
             time, value, self.known_parts = dataset.known_paths()
             self.known_time, self.known_value = time, scaling.scale_known(value)
 
@@ -152,7 +152,7 @@ class Series:
         """What a task sees of the observations at `positions`, which belong to rows `series`."""
         time = self.dataset.time[positions]
         first, last, until = self.first[indices], self.last[indices], self.until[indices]
-        since = np.zeros(len(indices)) if self.dataset.schema.known else None  # of the first row
+        since = np.zeros(len(indices)) if self.dataset.schema.known_future else None  # of the first row
         return Cuttable(time, series, first, last, keys, until, since)
 
     def collate(
@@ -191,7 +191,7 @@ class Series:
         return np.concatenate([self.static[indices], phases], axis=1)
 
     def _controls(self, indices: np.ndarray, origin: np.ndarray) -> tuple[Tensor, Tensor]:
-        if not self.dataset.schema.known:
+        if not self.dataset.schema.known_future:
             empty = torch.zeros(len(indices), 0, 0, dtype=torch.float64)
             return empty.flatten(1), empty
         positions = _padded(self.known_parts, indices)

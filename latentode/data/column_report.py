@@ -117,7 +117,7 @@ def feature_reports(
         schema: resolved.
         series: of each row.
     """
-    roles = (("static", schema.static), ("known", schema.known))
+    roles = (("static", schema.static_covariates), ("known", schema.known_future))
     return tuple(_feature(column_of(table, c), role, series) for role, names in roles for c in names)
 
 

@@ -47,7 +47,7 @@ def tell(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.DataFrame | N
         A table to read instead; None where the question says nothing of them.
     """
     schema = dataset.schema
-    told = [c for c in schema.known if isinstance(at, pd.DataFrame) and c in at.columns]
+    told = [c for c in schema.known_future if isinstance(at, pd.DataFrame) and c in at.columns]
     if not told:
         return None
     asked = cast(pd.DataFrame, at)
@@ -72,7 +72,7 @@ def warn_of_untold(history: SeriesDataset, places: QueryTimes, stacklevel: int =
         places: what is asked.
         stacklevel: as for `warnings.warn`.
     """
-    for name in history.schema.known:
+    for name in history.schema.known_future:
         last = _last_told(history, name)[places.series]
         slack = ROUNDINGS * np.finfo(np.float64).eps * np.maximum(np.abs(last), np.abs(places.time))
         untold = history.ids[np.unique(places.series[places.time > last + slack])]

@@ -280,7 +280,7 @@ class SeriesDataset:
 
     def static_frame(self) -> pd.DataFrame:
         """The static columns, a row per series: what any of its rows says."""
-        columns = cast(pd.DataFrame, self.keys[list(self.schema.static)])
+        columns = cast(pd.DataFrame, self.keys[list(self.schema.static_covariates)])
         if columns.empty:
             return columns.iloc[:0].reindex(range(len(self)))
         return columns.groupby(self.series_of_row).first()
@@ -291,7 +291,7 @@ class SeriesDataset:
         A cell without a value leaves the one before it in force; cells before the first value take
         that one.
         """
-        columns = list(self.schema.known)
+        columns = list(self.schema.known_future)
         ticks = self.row_ticks
         order = np.lexsort((ticks, self.series_of_row))
         table = self.keys[columns].astype(float).reset_index(drop=True).iloc[order]

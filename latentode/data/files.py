@@ -152,7 +152,9 @@ def _read_text(
 
 def _labels(header: list[str], schema: Schema) -> list[str]:
     """The columns whose text is kept as it is written."""
-    id_ = schema.id or detect(header, ID_NAMES, (schema.time, *schema.static, *schema.known))
+    id_ = schema.id or detect(
+        header, ID_NAMES, (schema.time, *schema.static_covariates, *schema.known_future)
+    )
     variable = schema.variable or detect(header, VARIABLE_NAMES)
     value = schema.value or detect(header, VALUE_NAMES)
     long = schema.layout != "wide" and variable and value

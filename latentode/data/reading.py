@@ -59,7 +59,7 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> tuple[pd.DataFrame,
         axis.duration(cycle, "cycles")
     if schema.layout == "long":
         _blank_other_variables(table, schema)
-    for name in (*value_columns(schema), *schema.known):
+    for name in (*value_columns(schema), *schema.known_future):
         table[name] = _numeric(column_of(table, name))
     codes, _ = series_codes(table, schema)
     _check_static(table, schema, codes)
@@ -88,8 +88,10 @@ def series_codes(table: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, pd.In
 
 def refuse_infinite(table: pd.DataFrame, schema: Schema) -> None:
     """Raises for the first infinite value; there is no distance from it to anything."""
-    statics = [c for c in schema.static if pd.api.types.is_numeric_dtype(column_of(table, c))]
-    for name in (*value_columns(schema), *schema.known, *statics):
+    statics = [
+        c for c in schema.static_covariates if pd.api.types.is_numeric_dtype(column_of(table, c))
+    ]
+    for name in (*value_columns(schema), *schema.known_future, *statics):
         column = column_of(table, name)
         infinite = np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))
         if infinite.any():
@@ -174,7 +176,7 @@ def _numeric(column: pd.Series) -> pd.Series:
 
 def _check_static(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> None:
     """A static cell without a value says nothing; the others of a series must agree."""
-    for name in schema.static:
+    for name in schema.static_covariates:
         column = column_of(table, name)
         values = pd.Series(pd.factorize(column, use_na_sentinel=True)[0])
         values = values.where(values >= 0)
@@ -188,7 +190,7 @@ def _check_static(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> Non
 
 
 def _check_known(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> None:
-    for name in schema.known:
+    for name in schema.known_future:
         column = column_of(table, name)
         counts = column.notna().groupby(codes).transform("sum").to_numpy()
         if (counts == 0).any():

@@ -104,7 +104,7 @@ class Scaling:
             if transform is not None:
                 columns[v] = transform.forward(columns[v])
         loc, scale = _standardise(columns)
-        known = dataset.known_paths()[1].T if dataset.schema.known else []
+        known = dataset.known_paths()[1].T if dataset.schema.known_future else []
         known_loc, known_scale = _standardise(list(known))
         static = dataset.static_frame()
         texts = {c: column_of(static, c).dropna().astype(str) for c in static.columns}

@@ -37,9 +37,9 @@ class Schema:
         time: column of times.
         targets: variables to model: columns of a wide table, names in the variable column of a long
             one. None means all.
-        static: columns that are constant within a series, numeric or text.
-        known: numeric columns whose future is known (doses, schedules); each value holds until the
-            next.
+        static_covariates: columns that are constant within a series, numeric or text.
+        known_future: numeric columns whose future is known (doses, schedules); each value holds
+            until the next.
         layout: "wide" or "long".
         variable: in the long layout, the column that names the variable.
         value: in the long layout, the column of values.
@@ -63,8 +63,8 @@ class Schema:
     id: str | None = None
     time: str | None = None
     targets: tuple[str, ...] | None = None
-    static: tuple[str, ...] = ()
-    known: tuple[str, ...] = ()
+    static_covariates: tuple[str, ...] = ()
+    known_future: tuple[str, ...] = ()
     layout: str | None = None
     variable: str | None = None
     value: str | None = None
@@ -75,7 +75,7 @@ class Schema:
     transforms: Mapping[str, Spec] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name in ("targets", "static", "known"):
+        for name in ("targets", "static_covariates", "known_future"):
             given = getattr(self, name)
             if given is not None:
                 columns = (given,) if isinstance(given, str) else tuple(given)
@@ -87,7 +87,7 @@ class Schema:
             raise SchemaError(f"layout {self.layout!r} is unknown; write 'wide' or 'long'")
         if self.time_unit is not None and self.time_unit not in UNITS:
             raise SchemaError(f"time_unit {self.time_unit!r} is unknown; use {', '.join(UNITS)}")
-        roles = [*self._named(), *self.static, *self.known]
+        roles = [*self._named(), *self.static_covariates, *self.known_future]
         if self.layout != "long" and self.variable is None:
             roles += self.targets or ()  # in the long layout targets are no columns
         twice = next((c for c in roles if roles.count(c) > 1), None)
@@ -102,9 +102,9 @@ class Schema:
                 like a variable holds text.
         """
         _check_columns(frame)
-        _require(frame, [*self._named(), *self.static, *self.known])
+        _require(frame, [*self._named(), *self.static_covariates, *self.known_future])
         long = self._resolve_names(frame)
-        taken = (*long._named(), *long.static, *long.known)
+        taken = (*long._named(), *long.static_covariates, *long.known_future)
         if long.layout == "wide":
             taken += long.targets or ()
         id_ = self.id or detect(frame.columns, ID_NAMES, taken)
@@ -132,7 +132,11 @@ class Schema:
         if self.layout == "long":
             parts.append(f"variable={self.variable}, value={self.value}")
         parts.append(f"targets={'all' if self.targets is None else ', '.join(self.targets)}")
-        roles = {"static": self.static, "known": self.known, "cycles": tuple(map(str, self.cycles))}
+        roles = {
+            "static_covariates": self.static_covariates,
+            "known_future": self.known_future,
+            "cycles": tuple(map(str, self.cycles)),
+        }
         parts += [f"{name}={', '.join(chosen)}" for name, chosen in roles.items() if chosen]
         if self.transforms:
             parts.append(f"transforms={', '.join(f'{v}: {t}' for v, t in self.transforms.items())}")
@@ -141,7 +145,7 @@ class Schema:
     def columns(self) -> list[str]:
         """The table's columns that a resolved schema reads, each once."""
         targets = self.targets if self.layout == "wide" else (self.variable, self.value)
-        named = (self.id, self.time, *(targets or ()), *self.static, *self.known)
+        named = (self.id, self.time, *(targets or ()), *self.static_covariates, *self.known_future)
         return [c for c in named if c is not None]
 
     def to_json(self) -> str:
@@ -174,7 +178,7 @@ class Schema:
         """Settles the layout and, in the long one, the columns of names and of values."""
         if self.layout == "wide":
             return self
-        taken = [*self._named(), *self.static, *self.known]
+        taken = [*self._named(), *self.static_covariates, *self.known_future]
         variable = self.variable or detect(frame.columns, VARIABLE_NAMES, taken)
         value = self.value or detect(frame.columns, VALUE_NAMES, taken)
         declared = self.layout == "long" or self.variable or self.value
@@ -205,7 +209,7 @@ class Schema:
         if self.targets is not None:
             _require(frame, list(self.targets))
             return self
-        roles = {self.id, self.time, *self.static, *self.known}
+        roles = {self.id, self.time, *self.static_covariates, *self.known_future}
         rest = [c for c in frame.columns if c not in roles and not c.startswith(UNNAMED)]
         targets = [c for c in rest if pd.api.types.is_numeric_dtype(column_of(frame, c))]
         for column in rest:

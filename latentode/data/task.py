@@ -134,7 +134,7 @@ class Forecasting(Task):
 
     Args:
         horizon: how far ahead to look.
-        context: how far back the encoder sees; None for all.
+        context_length: how far back the encoder sees; None for all.
         origin: "random" (one of the series' own observation times, all but the last equally
             likely), "last" (a horizon before the last observation, but no earlier than the first),
             "end" (the last observation: everything is context), or a duration since the series'
@@ -150,7 +150,7 @@ class Forecasting(Task):
     """
 
     horizon: Duration
-    context: Duration | None = None
+    context_length: Duration | None = None
     origin: Duration = "random"
     between: tuple[Duration, Duration] | None = None
     count: int | None = None
@@ -172,7 +172,9 @@ class Forecasting(Task):
         return replace(
             self,
             horizon=axis.duration(self.horizon),
-            context=None if self.context is None else axis.duration(self.context, "context"),
+            context_length=None
+            if self.context_length is None
+            else axis.duration(self.context_length, "context_length"),
             origin=place(self.origin, "origin"),
             between=ends,
             validate_at=place(self.validate_at, "validate_at"),
@@ -191,7 +193,7 @@ class Forecasting(Task):
             origin = series.last
         else:
             origin = np.full(len(series.last), float(self.origin))  # type: ignore[arg-type]
-        context = np.inf if self.context is None else float(self.context)  # type: ignore[arg-type]
+        context = np.inf if self.context_length is None else float(self.context_length)  # type: ignore[arg-type]
         made = context_cut(series, _snap(series, origin), context, horizon)
         return made if self.count is None else _first_times(series, made, self.count)
 

@@ -271,7 +271,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
             validation,
             task=Forecasting(self.span_, context, origin="end"),
             batch_size=self.training.batch_size,
-            cuts=max(len(train), FEWEST),
+            windows_per_epoch=max(len(train), FEWEST),
             seed=self.random_state,
             observation_dropout=self.training.observation_dropout,
             bucketed=len(train) > self.training.batch_size,

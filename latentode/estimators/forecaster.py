@@ -179,9 +179,11 @@ class LatentODEForecaster(BaseEstimator, Backtester):
         fitted = replace(fitted, residuals=fit_residuals(fitted, _held_out(data)))
         made = cls(
             data.task.horizon,  # type: ignore[attr-defined]
-            data.task.context,  # type: ignore[attr-defined]
+            data.task.context_length,  # type: ignore[attr-defined]
             ModelConfig.of(module.hparams["model"]),
-            module.training_config.replace(batch_size=data.batch_size, windows_per_epoch=data.cuts),
+            module.training_config.replace(
+                batch_size=data.batch_size, windows_per_epoch=data.windows_per_epoch
+            ),
             random_state=data.seed,
         )
         return made._take(fitted)
@@ -224,7 +226,7 @@ class LatentODEForecaster(BaseEstimator, Backtester):
             held_out,
             task=task,
             batch_size=self.training.batch_size,
-            cuts=self.training.windows_per_epoch,
+            windows_per_epoch=self.training.windows_per_epoch,
             seed=self.random_state,
             observation_dropout=self.training.observation_dropout,
             context_dropout=self.training.context_dropout,
@@ -285,7 +287,7 @@ def _fitted_of(module: LatentODEModule, data: IrregularDataModule) -> FittedFore
     if not isinstance(data.task, Forecasting):
         raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
     trained = data.train.dataset
-    horizon, context = durations(trained, data.task.horizon, data.task.context)
+    horizon, context = durations(trained, data.task.horizon, data.task.context_length)
     means = Climatology.fit(trained)
     module = module.cpu().eval()
     return FittedForecaster(data.schema, data.axis, data.scaling, means, horizon, context, module)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latentode.errors import LatentODEError
-from latentode.model.config import ModelConfig, Sizes
-from latentode.model.dynamics import DYNAMICS, check_choice
+from latentode.model.config import ModelConfig, Sizes, check_choice
+from latentode.model.dynamics import DYNAMICS
 from latentode.model.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.nn import ENCODERS
 from latentode.nn.decoders import Decoder, MLPDecoder, PoolDecoder, VariableDecoder

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from latentode.errors import LatentODEError
 from latentode.model.assembly import LAYOUTS, LayoutEntry
-from latentode.model.config import ModelConfig, Sizes
-from latentode.model.dynamics import DYNAMICS, check_choice
+from latentode.model.config import ModelConfig, Sizes, check_choice
+from latentode.model.dynamics import DYNAMICS
 from latentode.model.emission import VALUE_UNITS, Emission
 from latentode.model.event_times import OBSERVATION_TIMES, EventTimes
 from latentode.model.labelling import Labelling

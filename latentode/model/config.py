@@ -19,7 +19,7 @@ from latentode.errors import LatentODEError
 if TYPE_CHECKING:
     from latentode.model.network import LatentODE
 
-__all__ = ["Config", "ModelConfig", "Sizes", "SolverConfig"]
+__all__ = ["Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
 
 AUTO = "auto"
 
@@ -218,7 +218,8 @@ class ModelConfig(Config):
         value_units: what values are counted in: "training", deviations of the training data, or
             "recent", from their variable's last value, how far its recent changes would carry a random
             walk: for prices and what else has no level and is now calm, now restless.
-        scale_growth: whether the scale is told the lead time, beginning with the growth of a random walk.
+        scale_growth: whether the scale is told the lead time, beginning with the growth of a random
+            walk.
         variational: False makes z(t0) a point, as it is per variable; True a normal distribution, as it
             is jointly; None takes what suits the latent state.
         posterior: "normal", or "cnf": a continuous normalising flow that is told what the encoder has
@@ -280,3 +281,10 @@ class ModelConfig(Config):
         from latentode.model.building import build_latent_ode
 
         return build_latent_ode(self, sizes)
+
+
+def check_choice(what: str, name: object, choices: object) -> None:
+    """Raises a `LatentODEError` that lists the choices unless the name is one of them."""
+    known = list(choices)  # type: ignore[call-overload]
+    if name not in known:
+        raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(map(str, known))}")

@@ -21,7 +21,7 @@ from latentode.ode import (
     SecondOrderDynamics,
 )
 
-__all__ = ["DYNAMICS", "DynamicsEntry", "check_choice"]
+__all__ = ["DYNAMICS", "DynamicsEntry"]
 
 CLOSED_FORM = {"method": "exact", "intervals": 1}
 
@@ -42,13 +42,6 @@ class DynamicsEntry:
     build: Build
     solver: dict[str, Any] = field(default_factory=dict)
     by_logarithm: bool = False
-
-
-def check_choice(what: str, name: object, choices: object) -> None:
-    """Raises a `LatentODEError` that lists the choices unless the name is one of them."""
-    known = list(choices)  # type: ignore[call-overload]
-    if name not in known:
-        raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(map(str, known))}")
 
 
 def _mlp(config: ModelConfig, sizes: Sizes, n_fixed: int) -> Dynamics:

@@ -7,11 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latentode.errors import LatentODEError
-from latentode.model.config import Config
-from latentode.model.dynamics import check_choice
-from latentode.model.objective import GAINS
-from latentode.training.callbacks import SCHEDULES
-from latentode.training.metrics import MONITORS
+from latentode.model.config import Config, check_choice
 
 __all__ = ["BALANCES", "TrainingConfig"]
 
@@ -51,8 +47,8 @@ class TrainingConfig(Config):
         samples: latent samples per series in training; one where z(t0) is a point.
         kl_warmup: optimiser steps over which the weight of the KL term rises from 0 to 1.
         context_weight: weight of reconstructing the context against forecasting the targets.
-        time_weight: with `observation_times`, the weight of the log-likelihood of when observations come
-            against that of their values.
+        time_weight: with `observation_times`, the weight of the log-likelihood of when observations
+            come against that of their values.
         label_weight: with labels, the weight of their mean cross-entropy.
         value_weight: weight of everything else, such as reconstructing the context, against it.
     """
@@ -80,6 +76,11 @@ class TrainingConfig(Config):
     value_weight: float = 1.0
 
     def check(self) -> None:
+        # Here, so that the command line lists these settings without loading torch.
+        from latentode.model.objective import GAINS
+        from latentode.training.callbacks import SCHEDULES
+        from latentode.training.metrics import MONITORS
+
         check_choice("loss", self.loss, GAINS)
         check_choice("balance", self.balance, BALANCES)
         check_choice("schedule", self.schedule, SCHEDULES)

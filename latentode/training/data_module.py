@@ -31,7 +31,8 @@ class IrregularDataModule(LightningDataModule):
     """Training and validation batches of `Batch`, for any Lightning `Trainer`.
 
     Scaling is fitted on `train` only and travels in the checkpoint. An epoch cuts each training
-    series `cuts / n_series` times at freshly drawn places; validation cuts are always the same.
+    series `windows_per_epoch / n_series` times at freshly drawn places; validation cuts are always
+    the same.
 
     Args:
         train: a frame, or a dataset already read.
@@ -39,8 +40,8 @@ class IrregularDataModule(LightningDataModule):
         schema: roles of the columns of the frames.
         task: how training series are cut; validation uses `task.fixed()`.
         batch_size: cuts per batch.
-        cuts: cuts per epoch, at least one per series; unless told five per series, but no fewer than
-            512 and, for their sake, no more than 4,096.
+        windows_per_epoch: cuts per epoch, at least one per series; unless told five per series, but no
+            fewer than 512 and, for their sake, no more than 4,096.
         seed: of the cuts and of their order.
         observation_dropout: largest part of a training context to hide from the encoder; the part is
             drawn for each cut between none and this.
@@ -57,7 +58,7 @@ class IrregularDataModule(LightningDataModule):
 
     Example:
         >>> frame = pd.DataFrame({"id": 1, "time": [0.0, 0.4, 1.7, 2.0], "x": [1.0, 2.0, 3.0, 4.0]})
-        >>> data = IrregularDataModule(frame, task=Forecasting(horizon=1.0), cuts=8)
+        >>> data = IrregularDataModule(frame, task=Forecasting(horizon=1.0), windows_per_epoch=8)
         >>> batch = next(iter(data.train_dataloader()))
         >>> len(batch)
         8
@@ -70,7 +71,7 @@ class IrregularDataModule(LightningDataModule):
         schema: Schema | None = None,
         task: Task | None = None,
         batch_size: int = 64,
-        cuts: int | None = None,
+        windows_per_epoch: int | None = None,
         seed: int = 0,
         observation_dropout: float = 0.0,
         bucketed: bool = False,
@@ -92,7 +93,9 @@ class IrregularDataModule(LightningDataModule):
         self.classes = None if labels is None else self._label(labels)
         self.batch_size = batch_size
         usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
-        self.cuts = max(usual if cuts is None else cuts, len(train))
+        self.windows_per_epoch = max(
+            usual if windows_per_epoch is None else windows_per_epoch, len(train)
+        )
         self.seed, self.bucketed = seed, bucketed
         self.training_task: Task = self.task
         if observation_dropout or context_dropout:
@@ -123,7 +126,7 @@ class IrregularDataModule(LightningDataModule):
         # Resolved by the constructor, so a number; `Forecasting` also takes "24h".
         horizon = cast(float, self.task.horizon) if isinstance(self.task, Forecasting) else None
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
-        known, labels = len(self.schema.known), self.train.labels
+        known, labels = len(self.schema.known_future), self.train.labels
         return Sizes(
             n_variables=len(self.schema.targets or ()),
             n_static=self.scaling.n_static + 2 * len(self.schema.cycles),
@@ -170,7 +173,7 @@ class IrregularDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.training_task, self.seed)
-        sampler = _Draws(data, self.cuts, self.batch_size if self.bucketed else None)
+        sampler = _Draws(data, self.windows_per_epoch, self.batch_size if self.bucketed else None)
         return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
@@ -240,12 +243,17 @@ class _Draws(Sampler[Key]):
     a batch size, contexts of like length are neighbours.
     """
 
-    def __init__(self, data: _Cuts, cuts: int, batch_size: int | None) -> None:
-        self.data, self.cuts, self.batch_size, self.epoch = data, cuts, batch_size, 0
+    def __init__(self, data: _Cuts, windows_per_epoch: int, batch_size: int | None) -> None:
+        self.data, self.windows_per_epoch, self.batch_size, self.epoch = (
+            data,
+            windows_per_epoch,
+            batch_size,
+            0,
+        )
         self.by_key = np.argsort(data.series.keys, kind="stable")
 
     def __len__(self) -> int:
-        return self.cuts
+        return self.windows_per_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning, also when a fit resumes."""
@@ -254,9 +262,9 @@ class _Draws(Sampler[Key]):
     def __iter__(self) -> Iterator[Key]:
         generator = np.random.default_rng((self.data.seed, self.epoch))
         n_series = len(self.data)
-        rounds = -(-self.cuts // n_series)
+        rounds = -(-self.windows_per_epoch // n_series)
         orders = [generator.permutation(self.by_key) for _ in range(rounds)]
-        series = np.concatenate(orders)[: self.cuts]
+        series = np.concatenate(orders)[: self.windows_per_epoch]
         draw = np.arange(len(series)) // n_series
         keys = np.stack([np.full_like(series, self.epoch), series, draw], axis=1)
         if self.batch_size is not None:

@@ -96,7 +96,7 @@ def test_a_batch_at_given_origins_has_no_targets():
 
 def controlled():
     frame = pd.DataFrame({"id": list("aaab"), "time": [0, 1, 3, 0], "x": 1.0, "dose": [2.0, 2, 8, 4]})
-    return series_of(frame, Schema(known="dose"))
+    return series_of(frame, Schema(known_future="dose"))
 
 
 def test_control_paths_are_padded_by_their_own_last_value():
@@ -112,7 +112,7 @@ def test_without_known_columns_control_paths_are_empty():
 
 def test_static_features_follow_their_series():
     frame = wide(3).assign(age=lambda f: f["id"].str[1].astype(float))
-    series = series_of(frame, Schema(static="age"))
+    series = series_of(frame, Schema(static_covariates="age"))
     batch = series.batch(np.array([2, 0]), Forecasting(1.0))
     assert torch.equal(batch.static, torch.from_numpy(series.static[[2, 0]]))
     assert batch.static[0, 0] > batch.static[1, 0]

@@ -8,12 +8,12 @@ import pytest
 import torch
 from frames import numeric, wide
 
-from latentode.data import Forecasting, Interpolation, IrregularDataModule, Schema, SeriesDataset
+from latentode import Forecasting, Interpolation, IrregularDataModule, Schema, SeriesDataset
 from latentode.errors import LatentODEError, SchemaError
 
 
 def module(train=None, **options):
-    options = {"task": Forecasting(4.0), "cuts": 60, "batch_size": 16} | options
+    options = {"task": Forecasting(4.0), "windows_per_epoch": 60, "batch_size": 16} | options
     return IrregularDataModule(wide(7, 9) if train is None else train, **options)
 
 
@@ -50,7 +50,7 @@ def test_each_epoch_and_each_draw_cuts_a_series_at_places_of_its_own():
 
 
 def test_series_come_in_an_order_shuffled_anew_each_epoch():
-    sampler = module(cuts=28).train_dataloader().sampler
+    sampler = module(windows_per_epoch=28).train_dataloader().sampler
     orders = []
     for number in (0, 1):
         sampler.set_epoch(number)
@@ -61,12 +61,12 @@ def test_series_come_in_an_order_shuffled_anew_each_epoch():
 def test_an_epoch_has_as_many_cuts_as_told_but_one_per_series_at_least():
     assert sum(len(b) for b in epoch(module())[0]) == 60
     assert [len(b) for b in epoch(module())[0]] == [16, 16, 16, 12]
-    assert sum(len(b) for b in epoch(module(cuts=2))[0]) == 7
-    assert sum(len(b) for b in epoch(module(cuts=None))[0]) == 512
+    assert sum(len(b) for b in epoch(module(windows_per_epoch=2))[0]) == 7
+    assert sum(len(b) for b in epoch(module(windows_per_epoch=None))[0]) == 512
 
 
 def test_every_series_is_drawn_equally_often():
-    sampler = module(cuts=23).train_dataloader().sampler
+    sampler = module(windows_per_epoch=23).train_dataloader().sampler
     drawn = np.array(list(sampler))
     counts = np.bincount(drawn[:, 1], minlength=7)
     assert counts.sum() == 23 and set(counts) == {3, 4}
@@ -119,7 +119,11 @@ def test_scaling_is_fitted_on_training_data_only():
 
 def test_sizes_are_primitives_that_describe_the_data():
     frame = wide(3).assign(age=1.0, ward=["n"] * 7 + ["n"] * 8, dose=0.0)
-    data = module(frame, schema=Schema(static=("age", "ward"), known="dose"), task=Forecasting("6h"))
+    data = module(
+        frame,
+        schema=Schema(static_covariates=("age", "ward"), known_future="dose"),
+        task=Forecasting("6h"),
+    )
     sizes = data.sizes
     units = sizes.pop("variables")
     counts = {"n_variables": 2, "n_static": 3, "n_known": 1}
@@ -133,7 +137,7 @@ def test_sizes_are_primitives_that_describe_the_data():
 
 def test_its_state_survives_the_safe_way_to_load_checkpoints():
     frame = wide(3).assign(age=1.0, ward="n", dose=0.0)
-    data = module(frame, schema=Schema(static=("age", "ward"), known="dose"))
+    data = module(frame, schema=Schema(static_covariates=("age", "ward"), known_future="dose"))
     stored = io.BytesIO()
     torch.save(data.state_dict(), stored)
     stored.seek(0)
@@ -184,7 +188,9 @@ def test_the_frames_are_left_as_they_were():
 
 def test_bucketed_batches_hold_the_same_cuts_with_less_padding():
     frames = [wide(1, n, seed=n).assign(id=f"s{n}") for n in range(3, 60)]
-    plain, bucketed = (module(pd.concat(frames), cuts=570, bucketed=b) for b in (False, True))
+    plain, bucketed = (
+        module(pd.concat(frames), windows_per_epoch=570, bucketed=b) for b in (False, True)
+    )
 
     def sizes(data):
         return [np.bincount(b.context.series, minlength=len(b)) for b in epoch(data, 3)[0]]

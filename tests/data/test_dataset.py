@@ -41,7 +41,7 @@ def test_an_infinity_names_column_row_and_fix(layout, infinity):
         read(lines(frame))
 
 
-@pytest.mark.parametrize("role", ["known", "static"])
+@pytest.mark.parametrize("role", ["known_future", "static_covariates"])
 def test_an_infinity_in_a_feature_is_refused_too(role):
     with pytest.raises(SchemaError, match=r"`dose` is infinite at row 0"):
         read(numeric([0, 1], dose=np.inf), Schema(**{role: "dose"}))
@@ -59,7 +59,7 @@ def test_text_among_numbers_names_column_cell_row_and_fix(layout):
 
 def test_text_among_numbers_is_refused_in_a_named_target_and_a_known_column():
     frame = numeric([0, 1], [1.0, 2.0], dose=["low", "low"])
-    for schema in (Schema(targets=("x", "dose")), Schema(known="dose")):
+    for schema in (Schema(targets=("x", "dose")), Schema(known_future="dose")):
         with pytest.raises(SchemaError, match=r"`dose`.*'low' at row 0"):
             read(frame, schema)
 
@@ -111,7 +111,7 @@ def test_repeated_rows_are_refused_with_their_number_row_and_fix():
 
 
 def test_mean_takes_observed_values_and_counts_merged_rows():
-    dataset = read(repeated(), Schema(static="ward"), "mean")
+    dataset = read(repeated(), Schema(static_covariates="ward"), "mean")
     back = dataset.to_frame()
     assert dataset.merged == 2
     assert back["x"].tolist() == [2.5, 5.0, 7.0]
@@ -120,7 +120,7 @@ def test_mean_takes_observed_values_and_counts_merged_rows():
 
 
 def test_last_takes_the_last_observed_value_of_each_column():
-    dataset = read(repeated(), Schema(static="ward"), "last")
+    dataset = read(repeated(), Schema(static_covariates="ward"), "last")
     back = dataset.to_frame()
     assert dataset.merged == 2
     assert back["x"].tolist() == [4.0, 5.0, 7.0]

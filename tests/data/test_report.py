@@ -123,14 +123,14 @@ def test_gaps_read_like_a_person_would_write_them(gap, text):
 
 def test_known_columns_are_looked_at_too():
     frame = numeric([0, 1, 2], dose=[1.0, 1.0, 1.0], rate=[1.0, np.inf, 2.0])
-    report = inspect(frame, Schema(known=("dose", "rate")))
+    report = inspect(frame, Schema(known_future=("dose", "rate")))
     assert report.constant == ("dose",) and report.non_finite == {"rate": 1}
 
 
 def test_it_describes_static_and_known_columns():
     frame = numeric([0, 1, 2, 3], id=list("aabb"), dose=[1.0, np.nan, 2.0, 2.0], on=True)
     frame = frame.assign(ward=["n", None, "s", "s"], age=[40.0, np.nan, np.nan, np.nan])
-    report = inspect(frame, Schema(static=("ward", "age"), known=("dose", "on")))
+    report = inspect(frame, Schema(static_covariates=("ward", "age"), known_future=("dose", "on")))
     found = [(f.name, f.role, f.kind, f.distinct, f.missing_text) for f in report.features]
     assert found == [
         ("ward", "static", "text", 2, "none"),

@@ -114,7 +114,7 @@ def test_columns_without_a_role_are_left_out_and_the_rest_keeps_its_order_of_row
 def test_statics_and_known_columns_come_back_too():
     frame = wide().assign(age=50, ward="north", dose=1.0)
     frame["age"] = frame["age"].astype("Int64")
-    assert_same(frame, Schema(static=("age", "ward"), known="dose"))
+    assert_same(frame, Schema(static_covariates=("age", "ward"), known_future="dose"))
 
 
 def test_a_table_without_identifier_comes_back():

@@ -39,14 +39,14 @@ def test_a_table_without_identifier_is_one_series():
 
 def test_targets_are_the_numeric_columns_without_another_role():
     frame = row(id=1, time=0, x=1.0, age=50, dose=2.0, note="well")
-    assert Schema(static="age", known=["dose"]).resolve(frame).targets == ("x",)
+    assert Schema(static_covariates="age", known_future=["dose"]).resolve(frame).targets == ("x",)
 
 
 def test_a_column_with_a_role_is_not_detected_for_another():
     frame = row(patient=1, id=7.0, ds=0, time=3.0, value=1.0)
-    schema = Schema(id="patient", time="ds", static=("id",)).resolve(frame)
+    schema = Schema(id="patient", time="ds", static_covariates=("id",)).resolve(frame)
     assert (schema.id, schema.time, schema.targets) == ("patient", "ds", ("time", "value"))
-    assert Schema(time="ds", static="id", targets=("time",)).resolve(frame).id is None
+    assert Schema(time="ds", static_covariates="id", targets=("time",)).resolve(frame).id is None
 
 
 def test_a_second_column_of_times_is_left_out():
@@ -72,8 +72,8 @@ def test_a_long_table_may_have_a_variable_named_like_a_column():
 
 
 def test_describe_says_what_was_chosen():
-    wide_text = Schema(static="a").resolve(wide()).describe()
-    assert wide_text == "wide layout; id=id; time=time; targets=b; static=a"
+    wide_text = Schema(static_covariates="a").resolve(wide()).describe()
+    assert wide_text == "wide layout; id=id; time=time; targets=b; static_covariates=a"
     long_text = Schema().resolve(melted(wide())).describe()
     assert "long layout" in long_text and "variable=variable, value=value" in long_text
     assert "id=none (one series)" in Schema().resolve(row(time=0, x=1.0)).describe()
@@ -91,7 +91,7 @@ def test_json_brings_back_the_same_schema():
         ({"layout": "tall"}, "layout 'tall'.*'wide' or 'long'"),
         ({"time_unit": "year"}, "time_unit 'year'.*use s, min, h, D, W"),
         ({"id": "x", "targets": "x"}, "`x` has two roles.*give it one"),
-        ({"static": "x", "known": "x"}, "`x` has two roles"),
+        ({"static_covariates": "x", "known_future": "x"}, "`x` has two roles"),
     ],
 )
 def test_a_schema_that_contradicts_itself_is_refused(options, message):
@@ -121,8 +121,8 @@ def test_json_that_is_no_schema_is_refused(text, message):
         ({}, pd.DataFrame([[0, 1]], columns=["time", 3]), r"column 3 .*frame\.columns\.astype"),
         ({"id": "patient"}, row(id=1, time=0, x=1.0), "`patient` is not in the table.*`id`, `time`"),
         ({"targets": "hr"}, row(id=1, time=0, x=1.0), "`hr` is not in the table"),
-        ({"static": "age"}, row(id=1, time=0, x=1.0), "`age` is not in the table"),
-        ({"known": "dose"}, row(id=1, time=0, x=1.0), "`dose` is not in the table"),
+        ({"static_covariates": "age"}, row(id=1, time=0, x=1.0), "`age` is not in the table"),
+        ({"known_future": "dose"}, row(id=1, time=0, x=1.0), "`dose` is not in the table"),
         ({}, row(id=1, when=0, x=1.0), "no time column.*`timestamp`.*`when`.*time="),
         ({}, row(id=1, time=0, note="well"), "no numeric column.*`note`.*targets="),
         ({"layout": "long"}, row(id=1, time=0, x=1.0), "variable= and value=.*`x`"),

@@ -16,10 +16,10 @@ from latentode.errors import LatentODEError, SchemaError
 
 TASKS = [
     Forecasting(3.0),
-    Forecasting(3.0, context=5.0),
+    Forecasting(3.0, context_length=5.0),
     Forecasting(3.0, origin="last"),
     Forecasting(3.0, origin="end"),
-    Forecasting(3.0, context=2.0, origin=4.0),
+    Forecasting(3.0, context_length=2.0, origin=4.0),
     Interpolation(),
     Interpolation(keep=0.8),
     Forecasting(3.0, between=(1.0, 4.0), count=2),
@@ -121,7 +121,7 @@ def test_a_duration_cuts_at_that_time_since_the_start():
 
 
 def test_the_context_reaches_back_as_far_as_told_both_ends_included():
-    _, context, target = single([0, 1, 2, 3, 4, 5], Forecasting(1, context=2, origin=3))
+    _, context, target = single([0, 1, 2, 3, 4, 5], Forecasting(1, context_length=2, origin=3))
     assert (context, target) == ([1, 2, 3], [4])
 
 
@@ -198,7 +198,7 @@ def test_durations_are_resolved_to_time_units_once():
     hours = TimeAxis("datetime")
     task = Forecasting("2D", "36h", "90min").resolve(hours)
     assert task == Forecasting(48.0, 36.0, 1.5) == task.resolve(hours)
-    with pytest.raises(SchemaError, match=r"context '2 moons' is not a duration"):
+    with pytest.raises(SchemaError, match=r"context_length '2 moons' is not a duration"):
         Forecasting("2D", "2 moons").resolve(hours)
     with pytest.raises(SchemaError, match=r"origin 'first' is not a duration"):
         Forecasting("2D", origin="first").resolve(hours)
@@ -288,7 +288,7 @@ def test_a_context_begins_where_known_columns_begin_to_tell():
     early["x"] = [np.nan, np.nan, 1.0, 2.0, 3.0]
     starts = {}
     for known in ((), ("dose",)):
-        dataset = SeriesDataset.from_frame(early, Schema(targets=("x",), known=known))
+        dataset = SeriesDataset.from_frame(early, Schema(targets=("x",), known_future=known))
         series = Series(dataset, Scaling.fit(dataset))
         for context in (None, 3.0):
             task = Forecasting(4.0, context, origin="last").resolve(dataset.axis)

@@ -28,7 +28,7 @@ def waves():
     return pd.concat(parts, ignore_index=True)
 
 
-SCHEMA = Schema(id="id", time="time", targets=("x", "y"), static=("age",))
+SCHEMA = Schema(id="id", time="time", targets=("x", "y"), static_covariates=("age",))
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def test_the_answer_is_the_prior_given_the_statics_with_honest_width():
     sizes = {"layout": "joint", "latent_size": 4, "hidden_size": 16, "lr": 0.03, "max_epochs": 20}
     quick = {"ema_decay": None, "context_dropout": 0.5, "verbose": False}
     model = LatentODEForecaster(2.0, context=5.0, **quick, **sizes)
-    model.fit(table, Schema(static=("kind",)))
+    model.fit(table, Schema(static_covariates=("kind",)))
     found = model.predict(unobserved(), 1.0, quantiles=())
     spread = table.groupby("kind")["x"].std()
     for row, (kind, level) in zip(found.itertuples(), LEVELS.items(), strict=True):

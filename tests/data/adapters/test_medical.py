@@ -136,8 +136,8 @@ VISITS = """rownames,id,futime,trt,sex,day,ascites,bili,stage
 
 def test_visits_stay_at_their_days_and_constants_are_no_variables():
     with pytest.warns(UserWarning) as told:
-        frame, schema = visits(io.StringIO(VISITS), static=["trt", "sex"])
-    assert schema.targets == ("bili", "stage") and schema.static == ("trt", "sex")
+        frame, schema = visits(io.StringIO(VISITS), static_covariates=["trt", "sex"])
+    assert schema.targets == ("bili", "stage") and schema.static_covariates == ("trt", "sex")
     assert frame["day"].tolist() == [0, 192, 0, 182, 365] and frame["id"].tolist()[0] == "1"
     assert "2 columns that are constant within patients left out: `futime`, `ascites`" in messages(told)
     chosen, schema = visits(io.StringIO(VISITS), targets=["ascites"])

@@ -63,7 +63,7 @@ def test_a_folder_of_records_becomes_a_long_table_ready_to_be_fitted(read):
 
 def test_descriptors_are_static_and_unknown_ones_are_missing(read):
     frame, schema, _ = read()
-    assert schema.static == ("Age", "Gender", "Height", "ICUType")
+    assert schema.static_covariates == ("Age", "Gender", "Height", "ICUType")
     first, other = frame.iloc[0], frame.iloc[-1]
     assert first["Age"] == 54 and np.isnan(first["Height"]) and first["ICUType"] == "surgical"
     assert other["Height"] == 180.3 and other["Gender"] == 1 and other["ICUType"] == "coronary"

@@ -13,8 +13,8 @@ NIXTLA = "unique_id,ds,y,price\n01,2024-01-01,1.5,9\n01,2024-01-03,,9\n02,2024-0
 
 def test_nixtla_with_static_and_known_columns():
     static = io.StringIO("unique_id,region,area\n01,north,5\n02,south,6\n")
-    frame, schema = from_nixtla(io.StringIO(NIXTLA), static, known=["price"])
-    assert schema.static == ("region", "area") and schema.known == ("price",)
+    frame, schema = from_nixtla(io.StringIO(NIXTLA), static, known_future=["price"])
+    assert schema.static_covariates == ("region", "area") and schema.known_future == ("price",)
     assert frame["unique_id"].tolist() == ["01", "01", "02"] and frame["area"].tolist() == [5, 5, 6]
     assert frame["y"].isna().tolist() == [False, True, False]
     with pytest.warns(UserWarning, match="1 columns without a role left out: price"):
@@ -31,10 +31,10 @@ def test_nixtla_with_its_identifier_as_index_and_whole_numbers_for_times():
 
 def test_gluonts_and_prophet():
     text = "item_id,timestamp,target,promo\nA,2024-01-01 00:00,1,0\nA,2024-01-01 06:30,2,1\n"
-    frame, schema = from_gluonts(io.StringIO(text), known=["promo"])
-    assert schema.targets == ("target",) and schema.known == ("promo",) and len(frame) == 2
+    frame, schema = from_gluonts(io.StringIO(text), known_future=["promo"])
+    assert schema.targets == ("target",) and schema.known_future == ("promo",) and len(frame) == 2
     frame, schema = from_prophet(io.StringIO("ds,y,cap\n2024-01-01,1,9\n2024-01-02,2,9\n"), ["cap"])
-    assert schema.id is None and schema.known == ("cap",)
+    assert schema.id is None and schema.known_future == ("cap",)
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_gluonts_and_prophet():
 )
 def test_a_wrong_table_is_named(old, new, message):
     with pytest.raises(SchemaError, match=message):
-        from_nixtla(io.StringIO(NIXTLA.replace(old, new, 1)), known=["price"])
+        from_nixtla(io.StringIO(NIXTLA.replace(old, new, 1)), known_future=["price"])

@@ -85,11 +85,11 @@ def test_daily_records_by_year_and_by_station_agree_with_those_of_access(header)
         frame, _ = ghcn_daily(io.StringIO(header + BY_YEAR))
     assert frame[["PRCP", "TMAX"]].to_numpy().tolist() == [[0.3, 8.3]]
     with pytest.warns(UserWarning, match="1 values that failed"):
-        other, schema = ghcn_daily(io.StringIO(ACCESS), static=["LATITUDE"])
+        other, schema = ghcn_daily(io.StringIO(ACCESS), static_covariates=["LATITUDE"])
     assert other[["station", "PRCP", "TMAX", "LATITUDE"]].to_numpy().tolist() == [
         [STATION, 0.3, 8.3, 40.77898]
     ]
-    assert schema.static == ("LATITUDE",) and schema.targets == ("PRCP", "TMAX")
+    assert schema.static_covariates == ("LATITUDE",) and schema.targets == ("PRCP", "TMAX")
     with pytest.warns(UserWarning, match="1 values that failed"):
         whole, _ = ghcn_daily(io.StringIO(ACCESS), tenths=False)
     assert whole["TMAX"].tolist() == [83.0]
