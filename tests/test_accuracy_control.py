@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from lightning import Trainer
+from making import forecaster, module_of
 
-from latentode import Forecasting, IrregularDataModule, LatentODEForecaster, LatentODEModule
+from latentode import Forecasting, IrregularDataModule, LatentODEForecaster
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def frame():
 
 def train(frame, **options):
     data = IrregularDataModule(frame, task=Forecasting(2.0), batch_size=4, windows_per_epoch=8)
-    module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8, **options)
+    module = module_of(data.sizes, latent_size=3, hidden_size=8, **options)
     trainer = Trainer(
         max_epochs=1,
         logger=False,
@@ -58,9 +59,7 @@ def test_a_fixed_number_of_steps_stays(frame):
 
 
 def test_reached_steps_survive_saving(frame, tmp_path):
-    model = LatentODEForecaster(
-        2.0, max_epochs=1, hidden_size=8, verbose=False, solver={"steps": "auto"}
-    )
+    model = forecaster(2.0, max_epochs=1, hidden_size=8, verbose=False, solver={"steps": "auto"})
     model.fit(frame)
     model.module_.hparams["auto_steps"] = 4
     model.save(tmp_path)
@@ -86,7 +85,7 @@ def test_fit_gives_back_the_number_of_threads(frame):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        LatentODEForecaster(2.0, max_epochs=1, hidden_size=8, verbose=False).fit(frame)
+        forecaster(2.0, max_epochs=1, hidden_size=8, verbose=False).fit(frame)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

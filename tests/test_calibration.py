@@ -164,7 +164,7 @@ def noisy(n, seed):
 def forecaster():
     options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 3, "patience": 3, "verbose": False}
     likelihood = {"count": "negative-binomial"}
-    return LatentODEForecaster(3.0, likelihood=likelihood, **options).fit(noisy(40, 0))
+    return forecaster(3.0, likelihood=likelihood, **options).fit(noisy(40, 0))
 
 
 def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(forecaster, tmp_path):

@@ -32,7 +32,7 @@ JOINT = [
     for a in (True, False)
 ]
 PER_VARIABLE = [
-    pytest.param({"layout": "per-variable", "heads": 2, **more}, id=f"per-variable-{name}")
+    pytest.param({"latent": "per-variable", "attention_heads": 2, **more}, id=f"per-variable-{name}")
     for name, more in {
         "origin": {"variational": True},
         "start": {"variational": True, "t0": "start", "anchor": False},
@@ -41,11 +41,16 @@ PER_VARIABLE = [
 ]
 RECENT = [
     pytest.param({"value_units": "recent", **more}, id=f"recent-{more['layout']}")
-    for more in ({"layout": "joint"}, {"layout": "per-variable", "variational": True, "heads": 2})
+    for more in (
+        {"latent": "joint"},
+        {"latent": "per-variable", "variational": True, "attention_heads": 2},
+    )
 ]
 FLOWS = [
     pytest.param({"posterior": "cnf", "prior": "cnf"}, id="flows"),
-    pytest.param({"posterior": "cnf", "layout": "per-variable", "heads": 2}, id="flows-per-variable"),
+    pytest.param(
+        {"posterior": "cnf", "latent": "per-variable", "attention_heads": 2}, id="flows-per-variable"
+    ),
 ]
 every_network = pytest.mark.parametrize("options", JOINT + PER_VARIABLE + RECENT + FLOWS)
 randomly = settings(max_examples=4, deadline=None, derandomize=True)

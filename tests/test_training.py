@@ -9,7 +9,7 @@ import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from making import waves
+from making import module_of, waves
 
 from latentode import (
     Forecasting,
@@ -39,7 +39,7 @@ def some_data(validation=True, windows_per_epoch=24, **options):
 
 def some_module(data, seed=0, **options):
     torch.manual_seed(seed)
-    return LatentODEModule(**data.sizes, **{"layout": "joint", **TINY, "kl_warmup": 5, **options})
+    return module_of(data.sizes, **{"latent": "joint", **TINY, "kl_warmup": 5, **options})
 
 
 def trainer_in(folder, **options):

@@ -93,9 +93,8 @@ def _options() -> dict[str, tuple[str, str]]:
     for group, kind in CONFIGS.items():
         for f in fields(kind):
             if isinstance(f.default, Config):
-                found |= {
-                    f"{f.name}_{g.name}": (group, f"{f.name}__{g.name}") for g in fields(f.default)
-                }
+                inner = [g.name for g in fields(f.default)]
+                found |= {f"{f.name}_{n}": (group, f"{f.name}__{n}") for n in inner}
             else:
                 found[f.name] = (group, f.name)
     return found
@@ -106,17 +105,21 @@ def _parameters() -> list[Parameter]:
 
 
 def _parameter(option: str, group: str, name: str) -> Parameter:
-    kind: type[Config] = CONFIGS[group]
-    head, _, rest = name.partition("__")
-    if rest:
-        kind, head = type(next(f.default for f in fields(kind) if f.name == head)), rest
-    default = next(f.default for f in fields(kind) if f.name == head)
+    kind, default = _field(CONFIGS[group], name)
+    own = name.rpartition("__")[2]
     shown = "" if default is None else f" [default: {default}]"
-    text = typer.Option(help=_help(kind, head) + shown, rich_help_panel=PANELS[group])
-    own = _plain_type(get_type_hints(kind)[head])
+    text = typer.Option(help=_help(kind, own) + shown, rich_help_panel=PANELS[group])
+    hint = _plain_type(get_type_hints(kind)[own])
     return Parameter(
-        option, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[own | None, text]
+        option, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint | None, text]
     )
+
+
+def _field(kind: type[Config], name: str) -> tuple[type[Config], Any]:
+    """The configuration that a nested name is a field of, and its default."""
+    head, _, rest = name.partition("__")
+    default: Any = next(f.default for f in fields(kind) if f.name == head)
+    return _field(type(default), rest) if rest else (kind, default)
 
 
 def _plain_type(hint: Any) -> Any:

@@ -177,15 +177,11 @@ class LatentODEForecaster(BaseEstimator, Backtester):
         """
         fitted = _fitted_of(module, data)
         fitted = replace(fitted, residuals=fit_residuals(fitted, _held_out(data)))
-        made = cls(
-            data.task.horizon,  # type: ignore[attr-defined]
-            data.task.context_length,  # type: ignore[attr-defined]
-            ModelConfig.of(module.hparams["model"]),
-            module.training_config.replace(
-                batch_size=data.batch_size, windows_per_epoch=data.windows_per_epoch
-            ),
-            random_state=data.seed,
-        )
+        task, own = data.task, module.training_config
+        assert isinstance(task, Forecasting)
+        training = own.replace(batch_size=data.batch_size, windows_per_epoch=data.windows_per_epoch)
+        model = ModelConfig.of(module.hparams["model"])
+        made = cls(task.horizon, task.context_length, model, training, random_state=data.seed)
         return made._take(fitted)
 
     def _take(self, fitted: FittedForecaster) -> Self:

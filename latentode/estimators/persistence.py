@@ -79,8 +79,8 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster
         raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
     if state["format"] < FORMAT:
         raise LatentODEError(
-            f"{folder} was saved by an earlier, unreleased layout of latentode, which this one does not "
-            "read; fit the model again"
+            f"{folder} was saved by an earlier, unreleased version of latentode, whose layout this one "
+            "does not read; fit the model again"
         )
     with torch.random.fork_rng(devices=[]):
         module = LatentODEModule(**state["module"])

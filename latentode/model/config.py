@@ -1,8 +1,8 @@
 """Configuration of a network: frozen values with defaults, reachable by name from every door.
 
 A field is the same whether it comes from a constructor, `replace`, a nested parameter of scikit-learn
-(`model__latent_size`, `model__solver__method`) or a mapping that was read from YAML or JSON. A name that
-does not exist is refused with the names that do.
+(`model__latent_size`, `model__solver__method`) or a mapping that was read from YAML or JSON. A name
+that does not exist is refused with the names that do.
 """
 
 from __future__ import annotations
@@ -206,8 +206,8 @@ class ModelConfig(Config):
         dynamics: the vector field: "mlp"; "gated", a GRU in continuous time, bounded; "linear", with a
             closed form, exact at any time, the cheapest; "second-order", half of the state being the
             other's velocity; "compartments", pools that known covariates fill and that empty in
-            proportion, in closed form: what a drug does. Jointly it is read by its logarithm, for targets
-            of transform "log".
+            proportion, in closed form: what a drug does. Jointly it is read by its logarithm, for
+            targets of transform "log".
         likelihood: how values scatter: "normal", "student-t", "laplace" or "quantile" (of any shape),
             "log-normal" (positive), "beta" (between 0 and 1), "bernoulli" (0 or 1), "poisson" or
             "negative-binomial" (counts); or some variables' names with theirs, others being normal.

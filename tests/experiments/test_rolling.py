@@ -12,7 +12,13 @@ from latentode.evaluation.gaussian_process import GaussianProcess
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCHEMA = Schema(id="id", time="time", targets=("x", "y"), cycles=("24h",))
-OPTIONS = {"max_epochs": 1, "cuts": 32, "latent_size": 4, "hidden_size": 24, "context": "24h"}
+OPTIONS = {
+    "max_epochs": 1,
+    "windows_per_epoch": 32,
+    "latent_size": 4,
+    "hidden_size": 24,
+    "context": "24h",
+}
 
 
 @pytest.fixture(scope="module")

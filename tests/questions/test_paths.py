@@ -25,8 +25,8 @@ def exact(**options) -> LatentODEForecaster:
     scope="module",
     params=[
         {},
-        {"layout": "joint"},
-        {"layout": "joint", "likelihood": "student-t"},
+        {"latent": "joint"},
+        {"latent": "joint", "likelihood": "student-t"},
         {"network": {"interaction": "dynamics"}},
     ],
     ids=["per-variable", "joint", "student-t", "coupled"],
@@ -61,7 +61,7 @@ def test_the_integral_of_the_rate_is_the_change_of_the_value(model, frame):
 
 
 def test_the_integral_is_that_of_a_fine_sum(frame):
-    model = exact(layout="joint")
+    model = exact(latent="joint")
     paths = model.paths(frame, draws=16)
     cells = 100
     fine = sum(at(paths, 2.0 * (i + 0.5) / cells, "value") for i in range(cells)) * 2.0 / cells
@@ -285,7 +285,7 @@ def test_a_revised_row_goes_by_the_policy(frame):
 
 def test_zones_of_new_rows_may_differ_from_those_before():
     frame = calendar(START, "Europe/Berlin")
-    model = tiny(horizon="2h", context="6h").fit(frame)
+    model = tiny(horizon="2h", context_length="6h").fit(frame)
     early, late = frame.iloc[:-6], frame.iloc[-6:]
     moved = late.assign(time=late["time"].dt.tz_convert("UTC"))
     model.follow(early).update(moved)

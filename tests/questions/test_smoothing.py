@@ -13,7 +13,7 @@ LASTING = Residuals((0.3, 0.5), (1.5, 1.1))
 
 @pytest.fixture(
     scope="module",
-    params=[{}, {"layout": "joint"}, {"layout": "joint", "likelihood": "student-t"}],
+    params=[{}, {"latent": "joint"}, {"latent": "joint", "likelihood": "student-t"}],
     ids=["per-variable", "joint", "student-t"],
 )
 def model(request):
@@ -128,7 +128,7 @@ def test_a_backtest_sees_nothing_of_what_comes_later(frame):
 
 def test_calendars_are_smoothed_as_numbers_are():
     frame = calendar(START)
-    model = tiny(horizon="2h", context="6h").fit(frame)
+    model = tiny(horizon="2h", context_length="6h").fit(frame)
     model.residuals_ = Residuals((0.1, 0.1), (1.0, 1.0))
     inside = [frame["time"].min() + pd.Timedelta("7h")]
     smooth, past = (model.predict(frame, inside, smooth=s) for s in (True, False))
