@@ -247,7 +247,7 @@ def test_the_command_line_takes_both(frame, tmp_path, monkeypatch, capsys):
             main()
         return end.value.code, *capsys.readouterr()
 
-    size = ("--epochs", 1, "--latent-size", 2, "--hidden-size", 8, "--quiet", "--horizon", 2)
+    size = ("--max-epochs", 1, "--latent-size", 2, "--hidden-size", 8, "--quiet", "--horizon", 2)
     told = ("--likelihood", "n=poisson,t=laplace", "--transform", "sat=logit:0:100")
     model = tmp_path / "m"
     assert run("fit", tmp_path / "t.csv", "--out", model, *size, *told)[0] == 0

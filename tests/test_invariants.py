@@ -40,7 +40,7 @@ PER_VARIABLE = [
     }.items()
 ]
 RECENT = [
-    pytest.param({"value_units": "recent", **more}, id=f"recent-{more['layout']}")
+    pytest.param({"value_units": "recent", **more}, id=f"recent-{more['latent']}")
     for more in (
         {"latent": "joint"},
         {"latent": "per-variable", "variational": True, "attention_heads": 2},

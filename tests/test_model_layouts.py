@@ -201,10 +201,10 @@ def test_the_defaults_are_those_of_the_layout():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "stacked"}, "layout 'stacked' is unknown; choose from joint, per-variable"),
-        ({"latent": "per-variable", "encoder": "linear"}, "goes with layout='joint'"),
+        ({"latent": "stacked"}, "latent 'stacked' is unknown; choose from joint, per-variable"),
+        ({"latent": "per-variable", "encoder": "linear"}, "goes with latent='joint'"),
         ({"latent": "per-variable", "interaction": "all"}, "choose from encoder, dynamics"),
-        ({"latent": "joint", "interaction": "dynamics"}, "layout='per-variable' only"),
+        ({"latent": "joint", "interaction": "dynamics"}, "latent='per-variable' only"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, message):

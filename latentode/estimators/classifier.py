@@ -220,7 +220,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
 
     def save(self, folder: str | Path) -> None:
         """Writes `classifier.json` and `weights.pt` into a folder, which is made if need be."""
-        save_model(Path(folder), self._fitted, self.get_params(), KIND)
+        save_model(Path(folder), self._fitted, self.get_params(deep=False), KIND)
 
     @classmethod
     def load(cls, folder: str | Path) -> LatentODEClassifier:

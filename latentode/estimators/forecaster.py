@@ -151,7 +151,7 @@ class LatentODEForecaster(BaseEstimator, Backtester):
 
     def save(self, folder: str | Path) -> None:
         """Writes `forecaster.json` and `weights.pt` into a folder, which is made if need be."""
-        save_model(Path(folder), self._fitted, self.get_params())
+        save_model(Path(folder), self._fitted, self.get_params(deep=False))
 
     @classmethod
     def load(cls, folder: str | Path) -> LatentODEForecaster:

@@ -111,7 +111,7 @@ class Config:
         if name in names:
             return
         near = difflib.get_close_matches(name, names, 1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = f"; did you mean {near[0]!r}?" if near else "."
         raise LatentODEError(f"{cls.__name__} has no setting {name!r}{meant} It has {', '.join(names)}")
 
 

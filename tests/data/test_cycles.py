@@ -66,7 +66,7 @@ def test_a_cycle_that_is_no_duration_is_refused(cycles):
 def test_a_batch_knows_the_phase_of_each_origin():
     frame, schema = hourly("2024-03-01"), Schema(cycles=("24h",))
     data = IrregularDataModule(frame, schema=schema, task=Forecasting("24h"), windows_per_epoch=16)
-    assert data.sizes["n_static"] == 2
+    assert data.sizes.n_static == 2
     batch = next(iter(data.train_dataloader()))
     assert batch.static.shape == (16, 2)
     assert batch.static.square().sum(1).numpy() == pytest.approx(np.ones(16))

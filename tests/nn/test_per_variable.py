@@ -116,13 +116,13 @@ def test_histories_pack_every_observation_once_whatever_the_order(n, seed, backw
 
 
 def test_exchange_does_not_depend_on_the_order_of_variables():
-    layer, h = Exchange(6, attention_heads=4), torch.randn(2, 5, 6)
+    layer, h = Exchange(6, heads=4), torch.randn(2, 5, 6)
     order = torch.randperm(5)
     torch.testing.assert_close(layer(h[:, order]), layer(h)[:, order], **EXACT)
 
 
 def encoder(layers=2):
-    return VariableEncoder(embedding_size=3, n_static=2, size=8, layers=layers, attention_heads=2)
+    return VariableEncoder(embedding_size=3, n_static=2, size=8, layers=layers, heads=2)
 
 
 def test_without_exchange_a_summary_depends_on_its_own_observations_only():

@@ -79,9 +79,9 @@ def test_a_forecast_moves_with_the_level_of_its_variables(layout):
 def test_twice_the_changes_make_twice_the_interval():
     model = network(1, n_known=0, latent="per-variable", attention_heads=2, **RECENT)
     with torch.no_grad():
-        model.recent.log_expected.fill_(-12.0)
-        model.recent.log_half_life.zero_()
-        model.recent.log_noise.fill_(-4.0)
+        model.emission.recent.log_expected.fill_(-12.0)
+        model.emission.recent.log_half_life.zero_()
+        model.emission.recent.log_noise.fill_(-4.0)
     rng = np.random.default_rng(1)
     one = piece(rng, 8, 4, n_variables=1, n_known=0)
     context = one.context.copy()

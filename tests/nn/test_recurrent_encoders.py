@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from latentode.nn import packed_gru, recurrent_encoders
+from latentode.nn import packed_gru, series_encoders
 from latentode.nn.packed_gru import PackedGRU
 from latentode.nn.sequences import Events
 from latentode.nn.series_encoders import GRUEncoder, ODERNNEncoder
@@ -52,7 +52,7 @@ def _read(encoder, events):
 
 def _by_tensors(monkeypatch, encoder, events):
     with monkeypatch.context() as patch:
-        patch.setattr(recurrent_encoders, "readable", lambda *tensors: False)
+        patch.setattr(series_encoders, "readable", lambda *tensors: False)
         return _read(encoder, events)
 
 
