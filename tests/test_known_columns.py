@@ -7,11 +7,8 @@ import pandas as pd
 import pytest
 from making import START, forecaster, same, tiny, waves
 
-from latentode import (
-    LatentODEForecaster,
-    Schema,
-    SchemaError,
-)
+from latentode import LatentODEForecaster, Schema, SchemaError, SeriesDataset
+from latentode.data.covariates import tell
 
 ROLES = Schema(static_covariates=("kind", "age"), known_future=("dose",), targets=("x", "y"))
 
@@ -59,6 +56,47 @@ def test_future_values_may_stand_in_the_history_as_rows_without_targets(informed
     extra = at.assign(kind="even", age=40.0, x=np.nan, y=np.nan)
     whole = pd.concat([history, extra], ignore_index=True)
     same(informed.predict(whole, at[["id", "time"]]), informed.predict(history, at))
+
+
+LATER = {"another dose": 0.0, "an empty cell": np.nan}
+
+
+@pytest.mark.parametrize("cell", LATER)
+def test_what_a_question_says_of_a_known_column_wins_over_the_history(informed, cell):
+    history, at = with_features(), dosed(3.0)
+    rows = at.assign(kind="even", age=40.0, x=np.nan, y=np.nan, dose=LATER[cell])
+    whole = pd.concat([history, rows], ignore_index=True)
+    same(informed.predict(whole, at), informed.predict(history, at))
+
+
+@pytest.mark.parametrize("cell", LATER)
+def test_a_question_wins_in_every_row_of_a_long_table_at_that_time(cell):
+    rows = {"id": "s0", "time": [0.0, 0.0, 1.0, 1.0], "dose": [1.0, 1.0, LATER[cell], LATER[cell]]}
+    long = pd.DataFrame({**rows, "variable": ["x", "y"] * 2, "value": [1.0, 2.0, np.nan, np.nan]})
+    dataset = SeriesDataset.from_frame(long, Schema(known_future=("dose",)))
+    at = pd.DataFrame({"id": "s0", "time": [1.0, 2.0], "dose": [3.0, 4.0]})
+    told = tell(long, dataset, at)
+    assert told[["time", "dose"]].to_numpy().tolist() == [[0, 1], [0, 1], [1, 3], [1, 3], [2, 4]]
+    time, value, _ = SeriesDataset.from_frame(told, dataset.schema).known_paths()
+    assert time.tolist() == [0, 0, 1, 1, 2] and value[:, 0].tolist() == [1, 1, 3, 3, 4]
+
+
+def test_an_empty_cell_of_a_question_leaves_the_history_as_it_is(informed):
+    history = with_features()
+    time = history.loc[history["id"] == "s0", "time"].iloc[:2].tolist()
+    at = pd.DataFrame({"id": "s0", "time": time, "dose": [np.nan, 7.0]})
+    told = tell(history, informed.read(history), at)
+    changed = told["dose"].to_numpy() != history["dose"].to_numpy()
+    assert len(told) == len(history) and changed.sum() == 1
+    assert told.loc[changed, "time"].item() == time[1] and told.loc[changed, "dose"].item() == 7.0
+
+
+def test_a_question_that_says_two_values_for_one_moment_is_refused(informed):
+    at = pd.DataFrame({"id": "s1", "time": [20.0, 20.0, 20.0], "dose": [1.0, np.nan, 2.0]})
+    with pytest.raises(
+        SchemaError, match=r"`dose` two values for series 's1' at one time; give it one"
+    ):
+        informed.predict(with_features(), at)
 
 
 @pytest.mark.filterwarnings("ignore:known column")

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from latentode.data.observations import Observations, Queries
     from latentode.data.scaling import Scaling, Units
     from latentode.data.schema import Schema
-    from latentode.data.task import Cut, Cuttable, Forecasting, Interpolation, Task
+    from latentode.data.task import Forecasting, Interpolation, Task
     from latentode.data.time_axis import TimeAxis
+    from latentode.data.windows import Cut, Cuttable, Timeline
 
 __all__ = [
     "Batch",
@@ -38,6 +39,7 @@ __all__ = [
     "SeriesDataset",
     "Task",
     "TimeAxis",
+    "Timeline",
     "Units",
     "read_table",
 ]
@@ -53,7 +55,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "observations": ["Observations", "Queries"],
         "scaling": ["Scaling", "Units"],
         "schema": ["Schema"],
-        "task": ["Cut", "Cuttable", "Forecasting", "Interpolation", "Task"],
+        "task": ["Forecasting", "Interpolation", "Task"],
         "time_axis": ["TimeAxis"],
+        "windows": ["Cut", "Cuttable", "Timeline"],
     },
 )

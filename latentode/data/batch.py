@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from latentode.data.covariates import cycle_phases
-from latentode.data.dataset import Ragged, SeriesDataset
+from latentode.data.dataset import SeriesDataset
 from latentode.data.labels import Labels, SeriesLabels
 from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling, Units, series_keys
-from latentode.data.task import Cut, Cuttable, Task, context_cut
+from latentode.data.task import Task
+from latentode.data.windows import Cut, Timeline, cut_window, rounding
 
 __all__ = ["Batch", "Series", "TargetNames"]
 
@@ -99,11 +100,20 @@ class Series:
         scaling.refuse_outside(dataset)
         self.value = scaling.scale_values(dataset.value, dataset.variable)
         self.static = scaling.encode_static(dataset)
-        self.first, self.last, self.until = dataset.first, dataset.last, dataset.watched_until
-        self.keys = series_keys(dataset)
+        self.timeline, self.keys = Timeline.of(dataset), series_keys(dataset)
         if dataset.schema.known_future:
             time, value, self.known_parts = dataset.known_paths()
             self.known_time, self.known_value = time, scaling.scale_known(value)
+
+    @property
+    def first(self) -> np.ndarray:
+        """Time of each series' first observation, since its start; 0 where it has none."""
+        return self.timeline.first
+
+    @property
+    def last(self) -> np.ndarray:
+        """Time of each series' last observation, since its start; 0 where it has none."""
+        return self.timeline.last
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -120,10 +130,9 @@ class Series:
             named: whether to say what the targets are in the table.
         """
         keys = self.keys[indices] if keys is None else keys
-        positions, series = self.dataset.parts.gather(indices)
-        cut = task.cut(self.cuttable(indices, positions, series, keys))
-        batch = self.collate(indices, positions, series, cut)
-        return replace(batch, names=self._names(positions[cut.target])) if named else batch
+        cut = task.cut(self.timeline.cuttable(indices, keys))
+        batch = self.collate(indices, cut)
+        return replace(batch, names=self._names(cut.positions[cut.target])) if named else batch
 
     def _names(self, positions: np.ndarray) -> TargetNames:
         schema, dataset = self.dataset.schema, self.dataset
@@ -136,51 +145,58 @@ class Series:
 
     def context_sizes(self, indices: np.ndarray, task: Task, keys: np.ndarray) -> np.ndarray:
         """How many observations `batch` would give the context of each cut, shape `(cuts,)`."""
-        positions, series = self.dataset.parts.gather(indices)
-        context = task.cut(self.cuttable(indices, positions, series, keys)).context
-        return np.bincount(series[context], minlength=len(indices))
+        cut = task.cut(self.timeline.cuttable(indices, keys))
+        return np.bincount(cut.series[cut.context], minlength=len(indices))
 
-    def batch_at(self, indices: np.ndarray, origin: np.ndarray, context: float) -> Batch:
-        """Contexts of up to `context` before given origins (time since each start); no targets."""
-        positions, series = self.dataset.parts.gather(indices)
-        cuttable = self.cuttable(indices, positions, series, self.keys[indices])
-        return self.collate(indices, positions, series, context_cut(cuttable, origin, context, 0.0))
-
-    def cuttable(
-        self, indices: np.ndarray, positions: np.ndarray, series: np.ndarray, keys: np.ndarray
-    ) -> Cuttable:
-        """What a task sees of the observations at `positions`, which belong to rows `series`."""
-        time = self.dataset.time[positions]
-        first, last, until = self.first[indices], self.last[indices], self.until[indices]
-        since = np.zeros(len(indices)) if self.dataset.schema.known_future else None  # of the first row
-        return Cuttable(time, series, first, last, keys, until, since)
-
-    def collate(
-        self, indices: np.ndarray, positions: np.ndarray, series: np.ndarray, cut: Cut
+    def batch_at(
+        self, indices: np.ndarray, origin: np.ndarray, context: float, ahead: float | None = None
     ) -> Batch:
-        """Concatenates cut series; times become relative to the origin in float64."""
-        time = self.dataset.time[positions] - cut.origin[series]
+        """Contexts of up to `context` before given origins, without targets.
+
+        Args:
+            indices: which series, in batch order, shape `(cuts,)`.
+            origin: forecast origin of each, time since its start, shape `(cuts,)`.
+            context: how far back of the origin the encoder sees, in time units.
+            ahead: how far ahead of the origin the paths of known columns are needed, in time units;
+                None for all that is known of them.
+        """
+        cut = cut_window(self.timeline.cuttable(indices, self.keys[indices]), origin, context, 0.0)
+        return self.collate(indices, cut, origin + (np.inf if ahead is None else ahead))
+
+    def collate(self, indices: np.ndarray, cut: Cut, known_until: np.ndarray | None = None) -> Batch:
+        """Concatenates cut series; times become relative to the origin in float64.
+
+        Args:
+            indices: the series of each cut.
+            cut: where they are cut.
+            known_until: until when the paths of known columns are needed, time since each series'
+                start; the end of the cut unless told.
+        """
+        time = self.dataset.time[cut.positions] - cut.origin[cut.series]
         flat = Observations(
-            torch.from_numpy(series),
-            torch.from_numpy(self.dataset.variable[positions]),
+            torch.from_numpy(cut.series),
+            torch.from_numpy(self.dataset.variable[cut.positions]),
             torch.from_numpy(time),
-            torch.from_numpy(self.value[positions]),
+            torch.from_numpy(self.value[cut.positions]),
         )
-        control_time, control_value = self._controls(indices, cut.origin)
-        known = (time >= (cut.start - cut.origin)[series]) & (time <= (cut.end - cut.origin)[series])
+        start, end = cut.start - cut.origin, cut.end - cut.origin
+        known = (time >= start[cut.series]) & (time <= end[cut.series])
         known |= cut.context | cut.target  # whose ends are inclusive up to rounding
+        control_time, control_value = self._controls(
+            indices, cut, cut.end if known_until is None else known_until
+        )
         labels = None
         if self.labels is not None:
             labels = self.labels.gather(indices, cut.origin, cut.start)
         return Batch(
             flat.select(torch.from_numpy(np.nonzero(cut.context)[0])),
             flat.select(torch.from_numpy(np.nonzero(cut.target)[0])),
-            torch.from_numpy(cut.start - cut.origin),
+            torch.from_numpy(start),
             torch.from_numpy(self._fixed(indices, cut.origin)),
             control_time,
             control_value,
             events=flat.select(torch.from_numpy(np.nonzero(known)[0])).queries(),
-            end=torch.from_numpy(cut.end - cut.origin),
+            end=torch.from_numpy(end),
             labels=labels,
         )
 
@@ -190,17 +206,25 @@ class Series:
         phases = cycle_phases(self.dataset, indices, origin)
         return np.concatenate([self.static[indices], phases], axis=1)
 
-    def _controls(self, indices: np.ndarray, origin: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _controls(self, indices: np.ndarray, cut: Cut, until: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The paths of known columns from the start of each context to `until`, padded."""
         if not self.dataset.schema.known_future:
             empty = torch.zeros(len(indices), 0, 0, dtype=torch.float64)
             return empty.flatten(1), empty
-        positions = _padded(self.known_parts, indices)
-        time = self.known_time[positions] - origin[:, None]
+        positions = self._known_window(indices, cut.start, until)
+        time = self.known_time[positions] - cut.origin[:, None]
         return torch.from_numpy(time), torch.from_numpy(self.known_value[positions])
 
+    def _known_window(self, indices: np.ndarray, start: np.ndarray, until: np.ndarray) -> np.ndarray:
+        """Positions of the known values in force from `start` to `until`.
 
-def _padded(parts: Ragged, indices: np.ndarray) -> np.ndarray:
-    """Positions of rows `indices`, each padded to the longest by its own last element."""
-    begin, end = parts.offsets[indices], parts.offsets[indices + 1]
-    width = int((end - begin).max(initial=1))
-    return np.minimum(begin[:, None] + np.arange(width), end[:, None] - 1)
+        Shape `(cuts, changes)`: the first is in force at the start, and rows with fewer changes repeat
+        their last.
+        """
+        time, parts = self.known_time, self.known_parts
+        begin = parts.bisect(indices, lambda p: time[p] <= start) - 1
+        begin = np.maximum(begin, parts.offsets[indices])
+        limit = until + rounding(until, start)
+        end = np.maximum(parts.bisect(indices, lambda p: time[p] <= limit), begin + 1)
+        width = int((end - begin).max(initial=1))
+        return np.minimum(begin[:, None] + np.arange(width), end[:, None] - 1)

@@ -26,8 +26,9 @@ import pandas as pd
 from latentode.data.columns import IntoFrame, column_of
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, QueryTimes, query_times
-from latentode.data.reading import read_columns
+from latentode.data.reading import numeric_column, read_columns
 from latentode.data.time_axis import TimeAxis
+from latentode.errors import SchemaError
 
 __all__ = ["cycle_phases", "tell", "wall_clock", "warn_of_untold"]
 
@@ -36,7 +37,11 @@ ROUNDINGS = 4  # a time and a place asked for may be reached by other sums
 
 
 def tell(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.DataFrame | None:
-    """The history and, below it, the rows of a question that say something of known columns.
+    """The history with the known values that a question gives: what the question says, wins.
+
+    A value of the question takes the place of the history's own at that time, cell by cell; an empty
+    cell of the question leaves the history's as it is. Times that the history has no row for become
+    rows without observations.
 
     Args:
         history: a table.
@@ -44,7 +49,10 @@ def tell(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.DataFrame | N
         at: a question about it.
 
     Returns:
-        A table to read instead; None where the question says nothing of them.
+        A table to read instead; None where the question gives no known values.
+
+    Raises:
+        SchemaError: where the question gives two values for one series, time and column.
     """
     schema = dataset.schema
     told = [c for c in schema.known_future if isinstance(at, pd.DataFrame) and c in at.columns]
@@ -52,16 +60,51 @@ def tell(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.DataFrame | N
         return None
     asked = cast(pd.DataFrame, at)
     places = query_times(dataset, asked)
-    ticks = dataset.axis.query_ticks(places.keys[str(schema.time)])
-    there = pd.MultiIndex.from_arrays([dataset.series_of_row, dataset.row_ticks])
-    new = ~pd.MultiIndex.from_arrays([places.series, ticks]).isin(there)
-    statics = dataset.static_frame().iloc[places.series].reset_index(drop=True)
-    values = asked[told].reset_index(drop=True)
-    added = pd.concat([places.keys, statics, values], axis=1)[new].drop_duplicates()
-    if schema.layout == "long":
-        added[str(schema.variable)] = dataset.variables[0]
+    values = _values_asked(asked[told], dataset, places)
     table, _, _ = read_columns(history, schema)
-    return pd.concat([table, added], ignore_index=True)
+    series = np.zeros(len(table), dtype=np.int64)
+    if schema.id is not None:
+        series = dataset.ids.get_indexer(pd.Index(column_of(table, schema.id)))
+    ticks = dataset.axis.ticks_of(column_of(table, str(schema.time)))
+    there = pd.MultiIndex.from_arrays([series, ticks])
+    for name in told:
+        given = column_of(values, name).reindex(there).to_numpy()
+        own = column_of(table, name)
+        if not np.isnan(given).all():
+            table[name] = own.astype(np.float64).where(np.isnan(given), given)
+    return pd.concat([table, _rows_asked(values, there, dataset, places)], ignore_index=True)
+
+
+def _values_asked(given: pd.DataFrame, dataset: SeriesDataset, places: QueryTimes) -> pd.DataFrame:
+    """The known values of a question by series and tick, each pair once."""
+    ticks = dataset.axis.query_ticks(column_of(places.keys, str(dataset.schema.time)))
+    numbers = given.apply(numeric_column).astype(np.float64).reset_index(drop=True)
+    by_place = numbers.groupby([places.series, ticks], sort=False)
+    several = by_place.min() < by_place.max()
+    if several.to_numpy().any():
+        row, column = (int(i) for i in np.argwhere(several.to_numpy())[0])
+        series, name = several.index[row][0], several.columns[column]
+        raise SchemaError(
+            f"at gives known column `{name}` two values for series {dataset.name(series)!r} at one "
+            "time; give it one"
+        )
+    return by_place.first()
+
+
+def _rows_asked(
+    values: pd.DataFrame, there: pd.MultiIndex, dataset: SeriesDataset, places: QueryTimes
+) -> pd.DataFrame:
+    """Rows without observations at the places of a question for which the history has none."""
+    schema = dataset.schema
+    ticks = dataset.axis.query_ticks(column_of(places.keys, str(schema.time)))
+    once = ~pd.MultiIndex.from_arrays([places.series, ticks]).duplicated()
+    keys = places.keys[once].reset_index(drop=True)
+    statics = dataset.static_frame().iloc[places.series[once]].reset_index(drop=True)
+    rows = pd.concat([keys, statics, values.reset_index(drop=True)], axis=1)
+    rows = cast(pd.DataFrame, rows[~values.index.isin(there)])
+    if schema.layout == "long":
+        rows[str(schema.variable)] = dataset.variables[0]
+    return rows
 
 
 def warn_of_untold(history: SeriesDataset, places: QueryTimes, stacklevel: int = 2) -> None:

@@ -8,7 +8,7 @@ and keeps every value that exists: none is dropped, resampled, filled or invente
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -28,7 +28,7 @@ from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError
 
-__all__ = ["Ragged", "SeriesDataset"]
+__all__ = ["Ragged", "SeriesDataset", "ranges"]
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,45 @@ class Ragged:
 
     def gather(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the elements of rows `indices`, and for each the place of its row there."""
-        lengths = self.offsets[indices + 1] - self.offsets[indices]
-        begins = np.cumsum(lengths) - lengths
-        shift = np.repeat(self.offsets[indices] - begins, lengths)
-        return shift + np.arange(lengths.sum()), np.repeat(np.arange(len(indices)), lengths)
+        return ranges(self.offsets[indices], self.offsets[indices + 1])
+
+    def bisect(self, indices: np.ndarray, early: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """The first position of each of the rows `indices` at which `early` no longer holds.
+
+        Args:
+            indices: which rows, shape `(n,)`; a row may occur more than once.
+            early: from positions, one for each of these rows, to a mask; within a row it holds up to
+                some position and not from there on.
+
+        Returns:
+            Shape `(n,)`; the end of a row at all of whose positions it holds.
+        """
+        low, high = self.offsets[indices], self.offsets[indices + 1]
+        last = self.offsets[-1] - 1
+        while (low < high).any():
+            middle = np.minimum((low + high) // 2, last)
+            inside = low < high
+            holds = early(middle)
+            low = np.where(inside & holds, middle + 1, low)
+            high = np.where(inside & ~holds, middle, high)
+        return low
 
     @staticmethod
     def of(sorted_rows: np.ndarray, n_rows: int) -> Ragged:
         """From the row number of each element, ascending."""
         return Ragged(np.searchsorted(sorted_rows, np.arange(n_rows + 1)))
+
+
+def ranges(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The integers of several ranges `[begin, end)`, one after the other, and the range of each.
+
+    Example:
+        >>> ranges(np.array([7, 2]), np.array([9, 3]))
+        (array([7, 8, 2]), array([0, 0, 1]))
+    """
+    lengths = end - begin
+    shift = np.repeat(begin - (np.cumsum(lengths) - lengths), lengths)
+    return shift + np.arange(lengths.sum()), np.repeat(np.arange(len(begin)), lengths)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ __all__ = [
     "DUPLICATES",
     "key_columns",
     "merge_duplicates",
+    "numeric_column",
     "read_columns",
     "refuse_infinite",
     "series_codes",
@@ -60,7 +61,7 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> tuple[pd.DataFrame,
     if schema.layout == "long":
         _blank_other_variables(table, schema)
     for name in (*value_columns(schema), *schema.known_future):
-        table[name] = _numeric(column_of(table, name))
+        table[name] = numeric_column(column_of(table, name))
     codes, _ = series_codes(table, schema)
     _check_static(table, schema, codes)
     _check_known(table, schema, codes)
@@ -158,7 +159,12 @@ def _blank_other_variables(table: pd.DataFrame, schema: Schema) -> None:
     table[str(schema.value)] = values
 
 
-def _numeric(column: pd.Series) -> pd.Series:
+def numeric_column(column: pd.Series) -> pd.Series:
+    """The column as numbers; one without any value becomes NaN.
+
+    Raises:
+        SchemaError: for text, and for integers too large to compute with.
+    """
     if not pd.api.types.is_numeric_dtype(column):
         if column.notna().any():
             refuse_text(column)

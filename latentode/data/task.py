@@ -15,101 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from latentode.data.time_axis import Duration, TimeAxis
+from latentode.data.windows import Cut, Cuttable, cut_window, snap
 from latentode.errors import LatentODEError
 
-__all__ = [
-    "Cut",
-    "Cuttable",
-    "Forecasting",
-    "Interpolation",
-    "Task",
-    "Thinned",
-    "context_cut",
-    "mix",
-    "uniform",
-]
+__all__ = ["Forecasting", "Interpolation", "Task", "Thinned", "mix", "uniform"]
 
 ORIGINS = ("random", "last", "end")
-ROUNDINGS = 4  # a time, an origin, the horizon and their difference are each rounded once
-
-
-@dataclass(frozen=True)
-class Cuttable:
-    """Several series to cut, observations sorted by series and time.
-
-    Args:
-        time: float64, time since the series' start, shape `(observations,)`.
-        series: ascending, shape `(observations,)`.
-        first: time of each series' first observation, shape `(series,)`.
-        last: time of each series' last observation, shape `(series,)`.
-        keys: random key of each series, uint64, shape `(series,)`.
-        until: until when each series was watched, no earlier than `last`; None for `last` itself.
-        since: since when known columns tell of each series, no later than `first`; None for `first`.
-    """
-
-    time: np.ndarray
-    series: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    keys: np.ndarray
-    until: np.ndarray | None = None
-    since: np.ndarray | None = None
-
-    @property
-    def begins(self) -> np.ndarray:
-        """Where the series of each observation begins, shape `(observations,)`."""
-        return np.searchsorted(self.series, np.arange(len(self.last)))[self.series]
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Which observations are context and which are targets.
-
-    Args:
-        origin: forecast origin of each series, time since its start, shape `(series,)`.
-        start: where its context begins, no later than the origin, likewise.
-        context: mask over observations: what the encoder sees.
-        target: mask over observations: what the model is asked for.
-        end: until when it is known what was observed, no earlier than the origin, shape `(series,)`.
-    """
-
-    origin: np.ndarray
-    start: np.ndarray
-    context: np.ndarray
-    target: np.ndarray
-    end: np.ndarray
-
-
-def context_cut(series: Cuttable, origin: np.ndarray, context: float, horizon: float) -> Cut:
-    """Context `[origin - context, origin]`, targets `(origin, origin + horizon]`.
-
-    Both ends are inclusive up to the rounding of the times, so that an hourly table's observation one
-    hour ahead is a target wherever the origin lies. No target where the horizon is 0. A context begins
-    with its first observation, or as early as known columns tell of the series: what they say moves
-    its state before anything is observed.
-    """
-    ahead, slack = series.time - origin[series.series], _slack(series, origin)
-    seen = (ahead <= 0) & (ahead >= -context - slack)
-    since = series.first if series.since is None else np.minimum(series.since, series.first)
-    start = np.minimum(origin, np.maximum(since, origin - context))
-    np.minimum.at(start, series.series[seen], series.time[seen])
-    until = series.last if series.until is None else series.until
-    end = np.maximum(origin, np.minimum(origin + horizon, until))
-    return Cut(origin, start, seen, (ahead > 0) & (ahead <= horizon + slack) & (horizon > 0), end)
-
-
-def _slack(series: Cuttable, origin: np.ndarray) -> np.ndarray:
-    """Rounding error of the difference between each time and its origin."""
-    size = np.maximum(np.abs(series.time), np.abs(origin[series.series]))
-    return ROUNDINGS * np.finfo(np.float64).eps * size
-
-
-def _snap(series: Cuttable, origin: np.ndarray) -> np.ndarray:
-    """Origins, moved onto an observation time that they differ from by rounding only."""
-    near = np.abs(series.time - origin[series.series]) <= _slack(series, origin)
-    origin = origin.copy()
-    origin[series.series[near]] = series.time[near]
-    return origin
 
 
 class Task(ABC):
@@ -194,7 +105,7 @@ class Forecasting(Task):
         else:
             origin = np.full(len(series.last), float(self.origin))  # type: ignore[arg-type]
         context = np.inf if self.context_length is None else float(self.context_length)  # type: ignore[arg-type]
-        made = context_cut(series, _snap(series, origin), context, horizon)
+        made = cut_window(series, snap(series, origin), context, horizon)
         return made if self.count is None else _first_times(series, made, self.count)
 
 
@@ -216,11 +127,13 @@ class Interpolation(Task):
         return self
 
     def cut(self, series: Cuttable) -> Cut:
-        new = _new_events(series)
+        line, rows = series.timeline, series.rows
+        positions, owner = line.parts.gather(rows)
         # Events are counted within each series, so that no draw depends on the series before it.
-        before = np.r_[0, np.cumsum(new)][series.begins]
-        seen = uniform(series.keys[series.series], np.cumsum(new) - before) < self.keep
-        return Cut(series.last, series.first, seen, ~seen, series.last)
+        event = _counted(_new_events(line.time[positions], owner), owner)
+        seen = uniform(series.keys[owner], event) < self.keep
+        first, last = series.first, series.last
+        return Cut(last, first, last, positions, owner, seen, ~seen)
 
 
 def uniform(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:
@@ -248,19 +161,24 @@ def mix(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:
         return x ^ (x >> np.uint64(31))
 
 
-def _new_events(series: Cuttable) -> np.ndarray:
-    """Mask of the first observation at each time of each series."""
-    new = np.ones(len(series.time), dtype=bool)
-    new[1:] = (np.diff(series.series) != 0) | (np.diff(series.time) != 0)
+def _new_events(time: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Mask of the first observation at each time of each cut."""
+    new = np.ones(len(time), dtype=bool)
+    new[1:] = (np.diff(owner) != 0) | (np.diff(time) != 0)
     return new
+
+
+def _counted(marked: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """How many are marked up to each observation within its cut; owners ascend."""
+    passed = np.cumsum(marked)
+    begins = np.searchsorted(owner, owner)
+    return passed - np.r_[0, passed][begins]
 
 
 def _first_times(series: Cuttable, cut: Cut, count: int) -> Cut:
     """The cut with targets at the first `count` times after each origin only."""
-    ahead = _new_events(series) & (series.time > cut.origin[series.series])
-    passed = np.cumsum(ahead)
-    begin = np.r_[0, passed][series.begins]
-    return replace(cut, target=cut.target & (passed - begin <= count))
+    new = _new_events(series.timeline.time[cut.positions], cut.series)
+    return replace(cut, target=cut.target & (_counted(new & cut.target, cut.series) <= count))
 
 
 def _random_origins(series: Cuttable, between: tuple[Duration, Duration] | None) -> np.ndarray:
@@ -268,17 +186,16 @@ def _random_origins(series: Cuttable, between: tuple[Duration, Duration] | None)
 
     Within `between`, if the series has such a time there.
     """
-    before = _new_events(series) & (series.time < series.last[series.series])
+    rows, (time, parts) = series.rows, series.timeline.moments
+    begin, end = parts.offsets[rows], np.maximum(parts.offsets[rows + 1] - 1, parts.offsets[rows])
     if between is not None:
         low, high = (float(end) for end in between)  # type: ignore[arg-type]
-        inside = before & (series.time >= low) & (series.time <= high)
-        some = np.bincount(series.series[inside], minlength=len(series.last)) > 0
-        before = np.where(some[series.series], inside, before)
-    owner, time = series.series[before], series.time[before]
-    counts = np.bincount(owner, minlength=len(series.last))
-    begin = np.cumsum(counts) - counts
+        inner = np.maximum(parts.bisect(rows, lambda p: time[p] < low), begin)
+        outer = np.minimum(parts.bisect(rows, lambda p: time[p] <= high), end)
+        begin, end = np.where(inner < outer, inner, begin), np.where(inner < outer, outer, end)
+    counts = end - begin
     pick = begin + (uniform(series.keys, 0) * counts).astype(np.int64)
-    origin, some = series.last.copy(), counts > 0
+    origin, some = series.last, counts > 0
     origin[some] = time[pick[some]]
     return origin
 
@@ -320,7 +237,7 @@ class Thinned(Task):
         keys = mix(series.keys, DROPPING)
         fraction = self.drop * uniform(keys, 0)
         # Observations are counted within each series, so that no draw depends on the series before it.
-        place = np.arange(len(series.series)) - series.begins
-        kept = uniform(keys[series.series], place + 1) >= fraction[series.series]
-        kept &= (uniform(mix(series.keys, BLANKING), 0) >= self.blank)[series.series]
+        place = made.positions - series.timeline.parts.offsets[series.rows][made.series]
+        kept = uniform(keys[made.series], place + 1) >= fraction[made.series]
+        kept &= (uniform(mix(series.keys, BLANKING), 0) >= self.blank)[made.series]
         return replace(made, context=made.context & kept)

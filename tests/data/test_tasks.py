@@ -1,5 +1,7 @@
 """Cuts are made in time, per series, and depend on nothing but that series and its own draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +12,10 @@ from scipy import stats
 
 from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset, TimeAxis
 from latentode.data.batch import Series
+from latentode.data.dataset import Ragged
 from latentode.data.scaling import Scaling, series_keys
-from latentode.data.task import Cuttable, Thinned, mix, uniform
+from latentode.data.task import Thinned, mix, uniform
+from latentode.data.windows import Timeline
 from latentode.errors import LatentODEError, SchemaError
 
 TASKS = [
@@ -28,10 +32,20 @@ TASKS = [
 
 
 def cut(dataset, task):
-    everything = Cuttable(
-        dataset.time, dataset.series, dataset.first, dataset.last, series_keys(dataset)
-    )
-    return task.resolve(dataset.axis).cut(everything)
+    """Each series cut once; context and target as masks over all observations of the dataset."""
+    every = Timeline.of(dataset).cuttable(np.arange(len(dataset)), series_keys(dataset))
+    made = task.resolve(dataset.axis).cut(every)
+    assert (dataset.series[made.positions] == made.series).all()
+    masks = np.zeros((2, len(dataset.time)), dtype=bool)
+    masks[:, made.positions] = made.context, made.target
+    return replace(made, context=masks[0], target=masks[1])
+
+
+def timeline(time, parts):
+    """Of series of numbers alone."""
+    offsets = np.array([0, *np.cumsum(parts)])
+    last = time[offsets[1:] - 1]
+    return Timeline(np.asarray(time, dtype=np.float64), Ragged(offsets), last, time[offsets[:-1]])
 
 
 def single(times, task, **columns):
@@ -130,14 +144,12 @@ def test_the_context_reaches_back_as_far_as_told_both_ends_included():
 def test_both_ends_are_included_whatever_the_rounding(origin, back, ahead, step):
     # Differences of such times exceed the duration by rounding at about every third place.
     place = np.arange(origin - back - 1, origin + ahead + 2)
-    series = np.zeros(len(place), dtype=np.int64)
     time, origin_time = place * step, origin * step
     task = Forecasting(ahead * step, back * step, origin=origin_time)
-    one, no = np.ones(1), np.zeros(1, np.uint64)
-    made = task.cut(Cuttable(time, series, one * time[0], one * time[-1], no))
-    assert place[made.context].tolist() == list(range(origin - back, origin + 1))
-    assert made.start[0] <= time[made.context][0]
-    assert place[made.target].tolist() == list(range(origin + 1, origin + ahead + 1))
+    made = task.cut(timeline(time, [len(time)]).cuttable(np.zeros(1, int), np.zeros(1, np.uint64)))
+    assert place[made.positions[made.context]].tolist() == list(range(origin - back, origin + 1))
+    assert made.start[0] <= time[made.positions[made.context]][0]
+    assert place[made.positions[made.target]].tolist() == list(range(origin + 1, origin + ahead + 1))
 
 
 @given(st.integers(2, 400), st.integers(1, 9), st.sampled_from([0.1, 0.3, 1 / 7]))
@@ -152,10 +164,8 @@ def test_random_origins_are_observation_times_each_equally_likely():
     # At 3.0 more variables are observed; the time is no likelier for it.
     frame = numeric(times, y=[np.nan, np.nan, 1.0, np.nan, np.nan], z=[np.nan, np.nan, 1.0, 2.0, 2.0])
     dataset = SeriesDataset.from_frame(frame)
-    indices = np.zeros(n, dtype=np.int64)
-    positions, series = dataset.parts.gather(indices)
     keys = mix(np.arange(n).astype(np.uint64), 1)
-    many = Cuttable(dataset.time[positions], series, np.zeros(n), np.full(n, 9.0), keys)
+    many = Timeline.of(dataset).cuttable(np.zeros(n, dtype=np.int64), keys)
     origins, counts = np.unique(Forecasting(1.0).cut(many).origin, return_counts=True)
     assert origins.tolist() == times[:-1]
     assert stats.chisquare(counts).pvalue > 1e-3

@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from making import forecaster, tiny, waves
+from making import tiny, waves
 
-from latentode import LatentODEError, Schema
-from latentode.data.task import Cuttable, Forecasting, Thinned
+from latentode import LatentODEError, LatentODEForecaster, Schema
+from latentode.data.dataset import Ragged
+from latentode.data.task import Forecasting, Thinned
+from latentode.data.windows import Timeline
 
 LEVELS = {"low": 10.0, "high": 20.0}
 
@@ -28,9 +30,9 @@ def unobserved():
 @pytest.mark.slow
 def test_the_answer_is_the_prior_given_the_statics_with_honest_width():
     table = patients(60, 0)
-    sizes = {"latent": "joint", "latent_size": 4, "hidden_size": 16, "lr": 0.03, "max_epochs": 20}
+    sizes = {"layout": "joint", "latent_size": 4, "hidden_size": 16, "lr": 0.03, "max_epochs": 20}
     quick = {"ema_decay": None, "context_dropout": 0.5, "verbose": False}
-    model = forecaster(2.0, context_length=5.0, **quick, **sizes)
+    model = LatentODEForecaster(2.0, context=5.0, **quick, **sizes)
     model.fit(table, Schema(static_covariates=("kind",)))
     found = model.predict(unobserved(), 1.0, quantiles=())
     spread = table.groupby("kind")["x"].std()
@@ -44,7 +46,7 @@ def test_the_answer_is_the_prior_given_the_statics_with_honest_width():
 def test_by_default_its_width_is_about_the_spread_of_the_training_data():
     table = waves(30, 20, seed=2)
     sizes = {"latent_size": 4, "hidden_size": 16, "lr": 0.02, "max_epochs": 8, "verbose": False}
-    model = forecaster(2.0, context_length=6.0, **sizes).fit(table)
+    model = LatentODEForecaster(2.0, context=6.0, **sizes).fit(table)
     new = pd.DataFrame({"id": ["n"], "time": [0.0], "x": [np.nan], "y": [np.nan]})
     found = model.predict(new, 1.0, quantiles=()).set_index("variable")
     for name in ("x", "y"):
@@ -54,15 +56,15 @@ def test_by_default_its_width_is_about_the_spread_of_the_training_data():
 
 def test_so_many_contexts_are_hidden_whole_whatever_the_batch():
     n, keys = 4000, np.random.default_rng(0).integers(0, 2**63, 4000).astype(np.uint64)
-    time, series = np.tile(np.arange(3.0), n), np.repeat(np.arange(n), 3)
-    end = np.full(n, 2.0)
+    offsets, end = np.arange(0, 3 * n + 1, 3), np.full(n, 2.0)
+    line = Timeline(np.tile(np.arange(3.0), n), Ragged(offsets), end, np.zeros(n))
     task = Thinned(Forecasting(1.0, origin="last"), 0.0, blank=0.1)
-    cut = task.cut(Cuttable(time, series, np.zeros(n), end, keys))
-    kept = np.bincount(series[cut.context], minlength=n)
+    cut = task.cut(line.cuttable(np.arange(n), keys))
+    kept = np.bincount(cut.series[cut.context], minlength=n)
     assert set(kept) == {0, 2}
     assert 0.08 < (kept == 0).mean() < 0.12
-    assert (np.bincount(series[cut.target], minlength=n) == 1).all()
-    alone = task.cut(Cuttable(time[:3], series[:3], np.zeros(1), end[:1], keys[:1]))
+    assert (np.bincount(cut.series[cut.target], minlength=n) == 1).all()
+    alone = task.cut(line.cuttable(np.zeros(1, dtype=np.int64), keys[:1]))
     assert alone.context.sum() == kept[0]
 
 

@@ -1,0 +1,165 @@
+r"""Windows: the observations that lie in a stretch of time before and after a forecast origin.
+
+The observations of all series lie in one flat array, sorted by series and time. A window is then a
+range of positions in it, whose ends are found by bisection in $O(\log n)$ for a series of n
+observations: a cut costs what it holds, not what its series holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from latentode.data.dataset import Ragged, SeriesDataset, ranges
+
+__all__ = ["Cut", "Cuttable", "Timeline", "cut_window", "rounding", "snap"]
+
+ROUNDINGS = 4  # a time, an origin, the horizon and their difference are each rounded once
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the series of a dataset were observed.
+
+    Args:
+        time: of each observation since its series' start in time units, float64, sorted by series and
+            time, shape `(observations,)`.
+        parts: which observations are those of each series.
+        until: until when each series was watched, no earlier than its last observation, shape
+            `(series,)`.
+        since: since when it is known what drove each series, no later than its first observation,
+            likewise.
+    """
+
+    time: np.ndarray
+    parts: Ragged
+    until: np.ndarray
+    since: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: SeriesDataset) -> Timeline:
+        """The observation times of a dataset; known columns tell of a series from its first row on."""
+        since = np.zeros(len(dataset)) if dataset.schema.known_future else dataset.first
+        return cls(dataset.time, dataset.parts, dataset.watched_until, since)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """Time of each series' first observation, 0 where it has none, shape `(series,)`."""
+        return self._edge(self.parts.offsets[:-1])
+
+    @cached_property
+    def last(self) -> np.ndarray:
+        """Time of each series' last observation, 0 where it has none, shape `(series,)`."""
+        return self._edge(self.parts.offsets[1:] - 1)
+
+    @cached_property
+    def moments(self) -> tuple[np.ndarray, Ragged]:
+        """The distinct observation times of each series, and which are those of each."""
+        new = np.ones(len(self.time), dtype=bool)
+        new[1:] = np.diff(self.time) != 0
+        begins = self.parts.offsets[:-1]
+        new[begins[begins < len(new)]] = True
+        before = np.r_[0, np.cumsum(new)]
+        return self.time[new], Ragged(before[self.parts.offsets])
+
+    def cuttable(self, rows: np.ndarray, keys: np.ndarray) -> Cuttable:
+        """Some of the series to cut."""
+        return Cuttable(self, rows, keys)
+
+    def _edge(self, positions: np.ndarray) -> np.ndarray:
+        edge = np.zeros(len(positions))
+        some = np.diff(self.parts.offsets) > 0
+        edge[some] = self.time[positions[some]]
+        return edge
+
+
+@dataclass(frozen=True)
+class Cuttable:
+    """Series to cut, each at a place of its own; a series may occur more than once.
+
+    Args:
+        timeline: when all series of the dataset were observed.
+        rows: index of the series of each cut, shape `(cuts,)`.
+        keys: random key of each cut, uint64, shape `(cuts,)`.
+    """
+
+    timeline: Timeline
+    rows: np.ndarray
+    keys: np.ndarray
+
+    @property
+    def first(self) -> np.ndarray:
+        """Time of the first observation of each cut's series, shape `(cuts,)`."""
+        return self.timeline.first[self.rows]
+
+    @property
+    def last(self) -> np.ndarray:
+        """Time of the last observation of each cut's series, shape `(cuts,)`."""
+        return self.timeline.last[self.rows]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which observations are context and which are targets.
+
+    Args:
+        origin: forecast origin of each cut, time since its series' start, shape `(cuts,)`.
+        start: where its context begins, no later than the origin, likewise.
+        end: until when it is known what was observed, no earlier than the origin, likewise.
+        positions: the observations of each cut's window, cut by cut and in time, as positions in the
+            dataset's flat arrays, shape `(observations,)`.
+        series: index of the cut that each of them belongs to, ascending, likewise.
+        context: mask over them: what the encoder sees.
+        target: mask over them: what the model is asked for.
+    """
+
+    origin: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    positions: np.ndarray
+    series: np.ndarray
+    context: np.ndarray
+    target: np.ndarray
+
+
+def cut_window(series: Cuttable, origin: np.ndarray, context: float, horizon: float) -> Cut:
+    """The context `[origin - context, origin]` and the targets `(origin, origin + horizon]`.
+
+    Both ends are inclusive up to the rounding of the times, so that an hourly table's observation one
+    hour ahead is a target wherever the origin lies. There is no target where the horizon is 0. A
+    context begins with its first observation, or as early as known columns tell of the series: what
+    they say moves its state before anything is observed.
+    """
+    line, rows = series.timeline, series.rows
+    time, bisect = line.time, line.parts.bisect
+    begin = bisect(rows, lambda p: time[p] - origin < -context - rounding(time[p], origin))
+    middle = bisect(rows, lambda p: time[p] - origin <= 0)
+    finish = middle
+    if horizon > 0:
+        finish = bisect(rows, lambda p: time[p] - origin <= horizon + rounding(time[p], origin))
+    start = np.minimum(origin, np.maximum(line.since[rows], origin - context))
+    some = begin < middle
+    start[some] = np.minimum(start[some], time[begin[some]])
+    end = np.maximum(origin, np.minimum(origin + horizon, line.until[rows]))
+    positions, owner = ranges(begin, finish)
+    seen = positions < middle[owner]
+    return Cut(origin, start, end, positions, owner, seen, ~seen)
+
+
+def rounding(time: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """The largest rounding error of the difference between each time and its origin."""
+    return ROUNDINGS * np.finfo(np.float64).eps * np.maximum(np.abs(time), np.abs(origin))
+
+
+def snap(series: Cuttable, origin: np.ndarray) -> np.ndarray:
+    """Origins, moved onto an observation time from which they differ by rounding only."""
+    time, parts, rows = series.timeline.time, series.timeline.parts, series.rows
+    near = parts.bisect(rows, lambda p: time[p] - origin <= rounding(time[p], origin)) - 1
+    some = np.nonzero(near >= parts.offsets[rows])[0]
+    observed, asked = time[near[some]], origin[some]
+    close = np.abs(observed - asked) <= rounding(observed, asked)
+    origin = origin.copy()
+    origin[some[close]] = observed[close]
+    return origin
