@@ -100,7 +100,16 @@ class LatentODE(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the parameters and of latent paths."""
         return next(self.parameters()).dtype
+
+    @property
+    def value_dtype(self) -> torch.dtype:
+        """Of times and values, in contexts and in likelihoods: that of the parameters, or float32.
+
+        A half-precision time or count would be rounded to three digits.
+        """
+        return torch.promote_types(self.dtype, torch.float32)
 
     def forward(
         self, batch: Batch, queries: Queries, noise: Tensor
@@ -304,12 +313,12 @@ class LatentODE(nn.Module):
 
     def emit(self, z: Tensor, batch: Batch, queries: Queries) -> Distribution:
         """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
-        raw = self.layout.read(z, queries.variable)
+        raw = self.layout.read(z, queries.variable).to(self.value_dtype)
         anchor = raw.new_zeros(len(queries))
         seen, asked = self._scaled(batch.context), (queries.series, queries.variable)
         if self.anchor:
             anchor = last_values(seen, len(batch), self.layout.n_variables)[asked]
-        spread, at = None, Queries(*asked, self._model_time(queries.time))
+        spread, at = None, Queries(*asked, self._model_time(queries.time, self.value_dtype))
         if self.growth is not None:
             spread = self.growth(at.time, at.variable)
         if self.recent is not None:
@@ -319,14 +328,14 @@ class LatentODE(nn.Module):
         return self.likelihood.distribution(raw, anchor.expand(len(z), -1), queries.variable, spread)
 
     def _t0(self, batch: Batch) -> Tensor:
-        start = self._model_time(batch.start)
+        start = self._model_time(batch.start, self.value_dtype)
         return start if self.t0 == "start" else torch.zeros_like(start)
 
-    def _model_time(self, time: Tensor) -> Tensor:
-        return (time / self.time_scale).to(self.dtype)
+    def _model_time(self, time: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        return (time / self.time_scale).to(dtype or self.dtype)
 
     def _scaled(self, observations: Observations) -> Observations:
-        return observations.rescale_time(self.time_scale, self.dtype)
+        return observations.rescale_time(self.time_scale, self.value_dtype)
 
     def _context(self, batch: Batch, rows: Rows) -> Context:
         """What each row is told: what tells it from others, statics and known paths of its series."""

@@ -10,7 +10,8 @@ $$\bar c = \bar h' (1 - u)(1 - c^2), \quad \bar r = \bar c\, (U_c h + d)\, r (1 
 so the way back takes three operations a step, and weight gradients are one product over all steps.
 
 `Gradient` is the autograd function; how its two sweeps are carried out is a value beside it:
-`TensorLoop` by tensor operations, `Compiled` by machine code, there with an ODE between steps where it is wanted.
+`TensorLoop` by tensor operations, `Compiled` by machine code, there with an ODE between steps where it
+is wanted.
 A second derivative (`create_graph=True`) differentiates the plain loop once more.
 """
 
@@ -245,8 +246,8 @@ class Compiled(Sweeps):
         steps, (cell, solve, block, parts) = self.steps, self._arrays(tensors, kept)
         of_gates = torch.empty_like(kept[0])
         of_state = cotangent.clone(memory_format=torch.contiguous_format)
-        arrays = [flat(x) for x in (*kept[:3], of_state, of_gates)]
-        none = arrays[0][:0]
+        a, b, c, g, found_gates = (flat(x) for x in (*kept[:3], of_state, of_gates))
+        none = g[:0]
         # Each thread adds up gradients of its own.
         own = [x.new_zeros(len(parts), *x.shape) for x in tensors]
         numbers = [x.numpy() for x in own]
@@ -255,7 +256,8 @@ class Compiled(Sweeps):
             of_weight, of_bias, *of_field = (x[parts.index(part)] for x in numbers)
             first, weights, offsets = of_field or (none.reshape(0, 0), none, none)
             found = Gradients(weights, offsets, first, none)
-            pull(steps, cell, solve, part, block, *arrays, of_weight.reshape(-1), of_bias, found)
+            whole = of_weight.reshape(-1)
+            pull(steps, cell, solve, part, block, a, b, c, g, found_gates, whole, of_bias, found)
 
         each(sweep, parts)
         return of_gates, [x.sum(0) for x in own]

@@ -118,9 +118,11 @@ class LinearEncoder(Encoder):
         decay = torch.exp(-softplus(self.raw_decay) * elapsed) * present[..., None]
         angle = self.frequency * elapsed
         turn, swing = decay * torch.cos(angle), decay * torch.sin(angle)
-        real, imaginary = self.drive(events.features(t0, last)).chunk(2, dim=2)
+        features = events.features(t0, last).to(self.raw_decay.dtype)
+        real, imaginary = self.drive(features).chunk(2, dim=2)
         # How much has been heard is itself a linear state, driven by ones; dividing by it bounds h.
         heard = decay.sum(dim=1)
         state_real = (turn * real + swing * imaginary).sum(dim=1) / (1 + heard)
         state_imaginary = (turn * imaginary - swing * real).sum(dim=1) / (1 + heard)
-        return self.read(torch.cat([state_real, state_imaginary, torch.log1p(heard)], dim=1))
+        state = torch.cat([state_real, state_imaginary, torch.log1p(heard)], dim=1)
+        return self.read(state.to(self.raw_decay.dtype))
