@@ -312,8 +312,8 @@ class LatentODEModule(LightningModule):
         return [optimizer], schedule(optimizer, steps, self.hparams["monitor"])
 
 
-def _unchanged(batch: Batch) -> Batch:
-    return batch
+def _unchanged(data: Any) -> Any:
+    return data
 
 
 def _check_units(units: Sequence[float] | None, n_variables: int) -> None:

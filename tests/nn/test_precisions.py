@@ -73,6 +73,7 @@ def losses(data, precision, options):
     )
     first = trainer.validate(module, data, verbose=False)[0]["val_loss"]
     trainer.fit(module, data)
+    last = float(trainer.callback_metrics["val_loss"])
     assert module.skipped_batches == 0
     assert all(torch.isfinite(p).all() for p in module.parameters())
     changed = [
@@ -82,7 +83,7 @@ def losses(data, precision, options):
     frames = trainer.predict(module, data)
     assert all(np.isfinite(f["mean"]).all() for f in frames)
     assert "convert_input" not in vars(trainer.precision_plugin)
-    return first, float(trainer.callback_metrics["val_loss"])
+    return first, last
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
