@@ -105,7 +105,16 @@ class LatentODE(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the parameters and of latent paths."""
         return next(self.parameters()).dtype
+
+    @property
+    def value_dtype(self) -> torch.dtype:
+        """Of times and values, in contexts and in likelihoods: that of the parameters, or float32.
+
+        A half-precision time or count would be rounded to three digits.
+        """
+        return torch.promote_types(self.dtype, torch.float32)
 
     def forward(
         self, batch: Batch, queries: Queries, noise: Tensor
@@ -307,19 +316,19 @@ class LatentODE(nn.Module):
 
     def emit(self, z: Tensor, batch: Batch, queries: Queries) -> Distribution:
         """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
-        raw = self.layout.read(z, queries.variable)
-        asked = replace(queries, time=self._model_time(queries.time))
+        raw = self.layout.read(z, queries.variable).to(self.value_dtype)
+        asked = replace(queries, time=self._model_time(queries.time, self.value_dtype))
         return self.emission(raw, self._scaled(batch.context), asked, len(batch))
 
     def _t0(self, batch: Batch) -> Tensor:
-        start = self._model_time(batch.start)
+        start = self._model_time(batch.start, self.value_dtype)
         return start if self.t0 == "start" else torch.zeros_like(start)
 
-    def _model_time(self, time: Tensor) -> Tensor:
-        return (time / self.time_scale).to(self.dtype)
+    def _model_time(self, time: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        return (time / self.time_scale).to(dtype or self.dtype)
 
     def _scaled(self, observations: Observations) -> Observations:
-        return observations.rescale_time(self.time_scale, self.dtype)
+        return observations.rescale_time(self.time_scale, self.value_dtype)
 
     def _context(self, batch: Batch, rows: Rows) -> Context:
         """What each row is told: what tells it from others, statics and known paths of its series."""

@@ -103,16 +103,24 @@ class LatentODEModule(LightningModule):
         return self.training_config.balance == "variables"
 
     def setup(self, stage: str) -> None:
-        """Refuses data that the likelihoods cannot explain.
+        """Refuses data that the likelihoods cannot explain, and has batches left as they are.
+
+        Precisions such as "64-true" and "bf16-true" would cast every tensor of a batch; the network
+        casts for itself, once times are relative to the forecast origin.
 
         Raises:
             SchemaError: naming column, row, value and fix.
         """
+        self.trainer.precision_plugin.convert_input = _unchanged
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         # Loaders or a data module of your own have no table of ours to name a row of.
         if isinstance(data, IrregularDataModule):
             for dataset in data.tables():
                 refuse_unexplained(dataset, self.model.likelihood)
+
+    def teardown(self, stage: str) -> None:
+        """Gives the trainer's precision back its own conversion of batches."""
+        vars(self.trainer.precision_plugin).pop("convert_input", None)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         config = self.training_config
@@ -230,7 +238,7 @@ class LatentODEModule(LightningModule):
             logits = self.model.label_logits(path, batch, batch.labels)
             measures.update_labels(logits, batch.labels.klass)
         if len(batch.target):
-            value = batch.target.value.to(self.model.dtype)
+            value = batch.target.value.to(self.model.value_dtype)
             unit = self.units.to(value.dtype)[batch.target.variable]
             measures.update(distribution, value, batch.target.variable, unit)
 
@@ -259,6 +267,10 @@ class LatentODEModule(LightningModule):
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=config.weight_decay)
         steps = self.trainer.estimated_stepping_batches
         return [optimizer], SCHEDULES[config.schedule](optimizer, steps, config.monitor)
+
+
+def _unchanged(data: Any) -> Any:
+    return data
 
 
 def _check_units(units: Sequence[float] | None, n_variables: int) -> None:
