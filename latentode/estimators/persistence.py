@@ -18,40 +18,43 @@ from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import LatentODEError
 from latentode.forecast.calibration import Calibration
-from latentode.forecast.fitted import FittedForecaster, plain
+from latentode.forecast.engine import Engine
+from latentode.forecast.fitted import FittedForecaster, Reader, plain
 from latentode.forecast.residuals import Residuals
-from latentode.model.config import Config, ModelConfig
-from latentode.training.config import TrainingConfig
 from latentode.training.module import LatentODEModule
 
 __all__ = ["load_model", "save_model"]
 
-FORMAT = 2
+FORMAT = 1
 
 
 def save_model(
-    folder: Path, fitted: FittedForecaster, parameters: dict[str, Any], kind: str = "forecaster"
+    folder: Path,
+    fitted: FittedForecaster,
+    module: LatentODEModule,
+    parameters: dict[str, Any],
+    kind: str = "forecaster",
 ) -> None:
     """Writes what a fit left behind into a folder, which is made if need be.
 
     Args:
         folder: where to.
         fitted: the model.
+        module: whose network it asks.
         parameters: of the estimator.
         kind: "forecaster" or "classifier".
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,
-        "parameters": {n: v.to_dict() if isinstance(v, Config) else v for n, v in parameters.items()},
-        "schema": fitted.schema.to_json(),
-        "axis": vars(fitted.axis),
-        "scaling": fitted.scaling.to_dict(),
+        "parameters": parameters,
+        "schema": fitted.reader.schema.to_json(),
+        "axis": vars(fitted.reader.axis),
+        "scaling": fitted.reader.scaling.to_dict(),
         "climatology": fitted.climatology.to_dict(),
-        "module": dict(fitted.module.hparams),
-        "solver_steps": fitted.module.model.solver.steps,
+        "module": dict(module.hparams),
         "horizon": fitted.horizon,
-        "context": fitted.context,
+        "context": fitted.engine.context_length,
         "history": None if fitted.history is None else fitted.history.to_dict("list"),
         "classes": fitted.classes,
         "residuals": None if fitted.residuals is None else fitted.residuals.to_dict(),
@@ -59,14 +62,16 @@ def save_model(
     }
     # Each file replaces its forerunner whole, so that a crash leaves a readable model.
     weights, described = folder / "weights.pt.new", folder / f"{kind}.json.new"
-    torch.save(fitted.module.state_dict(), weights)
+    torch.save(module.state_dict(), weights)
     described.write_text(json.dumps(state, indent=1, default=_json))
     weights.replace(folder / "weights.pt")
     described.replace(folder / f"{kind}.json")
 
 
-def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster, dict[str, Any]]:
-    """Reads what `save_model` wrote: the model and the parameters of its estimator.
+def load_model(
+    folder: Path, kind: str = "forecaster"
+) -> tuple[FittedForecaster, LatentODEModule, dict[str, Any]]:
+    """Reads what `save_model` wrote: the model, its module and the parameters of its estimator.
 
     Raises:
         LatentODEError: if the folder holds no model, or one of a later release.
@@ -77,34 +82,25 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster
     state = json.loads(path.read_text())
     if state["format"] > FORMAT:
         raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
-    if state["format"] < FORMAT:
-        raise LatentODEError(
-            f"{folder} was saved by an earlier, unreleased version of latentode, whose layout this one "
-            "does not read; fit the model again"
-        )
     with torch.random.fork_rng(devices=[]):
         module = LatentODEModule(**state["module"])
-    module._take_steps(state["solver_steps"])
     weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
     module.load_state_dict(weights)
     history, residuals = state.get("history"), state.get("residuals")
     calibration = state.get("calibration")
+    scaling = Scaling.from_dict(state["scaling"])
+    reader = Reader(Schema.from_json(state["schema"]), TimeAxis(**state["axis"]), scaling)
     fitted = FittedForecaster(
-        Schema.from_json(state["schema"]),
-        TimeAxis(**state["axis"]),
-        Scaling.from_dict(state["scaling"]),
+        reader,
+        Engine(module.eval().model, scaling, state["context"]),
         Climatology.from_dict(state["climatology"]),
         state["horizon"],
-        state["context"],
-        module.eval(),
-        None if history is None else pd.DataFrame(history),
-        None if state.get("classes") is None else tuple(state["classes"]),
         None if residuals is None else Residuals.from_dict(residuals),
         None if calibration is None else Calibration.from_dict(calibration),
+        None if history is None else pd.DataFrame(history),
+        None if state.get("classes") is None else tuple(state["classes"]),
     )
-    parameters = state["parameters"]
-    configs = {"model": ModelConfig, "training": TrainingConfig}
-    return fitted, {n: configs[n].of(v) if n in configs else v for n, v in parameters.items()}
+    return fitted, module, state["parameters"]
 
 
 def _json(value: object) -> object:

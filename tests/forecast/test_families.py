@@ -63,7 +63,7 @@ def test_the_quantity_itself_stays_where_it_can_be(model, frame):
 def test_a_revised_density_is_the_slope_of_the_revised_cdf(model, frame):
     plain = model.forecast(frame, 2.0)
     n = len(plain)
-    made = replace(plain, revision=ScoreTransform(np.full(n, 0.7), np.full(n, 0.5)))
+    made = replace(plain, score_transform=ScoreTransform(np.full(n, 0.7), np.full(n, 0.5)))
     kinds = made.keys["variable"].to_numpy()
     value, step = made.quantile(0.3), 1e-5
     slope = (made.cdf(value + step) - made.cdf(value - step)) / (2 * step)
