@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,13 @@ from latentode.data import Scaling
 from latentode.data.time_axis import Duration
 from latentode.evaluation.backtest import observed_after, observed_ahead
 from latentode.evaluation.baselines import BASELINES, Baseline
-from latentode.evaluation.gaussian_process import GaussianProcess
 from latentode.evaluation.metrics import score_frame
-from latentode.evaluation.spread import Spread
 from latentode.model.building import build_latent_ode
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from classical.gaussian_process import GaussianProcess  # noqa: E402
+from classical.spread import Spread  # noqa: E402
 
 __all__ = [
     "LEVELS",
@@ -169,12 +173,12 @@ def backtests(
     ]
     baselines: list[Baseline] = [b().fit(past) for b in BASELINES if b.suits(one.axis_)]
     for baseline in baselines:
-        known = before.keys.assign(actual=before.actual, mean=baseline.answer(past, before.asked))
-        made = pairs.keys.assign(actual=pairs.actual, mean=baseline.answer(everything, pairs.asked))
+        known = before.keys.assign(actual=before.actual, mean=baseline.answer(past, before.queries))
+        made = pairs.keys.assign(actual=pairs.actual, mean=baseline.answer(everything, pairs.queries))
         frames.append(Spread.fit(known).apply(made, LEVELS).assign(model=baseline.name))
     if process is not None:
         process.fit(past)
-        quantiles = process.quantiles(everything, pairs.asked, LEVELS)
+        quantiles = process.quantiles(everything, pairs.queries, LEVELS)
         mean = quantiles[:, LEVELS.index(0.5)]  # which of a normal distribution is its median
         made = pairs.keys.assign(actual=pairs.actual, mean=mean)
         columns = {f"q{level:g}": quantiles[:, i] for i, level in enumerate(LEVELS)}

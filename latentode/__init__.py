@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from latentode.errors import LatentODEError, SchemaError, SolveError
     from latentode.estimators import LatentODEClassifier, LatentODEForecaster
     from latentode.forecast import Forecast
-    from latentode.model import LatentODE
-    from latentode.training import IrregularDataModule, LatentODEModule
+    from latentode.model import LatentODE, ModelConfig, SolverConfig
+    from latentode.training import IrregularDataModule, LatentODEModule, TrainingConfig
 
 __version__ = "0.1.0"
 
@@ -26,10 +26,13 @@ __all__ = [
     "LatentODEError",
     "LatentODEForecaster",
     "LatentODEModule",
+    "ModelConfig",
     "Schema",
     "SchemaError",
     "SeriesDataset",
     "SolveError",
+    "SolverConfig",
+    "TrainingConfig",
 ]
 
 # Imported on first use, so that a command that needs no network loads neither torch nor Lightning.
@@ -40,7 +43,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "errors": ["LatentODEError", "SchemaError", "SolveError"],
         "estimators": ["LatentODEClassifier", "LatentODEForecaster"],
         "forecast": ["Forecast"],
-        "model": ["LatentODE"],
-        "training": ["IrregularDataModule", "LatentODEModule"],
+        "model": ["LatentODE", "ModelConfig", "SolverConfig"],
+        "training": ["IrregularDataModule", "LatentODEModule", "TrainingConfig"],
     },
 )

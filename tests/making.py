@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
 import torch
 
-from latentode import LatentODEForecaster
+from latentode import (
+    LatentODEClassifier,
+    LatentODEForecaster,
+    LatentODEModule,
+    ModelConfig,
+    TrainingConfig,
+)
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations
-from latentode.model.building import build_latent_ode
+from latentode.model import Sizes
 from latentode.model.network import LatentODE
 
 N_VARIABLES, N_STATIC, N_KNOWN, LATENT = 3, 2, 1, 3
@@ -19,22 +25,56 @@ TIME_SCALE = 2.0
 START = pd.Timestamp("2024-03-30T22:00:00")
 TINY = {
     "horizon": 2.0,
-    "context": 6.0,
+    "context_length": 6.0,
     "latent_size": 3,
     "hidden_size": 8,
     "solver": {"intervals": 4},
     "max_epochs": 1,
     "verbose": False,
 }
+NAMES = {kind: {f.name for f in fields(kind)} for kind in (ModelConfig, TrainingConfig, Sizes)}
+
+
+def settings(kind, options):
+    """Those of flat options that are a configuration's, as one; taken out of `options`."""
+    return kind.of({name: options.pop(name) for name in NAMES[kind] & options.keys()})
+
+
+def built(n_variables, n_static=0, n_known=0, time_scale=1.0, **options) -> LatentODE:
+    """A network from flat settings of it and of its data."""
+    shape = {"n_variables": n_variables, "n_static": n_static, "n_known": n_known}
+    sizes = settings(Sizes, options).replace(**shape, time_scale=time_scale)
+    return ModelConfig.of(options).build(sizes)
+
+
+def module_of(sizes, **options) -> LatentODEModule:
+    """A module from flat settings of network and training."""
+    model = settings(ModelConfig, options)
+    return LatentODEModule(sizes, model, TrainingConfig.of(options))
+
+
+def forecaster(*args, **options) -> LatentODEForecaster:
+    """A forecaster from flat settings of network and training."""
+    model, training = (settings(kind, options) for kind in (ModelConfig, TrainingConfig))
+    return LatentODEForecaster(*args, model=model, training=training, **options)
+
+
+def classifier(**options) -> LatentODEClassifier:
+    """A classifier likewise, its own defaults where nothing is given."""
+    default = LatentODEClassifier()
+    given = {name: options.pop(name) for name in NAMES[ModelConfig] & options.keys()}
+    model = default.model.replace(**given)
+    given = {name: options.pop(name) for name in NAMES[TrainingConfig] & options.keys()}
+    training = default.training.replace(**given)
+    return LatentODEClassifier(model=model, training=training, **options)
 
 
 def network(
     n_variables=N_VARIABLES, n_static=N_STATIC, n_known=N_KNOWN, seed=0, **options
 ) -> LatentODE:
     """A network far from its tame start: no weight is zero, no layer is small."""
-    defaults = {"layout": "joint", "latent_size": LATENT, "hidden_size": 8, "solver": {"intervals": 4}}
-    model = build_latent_ode(n_variables, n_static, n_known, TIME_SCALE, **{**defaults, **options})
-    model = model.double()
+    defaults = {"latent": "joint", "latent_size": LATENT, "hidden_size": 8, "solver": {"intervals": 4}}
+    model = built(n_variables, n_static, n_known, TIME_SCALE, **{**defaults, **options}).double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -129,7 +169,7 @@ def waves(n_series=4, n_rows=24, seed=0, noise=0.05) -> pd.DataFrame:
 
 def tiny(**options) -> LatentODEForecaster:
     """A forecaster that is fitted in a blink."""
-    return LatentODEForecaster(**{**TINY, **options})
+    return forecaster(**{**TINY, **options})
 
 
 def calendar(start, tz=None, n=18) -> pd.DataFrame:

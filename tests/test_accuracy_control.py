@@ -1,14 +1,16 @@
 """The solver's accuracy is watched in training and raised where steps are automatic."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from lightning import Trainer
+from making import forecaster, module_of
 
-from latentode import Forecasting, IrregularDataModule, LatentODEForecaster, LatentODEModule
+from latentode import Forecasting, IrregularDataModule, LatentODEForecaster
 
 
 @pytest.fixture
@@ -20,9 +22,11 @@ def frame():
     )
 
 
-def train(frame, **options):
+def train(frame, steps=None, **options):
     data = IrregularDataModule(frame, task=Forecasting(2.0), batch_size=4, windows_per_epoch=8)
-    module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8, **options)
+    module = module_of(data.sizes, latent_size=3, hidden_size=8, **options)
+    if steps is not None:
+        module.model.solver = replace(module.model.solver, steps=steps)
     trainer = Trainer(
         max_epochs=1,
         logger=False,
@@ -40,31 +44,29 @@ def test_the_estimated_error_is_logged(frame):
 
 
 def test_automatic_steps_double_while_the_error_exceeds_the_tolerance(frame):
-    module, _ = train(frame, solver={"steps": "auto", "method": "euler"}, solver_tolerance=1e-12)
+    module, _ = train(frame, solver={"steps": "auto", "method": "euler", "tolerance": 1e-12})
     assert module.model.solver.steps == 2
-    assert module.hparams["auto_steps"] == 2
-    kept, _ = train(frame, solver={"steps": "auto", "method": "euler"}, solver_tolerance=1e3)
+    kept, _ = train(frame, solver={"steps": "auto", "method": "euler", "tolerance": 1e3})
     assert kept.model.solver.steps == 1
 
 
 def test_the_bound_on_steps_is_warned_about(frame):
     with pytest.warns(UserWarning, match="at the bound of 16 steps"):
-        train(frame, solver={"steps": "auto"}, solver_tolerance=0.0, auto_steps=16)
+        train(frame, steps=16, solver={"steps": "auto", "tolerance": 0.0})
 
 
 def test_a_fixed_number_of_steps_stays(frame):
-    module, _ = train(frame, solver={"steps": 3, "method": "euler"}, solver_tolerance=1e-12)
+    module, _ = train(frame, solver={"steps": 3, "method": "euler", "tolerance": 1e-12})
     assert module.model.solver.steps == 3
 
 
 def test_reached_steps_survive_saving(frame, tmp_path):
-    model = LatentODEForecaster(
-        2.0, max_epochs=1, hidden_size=8, verbose=False, solver={"steps": "auto"}
-    )
+    model = forecaster(2.0, max_epochs=1, hidden_size=8, verbose=False, solver={"steps": "auto"})
     model.fit(frame)
-    model.module_.hparams["auto_steps"] = 4
+    network = model.network_
+    network.solver = replace(network.solver, steps=4)
     model.save(tmp_path)
-    assert LatentODEForecaster.load(tmp_path).module_.model.solver.steps == 4
+    assert LatentODEForecaster.load(tmp_path).network_.solver.steps == 4
 
 
 def test_the_estimate_is_near_the_true_error(frame):
@@ -86,7 +88,7 @@ def test_fit_gives_back_the_number_of_threads(frame):
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        LatentODEForecaster(2.0, max_epochs=1, hidden_size=8, verbose=False).fit(frame)
+        forecaster(2.0, max_epochs=1, hidden_size=8, verbose=False).fit(frame)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

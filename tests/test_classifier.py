@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from making import batch_of, network, noise_for, piece
+from making import batch_of, classifier, network, noise_for, piece
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -31,8 +31,8 @@ KINDS = [
     for what, kind in {
         "joint": {},
         "start": {"t0": "start"},
-        "per-variable": {"layout": "per-variable", "heads": 2, "variational": True},
-        "coupled": {"layout": "per-variable", "heads": 2, "interaction": "dynamics"},
+        "per-variable": {"latent": "per-variable", "attention_heads": 2, "variational": True},
+        "coupled": {"latent": "per-variable", "attention_heads": 2, "interaction": "dynamics"},
     }.items()
 ]
 every_kind = pytest.mark.parametrize("options", KINDS)
@@ -84,14 +84,14 @@ def phases(n, seed):
 @pytest.fixture(scope="module")
 def trained():
     frame, labels = level_and_trend(80, 0)
-    return LatentODEClassifier(layout="joint", max_epochs=12, **TINY).fit(frame, labels)
+    return classifier(latent="joint", max_epochs=12, **TINY).fit(frame, labels)
 
 
 @pytest.fixture(scope="module")
 def per_variable():
     frame, labels = level_and_trend(40, 0)
     network = {"attention_layers": 1}
-    return LatentODEClassifier(max_epochs=2, network=network, **TINY).fit(frame, labels)
+    return classifier(max_epochs=2, network=network, **TINY).fit(frame, labels)
 
 
 def test_what_tells_series_apart_is_learnt(trained):
@@ -108,7 +108,7 @@ def test_what_tells_series_apart_is_learnt(trained):
 def test_labels_at_times_are_learnt_and_answered_at_any_time():
     options = {**TINY, "latent_size": 6}
     frame, labels = phases(60, 0)
-    model = LatentODEClassifier(layout="joint", max_epochs=25, **options).fit(frame, labels)
+    model = classifier(latent="joint", max_epochs=25, **options).fit(frame, labels)
     held_out, truth = phases(20, 1)
     base = max(truth["high"].mean(), 1 - truth["high"].mean())
     assert model.score(held_out, truth) > base + 0.25
@@ -147,7 +147,7 @@ def test_labels_may_be_a_frame_and_integers():
     frame, _ = level_and_trend(24, 0)
     numbered = frame.assign(id=frame["id"].str[2:].astype(int))
     table = pd.DataFrame({"id": range(24), "outcome": [0, 1] * 12})
-    model = LatentODEClassifier(layout="joint", max_epochs=1, **TINY).fit(numbered, table)
+    model = classifier(latent="joint", max_epochs=1, **TINY).fit(numbered, table)
     assert model.classes_.tolist() == [0, 1] and not model.of_times_
     assert model.predict(numbered).isin([0, 1]).all()
     assert 0 <= model.score(numbered, table) <= 1
@@ -291,11 +291,11 @@ def test_identifiers_of_another_type_are_named():
 def test_what_cannot_be_classified_is_refused(trained):
     frame, labels = level_and_trend(24, 0)
     with pytest.raises(NotFittedError, match="call fit first"):
-        LatentODEClassifier().predict(frame)
+        classifier().predict(frame)
     with pytest.raises(SchemaError, match="every label is 'up'"):
-        LatentODEClassifier(**TINY).fit(frame, pd.Series("up", index=labels.index))
+        classifier(**TINY).fit(frame, pd.Series("up", index=labels.index))
     with pytest.raises(LatentODEError, match="dropout must be at least 0"):
-        LatentODEClassifier(dropout=1.0).fit(frame, labels)
+        classifier(dropout=1.0).fit(frame, labels)
     with pytest.raises(SchemaError, match="'sideways' was not among the classes of training"):
         trained.score(frame, labels.replace("up", "sideways"))
     with pytest.raises(LatentODEError, match="leave out at="):
@@ -317,7 +317,7 @@ def test_a_table_of_one_series_has_labels_of_times():
         {"t": np.arange(40.0), "x": np.sin(np.arange(40.0)) + 0.1 * rng.normal(size=40)}
     )
     labels = pd.DataFrame({"t": frame["t"], "high": frame["x"] > 0})
-    model = LatentODEClassifier(layout="joint", max_epochs=1, **TINY)
+    model = classifier(latent="joint", max_epochs=1, **TINY)
     with pytest.warns(UserWarning, match="too few to hold any out"):
         model.fit(frame, labels, Schema(time="t", targets="x"))
     assert len(model.predict(frame, labels[["t"]])) == 40

@@ -50,7 +50,17 @@ def patients(tmp_path):
 def fitted(latentode, patients, tmp_path):
     model = tmp_path / "model"
     status, _, err = latentode(
-        "fit", patients, "--out", model, "--horizon", "6h", "--epochs", 2, "--hidden-size", 8, "--quiet"
+        "fit",
+        patients,
+        "--out",
+        model,
+        "--horizon",
+        "6h",
+        "--max-epochs",
+        2,
+        "--hidden-size",
+        8,
+        "--quiet",
     )
     assert status == 0, err
     return model
@@ -155,7 +165,7 @@ def test_plot_draws_a_picture(latentode, patients, fitted, tmp_path):
 
 def test_a_model_is_not_replaced_unless_asked(latentode, patients, fitted):
     before = (fitted / "weights.pt").read_bytes()
-    status, _, err = latentode("fit", patients, "--out", fitted, "--epochs", 1, "--quiet")
+    status, _, err = latentode("fit", patients, "--out", fitted, "--max-epochs", 1, "--quiet")
     assert status == 1 and "--overwrite" in err
     assert (fitted / "weights.pt").read_bytes() == before
 
@@ -236,8 +246,8 @@ def test_when_must_be_said_exactly_once(latentode, patients, fitted):
         ("--bins", "0", "Invalid value"),
         ("--origins", "0", "Invalid value"),
         ("--num-threads", "0", "Invalid value"),
-        ("--latent-size", "0", "Invalid value"),
-        ("--epochs", "0", "Invalid value"),
+        ("--latent-size", "0", "at least 1"),
+        ("--max-epochs", "-1", "must not be negative"),
         ("--seed", "-1", "Invalid value"),
         ("--lr", "0", "positive"),
         ("--encoder", "lstm", "gru"),
@@ -286,7 +296,7 @@ def test_a_bad_value_is_refused_in_the_name_of_its_option(
 
 
 def test_durations_mean_the_same_on_the_command_line_and_in_python(latentode, patients, tmp_path):
-    options = ("--epochs", 1, "--hidden-size", 4, "--quiet", "--time-unit", "D")
+    options = ("--max-epochs", 1, "--hidden-size", 4, "--quiet", "--time-unit", "D")
     status, _, err = latentode("fit", patients, "--out", tmp_path / "m", "--horizon", "0.25", *options)
     assert status == 0, err
     model = LatentODEForecaster.load(tmp_path / "m")
@@ -323,7 +333,7 @@ def test_every_command_has_help(latentode):
 
 
 def test_the_recipe_for_point_forecasts_is_within_reach(latentode, patients, tmp_path):
-    sizes = ("--horizon", "6h", "--epochs", 1, "--hidden-size", 8, "--latent-size", 4, "--quiet")
+    sizes = ("--horizon", "6h", "--max-epochs", 1, "--hidden-size", 8, "--latent-size", 4, "--quiet")
     recipe = ("--dynamics", "linear", "--loss", "mse+mae", "--balance", "variables", "--schedule")
     more = (
         "plateau",
@@ -346,7 +356,7 @@ def test_the_recipe_for_point_forecasts_is_within_reach(latentode, patients, tmp
 
 
 def test_cycles_of_the_clock_are_named_on_the_command_line(latentode, patients, tmp_path):
-    sizes = ("--horizon", "6h", "--epochs", 1, "--hidden-size", 8, "--quiet")
+    sizes = ("--horizon", "6h", "--max-epochs", 1, "--hidden-size", 8, "--quiet")
     status, _, err = latentode("fit", patients, "--out", tmp_path / "m", "--cycles", "24h, 7D", *sizes)
     assert status == 0, err
     assert LatentODEForecaster.load(tmp_path / "m").schema_.cycles == ("24h", "7D")
@@ -356,16 +366,14 @@ def test_cycles_of_the_clock_are_named_on_the_command_line(latentode, patients, 
 def test_a_latent_state_per_variable_is_fitted_by_the_command_line(latentode, patients, tmp_path):
     model, options = (
         tmp_path / "model",
-        ("--horizon", "6h", "--epochs", 1, "--hidden-size", 8, "--quiet"),
+        ("--horizon", "6h", "--max-epochs", 1, "--hidden-size", 8, "--quiet"),
     )
-    status, _, err = latentode(
-        "fit", patients, "--out", model, "--latent-layout", "per-variable", *options
-    )
+    status, _, err = latentode("fit", patients, "--out", model, "--latent", "per-variable", *options)
     assert status == 0, err
     assert latentode("forecast", model, patients, "--ahead", "6h")[0] == 0
-    status, _, err = latentode("fit", patients, "--out", tmp_path, "--latent-layout", "wide", *options)
+    status, _, err = latentode("fit", patients, "--out", tmp_path, "--latent", "wide", *options)
     assert status == 1
-    assert "layout 'wide' is unknown; choose from joint, per-variable" in err
+    assert "--latent 'wide' is unknown; choose from joint, per-variable" in err
 
 
 def test_levels_and_draws_are_asked_for_on_the_command_line(latentode, patients, fitted):

@@ -39,7 +39,7 @@ def test_two_commands_lead_from_a_folder_of_records_to_a_model(latentode, record
     command = shlex.split(re.search(r"next: latentode (.*)", told).group(1))
     assert command[:4] == ["fit", str(out), "--static-covariates", "Age,Gender,Height,ICUType"]
     command[command.index("model")] = str(tmp_path / "model")
-    few = ["--horizon", "12", "--epochs", "1", "--hidden-size", "8", "--quiet"]
+    few = ["--horizon", "12", "--max-epochs", "1", "--hidden-size", "8", "--quiet"]
     status, _, err = latentode(*command, *few)
     assert status == 0, err
     status, told, err = latentode("forecast", tmp_path / "model", out, "--ahead", "6")
@@ -48,7 +48,7 @@ def test_two_commands_lead_from_a_folder_of_records_to_a_model(latentode, record
 
 
 def test_two_commands_lead_from_a_folder_of_records_to_forecasts(latentode, records, tmp_path):
-    few = ["--horizon", "12", "--epochs", "1", "--hidden-size", "8", "--quiet"]
+    few = ["--horizon", "12", "--max-epochs", "1", "--hidden-size", "8", "--quiet"]
     read = ["--adapter", "physionet2012"]
     status, _, err = latentode("fit", records, *read, "--out", tmp_path / "model", *few)
     assert status == 0, err

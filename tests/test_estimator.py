@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from making import same, tiny, waves
+from making import forecaster, same, tiny, waves
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from latentode import (
     LatentODEError,
-    LatentODEForecaster,
 )
 
 # ------------------------------------------------------------------ the estimator contract
@@ -20,7 +19,7 @@ from latentode import (
 
 def test_the_constructor_stores_what_it_is_given_and_nothing_else():
     assert clone(tiny()).get_params() == tiny().get_params()
-    assert vars(LatentODEForecaster()).keys() == LatentODEForecaster().get_params().keys()
+    assert vars(forecaster()).keys() == forecaster().get_params().keys()
 
 
 def test_a_clone_of_a_fitted_forecaster_is_unfitted(fitted):
@@ -38,7 +37,7 @@ def test_parameters_can_be_set_by_name():
 
 
 def test_the_repr_names_what_differs_from_the_defaults():
-    assert repr(LatentODEForecaster(horizon="24h")) == "LatentODEForecaster(horizon='24h')"
+    assert repr(forecaster(horizon="24h")) == "forecaster(horizon='24h')"
 
 
 @pytest.mark.parametrize(
@@ -158,13 +157,13 @@ def oscillators(n_series, seed, rows=80, noise=0.1):
 @pytest.mark.parametrize(
     ("limit", "options"),
     [
-        (0.3, {"layout": "joint", "latent_size": 4, "hidden_size": 32, "max_epochs": 25, "lr": 0.02}),
-        (0.35, {"layout": "per-variable", "max_epochs": 60}),
+        (0.3, {"latent": "joint", "latent_size": 4, "hidden_size": 32, "max_epochs": 25, "lr": 0.02}),
+        (0.35, {"latent": "per-variable", "max_epochs": 60}),
     ],
     ids=["joint", "per-variable"],
 )
 def test_a_damped_oscillator_is_learnt(limit, options):
-    model = LatentODEForecaster(horizon=2.0, context=5.0, verbose=False, **options)
+    model = forecaster(horizon=2.0, context_length=5.0, verbose=False, **options)
     model.fit(oscillators(60, 0))
     test = oscillators(20, 1)
     answer = model.backtest(test)

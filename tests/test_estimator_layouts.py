@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from making import same, tiny, waves
+from making import forecaster, same, tiny, waves
 
 from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster
 
-TINY = {"horizon": 2.0, "context": 6.0, "latent_size": 3, "hidden_size": 8, "verbose": False}
+TINY = {"horizon": 2.0, "context_length": 6.0, "latent_size": 3, "hidden_size": 8, "verbose": False}
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def frame():
 
 @pytest.fixture(scope="module")
 def fitted(frame):
-    return LatentODEForecaster(layout="per-variable", max_epochs=3, **TINY).fit(frame)
+    return forecaster(latent="per-variable", max_epochs=3, **TINY).fit(frame)
 
 
 def test_a_fit_per_variable_answers_at_any_time(fitted, frame):
@@ -49,13 +49,13 @@ def test_a_model_per_variable_is_saved_and_loaded(fitted, frame, tmp_path):
 
 
 def test_training_per_variable_improves_on_the_start(frame):
-    model = LatentODEForecaster(layout="per-variable", max_epochs=12, lr=0.01, **TINY).fit(frame)
+    model = forecaster(latent="per-variable", max_epochs=12, lr=0.01, **TINY).fit(frame)
     assert model.history_["val_loss"].min() < model.history_["val_loss"].iloc[0]
 
 
 def test_further_arguments_of_the_network_are_taken_and_saved(frame, tmp_path):
-    network = {"interaction": "dynamics", "embedding_size": 4, "heads": 2}
-    model = tiny(layout="per-variable", network=network, max_epochs=1).fit(frame)
+    network = {"interaction": "dynamics", "embedding_size": 4, "attention_heads": 2}
+    model = tiny(latent="per-variable", network=network, max_epochs=1).fit(frame)
     assert type(model.module_.model.dynamics).__name__ == "CoupledDynamics"
     model.save(tmp_path)
     loaded = LatentODEForecaster.load(tmp_path)

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from making import batch_of, network, noise_for, piece, tiny, waves
+from making import batch_of, module_of, network, noise_for, piece, tiny, waves
 from scipy.integrate import quad
 from torch import nn
 
-from latentode import Forecasting, IrregularDataModule, LatentODEError, LatentODEModule, SchemaError
+from latentode import Forecasting, IrregularDataModule, LatentODEError, SchemaError
 from latentode.data.observations import Observations, Queries
 from latentode.model.event_times import EventTimes, known_events, window_end
 from latentode.model.layouts import JointLayout
@@ -29,8 +29,8 @@ KINDS = [
     for what, kind in {
         "joint": {},
         "start": {"t0": "start"},
-        "per-variable": {"layout": "per-variable", "heads": 2, "variational": True},
-        "coupled": {"layout": "per-variable", "heads": 2, "interaction": "dynamics"},
+        "per-variable": {"latent": "per-variable", "attention_heads": 2, "variational": True},
+        "coupled": {"latent": "per-variable", "attention_heads": 2, "interaction": "dynamics"},
     }.items()
 ]
 every_kind = pytest.mark.parametrize("options", KINDS)
@@ -271,7 +271,7 @@ def constant(model):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_forecaster_reads_off_intensities_counts_and_likelihoods(name, layout, tmp_path):
     frame = waves(3, 16)
-    model = tiny(layout=layout, network={"observation_times": name}).fit(frame)
+    model = tiny(latent=layout, network={"observation_times": name}).fit(frame)
     per_variable = name == "poisson-per-variable"
     named = ["variable"] if per_variable else []
     ahead = model.intensity(frame, 3.0, 60)
@@ -337,7 +337,7 @@ def test_the_loss_of_validation_holds_the_times():
     for weight in (0.0, 2.0):
         torch.manual_seed(0)
         options = {"latent_size": 3, "hidden_size": 8, "observation_times": "poisson"}
-        module = LatentODEModule(**data.sizes, **options, time_weight=weight).eval()
+        module = module_of(data.sizes, **options, time_weight=weight).eval()
         with torch.no_grad():
             for batch in data.val_dataloader():
                 module._update(module.measures["val"], batch)

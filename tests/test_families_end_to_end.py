@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning import Trainer
-from making import TINY
+from making import TINY, forecaster, module_of
 
 from latentode import Forecasting, IrregularDataModule, LatentODEForecaster, LatentODEModule, Schema
 from latentode.cli import main
@@ -63,7 +63,7 @@ def frame():
 @pytest.fixture(scope="module")
 def model(frame):
     network = {"scale_growth": True}
-    return LatentODEForecaster(**TINY, likelihood=LIKELIHOOD, network=network).fit(frame, SCHEMA)
+    return forecaster(**TINY, likelihood=LIKELIHOOD, network=network).fit(frame, SCHEMA)
 
 
 def test_forecasts_stay_where_their_variables_live(model, frame):
@@ -91,7 +91,7 @@ def test_a_saved_model_and_a_checkpoint_say_the_same(model, frame, tmp_path):
     assert again.likelihood == LIKELIHOOD
     data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), windows_per_epoch=6)
     options = {"latent_size": 3, "hidden_size": 8, "likelihood": LIKELIHOOD, "scale_growth": True}
-    module = LatentODEModule(**data.sizes, **options)
+    module = module_of(data.sizes, **options)
     trainer = Trainer(
         max_epochs=1, default_root_dir=tmp_path, logger=False, enable_progress_bar=False,
         enable_model_summary=False, accelerator="cpu",
@@ -112,7 +112,7 @@ def test_a_saved_model_and_a_checkpoint_say_the_same(model, frame, tmp_path):
 @pytest.mark.parametrize("loss", ["mse", "mae", "mse+mae"])
 def test_point_losses_train_every_family(frame, loss):
     options = {**TINY, "likelihood": LIKELIHOOD, "loss": loss, "balance": "variables"}
-    model = LatentODEForecaster(**options).fit(frame, SCHEMA)
+    model = forecaster(**options).fit(frame, SCHEMA)
     assert np.isfinite(model.history_["val_loss"]).all()
 
 
@@ -158,11 +158,11 @@ def test_a_value_that_its_likelihood_cannot_explain_is_refused_before_training(
     bad.loc[3, column] = value  # of two the first
     message = f"column `{column}`: {value} at row 3, but likelihood '{name}' wants {wants}; correct it"
     with pytest.raises(SchemaError, match=message):
-        LatentODEForecaster(**TINY, likelihood={column: name}).fit(bad)
+        forecaster(**TINY, likelihood={column: name}).fit(bad)
     with pytest.raises(SchemaError, match=message):
         model.predict(bad, at=1.0)
     data = IrregularDataModule(bad, task=Forecasting(2.0))
-    module = LatentODEModule(**data.sizes, likelihood={column: name})
+    module = module_of(data.sizes, likelihood={column: name})
     with pytest.raises(SchemaError, match=message):
         Trainer(max_epochs=1, logger=False, accelerator="cpu", enable_checkpointing=False).fit(
             module, data
@@ -171,7 +171,7 @@ def test_a_value_that_its_likelihood_cannot_explain_is_refused_before_training(
 
 def test_loaders_of_ones_own_are_trained_on_as_they_are(frame, tmp_path):
     data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), windows_per_epoch=6)
-    module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8, likelihood=LIKELIHOOD)
+    module = module_of(data.sizes, latent_size=3, hidden_size=8, likelihood=LIKELIHOOD)
     options = {"logger": False, "accelerator": "cpu", "enable_checkpointing": False}
     trainer = Trainer(max_epochs=1, enable_progress_bar=False, enable_model_summary=False, **options)
     trainer.fit(module, data.train_dataloader())
@@ -182,7 +182,7 @@ def test_in_a_long_table_the_row_and_the_variable_are_named(frame):
     long = frame.melt(["id", "time"], ["n", "t"])
     long.loc[5, "value"] = 0.5
     with pytest.raises(SchemaError, match=r"column `value` \(variable `n`\): 0.5 at row 5"):
-        LatentODEForecaster(**TINY, likelihood={"n": "poisson"}).fit(long)
+        forecaster(**TINY, likelihood={"n": "poisson"}).fit(long)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_a_value_beyond_a_transforms_domain_is_refused(frame, column, value, spe
     bad.loc[7, column] = value
     schema = Schema(transforms={column: spec})
     with pytest.raises(SchemaError, match=f"column `{column}`: {message}"):
-        LatentODEForecaster(**TINY).fit(bad, schema)
-    fitted = LatentODEForecaster(**TINY).fit(frame, schema)
+        forecaster(**TINY).fit(bad, schema)
+    fitted = forecaster(**TINY).fit(frame, schema)
     with pytest.raises(SchemaError, match=f"column `{column}`: {message}"):
         fitted.predict(bad, at=1.0)
 
@@ -215,12 +215,12 @@ def test_a_value_beyond_a_transforms_domain_is_refused(frame, column, value, spe
 )
 def test_a_transform_that_makes_no_sense_is_refused(frame, transforms, message):
     with pytest.raises(SchemaError, match=message):
-        LatentODEForecaster(**TINY).fit(frame, Schema(transforms=transforms))
+        forecaster(**TINY).fit(frame, Schema(transforms=transforms))
 
 
 def test_a_likelihood_of_the_tables_own_values_does_not_go_with_a_transform(frame):
     with pytest.raises(LatentODEError, match="does not go with the transform 'log'"):
-        LatentODEForecaster(**TINY, likelihood={"dose": "log-normal"}).fit(frame, SCHEMA)
+        forecaster(**TINY, likelihood={"dose": "log-normal"}).fit(frame, SCHEMA)
 
 
 def test_scaling_is_of_transformed_training_values_and_survives_json(frame):
@@ -247,7 +247,7 @@ def test_the_command_line_takes_both(frame, tmp_path, monkeypatch, capsys):
             main()
         return end.value.code, *capsys.readouterr()
 
-    size = ("--epochs", 1, "--latent-size", 2, "--hidden-size", 8, "--quiet", "--horizon", 2)
+    size = ("--max-epochs", 1, "--latent-size", 2, "--hidden-size", 8, "--quiet", "--horizon", 2)
     told = ("--likelihood", "n=poisson,t=laplace", "--transform", "sat=logit:0:100")
     model = tmp_path / "m"
     assert run("fit", tmp_path / "t.csv", "--out", model, *size, *told)[0] == 0
@@ -272,8 +272,8 @@ def test_every_parameter_receives_a_gradient_in_both_layouts(frame):
     batch = next(iter(data.train_dataloader()))
     for layout in ("joint", "per-variable"):
         torch.manual_seed(0)
-        options = {"layout": layout, "likelihood": LIKELIHOOD, "scale_growth": True}
-        module = LatentODEModule(**data.sizes, latent_size=4, hidden_size=8, **options)
+        options = {"latent": layout, "likelihood": LIKELIHOOD, "scale_growth": True}
+        module = module_of(data.sizes, latent_size=4, hidden_size=8, **options)
         noise = torch.randn(1, len(batch), module.model.latent_size)
         made, _ = module.model(batch, batch.target.queries(), noise)
         made.log_prob(batch.target.value.float()).mean().backward()

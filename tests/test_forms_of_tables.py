@@ -58,7 +58,7 @@ def test_a_table_without_an_identifier_is_one_series(frame):
 @pytest.mark.parametrize("tz", [None, "UTC", "Europe/Berlin", "Asia/Kolkata"])
 def test_calendar_times_come_out_as_they_went_in(tz):
     frame = calendar(START, tz)
-    model = tiny(horizon="2h", context="6h").fit(frame)
+    model = tiny(horizon="2h", context_length="6h").fit(frame)
     answer = model.predict(frame, "3h", 3)
     assert answer["time"].dtype == frame["time"].dtype
     last = frame.dropna(subset=["x", "y"], how="all").groupby("id")["time"].max()
@@ -70,7 +70,7 @@ def test_calendar_times_come_out_as_they_went_in(tz):
 def test_the_same_instants_in_another_zone_are_forecast_the_same():
     utc = calendar(START, "UTC")
     berlin = utc.assign(time=utc["time"].dt.tz_convert("Europe/Berlin"))
-    model = tiny(horizon="2h", context="6h").fit(utc)
+    model = tiny(horizon="2h", context_length="6h").fit(utc)
     one, other = model.predict(utc, "3h", 3), model.predict(berlin, "3h", 3)
     assert str(other["time"].dt.tz) == "Europe/Berlin"
     np.testing.assert_allclose(one["mean"], other["mean"], rtol=1e-6)
@@ -88,7 +88,7 @@ def test_dates_integers_and_floats_come_out_as_they_went_in():
     means = {}
     for kind, frame in cases.items():
         horizon = "16D" if kind == "date" else 16
-        model = tiny(horizon=horizon, context="48D" if kind == "date" else 48).fit(frame)
+        model = tiny(horizon=horizon, context_length="48D" if kind == "date" else 48).fit(frame)
         answer = model.predict(frame, "4D" if kind == "date" else 4, 2)
         assert type(answer["time"].iloc[0]) is type(frame["time"].iloc[0])
         means[kind] = answer["mean"].to_numpy()

@@ -15,7 +15,7 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling
 from latentode.data.task import Forecasting
-from latentode.forecast.forecast import ForecastQueries, forecast
+from latentode.forecast import Engine, ForecastQueries
 from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn import ENCODERS
 from latentode.nn.latent_state import shared_noise
@@ -32,7 +32,7 @@ JOINT = [
     for a in (True, False)
 ]
 PER_VARIABLE = [
-    pytest.param({"layout": "per-variable", "heads": 2, **more}, id=f"per-variable-{name}")
+    pytest.param({"latent": "per-variable", "attention_heads": 2, **more}, id=f"per-variable-{name}")
     for name, more in {
         "origin": {"variational": True},
         "start": {"variational": True, "t0": "start", "anchor": False},
@@ -40,12 +40,17 @@ PER_VARIABLE = [
     }.items()
 ]
 RECENT = [
-    pytest.param({"value_units": "recent", **more}, id=f"recent-{more['layout']}")
-    for more in ({"layout": "joint"}, {"layout": "per-variable", "variational": True, "heads": 2})
+    pytest.param({"value_units": "recent", **more}, id=f"recent-{more['latent']}")
+    for more in (
+        {"latent": "joint"},
+        {"latent": "per-variable", "variational": True, "attention_heads": 2},
+    )
 ]
 FLOWS = [
     pytest.param({"posterior": "cnf", "prior": "cnf"}, id="flows"),
-    pytest.param({"posterior": "cnf", "layout": "per-variable", "heads": 2}, id="flows-per-variable"),
+    pytest.param(
+        {"posterior": "cnf", "latent": "per-variable", "attention_heads": 2}, id="flows-per-variable"
+    ),
 ]
 every_network = pytest.mark.parametrize("options", JOINT + PER_VARIABLE + RECENT + FLOWS)
 randomly = settings(max_examples=4, deadline=None, derandomize=True)
@@ -280,9 +285,10 @@ def forecast_of(model, frame, scaling, context=6.0, every=0.75):
     series = np.repeat(np.arange(n), 2 * len(ahead))
     variable = np.tile(np.repeat([0, 1], len(ahead)), n)
     origin = dataset.last[series]
-    asked = ForecastQueries(series, variable, origin + np.tile(ahead, 2 * n), origin)
+    queries = ForecastQueries(series, variable, origin + np.tile(ahead, 2 * n), origin)
     keys = pd.DataFrame({"id": dataset.ids[series]})
-    return forecast(model, Series(dataset, scaling), scaling, asked, keys, context, samples=4)
+    engine = Engine(model, scaling, context, samples=4)
+    return engine.forecast(Series(dataset, scaling), queries, keys)
 
 
 @every_network
@@ -311,7 +317,7 @@ def test_a_forecast_from_tables_is_the_same_alone_and_among_others(options, monk
             own = (all_.keys["id"] == name).to_numpy()
             np.testing.assert_allclose(all_.mean[own], alone.mean, rtol=0, atol=1e-10)
             np.testing.assert_allclose(all_.quantile(0.9)[own], alone.quantile(0.9), rtol=0, atol=1e-8)
-    monkeypatch.setattr("latentode.forecast.forecast.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("latentode.forecast.engine.ROWS_AT_ONCE", 2)
     chunked = forecast_of(model, frame, scaling)
     np.testing.assert_allclose(chunked.mean, together.mean, rtol=0, atol=1e-10)
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from making import START, same, tiny, waves
+from making import START, forecaster, same, tiny, waves
 
 from latentode import LatentODEForecaster, Schema, SchemaError, SeriesDataset
 from latentode.data.covariates import tell
@@ -171,7 +171,7 @@ def test_future_values_may_be_asked_with_timestamps_where_the_history_has_text()
     frame = with_features()
     stamps = START + pd.to_timedelta((frame["time"] * 3600).round(), unit="s")
     stamped, text = frame.assign(time=stamps), frame.assign(time=stamps.astype(str))
-    model = tiny(horizon="2h", context="6h").fit(text, ROLES)
+    model = tiny(horizon="2h", context_length="6h").fit(text, ROLES)
     at = dosed(2.0)
     at["time"] = START + pd.to_timedelta((at["time"] * 3600).round(), unit="s")
     repeated = stamped.loc[stamped["id"] == "s0", ["id", "time", "dose"]].iloc[-2:]
@@ -195,7 +195,7 @@ def test_a_known_column_that_is_missing_everywhere_is_refused(informed):
 
 def test_a_dose_before_the_first_observation_moves_the_state():
     """With t0="start" z(t0) lies where the doses begin, so a series is driven by all of them."""
-    model = tiny(t0="start", context=20.0, lr=0.01).fit(with_features(), ROLES)
+    model = tiny(t0="start", context_length=20.0, lr=0.01).fit(with_features(), ROLES)
     history = with_features()
     shifted = history.assign(time=history["time"] + 4.0)
     first = shifted.groupby("id")[["kind", "age"]].first().reset_index()
@@ -218,10 +218,10 @@ def test_pools_that_a_dose_fills_survive_saving_and_answer_twice_the_dose_with_t
         rows[-1]["rate"] = np.where(time < stop, rate, 0.0)
     frame = pd.concat(rows)
     schema = Schema(targets=("level",), known_future=("rate",), transforms={"level": "log"})
-    model = LatentODEForecaster(
+    model = forecaster(
         horizon=8.0,
-        context=8.0,
-        layout="joint",
+        context_length=8.0,
+        latent="joint",
         dynamics="compartments",
         t0="start",
         latent_size=4,

@@ -3,18 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from making import batch_of, network, noise_for, piece, same, tiny, waves
+from making import batch_of, built, network, noise_for, piece, same, tiny, waves
 
 from latentode import LatentODEForecaster
 from latentode.errors import LatentODEError
-from latentode.model.building import build_latent_ode
 from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn.latent_state import LatentFlows, LatentState
 from latentode.ode import Solver
 
 LAYOUTS = {
-    "joint": {"layout": "joint"},
-    "per-variable": {"layout": "per-variable", "heads": 2, "embedding_size": 4, "variational": True},
+    "joint": {"latent": "joint"},
+    "per-variable": {
+        "latent": "per-variable",
+        "attention_heads": 2,
+        "embedding_size": 4,
+        "variational": True,
+    },
 }
 either_layout = pytest.mark.parametrize("options", LAYOUTS.values(), ids=LAYOUTS)
 FLOWS = {"posterior": "cnf", "prior": "cnf"}
@@ -56,7 +60,7 @@ def test_under_the_identity_a_flow_is_the_normal_posterior(options, float64):
 @either_layout
 def test_a_new_model_begins_with_the_normal_posterior(options):
     torch.manual_seed(0)
-    model = build_latent_ode(3, **{**options, **FLOWS})
+    model = built(3, **{**options, **FLOWS})
     state = model.encode(some_batch_float32())
     z = state.sample(torch.zeros(1, 1, model.latent_size))
     assert torch.allclose(z[0], state.loc, atol=1e-6)
@@ -166,7 +170,7 @@ def test_a_flow_learns_a_posterior_of_two_modes(float64):
 def test_flows_are_reached_from_the_estimator_saved_and_loaded(tmp_path):
     frame = waves(3, 16)
     for layout in ("joint", "per-variable"):
-        model = tiny(layout=layout, network=FLOWS).fit(frame)
+        model = tiny(latent=layout, network=FLOWS).fit(frame)
         assert model.module_.model.variational
         assert model.module_.model.layout.head.flows.posterior is not None
         model.save(tmp_path / layout)
@@ -177,16 +181,16 @@ def test_flows_are_reached_from_the_estimator_saved_and_loaded(tmp_path):
 
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(LatentODEError, match=r"posterior='cnf' makes z.* variational=False a point"):
-        build_latent_ode(2, posterior="cnf", variational=False)
+        built(2, posterior="cnf", variational=False)
     with pytest.raises(LatentODEError, match="prior='cnf' makes z"):
-        build_latent_ode(2, layout="joint", prior="cnf", variational=False)
+        built(2, latent="joint", prior="cnf", variational=False)
     with pytest.raises(LatentODEError, match="posterior 'flow' is unknown; choose from normal, cnf"):
-        build_latent_ode(2, posterior="flow")
+        built(2, posterior="flow")
     with pytest.raises(LatentODEError, match="known from samples only"):
         network(posterior="cnf").encode(some_batch()).kl()
 
 
 def test_a_point_stays_a_point_unless_a_flow_is_asked_for():
-    assert not build_latent_ode(2).variational
-    assert build_latent_ode(2, posterior="cnf").variational
-    assert build_latent_ode(2).layout.head.flows is None
+    assert not built(2).variational
+    assert built(2, posterior="cnf").variational
+    assert built(2).layout.head.flows is None

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from making import START, calendar, same, tiny, waves
+from making import START, calendar, module_of, same, tiny, waves
 from sklearn.base import clone
 
 from latentode import (
@@ -28,7 +28,7 @@ from latentode.nn import ENCODERS
 
 def test_saved_models_forecast_identically_in_a_new_process(frame, tmp_path):
     kinds = {"likelihood": "student-t", "t0": "start"}
-    models = {e: tiny(layout="joint", encoder=e, **kinds).fit(frame) for e in ENCODERS}
+    models = {e: tiny(latent="joint", encoder=e, **kinds).fit(frame) for e in ENCODERS}
     models["per-variable"] = tiny(**kinds).fit(frame)
     for name, model in models.items():
         model.save(tmp_path / name)
@@ -77,7 +77,7 @@ def test_a_model_with_parameters_from_numpy_can_be_saved_and_loaded(frame, tmp_p
 
 def test_a_calendar_horizon_given_as_a_timedelta_survives_saving(tmp_path):
     frame = calendar(START)
-    model = tiny(horizon=pd.Timedelta("2h"), context=dt.timedelta(hours=6)).fit(frame)
+    model = tiny(horizon=pd.Timedelta("2h"), context_length=dt.timedelta(hours=6)).fit(frame)
     model.save(tmp_path)
     loaded = LatentODEForecaster.load(tmp_path)
     assert (loaded.horizon_, loaded.context_) == (2.0, 6.0)
@@ -188,7 +188,7 @@ def test_saving_during_a_fit_leaves_the_weights_that_the_fit_ends_with(frame, tm
 def test_a_module_from_the_users_own_trainer_forecasts_as_a_forecaster(frame, tmp_path):
     data = IrregularDataModule(frame, task=Forecasting(horizon=2.0, context_length=6.0))
     torch.manual_seed(0)
-    module = LatentODEModule(**data.sizes, latent_size=3, hidden_size=8)
+    module = module_of(data.sizes, latent_size=3, hidden_size=8)
     model = LatentODEForecaster.from_lightning(module, data)
     answer = model.predict(frame, 2.0, 2)
     assert np.isfinite(answer["mean"]).all()
@@ -202,22 +202,29 @@ def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(f
         frame, task=Forecasting(2.0, context_length=6.0), batch_size=7, seed=3, windows_per_epoch=30
     )
     network = {
-        "layout": "joint",
+        "latent": "joint",
         "latent_size": 3,
         "hidden_size": 8,
         "encoder": "linear",
         "solver": {"intervals": 4},
     }
-    module = LatentODEModule(**data.sizes, **network, lr=0.02)
+    module = module_of(data.sizes, **network, lr=0.02)
     found = LatentODEForecaster.from_lightning(module, data)
     params = found.get_params()
-    said = {"horizon": 2.0, "context": 6.0, "batch_size": 7, "random_state": 3, "cuts": 30, "lr": 0.02}
+    said = {
+        "horizon": 2.0,
+        "context_length": 6.0,
+        "batch_size": 7,
+        "random_state": 3,
+        "windows_per_epoch": 30,
+        "lr": 0.02,
+    }
     said |= network
     assert {name: params[name] for name in said} == said
     again = clone(found).set_params(max_epochs=1, verbose=False).fit(frame)
     assert again.module_.model.latent_size == 3
     assert (again.horizon_, again.context_) == (2.0, 6.0)
-    small = LatentODEModule(**data.sizes)  # what is left open has the network's defaults
+    small = module_of(data.sizes)  # what is left open has the network's defaults
     assert (
         LatentODEForecaster.from_lightning(small, data).latent_size
         == small.model.layout.head.latent_size

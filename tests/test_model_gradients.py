@@ -58,10 +58,10 @@ def test_every_parameter_receives_a_gradient(encoder, likelihood, t0, n_static, 
 
 @pytest.mark.parametrize("layout", ["joint", "per-variable"])
 def test_recent_units_are_learned_with_the_gradient_of_finite_differences(layout):
-    model, batch = network(layout=layout, heads=2, value_units="recent"), some_batch()
+    model, batch = network(latent=layout, attention_heads=2, value_units="recent"), some_batch()
     found = gradients(model, batch)
     for name in ("log_half_life", "log_expected", "log_noise"):
-        parameter = getattr(model.recent, name)
+        parameter = getattr(model.emission.recent, name)
         way = torch.ones_like(parameter)
         wanted = derivative(lambda: loss_of(model, batch), parameter, way)
         assert abs(wanted) > 1e-6, name

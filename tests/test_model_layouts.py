@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from making import batch_of, network, noise_for, piece
+from making import batch_of, built, network, noise_for, piece
 
 from latentode.data.observations import Queries
 from latentode.errors import LatentODEError
 from latentode.model.assembly import DYNAMICS, LAYOUTS
-from latentode.model.building import build_latent_ode
 from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn import LIKELIHOODS
 from latentode.ode import Context, CoupledDynamics, Solver
@@ -21,7 +20,7 @@ every_interaction = pytest.mark.parametrize("interaction", INTERACTIONS)
 
 
 def per_variable(**options):
-    return network(**{"layout": "per-variable", "heads": 2, "embedding_size": 4, **options})
+    return network(**{"latent": "per-variable", "attention_heads": 2, "embedding_size": 4, **options})
 
 
 def some_batch(seed=0, n_known=1, sizes=((5, 5), (4, 6), (0, 3))):
@@ -179,7 +178,7 @@ def test_every_parameter_of_coupled_dynamics_receives_a_gradient(adjoint):
 
 
 def test_an_untrained_model_nearly_repeats_the_last_value():
-    model, batch = build_latent_ode(3, 2, 1, 2.0, layout="per-variable"), some_batch()
+    model, batch = built(3, 2, 1, 2.0, latent="per-variable"), some_batch()
     asked = batch.target.queries()
     answer = model(batch, asked, noise_for(3, latent=model.latent_size))[0].mean[0]
     for i in range(len(asked)):
@@ -190,27 +189,27 @@ def test_an_untrained_model_nearly_repeats_the_last_value():
 
 
 def test_the_defaults_are_those_of_the_layout():
-    model = build_latent_ode(36, layout="per-variable")
+    model = built(36, latent="per-variable")
     assert model.solver == Solver(intervals=5, jumps=4)
     assert model.latent_size == 36 * 16
     assert model.encode(some_batch(n_known=0)).scale is None
-    assert build_latent_ode(3).solver == Solver(intervals=5, jumps=4)
-    assert build_latent_ode(3, layout="joint").solver == Solver(jumps=4)
-    assert build_latent_ode(3, layout="per-variable", solver={"steps": 2}).solver.intervals == 5
+    assert built(3).solver == Solver(intervals=5, jumps=4)
+    assert built(3, latent="joint").solver == Solver(jumps=4)
+    assert built(3, latent="per-variable", solver={"steps": 2}).solver.intervals == 5
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "stacked"}, "layout 'stacked' is unknown; choose from joint, per-variable"),
-        ({"layout": "per-variable", "encoder": "linear"}, "goes with layout='joint'"),
-        ({"layout": "per-variable", "interaction": "all"}, "choose from encoder, dynamics"),
-        ({"layout": "joint", "interaction": "dynamics"}, "layout='per-variable' only"),
+        ({"latent": "stacked"}, "latent 'stacked' is unknown; choose from joint, per-variable"),
+        ({"latent": "per-variable", "encoder": "linear"}, "goes with latent='joint'"),
+        ({"latent": "per-variable", "interaction": "all"}, "choose from encoder, dynamics"),
+        ({"latent": "joint", "interaction": "dynamics"}, "latent='per-variable' only"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options, message):
     with pytest.raises(LatentODEError, match=message):
-        build_latent_ode(3, **options)
+        built(3, **options)
 
 
 # ------------------------------------------------------------------ dynamics
@@ -219,8 +218,8 @@ def test_what_does_not_go_together_is_refused(options, message):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dynamics", DYNAMICS)
 def test_dynamics_by_name_learn_in_every_layout_and_converge(layout, dynamics):
-    extra = {"heads": 2, "embedding_size": 4} if layout == "per-variable" else {}
-    model = network(layout=layout, dynamics=dynamics, latent_size=4, n_known=0, **extra)
+    extra = {"attention_heads": 2, "embedding_size": 4} if layout == "per-variable" else {}
+    model = network(latent=layout, dynamics=dynamics, latent_size=4, n_known=0, **extra)
     batch = some_batch(n_known=0)
     loss = loss_of(model, batch)
     loss.backward()
@@ -238,7 +237,7 @@ def test_dynamics_by_name_learn_in_every_layout_and_converge(layout, dynamics):
 @pytest.mark.parametrize("dynamics", ["linear", "compartments"])
 @pytest.mark.parametrize("t0", ["origin", "start"])
 def test_closed_forms_are_driven_by_known_columns_from_jump_to_jump(dynamics, t0):
-    model = network(layout="joint", dynamics=dynamics, latent_size=4, n_known=1, t0=t0)
+    model = network(latent="joint", dynamics=dynamics, latent_size=4, n_known=1, t0=t0)
     batch = some_batch(n_known=1)
     loss = loss_of(model, batch)
     model.solver = Solver("dopri8", 4, rtol=1e-10, atol=1e-10, jumps=1000)
@@ -251,13 +250,13 @@ def test_closed_forms_are_driven_by_known_columns_from_jump_to_jump(dynamics, t0
 
 def test_amounts_are_read_in_proportion_where_values_are_logarithms():
     said = {"x": {"loc": 0.0, "scale": 4.0, "transform": "log"}, "y": {"loc": 1.0, "scale": 3.0}}
-    model = build_latent_ode(2, layout="joint", dynamics="compartments", n_known=1, variables=said)
+    model = built(2, latent="joint", dynamics="compartments", n_known=1, variables=said)
     assert model.layout.decoder.gain[:, 0].tolist() == [0.25, 1.0]
     assert (model.layout.decoder.gain[:, 1:] == 0).all()
 
 
 def test_dynamics_in_pairs_refuse_odd_sizes():
     with pytest.raises(LatentODEError, match="even latent_size; it is 5"):
-        build_latent_ode(2, latent_size=5, dynamics="second-order")
+        built(2, latent_size=5, dynamics="second-order")
     with pytest.raises(LatentODEError, match="dynamics 'quadratic' is unknown"):
-        build_latent_ode(2, dynamics="quadratic")
+        built(2, dynamics="quadratic")

@@ -12,6 +12,7 @@ from making import batch_of, network, noise_for, piece
 from scipy import stats
 from torch import nn
 
+from latentode.model.emission import Emission
 from latentode.model.layouts import JointLayout
 from latentode.model.network import LatentODE
 from latentode.model.objective import Terms, elbo_terms, negative_elbo
@@ -59,8 +60,8 @@ class Linear(Decoder):
 def linear_gaussian(loc, scale):
     solver = Solver(intervals=64)
     layout = JointLayout(Nothing(), Fixed(loc, scale), Linear())
-    parts = (layout, Exponential(), NormalLikelihood(), solver)
-    return LatentODE(*parts, time_scale=2.0, anchor=False)
+    emission = Emission(NormalLikelihood(), 1, anchor=False)
+    return LatentODE(layout, Exponential(), emission, solver, time_scale=2.0)
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_rows_of_a_context_are_chosen_with_their_paths(control):
 @pytest.mark.parametrize("layout", ["joint", "per-variable"])
 def test_the_latent_space_of_a_fitted_forecaster_is_drawn_with_a_path_per_series(layout):
     frame = waves(4, 20)
-    model = tiny(layout=layout).fit(frame)
+    model = tiny(latent=layout).fit(frame)
     variable = model.schema_.targets[-1]
     states, context, name = latent_paths(model, frame, variable, ahead=4.0)
     assert states.shape == (4, 201, 3)
@@ -92,6 +92,6 @@ def test_the_latent_space_of_a_fitted_forecaster_is_drawn_with_a_path_per_series
 
 def test_coupled_variables_have_no_field_of_their_own():
     frame = waves(3, 20)
-    model = tiny(layout="per-variable", network={"interaction": "dynamics"}).fit(frame)
+    model = tiny(latent="per-variable", network={"interaction": "dynamics"}).fit(frame)
     with pytest.raises(LatentODEError, match="interaction"):
         latent_slope_field(model, frame)

@@ -10,7 +10,7 @@ import pytest
 from latentode import LatentODEForecaster, Schema
 
 README = Path(__file__).parent.parent / "README.md"
-QUICK = "LatentODEForecaster(max_epochs=1, hidden_size=8, latent_size=4, verbose=False, "
+QUICK = "forecaster(max_epochs=1, hidden_size=8, latent_size=4, verbose=False, "
 
 
 def blocks():
@@ -60,7 +60,7 @@ def test_the_code_of_a_domain_runs_on_its_files(domain, tmp_path, monkeypatch, c
     domain(tmp_path)
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.iterdir())
-    exec(blocks()[domain.__name__].replace("LatentODEForecaster(", QUICK), {})
+    exec(blocks()[domain.__name__].replace("forecaster(", QUICK), {})
     assert "q0.9" in capsys.readouterr().out
     assert set(tmp_path.iterdir()) == before  # nothing is written that was not asked for
 
@@ -82,7 +82,7 @@ def test_the_code_on_known_futures_answers_two_of_them(capsys):
     section = README.read_text().split("### What if: known futures")[1].split("\n### ")[0]
     (code,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
     names = {"infusions": infusions(), "Schema": Schema, "LatentODEForecaster": LatentODEForecaster}
-    exec(code.replace("LatentODEForecaster(", QUICK), names)
+    exec(code.replace("forecaster(", QUICK), names)
     assert capsys.readouterr().out.count("q0.9") == 2
     model, early, half = (names[name] for name in ("model", "early", "half"))
     one, other = (model.predict(table, at=20.0, count=4) for table in (early, half))

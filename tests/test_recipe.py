@@ -5,11 +5,10 @@ import pytest
 import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
-from making import batch_of, network, noise_for, piece, waves
+from making import batch_of, forecaster, network, noise_for, piece, waves
 from test_training import some_data, some_module, trainer_in
 from torch.distributions import Normal, StudentT
 
-from latentode import LatentODEForecaster
 from latentode.data.batch import Series
 from latentode.errors import LatentODEError
 from latentode.model.objective import (
@@ -185,7 +184,7 @@ def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric(
     frame = waves(6, 20)
     options = {"latent_size": 3, "hidden_size": 8, "solver": {"intervals": 2}, "verbose": False}
     recipe = {"ema_decay": 0.9, "observation_dropout": 0.3, "monitor": "val_mae", "lr": 0.05}
-    model = LatentODEForecaster(horizon=2.0, max_epochs=4, loss="mse", **options, **recipe)
+    model = forecaster(horizon=2.0, max_epochs=4, loss="mse", **options, **recipe)
     model.fit(frame, validation=waves(3, 20, seed=1))
     assert {"val_nll", "val_mse", "val_mae", "val_loss"} <= set(model.history_)
     assert (model.history_["val_loss"] == model.history_["val_mse"]).all()
@@ -206,7 +205,7 @@ def test_an_epoch_has_as_many_cuts_as_asked_and_one_per_series(cuts, per_epoch, 
     monkeypatch.setattr(Series, "batch", lambda *a: drawn.append(len(a[1])) or batch(*a))
     options = {"latent_size": 2, "hidden_size": 8, "solver": {"intervals": 1}, "verbose": False}
     frame = waves(3, 20)
-    model = LatentODEForecaster(2.0, max_epochs=2, cuts=cuts, batch_size=64, **options)
+    model = forecaster(2.0, max_epochs=2, windows_per_epoch=cuts, batch_size=64, **options)
     model.fit(frame, validation=frame)
     assert sum(drawn) == 2 * (per_epoch + 3)  # of validation, one per series
 
@@ -220,15 +219,15 @@ def test_an_epoch_has_as_many_cuts_as_asked_and_one_per_series(cuts, per_epoch, 
         ({"monitor": "train_loss"}, "monitor 'train_loss' is unknown"),
         ({"ema_decay": 1.0}, "ema_decay must be"),
         ({"observation_dropout": 1.0}, "observation_dropout must be"),
-        ({"cuts": 0}, "cuts must be at least 1"),
+        ({"windows_per_epoch": 0}, "windows_per_epoch must be at least 1"),
     ],
 )
 def test_what_the_recipe_does_not_know_is_refused_before_training(option, said):
     with pytest.raises(LatentODEError, match=said):
-        LatentODEForecaster(horizon=2.0, verbose=False, **option).fit(waves(3, 12))
+        forecaster(horizon=2.0, verbose=False, **option).fit(waves(3, 12))
 
 
 @pytest.mark.parametrize("units", [[1.0], [1.0, 0.0], [1.0, np.inf]])
 def test_units_are_a_positive_number_per_variable(units):
     with pytest.raises(LatentODEError, match="2 positive numbers"):
-        some_module(some_data(), units=units)
+        some_module(some_data(), error_units=units)

@@ -9,7 +9,7 @@ import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from making import waves
+from making import module_of, waves
 
 from latentode import (
     Forecasting,
@@ -39,7 +39,7 @@ def some_data(validation=True, windows_per_epoch=24, **options):
 
 def some_module(data, seed=0, **options):
     torch.manual_seed(seed)
-    return LatentODEModule(**data.sizes, **{"layout": "joint", **TINY, "kl_warmup": 5, **options})
+    return module_of(data.sizes, **{"latent": "joint", **TINY, "kl_warmup": 5, **options})
 
 
 def trainer_in(folder, **options):
@@ -104,7 +104,8 @@ def test_a_fit_resumed_from_a_checkpoint_equals_one_that_was_never_interrupted(
     tmp_path, options, monkeypatch
 ):
     monkeypatch.setattr(LatentODEModule, "CHECK_SOLVER_EVERY", 4)
-    options = {**TINY, **options, "solver_tolerance": 1e-12}
+    options = {**TINY, **options}
+    options["solver"] = {**options["solver"], "tolerance": 1e-12}
     data = some_data()
     each = ModelCheckpoint(tmp_path, filename="{epoch}", every_n_epochs=1, save_top_k=-1)
     straight = some_module(data, **options)
@@ -146,7 +147,7 @@ def test_a_checkpoint_loads_under_weights_only_and_predicts_the_same(tmp_path, e
     torch.load(path, weights_only=True)
     loaded = LatentODEModule.load_from_checkpoint(path, weights_only=True)
     assert loaded.model.t0 == "start"
-    assert not loaded.model.anchor
+    assert not loaded.model.emission.anchor
     batch = next(iter(data.val_dataloader()))
     with torch.no_grad():
         one, other = module.predict_step(batch, 0), loaded.eval().predict_step(batch, 0)
@@ -156,11 +157,14 @@ def test_a_checkpoint_loads_under_weights_only_and_predicts_the_same(tmp_path, e
 def test_hyper_parameters_are_primitives_only(tmp_path):
     data = some_data()
     hparams = dict(some_module(data).hparams)
-    assert set(data.sizes) <= set(hparams)
+    assert set(hparams) == {"sizes", "model", "training"}
+    assert hparams["sizes"] == data.sizes.to_dict()
 
     def primitive(value):
         if isinstance(value, dict):
             return all(primitive(v) for v in value.values())
+        if isinstance(value, (list, tuple)):
+            return all(primitive(v) for v in value)
         return type(value) in (int, float, str, bool, type(None))
 
     assert {k: v for k, v in hparams.items() if not primitive(v)} == {}

@@ -21,7 +21,7 @@ import torch
 from latentode import LatentODEForecaster
 from latentode.data.batch import Series
 from latentode.evaluation.metrics import score_frame
-from latentode.forecast.forecast import ForecastQueries, forecast
+from latentode.forecast import Engine, ForecastQueries
 
 mpl.use("Agg")
 
@@ -80,10 +80,10 @@ def backwards(model: LatentODEForecaster, history: pd.DataFrame, at: pd.DataFram
     places = pd.DataFrame({"series": series, "time": time + BACK}).sort_values("time")
     found = pd.merge_asof(places, seen, left_on="time", right_on="origin", by="series")
     origin = found["origin"].set_axis(places.index).sort_index().to_numpy()
-    asked = ForecastQueries(series, np.zeros(len(at), dtype=np.int64), time, origin)
-    network, series_ = model.module_.model, Series(dataset, model.scaling_)
+    queries = ForecastQueries(series, np.zeros(len(at), dtype=np.int64), time, origin)
+    engine = Engine(model.module_.model, model.scaling_, model.context_)
     keys = at.reset_index(drop=True)
-    return forecast(network, series_, model.scaling_, asked, keys, model.context_).to_frame()
+    return engine.forecast(Series(dataset, model.scaling_), queries, keys).to_frame()
 
 
 def run(system: System, options: dict, n: int, epochs: int) -> dict[str, dict[str, float]]:

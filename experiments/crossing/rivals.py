@@ -10,13 +10,12 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from classical.gaussian_process import GaussianProcess
 from hours import LEVEL, STEPS, Hours
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-
-from latentode.evaluation.gaussian_process import GaussianProcess
 
 __all__ = ["Binned", "Climatology", "Drift", "Process", "Rival", "Shortcut"]
 

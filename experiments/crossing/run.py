@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from latentode import LatentODEForecaster, Schema
-from latentode.evaluation.gaussian_process import GaussianProcess
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "glucose")]
 import rolling  # noqa: E402
+from classical.gaussian_process import GaussianProcess  # noqa: E402
 from hours import LEVEL, Hours, find_hours  # noqa: E402
 from judging import CURES, difference, recalibrated, reliability, scores  # noqa: E402
 from readings import (  # noqa: E402
@@ -124,7 +124,7 @@ def probabilities(
         table.iloc[b:e].assign(person=f"{i:05d}")
         for i, (b, e) in enumerate(zip(begin, end, strict=True))
     ]
-    crossing = model.paths(pd.concat(seen, ignore_index=True), HORIZON, draws).time_to(
+    crossing = model.paths(pd.concat(seen, ignore_index=True), HORIZON, draws).first_passage_time(
         "glucose", above=LEVEL, readings=readings
     )
     found = crossing.probability(by="60min").set_index("person")["probability"]

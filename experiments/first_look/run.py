@@ -113,7 +113,7 @@ def from_folder_to_forecast(folder: Path, n: int, epochs: int) -> dict[str, floa
     """Two commands: fit on a folder of text files, forecast six hours ahead of every record of it."""
     source, model, out = folder / "set-a", folder / "model", folder / "forecast.csv"
     records(source, n)
-    learn = ["--horizon", "12", "--epochs", str(epochs), "--hidden-size", "16", "--quiet"]
+    learn = ["--horizon", "12", "--max-epochs", str(epochs), "--hidden-size", "16", "--quiet"]
     fit = run("fit", source, *RECORDS, *learn, "--out", model)
     ask = run("forecast", model, source, *RECORDS, "--ahead", "6", "--count", "3", "--out", out)
     made = pd.read_csv(out)

@@ -68,6 +68,8 @@ class DirectForecaster(nn.Module):
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
+    value_dtype = dtype
+
     def forward(
         self, batch: Batch, queries: Queries, noise: Tensor
     ) -> tuple[Distribution, LatentState]:

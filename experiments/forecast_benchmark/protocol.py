@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from latentode import Forecasting, Schema, SeriesDataset
-from latentode.forecast.forecast import ForecastQueries
+from latentode.forecast import ForecastQueries
 
 __all__ = ["CONFIGS", "Part", "Protocol", "metrics", "read_config"]
 

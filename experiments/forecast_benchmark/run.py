@@ -31,7 +31,7 @@ from results import merge, show
 
 from latentode import IrregularDataModule, LatentODEModule, SeriesDataset
 from latentode.data import Scaling, Series
-from latentode.forecast.forecast import ForecastQueries, forecast
+from latentode.forecast import Engine, ForecastQueries
 from latentode.training.fit import cpu_threads, run_fit
 
 HERE = Path(__file__).parent
@@ -211,11 +211,10 @@ def _fit(
 
 
 def _answer_of(module: LatentODEModule, scaling: Scaling) -> Answer:
-    def answer(dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
-        keys = pd.DataFrame(index=range(len(asked.series)))
-        series = Series(dataset, scaling)
-        samples = module.validation_samples
-        return forecast(module.model, series, scaling, asked, keys, np.inf, samples).mean
+    def answer(dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
+        keys = pd.DataFrame(index=range(len(queries)))
+        engine = Engine(module.model, scaling, np.inf, module.validation_samples)
+        return engine.forecast(Series(dataset, scaling), queries, keys).mean
 
     return answer
 

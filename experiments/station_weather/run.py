@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 
 from latentode import Schema
-from latentode.evaluation.gaussian_process import GaussianProcess
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 import rolling  # noqa: E402
+from classical.gaussian_process import GaussianProcess  # noqa: E402
 
 DATA = HERE.parents[1] / "datasets" / "station_weather" / "weather.csv.gz"
 VARIABLES = ("temp", "dewp", "pressure", "wind_speed", "wind_gust")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import torch
 import torchdiffeq
-from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from latentode.data import Batch, Observations
 from latentode.model.network import LatentODE
 from latentode.model.objective import Terms, negative_elbo
+from latentode.nn.gru import GRU
 from latentode.nn.sequences import Events, last_values
 from latentode.ode import Context, Trajectory
 
@@ -47,17 +48,32 @@ def _union_events(context: Observations, n: int, variables: int) -> tuple[Events
     return events, observed.any(dim=2, keepdim=True)
 
 
+def _torch_weights(gru: GRU) -> list[Tensor]:
+    """The parameters of a GRU as torch lays them out: two weights, two biases."""
+    of_state = torch.cat([gru.candidate_bias.new_zeros(2 * gru.hidden_size), gru.candidate_bias])
+    return [gru.input_gates.weight, gru.state_weight, gru.input_gates.bias, of_state]
+
+
+def _torch_gru(gru: GRU, features: Tensor | PackedSequence) -> tuple[Tensor, Tensor]:
+    """What torch's own GRU makes of padded or packed features."""
+    own = nn.GRU(gru.input_size, gru.hidden_size, batch_first=True)
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    weights = dict(zip(names, _torch_weights(gru), strict=True))
+    return torch.func.functional_call(own, weights, (features,))
+
+
 def _ode_rnn(model: LatentODE, events: Events, here: Tensor, features: Tensor) -> Tensor:
     """The ODE-RNN over all times of the batch; a series is updated where it has an event."""
     encoder = model.layout.encoder
-    state = features.new_zeros(len(features), encoder.cell.hidden_size)  # type: ignore[union-attr]
+    weights = _torch_weights(encoder.gru)  # type: ignore[arg-type,union-attr]
+    state = features.new_zeros(len(features), len(encoder.gru.candidate_bias))  # type: ignore[arg-type,union-attr]
     before = events.time[:, 0]
     for i in range(features.shape[1]):
         now = events.time[:, i]
         step = (now - before)[:, None]
         middle = state + step / 2 * encoder.dynamics(before, state)  # type: ignore[operator]
         state = state + step * encoder.dynamics(before, middle)  # type: ignore[operator]
-        state = torch.where(here[:, i], encoder.cell(features[:, i], state), state)  # type: ignore[operator]
+        state = torch.where(here[:, i], torch.gru_cell(features[:, i], state, *weights), state)
         before = now
     return state
 
@@ -74,7 +90,7 @@ def union_loss(model: LatentODE, batch: Batch, encoder: str) -> Tensor:
     origin = torch.zeros(n)
     features = events.features(origin, last)
     if encoder == "gru":
-        summary = model.layout.encoder.gru(features)[0][:, -1]  # type: ignore[operator,union-attr]
+        summary = _torch_gru(model.layout.encoder.gru, features)[0][:, -1]  # type: ignore[arg-type,union-attr]
     else:
         summary = _ode_rnn(model, events, here, features)
     state = model.layout.head(summary, batch.static.float())
@@ -106,7 +122,7 @@ def before_loss(model: LatentODE, batch: Batch) -> Tensor:
     last = last_values(batch.context, n, variables).float()
     features = events.features(torch.zeros(n), last)
     packed = pack_padded_sequence(features, events.length, batch_first=True, enforce_sorted=False)
-    summary = model.layout.encoder.gru(packed)[1][0]  # type: ignore[operator,union-attr]
+    summary = _torch_gru(model.layout.encoder.gru, packed)[1][0]  # type: ignore[arg-type,union-attr]
     state = model.layout.head(summary, batch.static.float())
     z0 = state.sample(torch.randn(1, n, model.latent_size))[0]
     found = []

@@ -24,12 +24,12 @@ from scipy import special
 
 from latentode import Schema
 from latentode.adapters import finance
-from latentode.evaluation.gaussian_process import GaussianProcess
 from latentode.forecast.calibration import Calibration
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from classical.gaussian_process import GaussianProcess  # noqa: E402
 from rolling import LEVELS, backtests, draw, latent_odes, quiet, readable, save, table  # noqa: E402
 
 DATA = HERE.parents[1] / "datasets" / "wti_cpi"

@@ -15,7 +15,9 @@ from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster
 from latentode.evaluation.backtest import at_leads
 from latentode.evaluation.metrics import summarise
+from latentode.model.config import ModelConfig
 from latentode.plotting.pictures import plot_tracks
+from latentode.training.config import TrainingConfig
 
 __all__ = ["run_demo", "storms_path"]
 
@@ -54,17 +56,18 @@ def run_demo(out: Path, say: Callable[[str], None], verbose: bool = True, epochs
     later = first.dt.year >= FIRST_TEST_YEAR
     train, test = storms[~later], storms[later]
     say(f"{train['id'].nunique()} storms to learn from, {test['id'].nunique()} later ones to forecast")
-    say("fitting the default layout, a latent state per variable")
-    model = LatentODEForecaster(horizon="72h", max_epochs=epochs, verbose=verbose)
+    say("fitting a latent state per variable, the default")
+    training = TrainingConfig(max_epochs=epochs)
+    model = LatentODEForecaster("72h", training=training, verbose=verbose)
     model.fit(train, SCHEMA, save_to=out / "model")
 
     history, future, asked = _halve(test)
     forecast = model.predict(history, asked)
     forecast.to_csv(out / "forecast.csv", index=False)
-    say("fitting the joint layout, a latent state per storm, to compare")
-    joint = LatentODEForecaster(horizon="72h", layout="joint", max_epochs=epochs, verbose=verbose).fit(
-        train, SCHEMA
-    )
+    say("fitting a joint latent state per storm, to compare")
+    per_storm = ModelConfig(latent="joint")
+    joint = LatentODEForecaster("72h", model=per_storm, training=training, verbose=verbose)
+    joint.fit(train, SCHEMA)
     say("scoring every fix from every earlier one of its storm ...")
     table = _both(_score(model, test), _score(joint, test))
     table.to_csv(out / "metrics.csv")
@@ -96,7 +99,7 @@ def _score(model: LatentODEForecaster, test: pd.DataFrame) -> pd.DataFrame:
 
 
 def _both(table: pd.DataFrame, joint: pd.DataFrame) -> pd.DataFrame:
-    """The default layout's table with the joint layout's rows after its own."""
+    """The default's table with the rows of the joint latent state after its own."""
     name = table.index.get_level_values("model")[0]
     own = joint[joint.index.get_level_values("model") == name]
     own = own.rename(index={name: f"{name}, joint"}, level="model")

@@ -46,7 +46,8 @@ def evaluate(
     ] = None,
 ) -> None:
     """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
-    from latentode.evaluation.backtest import ORIGINS, figures
+    from latentode.evaluation.backtest import ORIGINS
+    from latentode.evaluation.metrics import figures
 
     with blame("--metrics"):
         names = metric_list(split(metrics) or ())

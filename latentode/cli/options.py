@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -15,6 +16,8 @@ import typer
 from latentode.data.schema import Schema
 from latentode.data.transforms import Spec, check_spec
 from latentode.errors import LatentODEError
+from latentode.model.config import ModelConfig
+from latentode.training.config import TrainingConfig
 
 __all__ = [
     "Adapter",
@@ -41,18 +44,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Text = str | None
 ARGUMENTS = (  # of the library, that its messages name where the command line has an option
     *signature(Schema).parameters,
-    *("na_values", "horizon", "duplicates", "validation", "encoder", "likelihood", "t0"),
-    *("latent_size", "hidden_size", "lr", "num_threads", "origins", "cutoffs", "dynamics"),
-    *("loss", "balance", "schedule", "monitor", "ema_decay", "observation_dropout"),
-    *("context_dropout", "context_length", "windows_per_epoch"),
+    *("na_values", "horizon", "context_length", "duplicates", "validation"),
+    *("num_threads", "origins", "cutoffs"),
+    *(f.name for kind in (ModelConfig, TrainingConfig) for f in fields(kind) if f.name != "solver"),
 )
-RENAMED = {
-    "max_epochs": "epochs",
-    "random_state": "seed",
-    "transforms": "transform",
-    "context": "context_length",
-    "cuts": "windows_per_epoch",
-}
+RENAMED = {"random_state": "seed", "transforms": "transform"}
 COLUMN_ROLES = ("id", "time", "targets", "variable", "value")  # also plain English
 
 

@@ -87,7 +87,7 @@ def answer(
         name, side, level = level_of(text)
         paths = model.paths(history, _span(model, when.ahead, "--ahead"), draws)
         readings = _span(model, when.readings, "--readings")
-        return paths.time_to(name, **{side: level}, readings=readings).to_frame(quantiles)
+        return paths.first_passage_time(name, **{side: level}, readings=readings).to_frame(quantiles)
     paths, chosen = model.paths(history, draws=draws), [part.strip() for part in text.split(",")]
     if option == "--rate":
         return paths.rate(_place(model, when, "--rate"), when.count, quantiles, chosen)

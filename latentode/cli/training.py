@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from latentode.cli.inputs import read
-from latentode.cli.options import Adapter, NaValues, Quiet, Table, likelihood_option, schema_options
+from latentode.cli.options import Adapter, NaValues, Quiet, Table, schema_options
+from latentode.cli.settings import configurations, setting_options
 from latentode.data.schema import Schema
 from latentode.errors import LatentODEError
 
@@ -20,9 +21,11 @@ Duplicates = Annotated[
 
 
 @schema_options
+@setting_options
 def fit(
     data: Table,
     schema: Schema,
+    settings: dict[str, dict[str, Any]],
     out: Annotated[Path, typer.Option(help="Folder to write the model into.")],
     horizon: Annotated[
         str | None,
@@ -40,48 +43,9 @@ def fit(
     na_values: NaValues = None,
     adapter: Adapter = None,
     duplicates: Duplicates = "error",
-    latent_layout: Annotated[
-        str, typer.Option(help="A latent state per variable (per-variable) or per series (joint).")
-    ] = "per-variable",
-    encoder: Annotated[str, typer.Option(help="gru; jointly also ode-rnn or linear.")] = "gru",
-    likelihood: Annotated[
-        str,
-        typer.Option(
-            help="normal, student-t, laplace, quantile, log-normal, beta, bernoulli, poisson or "
-            "negative-binomial; or by variable, hr=student-t,falls=poisson, others normal."
-        ),
-    ] = "normal",
-    t0: Annotated[str, typer.Option(help="Place of the latent state: origin or start.")] = "origin",
-    dynamics: Annotated[
-        str, typer.Option(help="mlp, gated, linear, second-order or compartments.")
-    ] = "mlp",
-    latent_size: Annotated[int, typer.Option(min=1, help="Size of the latent state.")] = 16,
-    hidden_size: Annotated[int, typer.Option(min=1, help="Width of the networks.")] = 64,
-    epochs: Annotated[int, typer.Option(min=1, help="Most epochs to train.")] = 60,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 3e-3,
-    loss: Annotated[str, typer.Option(help="likelihood, mse, mae or mse+mae.")] = "likelihood",
-    balance: Annotated[
-        str, typer.Option(help="What weighs the same in it: observations or variables.")
-    ] = "observations",
-    schedule: Annotated[
-        str, typer.Option(help="Of the learning rate: cosine, constant or plateau.")
-    ] = "cosine",
-    monitor: Annotated[
-        str, typer.Option(help="What early stopping watches: val_loss, val_nll, val_mse or val_mae.")
-    ] = "val_loss",
-    ema_decay: Annotated[
-        float, typer.Option(help="Decay of the running average of the weights; 0 for none.")
-    ] = 0.99,
-    observation_dropout: Annotated[
-        float, typer.Option(help="Largest part of a training context to hide from the encoder.")
-    ] = 0.0,
-    context_dropout: Annotated[
-        float,
-        typer.Option(help="Share of training cuts with nothing seen: for series not yet observed."),
-    ] = 0.02,
-    windows_per_epoch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Training cuts per epoch; by the number of series if left out."),
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of settings, `model:` and `training:`, each by name."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
@@ -95,29 +59,9 @@ def fit(
     frame, schema = read(data, schema, na_values, adapter)
     from latentode.estimators.forecaster import LatentODEForecaster
 
+    network, training = configurations(settings, config)
     model = LatentODEForecaster(
-        horizon=horizon,
-        context=context_length,
-        layout=latent_layout,
-        latent_size=latent_size,
-        hidden_size=hidden_size,
-        encoder=encoder,
-        likelihood=likelihood_option(likelihood),
-        t0=t0,
-        dynamics=dynamics,
-        max_epochs=epochs,
-        lr=lr,
-        loss=loss,
-        balance=balance,
-        schedule=schedule,
-        monitor=monitor,
-        ema_decay=ema_decay or None,
-        observation_dropout=observation_dropout,
-        context_dropout=context_dropout,
-        cuts=windows_per_epoch,
-        duplicates=duplicates,
-        verbose=not quiet,
-        random_state=seed,
+        horizon, context_length, network, training, duplicates, verbose=not quiet, random_state=seed
     )
     if not quiet:
         typer.echo(f"schema: {schema.resolve(frame).describe()}")

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Self
 
 import pandas as pd
 
 from latentode.data.columns import IntoFrame
-from latentode.data.dataset import SeriesDataset
 from latentode.data.quantile_columns import quantile_list
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration
-from latentode.errors import SchemaError
 from latentode.estimators.predictor import QUANTILES, Predictor
 from latentode.evaluation.backtest import (
     ORIGINS,
-    BacktestPairs,
     backtest,
-    compare,
-    figures,
-    observed_after,
-    observed_ahead,
+    backtest_pairs,
+    calibrated,
+    compare_with_baselines,
+    evaluate,
     skill,
 )
-from latentode.evaluation.baselines import BASELINES
-from latentode.evaluation.metrics import USUAL, metric_list
+from latentode.evaluation.metrics import USUAL
 from latentode.forecast.calibration import Calibration
 
 __all__ = ["Backtester"]
-
-MODEL_NAME = "latent ODE"
 
 
 class Backtester(Predictor):
@@ -87,7 +80,7 @@ class Backtester(Predictor):
             [[19.5, 20.0, 0.5], [19.5, 21.0, 1.5], [25.0, 26.0, 1.0], [25.0, 27.0, 2.0]]
         """
         fitted, levels, dataset = self._fitted, quantile_list(quantiles), self.read(df)
-        pairs = self._pairs(dataset, horizon, origins, cutoffs)
+        pairs = backtest_pairs(fitted, dataset, horizon, origins, cutoffs)
         return backtest(fitted, dataset, pairs, levels, log_prob)
 
     def compare(
@@ -104,12 +97,9 @@ class Backtester(Predictor):
         The time-of-day mean is among them where the times have hours: neither dates nor numbers do.
         Arguments as for `backtest`: from up to 200 times of each series unless told.
         """
-        fitted, dataset = self._fitted, self.read(df)
-        pairs = self._pairs(dataset, horizon, origins, cutoffs)
-        made = backtest(fitted, dataset, pairs, quantile_list(quantiles), log_prob)
-        suited = [b for b in BASELINES if b.suits(fitted.axis)]
-        baselines = [b().use(fitted.schema, fitted.climatology) for b in suited]
-        return compare(dataset, made, baselines, MODEL_NAME, pairs)
+        fitted, levels, dataset = self._fitted, quantile_list(quantiles), self.read(df)
+        pairs = backtest_pairs(fitted, dataset, horizon, origins, cutoffs)
+        return compare_with_baselines(fitted, dataset, pairs, levels, log_prob)
 
     def evaluate(
         self,
@@ -148,11 +138,9 @@ class Backtester(Predictor):
             >>> list(model.evaluate(frame, metrics=["crps", "interval", "nll"]))
             ['n', 'crps', 'interval_80', 'nll']
         """
-        names = metric_list(metrics)
-        compared = self.compare(df, horizon, origins, cutoffs, quantiles, "nll" in names)
-        if compared.empty:
-            raise SchemaError("no series has two times within a horizon: nothing can be scored")
-        return figures(compared, names, bins)
+        fitted, levels, dataset = self._fitted, quantile_list(quantiles), self.read(df)
+        pairs = backtest_pairs(fitted, dataset, horizon, origins, cutoffs)
+        return evaluate(fitted, dataset, pairs, levels, metrics, bins)
 
     def calibrate(
         self,
@@ -161,15 +149,16 @@ class Backtester(Predictor):
         origins: int | None = ORIGINS,
         cutoffs: At | None = None,
         bins: int = 6,
+        exchangeable: str | None = None,
     ) -> Self:
         """Makes quantiles mean what they say, by forecasts of a table that came true.
 
         What is observed is forecast from earlier times, as in `backtest`; where it lay among the
         quantiles says, by variable and lead time, which quantiles deserve their names: see
         `latentode.forecast.calibration`. From then on all that says how likely a value is at a time
-        ahead is calibrated: `predict`, `forecast`, `backtest` and what is drawn by `samples=`. Whole
-        futures (`paths`, `rate`, `integral`, `time_to`) are not. Again replaces it;
-        `calibration_ = None` undoes it.
+        ahead is calibrated: `predict`, `forecast`, `backtest`, what is drawn by `samples=`, and whole
+        futures (`paths`, `rate`, `integral`, `time_to`). Again replaces it; `calibration_ = None`
+        undoes it.
 
         Args:
             df: table that the fit has not seen; as many series, or as long a time, as can be had.
@@ -177,6 +166,9 @@ class Backtester(Predictor):
             origins: as for `backtest`.
             cutoffs: as for `backtest`.
             bins: of lead time, at most; fewer where a variable has under 200 forecasts for each.
+            exchangeable: "series", if new series are to be forecast: each counts once, and quantiles are
+                guaranteed as far as their number allows; "origins", if later times of the same series
+                are. By default "series", of a single one "origins".
 
         Returns:
             Itself.
@@ -191,13 +183,9 @@ class Backtester(Predictor):
             Distributional conformal prediction (Chernozhukov, Wuthrich and Zhu, 2021),
             https://arxiv.org/abs/1909.07889
         """
-        fitted, dataset = replace(self._fitted, calibration=None), self.read(df)
-        pairs = self._pairs(dataset, horizon, origins, cutoffs)
-        if len(pairs.actual) == 0:
-            raise SchemaError("no series has two times within a horizon: nothing can be calibrated by")
-        score = fitted.answer(dataset, pairs.asked, pairs.keys).scores(pairs.actual)
-        names = pairs.keys["variable"].to_numpy()
-        self.calibration_ = Calibration.fit(names, pairs.keys["lead"].to_numpy(), score, bins)
+        fitted, dataset = self._fitted, self.read(df)
+        pairs = backtest_pairs(fitted, dataset, horizon, origins, cutoffs)
+        self.calibration_ = calibrated(fitted, dataset, pairs, bins, exchangeable).calibration
         return self
 
     def score(self, df: pd.DataFrame, origins: int | None = ORIGINS) -> float:
@@ -207,16 +195,3 @@ class Backtester(Predictor):
         up to `origins` evenly spread times of each series; None takes all.
         """
         return skill(self._fitted, self.read(df), origins)
-
-    def _pairs(
-        self,
-        dataset: SeriesDataset,
-        horizon: Duration | None,
-        origins: int | None,
-        cutoffs: At | None,
-    ) -> BacktestPairs:
-        fitted = self._fitted
-        ahead = fitted.horizon if horizon is None else fitted.axis.duration(horizon)
-        if cutoffs is None:
-            return observed_ahead(dataset, ahead, origins)
-        return observed_after(dataset, ahead, cutoffs)

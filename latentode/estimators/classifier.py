@@ -12,7 +12,6 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
-from latentode.data.batch import Series
 from latentode.data.climatology import Climatology
 from latentode.data.dataset import SeriesDataset
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
@@ -24,8 +23,8 @@ from latentode.data.task import Forecasting, uniform
 from latentode.data.time_axis import Duration, TimeUnits
 from latentode.errors import LatentODEError, SchemaError
 from latentode.estimators.persistence import load_model, save_model
-from latentode.forecast.classes import class_probabilities
-from latentode.forecast.fitted import FittedForecaster, plain
+from latentode.forecast.engine import Engine
+from latentode.forecast.fitted import FittedForecaster, Reader, plain
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.fit import cpu_threads, run_fit
 from latentode.training.module import LatentODEModule
@@ -195,7 +194,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
             SchemaError: for a table or a question that cannot be read.
         """
         fitted = self._fitted
-        dataset = fitted.read(df, self.duplicates)
+        dataset = fitted.reader.read(df, self.duplicates)
         if self.of_times_ != (at is not None):
             raise LatentODEError(
                 "this model classifies series at times: say at which, at=frame of identifier and time"
@@ -209,8 +208,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
             series, time = places.series, places.time
             index = pd.MultiIndex.from_frame(places.keys)
             _refuse_early(dataset, series, time)
-        own = Series(dataset, fitted.scaling)
-        found = class_probabilities(fitted.module.model, own, fitted.context, series, time)
+        found = fitted.engine.class_probabilities(fitted.reader.series(dataset), series, time)
         return pd.DataFrame(found, index=index, columns=self.classes_)
 
     def predict(self, df: pd.DataFrame, at: pd.DataFrame | None = None) -> pd.Series:
@@ -224,7 +222,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
     ) -> float:
         """Accuracy: the part of the labels, given as for `fit`, that are the likeliest class."""
         fitted = self._fitted
-        dataset = fitted.read(df, self.duplicates)
+        dataset = fitted.reader.read(df, self.duplicates)
         read_labels(labels, dataset, self.classes_.tolist())
         frame = as_frame(labels, dataset)
         if self.of_times_:
@@ -238,7 +236,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
 
     def save(self, folder: str | Path) -> None:
         """Writes `classifier.json` and `weights.pt` into a folder, which is made if need be."""
-        save_model(Path(folder), self._fitted, self.get_params(), KIND)
+        save_model(Path(folder), self._fitted, self.module_, self.get_params(), KIND)
 
     @classmethod
     def load(cls, folder: str | Path) -> LatentODEClassifier:
@@ -247,15 +245,16 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             LatentODEError: if the folder holds no classifier, or one of a later release.
         """
-        fitted, parameters = load_model(Path(folder), KIND)
-        return cls(**parameters)._take(fitted)
+        fitted, module, parameters = load_model(Path(folder), KIND)
+        return cls(**parameters)._take(fitted, module)
 
-    def _take(self, fitted: FittedForecaster) -> Self:
-        self.schema_, self.axis_, self.scaling_ = fitted.schema, fitted.axis, fitted.scaling
-        self.climatology_, self.module_ = fitted.climatology, fitted.module
-        self.span_, self.context_ = fitted.horizon, fitted.context
+    def _take(self, fitted: FittedForecaster, module: LatentODEModule) -> Self:
+        reader = fitted.reader
+        self.schema_, self.axis_, self.scaling_ = reader.schema, reader.axis, reader.scaling
+        self.climatology_, self.module_ = fitted.climatology, module
+        self.span_, self.context_ = fitted.horizon, fitted.engine.context_length
         self.classes_ = np.array(fitted.classes)
-        self.of_times_ = fitted.module.hparams["labels"] == "times"
+        self.of_times_ = module.hparams["labels"] == "times"
         if fitted.history is not None:
             self.history_ = fitted.history
         return self
@@ -265,15 +264,12 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         if not hasattr(self, "module_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
         return FittedForecaster(
-            self.schema_,
-            self.axis_,
-            self.scaling_,
+            Reader(self.schema_, self.axis_, self.scaling_),
+            Engine(self.module_.model, self.scaling_, self.context_),
             self.climatology_,
             self.span_,
-            self.context_,
-            self.module_,
-            getattr(self, "history_", None),
-            tuple(self.classes_.tolist()),
+            history=getattr(self, "history_", None),
+            classes=tuple(self.classes_.tolist()),
         )
 
     def _data(
@@ -289,7 +285,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
             validation,
             task=Forecasting(TimeUnits(self.span_), context, origin="end"),
             batch_size=self.batch_size,
-            windows_per_epoch=max(len(train), FEWEST),
+            cuts=max(len(train), FEWEST),
             seed=self.random_state,
             observation_dropout=self.observation_dropout,
             bucketed=len(train) > self.batch_size,

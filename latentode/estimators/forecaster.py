@@ -27,7 +27,8 @@ from latentode.estimators.backtester import Backtester
 from latentode.estimators.persistence import load_model, save_model
 from latentode.evaluation.residual_fit import fit_residuals
 from latentode.forecast.calibration import Calibration
-from latentode.forecast.fitted import FittedForecaster, plain
+from latentode.forecast.engine import Engine
+from latentode.forecast.fitted import FittedForecaster, Reader, plain
 from latentode.forecast.residuals import Residuals
 from latentode.model.building import build_latent_ode
 from latentode.nn.likelihoods.choosing import refuse_unexplained
@@ -212,7 +213,7 @@ class LatentODEForecaster(BaseEstimator, Backtester):
 
     def save(self, folder: str | Path) -> None:
         """Writes `forecaster.json` and `weights.pt` into a folder, which is made if need be."""
-        save_model(Path(folder), self._fitted, self.get_params())
+        save_model(Path(folder), self._fitted, self.module_, self.get_params())
 
     @classmethod
     def load(cls, folder: str | Path) -> LatentODEForecaster:
@@ -221,8 +222,8 @@ class LatentODEForecaster(BaseEstimator, Backtester):
         Raises:
             LatentODEError: if the folder holds no model, or one of a later release.
         """
-        fitted, parameters = load_model(Path(folder))
-        return cls(**parameters)._take(fitted)
+        fitted, module, parameters = load_model(Path(folder))
+        return cls(**parameters)._take(fitted, module)
 
     @classmethod
     def from_lightning(cls, module: LatentODEModule, data: IrregularDataModule) -> LatentODEForecaster:
@@ -238,12 +239,13 @@ class LatentODEForecaster(BaseEstimator, Backtester):
         """
         fitted = _fitted_of(module, data)
         fitted = replace(fitted, residuals=fit_residuals(fitted, _held_out(data)))
-        return cls(**settings_of(module, data, cls().get_params()))._take(fitted)
+        return cls(**settings_of(module, data, cls().get_params()))._take(fitted, module)
 
-    def _take(self, fitted: FittedForecaster) -> Self:
-        self.schema_, self.axis_, self.scaling_ = fitted.schema, fitted.axis, fitted.scaling
-        self.climatology_, self.module_ = fitted.climatology, fitted.module
-        self.horizon_, self.context_ = fitted.horizon, fitted.context
+    def _take(self, fitted: FittedForecaster, module: LatentODEModule) -> Self:
+        reader = fitted.reader
+        self.schema_, self.axis_, self.scaling_ = reader.schema, reader.axis, reader.scaling
+        self.climatology_, self.module_ = fitted.climatology, module
+        self.horizon_, self.context_ = fitted.horizon, fitted.engine.context_length
         self.residuals_, self.calibration_ = fitted.residuals, fitted.calibration
         if fitted.history is not None:
             self.history_ = fitted.history
@@ -254,16 +256,13 @@ class LatentODEForecaster(BaseEstimator, Backtester):
         if not hasattr(self, "module_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
         return FittedForecaster(
-            self.schema_,
-            self.axis_,
-            self.scaling_,
+            Reader(self.schema_, self.axis_, self.scaling_),
+            Engine(self.module_.model, self.scaling_, self.context_),
             self.climatology_,
             self.horizon_,
-            self.context_,
-            self.module_,
+            getattr(self, "residuals_", None),
+            getattr(self, "calibration_", None),
             getattr(self, "history_", None),
-            residuals=getattr(self, "residuals_", None),
-            calibration=getattr(self, "calibration_", None),
         )
 
     def _data(self, dataset: SeriesDataset, validation: IntoFrame | None) -> IrregularDataModule:
@@ -278,7 +277,7 @@ class LatentODEForecaster(BaseEstimator, Backtester):
             held_out,
             task=task,
             batch_size=self.batch_size,
-            windows_per_epoch=plain(self.cuts),
+            cuts=plain(self.cuts),
             seed=self.random_state,
             observation_dropout=self.observation_dropout,
             context_dropout=self.context_dropout,
@@ -389,10 +388,11 @@ def _fitted_of(module: LatentODEModule, data: IrregularDataModule) -> FittedFore
     if not isinstance(data.task, Forecasting):
         raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
     trained = data.train.dataset
-    horizon, context = durations(trained, data.task.horizon, data.task.context_length)
+    horizon, context = durations(trained, data.task.horizon, data.task.context)
     means = Climatology.fit(trained)
     module = module.cpu().eval()
-    return FittedForecaster(data.schema, data.axis, data.scaling, means, horizon, context, module)
+    reader = Reader(data.schema, data.axis, data.scaling)
+    return FittedForecaster(reader, Engine(module.model, data.scaling, context), means, horizon)
 
 
 def settings_of(
@@ -402,9 +402,8 @@ def settings_of(
     network = {n: p.default for n, p in signature(build_latent_ode).parameters.items()}
     of_data = {
         **vars(data.task),
-        "context": data.task.context_length,
         "batch_size": data.batch_size,
-        "cuts": data.windows_per_epoch,
+        "cuts": data.cuts,
         "random_state": data.seed,
     }
     said = {**network, **module.hparams, **of_data}

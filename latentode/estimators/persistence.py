@@ -18,7 +18,8 @@ from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import LatentODEError
 from latentode.forecast.calibration import Calibration
-from latentode.forecast.fitted import FittedForecaster, plain
+from latentode.forecast.engine import Engine
+from latentode.forecast.fitted import FittedForecaster, Reader, plain
 from latentode.forecast.residuals import Residuals
 from latentode.training.module import LatentODEModule
 
@@ -28,13 +29,18 @@ FORMAT = 1
 
 
 def save_model(
-    folder: Path, fitted: FittedForecaster, parameters: dict[str, Any], kind: str = "forecaster"
+    folder: Path,
+    fitted: FittedForecaster,
+    module: LatentODEModule,
+    parameters: dict[str, Any],
+    kind: str = "forecaster",
 ) -> None:
     """Writes what a fit left behind into a folder, which is made if need be.
 
     Args:
         folder: where to.
         fitted: the model.
+        module: whose network it asks.
         parameters: of the estimator.
         kind: "forecaster" or "classifier".
     """
@@ -42,13 +48,13 @@ def save_model(
     state = {
         "format": FORMAT,
         "parameters": parameters,
-        "schema": fitted.schema.to_json(),
-        "axis": vars(fitted.axis),
-        "scaling": fitted.scaling.to_dict(),
+        "schema": fitted.reader.schema.to_json(),
+        "axis": vars(fitted.reader.axis),
+        "scaling": fitted.reader.scaling.to_dict(),
         "climatology": fitted.climatology.to_dict(),
-        "module": dict(fitted.module.hparams),
+        "module": dict(module.hparams),
         "horizon": fitted.horizon,
-        "context": fitted.context,
+        "context": fitted.engine.context_length,
         "history": None if fitted.history is None else fitted.history.to_dict("list"),
         "classes": fitted.classes,
         "residuals": None if fitted.residuals is None else fitted.residuals.to_dict(),
@@ -56,14 +62,16 @@ def save_model(
     }
     # Each file replaces its forerunner whole, so that a crash leaves a readable model.
     weights, described = folder / "weights.pt.new", folder / f"{kind}.json.new"
-    torch.save(fitted.module.state_dict(), weights)
+    torch.save(module.state_dict(), weights)
     described.write_text(json.dumps(state, indent=1, default=_json))
     weights.replace(folder / "weights.pt")
     described.replace(folder / f"{kind}.json")
 
 
-def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster, dict[str, Any]]:
-    """Reads what `save_model` wrote: the model and the parameters of its estimator.
+def load_model(
+    folder: Path, kind: str = "forecaster"
+) -> tuple[FittedForecaster, LatentODEModule, dict[str, Any]]:
+    """Reads what `save_model` wrote: the model, its module and the parameters of its estimator.
 
     Raises:
         LatentODEError: if the folder holds no model, or one of a later release.
@@ -80,20 +88,19 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster
     module.load_state_dict(weights)
     history, residuals = state.get("history"), state.get("residuals")
     calibration = state.get("calibration")
+    scaling = Scaling.from_dict(state["scaling"])
+    reader = Reader(Schema.from_json(state["schema"]), TimeAxis(**state["axis"]), scaling)
     fitted = FittedForecaster(
-        Schema.from_json(state["schema"]),
-        TimeAxis(**state["axis"]),
-        Scaling.from_dict(state["scaling"]),
+        reader,
+        Engine(module.eval().model, scaling, state["context"]),
         Climatology.from_dict(state["climatology"]),
         state["horizon"],
-        state["context"],
-        module.eval(),
-        None if history is None else pd.DataFrame(history),
-        None if state.get("classes") is None else tuple(state["classes"]),
         None if residuals is None else Residuals.from_dict(residuals),
         None if calibration is None else Calibration.from_dict(calibration),
+        None if history is None else pd.DataFrame(history),
+        None if state.get("classes") is None else tuple(state["classes"]),
     )
-    return fitted, state["parameters"]
+    return fitted, module, state["parameters"]
 
 
 def _json(value: object) -> object:

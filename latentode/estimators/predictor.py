@@ -6,23 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, frame_or_as_is
-from latentode.data.covariates import tell, warn_of_untold
+from latentode.data.columns import IntoFrame
+from latentode.data.covariates import warn_of_untold
 from latentode.data.dataset import SeriesDataset
 from latentode.data.quantile_columns import interval_levels, quantile_list
-from latentode.data.queries import At, QueryTimes, query_times, times_along
+from latentode.data.queries import At, query_times
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError
-from latentode.estimators.following import extended
 from latentode.forecast.first_passage import FirstPassageTime
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
-from latentode.forecast.queries import chosen_variables, queries_at
+from latentode.forecast.queries import chosen_variables
 from latentode.forecast.sample_paths import SamplePaths
-from latentode.forecast.smoothing import smoothed
+from latentode.forecast.smoothing import forecast_along, forecast_at
 from latentode.forecast.timing import expected_counts, intensity, times_log_likelihood
 
 __all__ = ["QUANTILES", "Predictor"]
@@ -100,9 +98,11 @@ class Predictor(ABC):
         smooth: bool = True,
     ) -> Forecast:
         """The predictive distribution itself; arguments as for `predict`."""
-        chosen = chosen_variables(self._fitted.schema, variables)
+        chosen = chosen_variables(self._fitted.reader.schema, variables)
         dataset, asked = self._question(history, at)
-        return self._forecast_at(dataset, query_times(dataset, asked, count), chosen, smooth)
+        places = query_times(dataset, asked, count)
+        warn_of_untold(dataset, places, stacklevel=3)
+        return forecast_at(self._fitted, dataset, places, chosen, smooth)
 
     def paths(
         self,
@@ -121,10 +121,10 @@ class Predictor(ABC):
             seed: another seed, other futures; those of a series depend on nothing but it.
 
         Returns:
-            `SamplePaths`, which answers `.rate(at)`, `.integral(b, a)`, `.time_to(variable, above=)`.
+            `SamplePaths`, which answers `.rate(at)`, `.integral(b, a)`, `.first_passage_time(variable, above=)`.
         """
         fitted, dataset = self._fitted, self._history(history)
-        ahead = fitted.horizon if horizon is None else fitted.axis.duration(horizon)
+        ahead = fitted.horizon if horizon is None else fitted.reader.axis.duration(horizon)
         return SamplePaths(fitted, dataset, ahead, draws, seed)
 
     def rate(
@@ -151,10 +151,10 @@ class Predictor(ABC):
         horizon: Duration | None = None,
         readings: Duration | None = None,
     ) -> FirstPassageTime:
-        """When, and whether, a variable first reaches a level; see `SamplePaths.time_to`."""
+        """When, and whether, a variable first reaches a level; see `SamplePaths.first_passage_time`."""
         if variable is None:
             raise LatentODEError("say of which variable: variable='glucose'")
-        return self.paths(history, horizon).time_to(variable, above, below, readings)
+        return self.paths(history, horizon).first_passage_time(variable, above, below, readings)
 
     def follow(self, history: IntoFrame) -> Self:
         """Keeps a history, which `update` adds to and from which is forecast where none is given.
@@ -168,7 +168,7 @@ class Predictor(ABC):
         Returns:
             Itself.
         """
-        self.followed_, _ = extended(self._fitted, None, history, self.duplicates)
+        self.followed_ = self._fitted.reader.extend(None, history, self.duplicates)
         return self
 
     def update(self, rows: IntoFrame) -> Self:
@@ -185,7 +185,7 @@ class Predictor(ABC):
             SchemaError: for rows that cannot be read, alone or with the history.
         """
         before = getattr(self, "followed_", None)
-        self.followed_, _ = extended(self._fitted, before, rows, self.duplicates)
+        self.followed_ = self._fitted.reader.extend(before, rows, self.duplicates)
         return self
 
     def trace(self, history: pd.DataFrame, ahead: Duration | None = None, count: int = 60) -> Forecast:
@@ -198,11 +198,7 @@ class Predictor(ABC):
             ahead: how far ahead; one horizon unless told.
             count: how many evenly spaced times per series (fewer where dates or integers repeat).
         """
-        dataset = self.read(history)
-        fitted = self._fitted
-        horizon = fitted.horizon if ahead is None else fitted.axis.duration(ahead, "ahead")
-        chosen = chosen_variables(fitted.schema, None)
-        return self._forecast_at(dataset, times_along(dataset, horizon, count), chosen, smooth=False)
+        return forecast_along(self._fitted, self.read(history), ahead, count)
 
     def intensity(
         self,
@@ -239,7 +235,7 @@ class Predictor(ABC):
             (['id', 'time', 'intensity'], [30.0, 31.0])
         """
         fitted, dataset = self._fitted, self.read(history)
-        chosen = chosen_variables(fitted.schema, variables)
+        chosen = chosen_variables(fitted.reader.schema, variables)
         return intensity(fitted, dataset, query_times(dataset, at, count), chosen)
 
     def expected_counts(
@@ -262,7 +258,7 @@ class Predictor(ABC):
             SchemaError: for a time before the last observation of its series.
         """
         fitted, dataset = self._fitted, self.read(history)
-        chosen = chosen_variables(fitted.schema, variables)
+        chosen = chosen_variables(fitted.reader.schema, variables)
         return expected_counts(fitted, dataset, query_times(dataset, at, count), chosen)
 
     def times_log_likelihood(self, df: pd.DataFrame) -> pd.DataFrame:
@@ -289,7 +285,7 @@ class Predictor(ABC):
         Raises:
             SchemaError: if it cannot be read, lacks a column, or its times are of another kind.
         """
-        return self._fitted.read(frame, self.duplicates)
+        return self._fitted.reader.read(frame, self.duplicates)
 
     def _history(self, history: IntoFrame | None) -> SeriesDataset:
         return self.read(self._rows(history))
@@ -305,18 +301,7 @@ class Predictor(ABC):
         self, history: IntoFrame | None, at: At | IntoFrame | None
     ) -> tuple[SeriesDataset, At]:
         """The history, with the known values that a question tells, and the question."""
-        rows, dataset = self._rows(history), self._history(history)
+        rows = self._rows(history)
         if at is None:
             raise LatentODEError("say when: at='24h', timestamps, or a frame of identifier and time")
-        asked: At = frame_or_as_is(at)
-        told = tell(rows, dataset, asked)
-        return (dataset if told is None else self.read(told)), asked
-
-    def _forecast_at(
-        self, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray, smooth: bool
-    ) -> Forecast:
-        warn_of_untold(dataset, places, stacklevel=4)
-        asked, keys = queries_at(dataset, places, chosen)
-        if smooth:
-            return smoothed(self._fitted, dataset, asked, keys)
-        return self._fitted.answer(dataset, asked, keys)
+        return self._fitted.reader.read_question(rows, at, self.duplicates)

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from latentode.evaluation.backtest import (
         BacktestPairs,
         backtest,
+        backtest_pairs,
+        calibrated,
         compare,
-        figures,
+        compare_with_baselines,
+        evaluate,
         observed_after,
         observed_ahead,
+        skill,
     )
     from latentode.evaluation.baselines import (
         BASELINES,
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
         SeriesMean,
         TimeOfDayMean,
     )
-    from latentode.evaluation.metrics import METRICS, summarise
+    from latentode.evaluation.metrics import METRICS, figures, summarise
     from latentode.evaluation.residual_fit import fit_residuals
 
 __all__ = [
@@ -40,11 +44,16 @@ __all__ = [
     "SeriesMean",
     "TimeOfDayMean",
     "backtest",
+    "backtest_pairs",
+    "calibrated",
     "compare",
+    "compare_with_baselines",
+    "evaluate",
     "figures",
     "fit_residuals",
     "observed_after",
     "observed_ahead",
+    "skill",
     "summarise",
 ]
 
@@ -55,10 +64,14 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "backtest": [
             "BacktestPairs",
             "backtest",
+            "backtest_pairs",
+            "calibrated",
             "compare",
-            "figures",
+            "compare_with_baselines",
+            "evaluate",
             "observed_after",
             "observed_ahead",
+            "skill",
         ],
         "baselines": [
             "BASELINES",
@@ -68,7 +81,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
             "SeriesMean",
             "TimeOfDayMean",
         ],
-        "metrics": ["METRICS", "summarise"],
+        "metrics": ["METRICS", "figures", "summarise"],
         "residual_fit": ["fit_residuals"],
     },
 )

@@ -1,6 +1,4 @@
-"""Pairs of a forecast origin and an observation after it: what a rolling evaluation asks.
-
-Rolling evaluation: observations asked from earlier times of their series.
+"""Rolling backtests: observations forecast from earlier times of their series, and figures of that.
 
 Every pair of an origin and an observation up to a horizon later is asked: from all times of a series,
 from so many of them, evenly spread over those that have something to ask for, or from given cutoffs.
@@ -8,7 +6,9 @@ from so many of them, evenly spread over those that have something to ask for, o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,24 +18,32 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, listed
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError, SchemaError
-from latentode.evaluation.baselines import Baseline, LastValue
-from latentode.evaluation.metrics import summarise
+from latentode.evaluation.baselines import BASELINES, Baseline, LastValue
+from latentode.evaluation.metrics import figures, metric_list
+from latentode.forecast.calibration import Calibration
 from latentode.forecast.fitted import FittedForecaster
-from latentode.forecast.forecast import ForecastQueries
+from latentode.forecast.queries import ForecastQueries
 
 __all__ = [
     "ORIGINS",
     "BacktestPairs",
     "at_leads",
     "backtest",
-    "bin_leads",
+    "backtest_pairs",
+    "calibrated",
     "compare",
-    "figures",
+    "compare_with_baselines",
+    "evaluate",
     "observed_after",
     "observed_ahead",
     "skill",
 ]
 
+ORIGINS = 200  # per series: the cost of an evaluation stays linear in the series
+EXCHANGEABLE = ("series", "origins")
+MODEL_NAME = "latent ODE"
+ROUNDING = 1e-9
+NOTICED = 0.01  # of the size of a variable: an error of its forecasts that a user should know of
 ROUNDINGS = 4  # a time, an origin, the horizon and their sum are each rounded once
 
 
@@ -43,12 +51,12 @@ class BacktestPairs(NamedTuple):
     """Observations, each asked from an origin earlier in its series.
 
     Args:
-        asked: the queries.
+        queries: what is asked.
         actual: what was observed, shape `(queries,)`.
         keys: identifier, `origin`, time, `lead` (time units), `variable` of each.
     """
 
-    asked: ForecastQueries
+    queries: ForecastQueries
     actual: np.ndarray
     keys: pd.DataFrame
 
@@ -123,8 +131,8 @@ def _pairs(
     owner = np.repeat(np.arange(len(origin)), counts)
     target = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + begin[owner]
     series, time = dataset.series[target], dataset.time[target]
-    asked = ForecastQueries(series, dataset.variable[target], time, origin[owner])
-    return BacktestPairs(asked, dataset.value[target], _keys(dataset, asked, target))
+    queries = ForecastQueries(series, dataset.variable[target], time, origin[owner])
+    return BacktestPairs(queries, dataset.value[target], _keys(dataset, queries, target))
 
 
 def _spread(series: np.ndarray, usable: np.ndarray, most: int | None) -> np.ndarray:
@@ -150,26 +158,45 @@ def _first_after(series: np.ndarray, time: np.ndarray, of: np.ndarray, when: np.
     return position
 
 
-def _keys(dataset: SeriesDataset, asked: ForecastQueries, target: np.ndarray) -> pd.DataFrame:
+def _keys(dataset: SeriesDataset, queries: ForecastQueries, target: np.ndarray) -> pd.DataFrame:
     schema, axis = dataset.schema, dataset.axis
     ticks = axis.ticks_of(dataset.keys[str(schema.time)])
-    frame = pd.DataFrame({"origin": axis.restore(_origin_ticks(dataset, asked))})
+    frame = pd.DataFrame({"origin": axis.restore(_origin_ticks(dataset, queries))})
     if schema.id is not None:
-        frame.insert(0, schema.id, dataset.ids[asked.series])
+        frame.insert(0, schema.id, dataset.ids[queries.series])
     frame[str(schema.time)] = axis.restore(ticks[dataset.row[target]])
-    frame["lead"] = asked.time - asked.origin
-    frame["variable"] = np.asarray(dataset.variables, dtype=object)[asked.variable]
+    frame["lead"] = queries.time - queries.origin
+    frame["variable"] = np.asarray(dataset.variables, dtype=object)[queries.variable]
     return frame
 
 
-def _origin_ticks(dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
-    elapsed = asked.origin * dataset.axis.ticks_per_unit
+def _origin_ticks(dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
+    elapsed = queries.origin * dataset.axis.ticks_per_unit
     if dataset.axis.kind != "float":
         elapsed = np.rint(elapsed).astype(np.int64)
-    return dataset.start[asked.series] + elapsed
+    return dataset.start[queries.series] + elapsed
 
 
-ORIGINS = 200  # per series: the cost of an evaluation stays linear in the series
+def backtest_pairs(
+    fitted: FittedForecaster,
+    dataset: SeriesDataset,
+    horizon: Duration | None = None,
+    origins: int | None = ORIGINS,
+    cutoffs: At | None = None,
+) -> BacktestPairs:
+    """The pairs that a backtest asks of a fitted model.
+
+    Args:
+        fitted: the model.
+        dataset: held-out series, as `fitted` reads them.
+        horizon: how far ahead; the fitted one unless told.
+        origins: as for `observed_ahead`; of no account with `cutoffs`.
+        cutoffs: as for `observed_after`; None for times of each series.
+    """
+    ahead = fitted.horizon if horizon is None else fitted.reader.axis.duration(horizon)
+    if cutoffs is None:
+        return observed_ahead(dataset, ahead, origins)
+    return observed_after(dataset, ahead, cutoffs)
 
 
 def backtest(
@@ -183,26 +210,113 @@ def backtest(
 
     With `log_prob`, the log-densities of these in data units are the last column.
     """
-    answer = fitted.answer(dataset, pairs.asked, pairs.keys)
+    answer = fitted.forecast(dataset, pairs.queries, pairs.keys)
     frame = answer.to_frame(levels)
     frame.insert(len(pairs.keys.columns), "actual", pairs.actual)
     return frame.assign(log_prob=answer.log_prob(pairs.actual)) if log_prob else frame
 
 
-def skill(fitted: FittedForecaster, dataset: SeriesDataset, origins: int | None) -> float:
+def calibrated(
+    fitted: FittedForecaster,
+    dataset: SeriesDataset,
+    pairs: BacktestPairs,
+    bins: int = 6,
+    exchangeable: str | None = None,
+) -> FittedForecaster:
+    """The model with its quantiles calibrated by forecasts of a table that came true.
+
+    Args:
+        fitted: the model; a calibration that it has is replaced.
+        dataset: series that the fit has not seen, as `fitted` reads them.
+        pairs: what is forecast of them.
+        bins: of lead time, at most.
+        exchangeable: "series", if new series are to be forecast: each counts once, and levels are
+            guaranteed as far as their number allows; "origins", if later times of the same series are:
+            then each forecast counts on its own. By default "series", of a single one "origins".
+
+    Raises:
+        SchemaError: where nothing can be forecast.
+        LatentODEError: for any other word.
+    """
+    if exchangeable not in (None, *EXCHANGEABLE):
+        raise LatentODEError(
+            f"exchangeable must be one of {', '.join(EXCHANGEABLE)}, got {exchangeable!r}"
+        )
+    if len(pairs.actual) == 0:
+        raise SchemaError("no series has two times within a horizon: nothing can be calibrated by")
+    plain = replace(fitted, calibration=None)
+    series = pairs.queries.series
+    inside = np.random.default_rng(0).uniform(size=len(series))  # of whole numbers, in their steps
+    score = plain.forecast(dataset, pairs.queries, pairs.keys).scores(pairs.actual, inside)
+    by_series = len(dataset) > 1 if exchangeable is None else exchangeable == "series"
+    names, lead = pairs.keys["variable"].to_numpy(), pairs.keys["lead"].to_numpy()
+    group = series if by_series else None
+    return replace(fitted, calibration=Calibration.fit(names, lead, score, bins, group))
+
+
+def skill(fitted: FittedForecaster, dataset: SeriesDataset, origins: int | None = ORIGINS) -> float:
     """1 - MAE / MAE(last value) up to the fitted horizon, mean over variables.
+
+    A variable of which the last value is never wrong leaves nothing to improve on. It is left out; if
+    no variable is left, the score is 0, no better than repeating the last value.
+
+    Warns:
+        UserWarning: naming a variable that is left out although its forecasts are wrong.
 
     Raises:
         SchemaError: if there is nothing to forecast.
     """
-    asked, actual, keys = observed_ahead(dataset, fitted.horizon, origins)
+    queries, actual, keys = observed_ahead(dataset, fitted.horizon, origins)
     if len(actual) == 0:
         raise SchemaError("no series has two times within a horizon: nothing can be scored")
-    last = LastValue().use(fitted.schema, fitted.climatology)
-    error = np.abs(fitted.answer(dataset, asked, keys).mean - actual)
-    naive = np.abs(last.answer(dataset, asked) - actual)
-    by = pd.DataFrame({"error": error, "naive": naive}).groupby(asked.variable).mean()
-    return float((1 - by["error"] / by["naive"].clip(lower=1e-12)).mean())
+    last = LastValue().use(fitted.reader.schema, fitted.climatology)
+    error = np.abs(fitted.forecast(dataset, queries, keys).mean - actual)
+    naive = np.abs(last.answer(dataset, queries) - actual)
+    by = pd.DataFrame({"error": error, "naive": naive, "size": np.abs(actual)})
+    by = by.groupby(keys["variable"].to_numpy()).mean()
+    constant = by["naive"] <= ROUNDING * by["size"]
+    for name in by.index[constant & (by["error"] > NOTICED * by["size"])]:
+        warnings.warn(
+            f"`{name}` is left out of the score: it never changes within a horizon, so that the last "
+            f"value is always right, while its forecasts are off by {by.loc[name, 'error']:.3g}",
+            stacklevel=3,
+        )
+    by = by[~constant]
+    return float((1 - by["error"] / by["naive"]).mean()) if len(by) else 0.0
+
+
+def compare_with_baselines(
+    fitted: FittedForecaster,
+    dataset: SeriesDataset,
+    pairs: BacktestPairs,
+    levels: Sequence[float],
+    log_prob: bool = False,
+) -> pd.DataFrame:
+    """The backtest of a model and of the baselines that suit its times; arguments as for `backtest`."""
+    made = backtest(fitted, dataset, pairs, levels, log_prob)
+    suited = [b() for b in BASELINES if b.suits(fitted.reader.axis)]
+    baselines = [b.use(fitted.reader.schema, fitted.climatology) for b in suited]
+    return compare(dataset, made, baselines, MODEL_NAME, pairs)
+
+
+def evaluate(
+    fitted: FittedForecaster,
+    dataset: SeriesDataset,
+    pairs: BacktestPairs,
+    levels: Sequence[float],
+    metrics: str | Sequence[str],
+    bins: int = 3,
+) -> pd.DataFrame:
+    """Mean figures of `compare_with_baselines` by variable, lead time and model.
+
+    Raises:
+        SchemaError: where nothing can be scored.
+        LatentODEError: for an unknown metric, or one that the quantiles do not allow.
+    """
+    names = metric_list(metrics)
+    if len(pairs.actual) == 0:
+        raise SchemaError("no series has two times within a horizon: nothing can be scored")
+    return figures(compare_with_baselines(fitted, dataset, pairs, levels, "nll" in names), names, bins)
 
 
 def compare(
@@ -223,34 +337,9 @@ def compare(
     """
     frames = [backtest.assign(model=name)]
     for baseline in baselines:
-        answer = baseline.answer(dataset, pairs.asked)
+        answer = baseline.answer(dataset, pairs.queries)
         frames.append(pairs.keys.assign(actual=pairs.actual, mean=answer, model=baseline.name))
     return pd.concat(frames, ignore_index=True)
-
-
-def bin_leads(frame: pd.DataFrame, bins: int) -> pd.DataFrame:
-    """Replaces each `lead` by the upper end of its bin, of `bins` equally wide ones.
-
-    Raises:
-        LatentODEError: for fewer than one bin.
-    """
-    if bins < 1:
-        raise LatentODEError(f"bins must be at least 1, got {bins!r}")
-    width = frame["lead"].max() / bins
-    upper = np.maximum(1, np.ceil(frame["lead"] / width - 1e-9)) * width
-    return frame.assign(lead=upper.round(6))
-
-
-def figures(compared: pd.DataFrame, metrics: str | Sequence[str], bins: int) -> pd.DataFrame:
-    """Mean figures by variable, bin of lead time and model.
-
-    Args:
-        compared: forecasts of several models with their actual values, as `compare` makes them.
-        metrics: of `latentode.evaluation.metrics.METRICS`.
-        bins: into how many bins lead times are split, each named by its upper end.
-    """
-    table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"], metrics)
-    return table.sort_index(level=["variable", "lead"], sort_remaining=False)
 
 
 def at_leads(

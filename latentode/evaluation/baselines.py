@@ -17,7 +17,7 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, query_times
 from latentode.data.schema import Schema
 from latentode.data.time_axis import Duration, TimeAxis
-from latentode.forecast.forecast import ForecastQueries
+from latentode.forecast.queries import ForecastQueries
 
 __all__ = [
     "BASELINES",
@@ -61,18 +61,18 @@ class Baseline(ABC):
         n = len(dataset.variables)
         series = np.repeat(places.series, n)
         variable = np.tile(np.arange(n), len(places.series))
-        asked = ForecastQueries(series, variable, np.repeat(places.time, n), dataset.last[series])
+        queries = ForecastQueries(series, variable, np.repeat(places.time, n), dataset.last[series])
         keys = places.keys.loc[places.keys.index.repeat(n)].reset_index(drop=True)
         keys["variable"] = np.asarray(dataset.variables, dtype=object)[variable]
-        return keys.assign(mean=self.answer(dataset, asked))
+        return keys.assign(mean=self.answer(dataset, queries))
 
-    def answer(self, dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
+    def answer(self, dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
         """Values in data units, shape `(queries,)`."""
-        values = self._answer(dataset, asked)
-        return np.where(np.isnan(values), self.climatology_.mean[asked.variable], values)
+        values = self._answer(dataset, queries)
+        return np.where(np.isnan(values), self.climatology_.mean[queries.variable], values)
 
     @abstractmethod
-    def _answer(self, dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
+    def _answer(self, dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
         """Values, NaN where the series has shown nothing to answer from."""
 
 
@@ -81,8 +81,8 @@ class LastValue(Baseline):
 
     name = "last value"
 
-    def _answer(self, dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
-        return _latest(dataset, asked, asked.origin)["value"].to_numpy()
+    def _answer(self, dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
+        return _latest(dataset, queries, queries.origin)["value"].to_numpy()
 
 
 class LinearDrift(Baseline):
@@ -98,20 +98,20 @@ class LinearDrift(Baseline):
     def __init__(self, window: Duration | None = None) -> None:
         self.window = window
 
-    def _answer(self, dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
-        ahead = asked.time - asked.origin
+    def _answer(self, dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
+        ahead = queries.time - queries.origin
         window = ahead
         if self.window is not None:
             window = np.full(len(ahead), dataset.axis.duration(self.window, "window"))
-        last = _latest(dataset, asked, asked.origin)
-        early = _latest(dataset, asked, asked.origin - window)
-        first = _first(dataset).reindex(_cell(asked.series, asked.variable, dataset))
+        last = _latest(dataset, queries, queries.origin)
+        early = _latest(dataset, queries, queries.origin - window)
+        first = _first(dataset).reindex(_cell(queries.series, queries.variable, dataset))
         missing = early["value"].isna().to_numpy()
         value = np.where(missing, first["value"], early["value"])
         time = np.where(missing, first["time"], early["time"])
         elapsed = last["time"].to_numpy() - time
         slope = (last["value"].to_numpy() - value) / np.where(elapsed > 0, elapsed, np.inf)
-        return last["value"].to_numpy() + slope * (asked.time - last["time"].to_numpy())
+        return last["value"].to_numpy() + slope * (queries.time - last["time"].to_numpy())
 
 
 class SeriesMean(Baseline):
@@ -119,7 +119,7 @@ class SeriesMean(Baseline):
 
     name = "series mean"
 
-    def _answer(self, dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
+    def _answer(self, dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
         table = pd.DataFrame(
             {
                 "cell": _cell(dataset.series, dataset.variable, dataset),
@@ -128,7 +128,7 @@ class SeriesMean(Baseline):
             }
         )
         table["value"] = table.groupby("cell")["value"].transform(lambda v: v.expanding().mean())
-        return _asof(table, asked, asked.origin, dataset)["value"].to_numpy()
+        return _asof(table, queries, queries.origin, dataset)["value"].to_numpy()
 
 
 class TimeOfDayMean(Baseline):
@@ -140,9 +140,9 @@ class TimeOfDayMean(Baseline):
     def suits(cls, axis: TimeAxis) -> bool:
         return axis.kind == "datetime"
 
-    def _answer(self, dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
-        hour = hour_of_day(dataset, asked.series, asked.time)
-        return self.climatology_.by_hour[asked.variable, hour]
+    def _answer(self, dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
+        hour = hour_of_day(dataset, queries.series, queries.time)
+        return self.climatology_.by_hour[queries.variable, hour]
 
 
 BASELINES: tuple[type[Baseline], ...] = (LastValue, LinearDrift, SeriesMean, TimeOfDayMean)
@@ -153,20 +153,20 @@ def _cell(series: np.ndarray, variable: np.ndarray, dataset: SeriesDataset) -> n
 
 
 def _asof(
-    table: pd.DataFrame, asked: ForecastQueries, when: np.ndarray, dataset: SeriesDataset
+    table: pd.DataFrame, queries: ForecastQueries, when: np.ndarray, dataset: SeriesDataset
 ) -> pd.DataFrame:
     """The last row of each query's (series, variable) at or before `when`."""
-    left = pd.DataFrame({"cell": _cell(asked.series, asked.variable, dataset), "when": when})
+    left = pd.DataFrame({"cell": _cell(queries.series, queries.variable, dataset), "when": when})
     left = left.sort_values("when", kind="stable")
     right = table.sort_values("time", kind="stable")
     found = pd.merge_asof(left, right, left_on="when", right_on="time", by="cell")
     return found.set_index(left.index).sort_index()
 
 
-def _latest(dataset: SeriesDataset, asked: ForecastQueries, when: np.ndarray) -> pd.DataFrame:
+def _latest(dataset: SeriesDataset, queries: ForecastQueries, when: np.ndarray) -> pd.DataFrame:
     cell = _cell(dataset.series, dataset.variable, dataset)
     table = pd.DataFrame({"cell": cell, "time": dataset.time, "value": dataset.value})
-    return _asof(table, asked, when, dataset)
+    return _asof(table, queries, when, dataset)
 
 
 def _first(dataset: SeriesDataset) -> pd.DataFrame:

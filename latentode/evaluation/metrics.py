@@ -29,10 +29,20 @@ import pandas as pd
 from latentode.data.quantile_columns import quantile_levels, quantile_name
 from latentode.errors import LatentODEError
 
-__all__ = ["METRICS", "USUAL", "metric_list", "quantile_levels", "score_frame", "summarise"]
+__all__ = [
+    "METRICS",
+    "USUAL",
+    "bin_leads",
+    "figures",
+    "metric_list",
+    "quantile_levels",
+    "score_frame",
+    "summarise",
+]
 
 USUAL = ("mae", "rmse", "crps", "coverage")
 METRICS = (*USUAL, "pinball", "interval", "coverages", "nll")
+ROUNDING = 1e-9  # of bins of lead time
 DIGITS = 10  # to which levels are compared, and per cent are named
 
 
@@ -102,6 +112,32 @@ def summarise(
         mean = groups[column].mean()
         found[name] = np.sqrt(mean) if name == "rmse" else mean
     return pd.DataFrame(found)
+
+
+def bin_leads(frame: pd.DataFrame, bins: int) -> pd.DataFrame:
+    """Replaces each `lead` by the upper end of its bin, of `bins` equally wide ones.
+
+    Raises:
+        LatentODEError: for fewer than one bin.
+    """
+    if bins < 1:
+        raise LatentODEError(f"bins must be at least 1, got {bins!r}")
+    width = frame["lead"].max() / bins
+    number = np.maximum(1, np.ceil(frame["lead"] / width - ROUNDING)).astype(np.int64)
+    names = {n: float(f"{n * width:.6g}") for n in number.unique()}  # in any unit of time
+    return frame.assign(lead=number.map(names))
+
+
+def figures(compared: pd.DataFrame, metrics: str | Sequence[str], bins: int) -> pd.DataFrame:
+    """Mean figures by variable, bin of lead time and model.
+
+    Args:
+        compared: forecasts of several models with their actual values, as `latentode.evaluation.compare` makes them.
+        metrics: of `METRICS`.
+        bins: into how many bins lead times are split, each named by its upper end.
+    """
+    table = summarise(bin_leads(compared, bins), ["variable", "lead", "model"], metrics)
+    return table.sort_index(level=["variable", "lead"], sort_remaining=False)
 
 
 def _scored(frame: pd.DataFrame, metrics: list[str]) -> tuple[pd.DataFrame, dict[str, str]]:

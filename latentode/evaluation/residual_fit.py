@@ -19,15 +19,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from latentode.data.dataset import SeriesDataset
 from latentode.evaluation.backtest import observed_ahead
 from latentode.forecast.fitted import FittedForecaster
-from latentode.forecast.forecast import Forecast, ForecastQueries
+from latentode.forecast.forecast import Forecast
+from latentode.forecast.queries import ForecastQueries
 from latentode.forecast.residuals import Residuals, matern
 
-__all__ = ["fit_residuals", "most_likely"]
+__all__ = ["ScorePairs", "fit_residuals", "most_likely"]
 
 ROWS = 256  # series to learn from, and forecasts where they are fewer
 LEAST_ORIGINS = 2  # of each: the last origin of a series has a single time ahead, so no pair
@@ -36,7 +36,7 @@ LEAST_PAIRS = 20
 BORROWED = 30  # pairs' worth of weight of all variables together
 NOISES = np.r_[np.linspace(0.0, 1.5, 16), 2.0, 3.0, 5.0, 1e6]  # in median decoded standard deviations
 LENGTHS = np.geomspace(1 / 30, 10, 22)  # in horizons
-RAREST = 1e-6  # the probability that a score is cut off at
+FURTHEST_SEEN = 4.75  # a score further out is that of an outlier, and taken as this
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ def fit_residuals(fitted: FittedForecaster, dataset: SeriesDataset) -> Residuals
     """
     some = dataset.select(np.arange(min(len(dataset), ROWS)))
     origins = max(LEAST_ORIGINS, ROWS // max(1, len(some)))
-    asked, actual, keys = observed_ahead(some, fitted.horizon, origins)
+    queries, actual, keys = observed_ahead(some, fitted.horizon, origins)
     if len(actual) < 2:
         return None
-    answer = fitted.answer(some, asked, keys)
-    unit = answer.scale / np.asarray(fitted.scaling.scale)[asked.variable]
-    pairs = _pairs(asked, answer, actual, unit)
+    answer = fitted.forecast(some, queries, keys)
+    unit = answer.scale / np.asarray(fitted.reader.scaling.scale)[queries.variable]
+    pairs = _pairs(queries, answer, actual, unit)
     if len(pairs.gap) < LEAST_PAIRS:
         return None
     return most_likely(pairs, len(dataset.variables), fitted.horizon)
@@ -114,11 +114,11 @@ def most_likely(pairs: ScorePairs, n_variables: int, horizon: float) -> Residual
 
 
 def _pairs(
-    asked: ForecastQueries, answer: Forecast, actual: np.ndarray, unit: np.ndarray
+    queries: ForecastQueries, answer: Forecast, actual: np.ndarray, unit: np.ndarray
 ) -> ScorePairs:
     """`unit` is what one of the distribution is in scaled units, per query."""
-    order = np.lexsort((asked.time, asked.variable, asked.origin, asked.series))
-    same = [column[order] for column in (asked.series, asked.origin, asked.variable)]
+    order = np.lexsort((queries.time, queries.variable, queries.origin, queries.series))
+    same = [column[order] for column in (queries.series, queries.origin, queries.variable)]
     one, other = [], []
     for lag in LAGS:
         here = np.arange(len(order) - lag)
@@ -126,16 +126,16 @@ def _pairs(
         one.append(order[here])
         other.append(order[here + lag])
     a, b = np.concatenate(one), np.concatenate(other)
-    score = special.ndtri(np.clip(answer.cdf(actual), RAREST, 1 - RAREST))
+    score = np.clip(answer.scores(actual), -FURTHEST_SEEN, FURTHEST_SEEN)
     means = unit * answer.distribution.mean.numpy()
     variance = unit**2 * answer.distribution.variance.numpy()
     total = variance.mean(axis=0) + means.var(axis=0)
     departures = means - means.mean(axis=0)
     shared = (departures[:, a] * departures[:, b]).mean(axis=0) / np.sqrt(total[a] * total[b])
     decoded, both = variance.mean(axis=0), np.stack([total[a], total[b]])
-    gap = np.abs(asked.time[b] - asked.time[a])
+    gap = np.abs(queries.time[b] - queries.time[a])
     every = np.stack([decoded[a], decoded[b]])
-    return ScorePairs(asked.variable[a], score[a], score[b], gap, shared, every, both)
+    return ScorePairs(queries.variable[a], score[a], score[b], gap, shared, every, both)
 
 
 def _log_density(x: np.ndarray, y: np.ndarray, rho: np.ndarray) -> np.ndarray:

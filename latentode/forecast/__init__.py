@@ -13,18 +13,22 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from latentode.forecast.calibration import Calibration
+    from latentode.forecast.engine import Engine
     from latentode.forecast.first_passage import FirstPassageTime
-    from latentode.forecast.fitted import FittedForecaster
-    from latentode.forecast.forecast import Forecast, ForecastQueries
+    from latentode.forecast.fitted import FittedForecaster, Reader
+    from latentode.forecast.forecast import Forecast
+    from latentode.forecast.queries import ForecastQueries
     from latentode.forecast.residuals import Residuals
     from latentode.forecast.sample_paths import SamplePaths
 
 __all__ = [
     "Calibration",
+    "Engine",
     "FirstPassageTime",
     "FittedForecaster",
     "Forecast",
     "ForecastQueries",
+    "Reader",
     "Residuals",
     "SamplePaths",
 ]
@@ -35,8 +39,10 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "calibration": ["Calibration"],
         "first_passage": ["FirstPassageTime"],
-        "fitted": ["FittedForecaster"],
-        "forecast": ["Forecast", "ForecastQueries"],
+        "engine": ["Engine"],
+        "fitted": ["FittedForecaster", "Reader"],
+        "forecast": ["Forecast"],
+        "queries": ["ForecastQueries"],
         "residuals": ["Residuals"],
         "sample_paths": ["SamplePaths"],
     },

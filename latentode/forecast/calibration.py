@@ -1,19 +1,29 @@
 r"""Calibration: quantiles made to mean what forecasts that have come true say that they mean.
 
-A forecast with cdf F claims that the score $t = \Phi^{-1}(F(y))$ of what is then observed, y, is
-standard normal. From n held-out forecasts of a variable about as far ahead, with scores
-$t_{(1)} \le \dots \le t_{(n)}$, the honest score of a value is $c(t)$, piecewise linear through
+A forecast with cdf F claims that the score $t = \Phi^{-1}(F(y))$ of what is then observed, y, is standard
+normal. From held-out forecasts of a variable about as far ahead, in m exchangeable groups (series, or
+forecasts each on its own) of which each has the same weight $1 / m$, the weighted share of scores up to
+the score $t_{(i)}$ is $W_i$. The honest score of a value is $c(t)$, piecewise linear through
 
-$$c\big(t_{((n + 1) p)}\big) = \Phi^{-1}(p) \quad\text{at } p = 1\%, 2.5\%, 5\%, \dots, 99\%,$$
+$$c\big(W^{-1}(w(p))\big) = \Phi^{-1}(p), \qquad
+  w(p) = \frac{(m + 1) p - 1}{m} \text{ below the median},\quad
+  w(p) = \frac{(m + 1) p}{m} \text{ above,}$$
 
-and the calibrated distribution has the cdf $\Phi(c(\Phi^{-1}(F(x))))$, whatever the likelihood. As
-ranks among exchangeable scores are uniform, a new value lies below the calibrated p-quantile with
-probability p: split conformal prediction with the scores of Chernozhukov et al., for all levels.
-Between the mean leads of neighbouring bins c is interpolated.
+at p = 1%, 2.5%, 5%, ..., 99%, and the calibrated distribution has the cdf $\Phi(c(\Phi^{-1}(F(x))))$,
+whatever the likelihood. Between the mean leads of neighbouring bins c is interpolated.
+
+**What is guaranteed.** Of a group that is exchangeable with those learnt from, a value chosen at random
+lies below the lower p-quantile with a probability of at most p, and likewise above: split conformal
+prediction (of hierarchical data) with the scores of Chernozhukov et al. This holds for
+$1 / (m + 1) \le p \le m / (m + 1)$ only. Further out c is continued on a straight line, which guarantees
+nothing, and a quantile that is asked for there warns. Origins of one series are no exchangeable groups of
+a new series: counted as if they were, intervals would be far too narrow.
 
 References:
     Distributional conformal prediction (Chernozhukov, Wuthrich and Zhu, 2021),
     https://arxiv.org/abs/1909.07889
+    Distribution-free prediction sets for two-layer hierarchical models (Dunn, Wasserman and Ramdas, 2022),
+    https://arxiv.org/abs/1809.07441
     Accurate uncertainties for deep learning using calibrated regression (Kuleshov et al., 2018),
     https://arxiv.org/abs/1807.00263
 """
@@ -31,48 +41,54 @@ from scipy import special
 
 from latentode.data.quantile_columns import interval_levels, quantile_levels, quantile_name
 from latentode.errors import LatentODEError
+from latentode.forecast.residuals import (
+    FURTHEST,
+    HONEST,
+    LEVELS,
+    ROUNDING,
+    Curves,
+    piecewise_linear,
+)
 
-__all__ = ["FURTHEST", "Calibration", "Curve", "Curves"]
+__all__ = ["Calibration", "Curve"]
 
-FURTHEST = 7.5  # the score beyond which levels round to 0 and 1
-PER_MILLE = (10, 25, 50, 100, 150, 200, 250, 300, 400, 500)  # and as far below 1,000
-LEVELS = np.array([*PER_MILLE, *(1000 - p for p in PER_MILLE[-2::-1])]) / 1000
-HONEST = np.r_[-FURTHEST, special.ndtri(LEVELS), FURTHEST]
 PER_BIN = 200  # forecasts in a bin of lead time, at least, where there are so many
 FEWEST = 40  # forecasts of a variable: with fewer, its outer quantiles would be its extremes
 LEAST_STEP = 1e-6  # between the scores at neighbouring levels, so that c can be inverted
+MIDDLE = len(LEVELS) // 2
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Of one variable, the scores that were said where the honest ones are `HONEST`.
-
-    Beyond the outermost levels scores are stretched as on the whole from the median to there.
+    """The calibration curve of one variable: the scores that were said where honest ones are `HONEST`.
 
     Args:
         leads: mean lead time of each bin, ascending, shape `(bins,)`.
         scores: ascending along `HONEST`, shape `(bins, knots)`.
-        forecasts: how many came true.
+        forecasts: how many forecasts came true.
+        groups: how many exchangeable groups they are of, in the bin that has the fewest.
     """
 
     leads: np.ndarray
     scores: np.ndarray
     forecasts: int
+    groups: int
 
     @classmethod
-    def fit(cls, lead: np.ndarray, score: np.ndarray, bins: int) -> Curve:
-        """From the scores of what was observed, in up to `bins` bins of equally many."""
+    def fit(cls, lead: np.ndarray, score: np.ndarray, group: np.ndarray, bins: int) -> Curve:
+        """Learns the curve from the scores of what was observed.
+
+        Args:
+            lead: time since each forecast's origin, shape `(forecasts,)`.
+            score: normal score of each actual value, likewise.
+            group: which exchangeable group each is of, likewise.
+            bins: of lead time, at most; each has equally many forecasts.
+        """
         order = np.argsort(lead, kind="stable")
         parts = np.array_split(order, min(bins, max(1, len(order) // PER_BIN)))
-        said = np.stack([np.quantile(score[p], LEVELS, method="weibull") for p in parts])
-        said += LEAST_STEP * np.arange(len(LEVELS))
-        honest, middle = HONEST[1:-1], len(LEVELS) // 2
-        ends = [
-            said[:, i] + (said[:, i] - said[:, middle]) / honest[i] * (end - honest[i])
-            for i, end in ((0, -FURTHEST), (-1, FURTHEST))
-        ]
-        scores = np.column_stack([ends[0], said, ends[1]])
-        return cls(np.array([lead[p].mean() for p in parts]), scores, len(order))
+        scores = np.stack([_scores_at_levels(score[p], group[p]) for p in parts])
+        groups = min(len(np.unique(group[p])) for p in parts)
+        return cls(np.array([lead[p].mean() for p in parts]), scores, len(order), groups)
 
     def at(self, lead: np.ndarray) -> np.ndarray:
         """The scores at leads of shape `(queries,)`: shape `(knots, queries)`."""
@@ -93,43 +109,44 @@ class Curve:
         return float(high - low)
 
 
-@dataclass(frozen=True)
-class Curves:
-    """c of each query: what its scores are in honest ones, and back.
+def _scores_at_levels(score: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The scores that were said at the honest scores `HONEST`, ascending, shape `(knots,)`.
 
-    Args:
-        said: the scores at `HONEST`, ascending, shape `(knots, queries)`.
+    Levels that so few groups cannot guarantee, and the ends, continue the line from the median to the
+    outermost level that they can; of a single group, by its median alone.
     """
-
-    said: np.ndarray
-
-    @property
-    def changed(self) -> np.ndarray:
-        """Which queries are calibrated."""
-        return (self.said != HONEST[:, None]).any(axis=0)
-
-    def honest(self, score: np.ndarray) -> np.ndarray:
-        """c(score), of shape `(..., queries)`."""
-        return _through(np.asarray(score), self.said, HONEST[:, None])
-
-    def stated(self, honest: np.ndarray | float) -> np.ndarray:
-        """The inverse of c."""
-        every = np.broadcast_to(honest, np.broadcast_shapes(np.shape(honest), self.said.shape[1:]))
-        return _through(every, np.broadcast_to(HONEST[:, None], self.said.shape), self.said)
-
-    def log_slope(self, score: np.ndarray) -> np.ndarray:
-        """log c' at scores of shape `(queries,)`."""
-        piece = _piece(score, self.said)
-        rise, run = np.diff(HONEST)[piece], _take(np.diff(self.said, axis=0), piece)
-        return np.log(rise / run)
+    _, own, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    groups = len(sizes)
+    order = np.argsort(score, kind="stable")
+    ascending, weight = score[order], 1.0 / (groups * sizes[own[order]])
+    total = np.cumsum(weight)
+    # A score stands for levels by the weight up to it, from below and from above alike.
+    upper, lower = total * groups / (groups + 1), ((total - weight) * groups + 1) / (groups + 1)
+    said = np.where(
+        LEVELS < 0.5, np.interp(LEVELS, lower, ascending), np.interp(LEVELS, upper, ascending)
+    )
+    said[MIDDLE] = 0.5 * (np.interp(0.5, lower, ascending) + np.interp(0.5, upper, ascending))
+    sure = np.minimum(LEVELS, 1 - LEVELS) * (groups + 1) >= 1 - ROUNDING
+    sure[MIDDLE] = True
+    said += LEAST_STEP * np.arange(len(LEVELS))
+    first, last = np.flatnonzero(sure)[[0, -1]]
+    honest, ends = HONEST[1:-1], []
+    for outermost in (first, last):
+        slope = 1.0
+        if outermost != MIDDLE:
+            slope = (said[outermost] - said[MIDDLE]) / honest[outermost]
+        ends.append(said[outermost] + slope * (HONEST - honest[outermost]))
+    inside = np.r_[np.nan, said, np.nan]
+    knot = np.arange(len(HONEST))
+    return np.where(knot < first + 1, ends[0], np.where(knot > last + 1, ends[1], inside))
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What forecasts that came true say of the scores of new ones, by variable and lead time.
+    """Calibration curves by variable, learnt from forecasts that came true.
 
     Args:
-        curves: by variable; others stay as they are.
+        curves: by name of the variable; variables without one stay as they are.
 
     Example:
         >>> past = pd.DataFrame({"variable": "x", "lead": 1.0, "actual": range(-50, 51)})
@@ -144,7 +161,12 @@ class Calibration:
 
     @classmethod
     def fit(
-        cls, variable: Sequence[str] | np.ndarray, lead: np.ndarray, score: np.ndarray, bins: int = 6
+        cls,
+        variable: Sequence[str] | np.ndarray,
+        lead: np.ndarray,
+        score: np.ndarray,
+        bins: int = 6,
+        group: np.ndarray | None = None,
     ) -> Calibration:
         """Learns c from forecasts that came true.
 
@@ -153,6 +175,8 @@ class Calibration:
             lead: times since the origins, likewise.
             score: normal scores of what was observed, likewise.
             bins: of lead time, at most; each has equally many forecasts of a variable.
+            group: the series of each forecast, if new series are to be forecast; None where forecasts
+                are exchangeable each on its own.
 
         Raises:
             LatentODEError: for no forecasts at all, or fewer than one bin.
@@ -167,7 +191,7 @@ class Calibration:
         score = np.clip(score, -FURTHEST, FURTHEST)
         frame = pd.DataFrame(
             {"variable": np.asarray(variable).astype(str), "lead": lead, "score": score}
-        )
+        ).assign(group=np.arange(len(score)) if group is None else pd.factorize(group)[0])
         curves = {}
         for name, own in frame.groupby("variable", sort=False):
             if len(own) < FEWEST:
@@ -177,11 +201,14 @@ class Calibration:
                     stacklevel=2,
                 )
                 continue
-            curves[str(name)] = Curve.fit(own["lead"].to_numpy(), own["score"].to_numpy(), bins)
+            columns = (own[c].to_numpy() for c in ("lead", "score", "group"))
+            curves[str(name)] = Curve.fit(*columns, bins)
         return cls(curves)
 
     @classmethod
-    def of_quantiles(cls, frame: pd.DataFrame, bins: int = 6) -> Calibration:
+    def of_quantiles(
+        cls, frame: pd.DataFrame, bins: int = 6, group: np.ndarray | None = None
+    ) -> Calibration:
         """Learns c from forecasts that are known by some of their quantiles only.
 
         Between quantiles, and beyond the outermost, a value's score is taken as linear in it: exact for
@@ -191,6 +218,7 @@ class Calibration:
             frame: `variable`, `lead`, `actual` and at least two quantiles, as
                 `LatentODEForecaster.backtest` has them.
             bins: as for `fit`.
+            group: as for `fit`.
 
         Raises:
             LatentODEError: as `fit`, for fewer than two quantiles, and for a row without one of them or
@@ -204,17 +232,18 @@ class Calibration:
                 f"row {row} of the forecasts has no `{used.columns[column]}`; leave out what has not "
                 "come true, and point forecasts"
             )
-        score = _through(frame["actual"].to_numpy(dtype=float), *_known(frame))
-        return cls.fit(frame["variable"].to_numpy(), frame["lead"].to_numpy(), score, bins)
+        score = piecewise_linear(frame["actual"].to_numpy(dtype=float), *_known(frame))
+        return cls.fit(frame["variable"].to_numpy(), frame["lead"].to_numpy(), score, bins, group)
 
     def of(self, variable: Sequence[str] | np.ndarray, lead: np.ndarray) -> Curves:
-        """c of queries, by their variables' names and leads; what is asked of the past stays."""
+        """The curves of queries, by their variables' names and lead times."""
         names, lead = np.asarray(variable).astype(str), np.asarray(lead, dtype=float)
         said = np.repeat(HONEST[:, None], len(lead), axis=1)
+        count = np.zeros(len(lead), dtype=np.int64)
         for name, curve in self.curves.items():
-            own = (names == name) & (lead > 0)
-            said[:, own] = curve.at(lead[own])
-        return Curves(said)
+            own = names == name
+            said[:, own], count[own] = curve.at(lead[own]), curve.groups
+        return Curves(said, count)
 
     def apply(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Forecasts with their quantiles moved; the other columns stay.
@@ -226,7 +255,8 @@ class Calibration:
         quantiles, scores = _known(frame)
         made = {}
         for level in quantile_levels(frame):
-            moved = _through(curves.stated(special.ndtri(level)), scores, quantiles)
+            curves.warn_of_unguaranteed(level)
+            moved = piecewise_linear(curves.stated(special.ndtri(level)), scores, quantiles)
             name = quantile_name(level)
             made[name] = np.where(curves.changed, moved, frame[name])
         return frame.assign(**made)
@@ -234,7 +264,12 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Primitives; `from_dict` is its inverse."""
         return {
-            name: {"leads": c.leads.tolist(), "scores": c.scores.tolist(), "forecasts": c.forecasts}
+            name: {
+                "leads": c.leads.tolist(),
+                "scores": c.scores.tolist(),
+                "forecasts": c.forecasts,
+                "groups": c.groups,
+            }
             for name, c in self.curves.items()
         }
 
@@ -243,7 +278,7 @@ class Calibration:
         """Reads what `to_dict` wrote."""
         return cls(
             {
-                n: Curve(np.array(c["leads"]), np.array(c["scores"]), c["forecasts"])
+                n: Curve(np.array(c["leads"]), np.array(c["scores"]), c["forecasts"], c["groups"])
                 for n, c in state.items()
             }
         )
@@ -262,22 +297,3 @@ def _known(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     tiny = 1e-9 * np.maximum(np.ptp(quantiles, axis=0), 1e-9 * np.abs(quantiles).max(axis=0) + 1e-300)
     quantiles = quantiles + tiny * np.arange(len(levels))[:, None]
     return quantiles, np.broadcast_to(special.ndtri(levels)[:, None], quantiles.shape)
-
-
-def _piece(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Between which knots of its query each x `(..., queries)` lies; the outermost ones reach on."""
-    place = (x[..., None, :] >= knots).sum(axis=-2) - 1
-    return np.clip(place, 0, len(knots) - 2)
-
-
-def _take(values: np.ndarray, piece: np.ndarray) -> np.ndarray:
-    return values[piece, np.broadcast_to(np.arange(values.shape[1]), piece.shape)]
-
-
-def _through(x: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Piecewise linear through (knots, values) of each query, both of shape `(knots, queries)`."""
-    piece = _piece(x, knots)
-    values = np.broadcast_to(values, knots.shape)
-    left, right = _take(knots, piece), _take(knots, piece + 1)
-    low, high = _take(values, piece), _take(values, piece + 1)
-    return low + (high - low) * (x - left) / (right - left)

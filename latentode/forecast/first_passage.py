@@ -1,8 +1,8 @@
-r"""First crossings: when a path first reaches a level, and whether it does within the horizon.
+r"""First passage times: when a path first reaches a level, and whether it does within the horizon.
 
 Between two points of a path with values $y_0, y_1$ and slopes $f_0, f_1$ the path is taken to be the
 cubic through them; its first root, and a peak between two points that both lie short of the level, are
-found in closed form and by bisection. So a crossing is exact to fourth order in the distance of points.
+found in closed form and by bisection. So a first passage is exact to fourth order in the distance of points.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import pandas as pd
 from latentode.data.quantile_columns import quantile_list, quantile_name
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.errors import LatentODEError
+from latentode.forecast.fitted import Draws
 
-__all__ = ["FirstPassageTime", "first_at_or_above", "first_reading"]
+__all__ = ["FirstPassageTime", "first_at_or_above", "first_passages", "first_reading"]
 
 BISECTIONS = 50
 
@@ -88,6 +89,31 @@ class FirstPassageTime:
         for level in quantile_list(quantiles):
             frame[quantile_name(level)] = self.quantile(level)
         return frame
+
+
+def first_passages(
+    drawn: Draws, grid: np.ndarray, level: float, upwards: bool, readings: bool
+) -> np.ndarray:
+    """When each draw of each series is first at a level, shape `(draws, series)`.
+
+    Args:
+        drawn: at the grid of every series in turn.
+        grid: time since the last observation, ascending, shape `(points,)`.
+        level: to be reached.
+        upwards: whether the level is reached from below.
+        readings: whether readings at the grid count, instead of the quantity at any time.
+    """
+    shape, sign = (drawn.n, -1, len(grid)), 1.0 if upwards else -1.0
+    if readings:
+        return first_reading(grid, sign * drawn.reading.reshape(shape), sign * level)
+    value = sign * drawn.value.reshape(shape)
+    if drawn.forecast.whole.any():  # a step function, of a single variable
+        return first_reading(grid, value, sign * level)
+    found = first_at_or_above(grid, value, sign * drawn.rate.reshape(shape), sign * level)
+    # The cubic between two points may go beyond what the distribution allows; the quantity may not.
+    below = drawn.forecast.cdf(np.full(len(drawn.queries), level)).reshape(shape[1:])
+    possible = (below < 1 if upwards else below > 0).any(axis=1)
+    return np.where(possible | (value >= sign * level).any(axis=2), found, np.inf)
 
 
 def first_at_or_above(

@@ -1,61 +1,66 @@
-"""FittedForecaster: all that a fit leaves behind; reads tables and answers queries."""
+"""FittedForecaster: all that a fit leaves behind; Reader: how it reads tables; Draws: its sample paths.
+
+None of them knows how the network was trained, so that all can be built by hand.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from torch.distributions import Distribution
 
 from latentode.data.batch import Series
 from latentode.data.climatology import Climatology
-from latentode.data.columns import IntoFrame, some_names, to_pandas
+from latentode.data.columns import IntoFrame, frame_or_as_is, some_names, to_pandas
+from latentode.data.covariates import tell
 from latentode.data.dataset import SeriesDataset
+from latentode.data.queries import At
+from latentode.data.reading import read_columns
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError
 from latentode.forecast.calibration import Calibration
-from latentode.forecast.forecast import Forecast, ForecastQueries, forecast
-from latentode.forecast.residuals import Joint, Residuals, ScoreTransform
+from latentode.forecast.engine import Engine
+from latentode.forecast.forecast import Forecast
+from latentode.forecast.queries import ForecastQueries
+from latentode.forecast.residuals import Residuals, ScoreTransform
+from latentode.forecast.sampler import Joint
 from latentode.nn.likelihoods.choosing import refuse_unexplained
 
-__all__ = ["FittedForecaster", "plain"]
+__all__ = ["Draws", "FittedForecaster", "Reader", "plain"]
+
+STEP = 1e-4  # of a difference quotient, in the shortest time over which a path bends
 
 
 @dataclass(frozen=True)
-class FittedForecaster:
-    """What is known after a fit.
+class Reader:
+    """How a fitted model reads tables: as its training table was read.
 
     Args:
         schema: with every column named.
         axis: what its time column means.
-        scaling: of the training data.
-        climatology: training means.
-        horizon: that was trained for, in time units.
-        context: how far back the encoder looks, in time units.
-        module: trained.
-        history: metrics per epoch, where a fit left any.
-        classes: what series were classified into, where they were.
-        residuals: how readings scatter about their means over time, where that was found.
-        calibration: what forecasts that came true say of its quantiles, where it was told any.
+        scaling: fitted on the training data.
     """
 
     schema: Schema
     axis: TimeAxis
     scaling: Scaling
-    climatology: Climatology
-    horizon: float
-    context: float
-    module: Any
-    history: pd.DataFrame | None = None
-    classes: tuple[Any, ...] | None = None
-    residuals: Residuals | None = None
-    calibration: Calibration | None = None
 
-    def read(self, frame: IntoFrame, duplicates: str) -> SeriesDataset:
-        """A table as the model reads it; see `LatentODEForecaster.read`."""
+    def read(self, frame: IntoFrame, duplicates: str = "error") -> SeriesDataset:
+        """A table as the model reads it.
+
+        Args:
+            frame: with the columns of the training table.
+            duplicates: what to do with several rows of one (series, time): "error", "mean", "last".
+
+        Raises:
+            SchemaError: if it cannot be read, lacks a column, or its times are of another kind.
+        """
         schema, frame = self.schema, to_pandas(frame)
         for name in (schema.targets or ()) if schema.layout == "wide" else ():
             if name not in frame.columns:
@@ -73,28 +78,228 @@ class FittedForecaster:
         # A resolved schema has a time unit, declared or not.
         return replace(dataset, axis=replace(dataset.axis, declared=self.axis.declared))
 
-    def answer(self, dataset: SeriesDataset, asked: ForecastQueries, keys: pd.DataFrame) -> Forecast:
-        """The forecast of queries against series that `read` has read.
+    def read_question(
+        self, history: IntoFrame, at: At | IntoFrame, duplicates: str = "error"
+    ) -> tuple[SeriesDataset, At]:
+        """A history together with the known values that the question gives, and the question.
+
+        Args:
+            history: with the columns of the training table.
+            at: times, or a frame of identifier, time and known columns.
+            duplicates: as for `read`.
+        """
+        dataset, asked = self.read(history, duplicates), cast(At, frame_or_as_is(at))
+        completed = tell(history, dataset, asked)
+        return (dataset if completed is None else self.read(completed, duplicates)), asked
+
+    def extend(
+        self, history: pd.DataFrame | None, rows: IntoFrame, duplicates: str = "error"
+    ) -> pd.DataFrame:
+        """A history with new rows, which are read anew with each addition.
+
+        So a forecast from a history that grew is that from the longer history, exactly, late rows and
+        revised ones included.
+
+        Args:
+            history: what there was, as this returned it; None for nothing.
+            rows: new ones of any series, in any order; of one already known, a later row counts as the
+                later for `duplicates="last"`.
+            duplicates: as for `read`.
+
+        Raises:
+            SchemaError: for rows that cannot be read, alone or with the history.
+        """
+        self.read(rows, duplicates)  # whatever is wrong with them is said of them
+        added, _, axis = read_columns(to_pandas(rows), self.schema)
+        if history is None:
+            return added
+        time = str(self.schema.time)
+        if added[time].dtype != history[time].dtype:
+            added[time] = _as_before(added[time], history[time], axis.kind)
+        table = cast(pd.DataFrame, pd.concat([history, added], ignore_index=True))
+        self.read(table, duplicates)
+        return table
+
+    def series(self, dataset: SeriesDataset) -> Series:
+        """What `read` has read, scaled and ready to be cut into batches."""
+        return Series(dataset, self.scaling)
+
+
+@dataclass(frozen=True)
+class FittedForecaster:
+    """What a fit leaves behind; answers queries.
+
+    Args:
+        reader: reads tables as the training table was read.
+        engine: asks the trained network.
+        climatology: training means.
+        horizon: how far ahead it was trained to look, in time units.
+        residuals: how long departures from a forecast last; None where that is not known.
+        calibration: of quantiles, by forecasts that came true; None for none.
+        history: metrics per epoch; None where a fit left none.
+        classes: what series are classified into; None where they are not.
+    """
+
+    reader: Reader
+    engine: Engine
+    climatology: Climatology
+    horizon: float
+    residuals: Residuals | None = None
+    calibration: Calibration | None = None
+    history: pd.DataFrame | None = None
+    classes: tuple[Any, ...] | None = None
+
+    def series(self, dataset: SeriesDataset) -> Series:
+        """Scaled histories, whose every value the likelihood can explain.
 
         Raises:
             SchemaError: for an observation that a likelihood or a transform cannot take.
         """
-        refuse_unexplained(dataset, self.module.model.likelihood)
-        series = Series(dataset, self.scaling)
-        answer = forecast(self.module.model, series, self.scaling, asked, keys, self.context)
-        lead = asked.time - asked.origin
+        refuse_unexplained(dataset, self.engine.network.likelihood)
+        return self.reader.series(dataset)
+
+    def forecast(
+        self, dataset: SeriesDataset, queries: ForecastQueries, keys: pd.DataFrame
+    ) -> Forecast:
+        """The forecast of queries against series that `reader` has read.
+
+        Args:
+            dataset: histories.
+            queries: what is asked.
+            keys: what to call the queries, a row each.
+
+        Raises:
+            SchemaError: for an observation that a likelihood or a transform cannot take.
+        """
+        return self.forecast_series(self.series(dataset), queries, keys)
+
+    def forecast_series(self, series: Series, queries: ForecastQueries, keys: pd.DataFrame) -> Forecast:
+        """As `forecast`, of histories that are scaled already."""
+        return self._forecast(self.engine.distributions(series, queries), series, queries, keys)
+
+    def forecasts_around(
+        self, series: Series, queries: ForecastQueries, step: float
+    ) -> tuple[Forecast, Forecast]:
+        """Forecasts of a short step before and after each query, to first order in `step`.
+
+        Args:
+            series: scaled histories.
+            queries: what is asked.
+            step: in time units, far below `bending`.
+        """
+        keys = pd.DataFrame(index=range(len(queries)))
+        found = self.engine.around(series, queries, step)
+        before, after = (
+            self._forecast(distribution, series, replace(queries, time=queries.time + shift), keys)
+            for distribution, shift in zip(found, (-step, step), strict=True)
+        )
+        return before, after
+
+    def bending(self, variable: np.ndarray) -> np.ndarray:
+        """The time over which paths of variables bend: a solver's interval or a correlation time."""
+        network = self.engine.network
+        knots = np.full(len(variable), network.time_scale / network.solver.intervals)
+        return knots if self.residuals is None else np.minimum(knots, self.residuals.lengths(variable))
+
+    def _forecast(
+        self, distribution: Distribution, series: Series, queries: ForecastQueries, keys: pd.DataFrame
+    ) -> Forecast:
+        """Components with all that is known of how scores are calibrated and hang together."""
+        scaling, likelihood = self.reader.scaling, self.engine.network.likelihood
+        made = Forecast.of(keys, distribution, likelihood, scaling.units_of(queries.variable))
+        lead = queries.time - queries.origin
+        transform = None
         if self.calibration is not None:
-            names = np.asarray(self.schema.targets)[asked.variable]
-            curves = self.calibration.of(names, lead)
-            answer = replace(answer, revision=ScoreTransform.calibrated(curves))
-        if self.residuals is None:
-            return answer
-        owner = series.keys[asked.series]
-        # 1, but for a likelihood that answers in data units.
-        unit = answer.scale / np.asarray(self.scaling.scale)[asked.variable]
-        return replace(answer, joint=Joint(self.residuals, owner, asked.variable, lead, unit))
+            names = np.asarray(self.reader.schema.targets)[queries.variable]
+            transform = ScoreTransform.calibrated(self.calibration.of(names, lead))
+        noise, length = np.full(len(queries), np.inf), np.full(len(queries), self.horizon)
+        if self.residuals is not None:
+            # In units of the distribution, which of some likelihoods are those of the data.
+            unit = np.asarray(scaling.scale)[queries.variable] / made.scale
+            noise = np.asarray(self.residuals.noise)[queries.variable] * unit
+            length = self.residuals.lengths(queries.variable)
+        joint = Joint(series.keys[queries.series], queries.variable, lead, noise, length)
+        return replace(made, joint=joint, score_transform=transform)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Sample paths at queries, each from what its series had shown by its origin.
+
+    Args:
+        fitted: the model; without residuals, nothing of the decoded spread lasts.
+        series: scaled histories.
+        queries: those of one (series, origin, variable) lie on one path per draw.
+        n: number of draws.
+        seed: another seed, other draws; a series' own depend on its identifier and on no companion.
+    """
+
+    fitted: FittedForecaster
+    series: Series
+    queries: ForecastQueries
+    n: int
+    seed: int = 0
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        """The distribution of readings at the queries."""
+        keys = pd.DataFrame(index=range(len(self.queries)))
+        return self.fitted.forecast_series(self.series, self.queries, keys)
+
+    @property
+    def value(self) -> np.ndarray:
+        """The quantity itself, in data units, shape `(draws, queries)`."""
+        took, waves, _ = self._waves
+        return self.forecast.quantity(took, waves)
+
+    @property
+    def reading(self) -> np.ndarray:
+        """What a sensor would read, if it read at just these times, shape `(draws, queries)`."""
+        return self.forecast.sample(self.n, self.seed)
+
+    @property
+    def rate(self) -> np.ndarray:
+        """The derivative of the quantity, per time unit, shape `(draws, queries)`.
+
+        Of whole numbers, which have none, that of the mean of the component.
+        """
+        every = np.arange(len(self.fitted.reader.schema.targets or ()))
+        step = STEP * float(self.fitted.bending(every).min())
+        took, waves, slope = self._waves
+        before, after = self.fitted.forecasts_around(self.series, self.queries, step)
+        earlier, later = before.means(took), after.means(took)
+        if not before.whole.all():
+            paths = (
+                before.quantity(took, waves - step * slope),
+                after.quantity(took, waves + step * slope),
+            )
+            earlier, later = (
+                np.where(before.whole, mean, path)
+                for mean, path in zip((earlier, later), paths, strict=True)
+            )
+        return (later - earlier) / (2 * step)
+
+    @cached_property
+    def _waves(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Latent samples taken, draws of the residual process and their slopes, `(draws, queries)`."""
+        joint = self.forecast.joint
+        assert joint is not None  # a fitted model's forecasts always have one
+        return joint.took(self.n, self.forecast.n_samples), *joint.waves(self.n, self.seed)
 
 
 def plain(value: Any) -> Any:
     """Python's own number for one of numpy's, as from a grid that was searched."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _as_before(new: pd.Series, old: pd.Series, kind: str) -> pd.Series:
+    """Times of new rows in the type of those before them: zone and resolution may differ."""
+    try:
+        if kind == "datetime" and old.dt.tz is not None:
+            return new.dt.tz_convert(old.dt.tz)
+    except (AttributeError, TypeError) as error:
+        raise SchemaError(
+            f"column `{new.name}` holds {new.dtype} in the new rows and {old.dtype} before them; give "
+            "both the same kind of times, with a zone or without"
+        ) from error
+    return new

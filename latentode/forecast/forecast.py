@@ -1,8 +1,13 @@
-"""Forecast: the predictive distribution at queries, in data units, and how to compute one."""
+"""Forecast: the predictive distribution at queries, in data units.
+
+A forecast is an equal mixture over latent samples of one distribution per query, perhaps with its normal
+scores transformed by calibration or by what was observed later. Moments, probabilities, quantiles and
+draws are all of that one distribution.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,47 +15,28 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import special
-from scipy.optimize.elementwise import find_root
 from torch.distributions import Distribution
 
-from latentode.data.batch import Batch, Series
-from latentode.data.observations import Queries
 from latentode.data.quantile_columns import quantile_list, quantile_name
-from latentode.data.scaling import Scaling, Units
-from latentode.data.task import mix, uniform
+from latentode.data.scaling import Units
 from latentode.data.transforms import Transform
 from latentode.errors import LatentODEError
-from latentode.forecast.calibration import FURTHEST
-from latentode.forecast.moments import moments
-from latentode.forecast.residuals import Joint, ScoreTransform
-from latentode.model.network import LatentODE
-from latentode.nn.latent_state import shared_noise
-from latentode.nn.likelihoods import Likelihood, join, mixture, pick, take, with_parameters
+from latentode.forecast.mixture import (
+    mixture_cdf,
+    mixture_quantile,
+    moments_of_cdf,
+    moments_of_counts,
+    moments_of_transform,
+)
+from latentode.forecast.residuals import FURTHEST, ScoreTransform
+from latentode.forecast.sampler import NOISE_POINTS, NOISE_WEIGHTS, Joint, independent_scores
+from latentode.nn.likelihoods import Likelihood, mixture, pick, take
 
-__all__ = ["Forecast", "ForecastQueries", "batches_of", "forecast"]
+__all__ = ["Forecast"]
 
-NO_SIGN_CHANGE = -1  # what find_root says of a bracket without a root inside
-RESOLUTION = 2.0**-40  # of quantiles, in scaled units: far below float32's
-ROWS_AT_ONCE = 256
-HERMITE_POINTS = 9  # exact where quantiles are polynomials of degree 17 of the normal score
-LATENT_ROWS_AT_ONCE = 65536  # samples of rows that are solved at once, for the memory they take
-
-
-@dataclass(frozen=True)
-class ForecastQueries:
-    """Flat queries against series in memory, each with the forecast origin it is asked from.
-
-    Args:
-        series: index of the series, shape `(queries,)`.
-        variable: index of the variable.
-        time: time since the series' start, in time units, float64.
-        origin: forecast origin since the series' start; what was observed later is not seen.
-    """
-
-    series: np.ndarray
-    variable: np.ndarray
-    time: np.ndarray
-    origin: np.ndarray
+# Scores of the quantiles between which the cdf of a transformed distribution is integrated.
+EDGES = np.r_[-FURTHEST, -6.0, -5.0, np.arange(-4.0, 4.25, 0.5), 5.0, 6.0, FURTHEST]
+CELLS_AT_ONCE = 4_000_000  # samples times draws times queries, for the memory they take
 
 
 @dataclass(frozen=True)
@@ -66,9 +52,10 @@ class Forecast:
         loc: per query, what scaled 0 is in data units.
         scale: per query, what one scaled unit is in data units.
         transforms: what data units are transformed by before they are scaled, each with its queries.
-        joint: which queries share a path, and how residuals last along it; where it is not known,
-            draws share their latent path only.
-        revision: of scores, by calibration or what was observed after the origins; None without.
+        joint: which queries share a path, and how long departures last along it; None where that is not
+            known: then draws share their latent sample only.
+        score_transform: the transform of normal scores by calibration or by what was observed after the
+            times asked for; None for none.
     """
 
     keys: pd.DataFrame
@@ -78,7 +65,7 @@ class Forecast:
     scale: np.ndarray
     transforms: tuple[tuple[Transform, np.ndarray], ...] = ()
     joint: Joint | None = None
-    revision: ScoreTransform | None = None
+    score_transform: ScoreTransform | None = None
 
     @classmethod
     def of(
@@ -104,8 +91,13 @@ class Forecast:
             scale=self.scale[places],
             transforms=tuple((transform, at[at >= 0]) for transform, at in moved),
             joint=None if self.joint is None else self.joint.take(places),
-            revision=None if self.revision is None else self.revision.take(places),
+            score_transform=None if self.score_transform is None else self.score_transform.take(places),
         )
+
+    @property
+    def n_samples(self) -> int:
+        """How many latent samples the mixture is of."""
+        return self.distribution.batch_shape[0]
 
     @property
     def units(self) -> Units:
@@ -115,24 +107,26 @@ class Forecast:
     @property
     def mean(self) -> np.ndarray:
         """Predictive mean in data units, shape `(queries,)`."""
-        mean = self._moments[0]
-        return (
-            mean.copy()
-            if self.revision is None
-            else self._revised_moments(self.revision, mean, None)[0]
-        )
+        return self._moments[0].copy()
 
     @property
     def std(self) -> np.ndarray:
-        """Predictive standard deviation in data units: within and between latent samples."""
-        std = self._moments[1]
-        return (
-            std.copy() if self.revision is None else self._revised_moments(self.revision, None, std)[1]
-        )
+        """Predictive standard deviation in data units, within and between latent samples."""
+        return self._moments[1].copy()
 
     @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Exact; of transformed variables by quadrature."""
+        """Mean and standard deviation of each query."""
+        mean, std = self._forecast_moments()
+        if self.score_transform is not None:
+            place = np.flatnonzero(self.score_transform.changed)
+            for whole in (False, True):
+                own = place[self.whole[place] == whole]
+                mean[own], std[own] = self.take(own)._transformed_moments(whole)
+        return mean, std
+
+    def _forecast_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Moments before any score transform: exact, and of transformed variables by quadrature."""
         mixed = mixture(self.distribution)
         mean = self.loc + self.scale * mixed.mean.numpy()
         std = self.scale * mixed.variance.sqrt().numpy()
@@ -145,17 +139,33 @@ class Forecast:
             ) -> np.ndarray:
                 return t.inverse(at + s * u)
 
-            mean[place], std[place] = moments(self.likelihood, own, to_data)
+            mean[place], std[place] = moments_of_transform(self.likelihood, own, to_data)
         return mean, std
+
+    def _transformed_moments(self, whole: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Moments after the score transform: integrals of the cdf, or sums over whole numbers."""
+        if len(self) == 0:
+            return np.zeros(0), np.zeros(0)
+        if whole:
+            return moments_of_counts(
+                self.cdf, *(self._at_level(special.ndtr(t)) for t in EDGES[[0, -1]])
+            )
+        edges = np.stack([self._at_level(level) for level in special.ndtr(EDGES)])
+        return moments_of_cdf(self.cdf, edges)
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """Which queries have whole numbers for values, shape `(queries,)`."""
+        return self.likelihood.whole(self.distribution)
 
     def cdf(self, value: np.ndarray) -> np.ndarray:
         """P(x <= value) of each query, `value` in data units, shape `(queries,)`."""
         found = self._cdf(value)
-        return found if self.revision is None else self.revision.cdf(found)
+        return found if self.score_transform is None else self.score_transform.cdf(found)
 
     def _cdf(self, value: np.ndarray) -> np.ndarray:
-        """`cdf` before any revision."""
-        return self.likelihood.cdf(self.distribution, self.units.to_scaled(value)).mean(axis=0)
+        """`cdf` before any score transform."""
+        return mixture_cdf(self.likelihood, self.distribution, self.units.to_scaled(value))
 
     def log_prob(self, actual: np.ndarray) -> np.ndarray:
         """Log-density of each query's actual value in data units; of counts the log-probability.
@@ -176,137 +186,142 @@ class Forecast:
         possible = np.where(odd, self.quantile(0.5), actual) if odd.any() else actual
         scaled = torch.from_numpy(units.to_scaled(possible))
         found = mixture(self.distribution).log_prob(scaled).numpy() + units.log_slope(possible)
-        if self.revision is not None:
-            whole = self.likelihood.whole(self.distribution)
-            found = self.revision.log_prob(found, self._cdf(possible), self._cdf(possible - 1), whole)
+        if self.score_transform is not None:
+            at, below = self._cdf(possible), self._cdf(possible - 1)
+            found = self.score_transform.log_prob(found, at, below, self.whole)
         return np.where(missing, np.nan, np.where(never, -np.inf, found))
 
     def quantile(self, q: float) -> np.ndarray:
-        """The value below which the mixture has probability `q`, shape `(queries,)`.
+        """The value below which lies the probability `q`, shape `(queries,)`.
 
-        Of counts, the least one that has.
+        Of whole numbers, the least one at or below which it lies.
 
         Raises:
             LatentODEError: unless 0 < q < 1.
+
+        Warns:
+            UserWarning: where `q` is further out than what the forecast was calibrated by can guarantee.
         """
         (q,) = quantile_list(q)
-        return self._at_level(q if self.revision is None else self.revision.level(special.ndtri(q)))
+        if self.score_transform is None:
+            return self._at_level(q)
+        if self.score_transform.curves is not None:
+            self.score_transform.curves.warn_of_unguaranteed(q, stacklevel=3)
+        return self._at_level(self.score_transform.level(special.ndtri(q)))
 
-    def _at_level(self, q: float | np.ndarray) -> np.ndarray:
-        """Where the mixture reaches a level, or each query's own, before any revision."""
-        return self.units.to_data(self._scaled_at(q))
-
-    def _scaled_at(self, q: float | np.ndarray) -> np.ndarray:
-        """`_at_level` in the distribution's units."""
-        # A mixture's quantile lies between the least and the greatest of its components'.
-        components = self.likelihood.icdf(self.distribution, q)
-        low, high = components.min(axis=0), components.max(axis=0)
-        found, apart = high.copy(), np.flatnonzero(low < high)
-        if len(apart):
-            found[apart] = self._root(np.broadcast_to(q, high.shape), low[apart], high[apart], apart)
-        whole = self.likelihood.whole(self.distribution)
-        return np.where(whole, np.floor(found), found)
-
-    def _root(self, level: np.ndarray, low: np.ndarray, high: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Where the mixtures of the queries `at` reach their levels, between `low` and `high`."""
-
-        def excess(value: np.ndarray, place: np.ndarray) -> np.ndarray:
-            every = len(place) == len(self)
-            own = self.distribution if every else take(self.distribution, torch.from_numpy(place))
-            return self.likelihood.cdf(own, value).mean(axis=0) - level[place]
-
-        root = find_root(excess, (low, high), args=(at,), tolerances={"xatol": RESOLUTION})
-        # Of a step of the cdf the end is taken that is never below.
-        (left, right), (f_left, _) = root.bracket, root.f_bracket
-        stepped = np.where(f_left >= 0, left, right)
-        whole = self.likelihood.whole(self.distribution)[at]
-        # Where both ends are on one side, by a step or by rounding, the level is reached at one.
-        inside, reached = root.status != NO_SIGN_CHANGE, excess(low, at) >= 0
-        return np.where(inside, np.where(whole, stepped, root.x), np.where(reached, low, high))
-
-    def _revised_moments(
-        self, revision: ScoreTransform, mean: np.ndarray | None, std: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation by Gauss-Hermite quadrature; those given where nothing changed."""
-        scores, weights = np.polynomial.hermite_e.hermegauss(HERMITE_POINTS)
-        values = np.stack([self._at_level(revision.level(float(score))) for score in scores])
-        weights = weights[:, None] / weights.sum()
-        middle = (weights * values).sum(axis=0)
-        spread = np.sqrt((weights * (values - middle) ** 2).sum(axis=0))
-        new = revision.revised
-        return (
-            middle if mean is None else np.where(new, middle, mean),
-            spread if std is None else np.where(new, spread, std),
-        )
+    def _at_level(self, level: float | np.ndarray) -> np.ndarray:
+        """Where the mixture reaches a level, or each query's own, before any score transform."""
+        return self.units.to_data(mixture_quantile(self.likelihood, self.distribution, level))
 
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """Joint draws of readings, shape `(n, queries)`.
+        """Joint draws of readings, shape `(n, queries)`, each distributed as the forecast says.
 
         Within a draw all queries of a series share one latent path, and what departs from it lasts as
         long as it does in the data (`latentode.forecast.residuals`), so that sums, maxima and
         differences over time are those of one future. Draws of different series are independent.
+
+        Args:
+            n: number of draws.
+            seed: another seed, other draws; no global generator is touched.
         """
-        drawn = self._independent(n, seed) if self.joint is None else self._futures(self.joint, n, seed)
-        return self.units.to_data(self._calibrated(drawn, seed))
-
-    def _calibrated(self, drawn: np.ndarray, seed: int) -> np.ndarray:
-        """Draws in the distribution's units, each moved to the level that its own honestly is at."""
-        curves = None if self.revision is None else self.revision.curves
-        if curves is None or not curves.changed.any():
-            return drawn
-        made = []
-        for values, tie in zip(drawn, self._ties(len(drawn), seed), strict=True):
-            score = curves.stated(special.ndtri(self._level_of(values, tie)))
-            moved = self._scaled_at(special.ndtr(np.clip(score, -FURTHEST, FURTHEST)))
-            made.append(np.where(curves.changed, moved, values))
-        return np.stack(made)
-
-    def _ties(self, n: int, seed: int) -> np.ndarray:
-        """Where in its step of the cdf each draw of a whole number lies, shape `(n, queries)`."""
         if self.joint is None:
-            return np.random.default_rng(seed).uniform(size=(n, len(self)))
-        stamps = mix(mix(self.joint.keys, self.joint.variable), self.joint.lead.view(np.uint64))
-        return np.stack([uniform(stamps, i) for i in range(n)])
+            took, scores = independent_scores(n, len(self), self.n_samples, seed)
+            parts = pick(self.distribution, torch.from_numpy(took))
+        else:
+            parts = pick(self.distribution, torch.from_numpy(self.joint.took(n, self.n_samples)))
+            scores = self.joint.scores(parts.variance.numpy(), seed)
+        level = _level(scores)
+        values = self.likelihood.icdf(parts, level)
+        return self.units.to_data(self._transformed(values, self._inside_step(parts, values, level)))
 
-    def _level_of(self, scaled: np.ndarray, tie: np.ndarray) -> np.ndarray:
-        """F of values of shape `(queries,)`, before any revision; of a count somewhere in its step."""
-        found = self.likelihood.cdf(self.distribution, scaled).mean(axis=0)
-        whole = self.likelihood.whole(self.distribution)
-        if not whole.any():
-            return found
-        below = self.likelihood.cdf(self.distribution, scaled - 1).mean(axis=0)
-        return np.where(whole, below + tie * (found - below), found)
+    def quantity(self, took: np.ndarray, waves: np.ndarray) -> np.ndarray:
+        """The quantity itself, without the noise of single readings, in draws of data units.
 
-    def scores(self, actual: np.ndarray, seed: int = 0) -> np.ndarray:
-        """The normal scores of what was observed, before any revision: standard normal if F is honest.
+        It is the mean of the readings that share what lasts; of whole numbers a reading of which
+        everything lasts.
+
+        Args:
+            took: which latent sample answers each query in each draw, shape `(n, queries)`.
+            waves: draws of the residual process there, same shape.
+
+        Raises:
+            LatentODEError: if it is not known which queries share a path.
+        """
+        if self.joint is None:
+            raise LatentODEError("this forecast does not say which of its queries share a path")
+        parts, whole = pick(self.distribution, torch.from_numpy(took)), self.whole
+        lasting = np.where(whole, 1.0, self.joint.lasting(parts.variance.numpy()))
+        mean = np.zeros(waves.shape)
+        for point, weight in zip(NOISE_POINTS.tolist(), NOISE_WEIGHTS.tolist(), strict=True):
+            score = np.sqrt(lasting) * waves + np.sqrt(1 - lasting) * point
+            mean += weight * self.units.to_data(self.likelihood.icdf(parts, _level(score)))
+        mean = np.where(whole, np.rint(mean), mean)
+        if self.score_transform is None:
+            return mean
+        values = self.units.to_scaled(mean)
+        inside = self._inside_step(parts, values, _level(waves))
+        return self.units.to_data(self._transformed(values, inside))
+
+    def means(self, took: np.ndarray) -> np.ndarray:
+        """The mean of the component that each draw takes, untransformed, shape `(n, queries)`."""
+        return self.loc + self.scale * pick(self.distribution, torch.from_numpy(took)).mean.numpy()
+
+    def _transformed(self, values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        """Draws `(n, queries)` of the distribution's units, moved by the score transform.
+
+        Args:
+            values: draws of the components.
+            inside: where in its step of the cdf each draw of a whole number lies, between 0 and 1.
+        """
+        if self.score_transform is None or not self.score_transform.changed.any():
+            return values
+        place, found = np.flatnonzero(self.score_transform.changed), values.copy()
+        at_once = max(1, CELLS_AT_ONCE // (self.n_samples * len(place)))
+        for begin in range(0, len(values), at_once):
+            part = slice(begin, begin + at_once)
+            moved = self._moved(values[part][:, place], inside[part][:, place], place)
+            found[part, place] = moved
+        return found
+
+    def _moved(self, values: np.ndarray, inside: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """The draws of the queries at `place`, all of which the score transform changes."""
+        assert self.score_transform is not None
+        every = self.take(np.tile(place, len(values)))
+        scores = every._scores_at(values.reshape(-1), inside.reshape(-1))
+        level = self.score_transform.take(place).level(scores.reshape(values.shape)).reshape(-1)
+        found = mixture_quantile(self.likelihood, every.distribution, level)
+        return found.reshape(values.shape)
+
+    def _inside_step(self, parts: Distribution, values: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Where in its step of its component's cdf each draw of a whole number lies, else 1."""
+        if self.score_transform is None or not self.whole.any():
+            return np.ones(values.shape)
+        at, below = (self.likelihood.cdf(parts, values - back) for back in (0.0, 1.0))
+        return np.clip((level - below) / np.where(at > below, at - below, 1.0), 0.0, 1.0)
+
+    def _scores_at(self, scaled: np.ndarray, inside: float | np.ndarray) -> np.ndarray:
+        """Normal scores of values in the distribution's units, before any score transform."""
+        level = mixture_cdf(self.likelihood, self.distribution, scaled)
+        if self.whole.any():
+            below = mixture_cdf(self.likelihood, self.distribution, scaled - 1)
+            level = np.where(self.whole, below + inside * (level - below), level)
+        return np.clip(special.ndtri(level), -FURTHEST, FURTHEST)
+
+    def scores(self, actual: np.ndarray, inside: float | np.ndarray = 0.5) -> np.ndarray:
+        """The normal scores of what was observed: standard normal if the forecast is honest.
 
         Args:
             actual: in data units, shape `(queries,)`.
-            seed: of where counts lie in their steps of the cdf.
+            inside: where in its step of the cdf the score of a whole number is taken, between 0 and 1.
+
+        Returns:
+            Shape `(queries,)`, at most 7.5 either way.
         """
-        tie = np.random.default_rng(seed).uniform(size=len(self))
-        level = self._level_of(self.units.to_scaled(np.asarray(actual, dtype=np.float64)), tie)
-        return np.clip(special.ndtri(level), -FURTHEST, FURTHEST)
-
-    def _independent(self, n: int, seed: int) -> np.ndarray:
-        """Draws that share a latent path and nothing else."""
-        generator = np.random.default_rng(seed)
-        paths = generator.integers(self.distribution.batch_shape[0], size=n)
-        with torch.random.fork_rng(devices=[]):
-            # The generator of the CPU alone: torch.manual_seed would seed those of all devices.
-            torch.default_generator.manual_seed(int(generator.integers(2**31)))
-            rounds = int(np.bincount(paths).max(initial=0))
-            drawn = self.distribution.sample((rounds,)).numpy()
-        order = pd.Series(paths).groupby(paths).cumcount().to_numpy()
-        return drawn[order, paths]
-
-    def _futures(self, joint: Joint, n: int, seed: int) -> np.ndarray:
-        took = torch.from_numpy(joint.took(n, self.distribution.batch_shape[0]))
-        parts = pick(self.distribution, took)
-        scores = joint.scores(parts.variance.numpy(), seed)
-        if self.revision is not None:
-            scores = self.revision.shift + self.revision.spread * scores
-        return self.likelihood.icdf(parts, special.ndtr(scores))
+        scaled = self.units.to_scaled(np.asarray(actual, dtype=np.float64))
+        found = self._scores_at(scaled, inside)
+        if self.score_transform is not None:
+            found = np.clip(self.score_transform.score(found), -FURTHEST, FURTHEST)
+        return found
 
     def samples_frame(self, n: int, seed: int = 0) -> pd.DataFrame:
         """Draws as a long frame: the keys, `sample` (0 to n - 1) and `value`; draw by draw."""
@@ -327,77 +342,6 @@ class Forecast:
         return frame
 
 
-def forecast(
-    model: LatentODE,
-    series: Series,
-    scaling: Scaling,
-    asked: ForecastQueries,
-    keys: pd.DataFrame,
-    context: float,
-    samples: int = 32,
-) -> Forecast:
-    """Answers queries, each from what its series had shown by its origin.
-
-    Args:
-        model: trained; its mode and parameters are left as they are.
-        series: histories.
-        scaling: the one the model was trained with.
-        asked: the queries; none earlier than `context` before its origin.
-        keys: what to call them.
-        context: how far back of the origin the encoder sees, in time units.
-        samples: latent samples in the mixture.
-    """
-    noise = shared_noise(samples, model.latent_size)
-    parts, places = [], []
-    training = model.training
-    model.eval()
-    for at, batch, local in batches_of(model, series, asked, context, samples):
-        places.append(at)
-        parts.append(_answer(model, batch, local, noise))
-    model.train(training)
-    found = _restore_order(parts, np.concatenate(places)) if parts else _empty(model, samples)
-    return Forecast.of(keys, found, model.likelihood, scaling.units_of(asked.variable))
-
-
-def batches_of(
-    model: LatentODE, series: Series, asked: ForecastQueries, context: float, samples: int
-) -> Iterator[tuple[np.ndarray, Batch, Queries]]:
-    """Queries in parts that fit in memory: where they stand in `asked`, their batch, themselves.
-
-    A row of a batch is a (series, origin). Arguments as for `forecast`.
-    """
-    pairs = np.stack([asked.series.astype(np.float64), asked.origin])
-    rows, row_of = np.unique(pairs, axis=1, return_inverse=True)
-    row_of = row_of.reshape(-1)
-    indices, origins = rows[0].astype(np.int64), rows[1]
-    at_once = min(ROWS_AT_ONCE, max(1, LATENT_ROWS_AT_ONCE // (samples * model.rows_per_series)))
-    for begin in range(0, len(indices), at_once):
-        chosen = np.arange(begin, min(begin + at_once, len(indices)))
-        places = np.nonzero((row_of >= chosen[0]) & (row_of <= chosen[-1]))[0]
-        batch = series.batch_at(indices[chosen], origins[chosen], context)
-        yield places, batch, _queries(asked, places, row_of[places] - begin, origins[row_of])
-
-
-def _queries(asked: ForecastQueries, at: np.ndarray, rows: np.ndarray, origin: np.ndarray) -> Queries:
-    return Queries(
-        torch.from_numpy(rows),
-        torch.from_numpy(asked.variable[at]),
-        torch.from_numpy(asked.time[at] - origin[at]),
-    )
-
-
-@torch.no_grad()
-def _answer(model: LatentODE, batch: Batch, queries: Queries, noise: torch.Tensor) -> Distribution:
-    """The components, shape `(samples, queries)`, float64."""
-    device = next(model.parameters()).device
-    distribution, _ = model(batch.to(device), queries.to(device), noise.to(device))
-    return with_parameters(distribution, lambda p: p.detach().cpu().double())
-
-
-def _restore_order(parts: list[Distribution], places: np.ndarray) -> Distribution:
-    return take(join(parts), torch.from_numpy(np.argsort(places)))
-
-
-def _empty(model: LatentODE, samples: int) -> Distribution:
-    raw = torch.zeros(samples, 0, model.likelihood.n_raw, dtype=torch.float64)
-    return model.likelihood.distribution(raw, raw[..., 0], torch.zeros(0, dtype=torch.long))
+def _level(scores: np.ndarray) -> np.ndarray:
+    """Levels of normal scores, kept off 0 and 1."""
+    return special.ndtr(np.clip(scores, -FURTHEST, FURTHEST))

@@ -1,8 +1,9 @@
-"""Asking: from places in time to queries, each with the forecast origin it is answered from."""
+"""ForecastQueries: flat queries, each with the forecast origin that it is answered from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,33 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import QueryTimes
 from latentode.data.schema import Schema
 from latentode.errors import SchemaError
-from latentode.forecast.forecast import ForecastQueries
 
-__all__ = ["chosen_variables", "queries_at"]
+__all__ = ["ForecastQueries", "chosen_variables", "queries_at"]
+
+
+@dataclass(frozen=True)
+class ForecastQueries:
+    """Queries against series in memory.
+
+    Args:
+        series: index of the series, shape `(queries,)`.
+        variable: index of the variable, likewise, as are the others.
+        time: time since the series' start, in time units, float64.
+        origin: forecast origin since the series' start; what was observed later is not seen.
+    """
+
+    series: np.ndarray
+    variable: np.ndarray
+    time: np.ndarray
+    origin: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def take(self, places: np.ndarray | slice) -> ForecastQueries:
+        """The queries at `places`, in their order."""
+        columns = (self.series, self.variable, self.time, self.origin)
+        return ForecastQueries(*(column[places] for column in columns))
 
 
 def chosen_variables(schema: Schema, variables: Sequence[str] | None) -> np.ndarray:

@@ -1,8 +1,14 @@
-"""SamplePaths: sample paths of histories carried on, and what can be asked of a path and of no grid.
+r"""SamplePaths: sample paths that carry histories on, and what can be asked of a path and of no grid.
 
 A draw of a series is one function of time for each of its variables, from its last observation on: the
-quantity itself, without the noise of single readings (`latentode.forecast.drawing`). So rates,
-accumulated values and first crossings are those of the same futures, and agree with one another.
+quantity itself, without the noise of single readings (`latentode.forecast.sampler`). So rates,
+accumulated values and first passages are those of the same futures, and agree with one another. An
+accumulated value is the integral of a draw,
+
+$$\int_a^b x_i(t)\,dt \approx \sum_{\text{cells}} h \sum_{j=1}^{3} v_j\, x_i(t_\text{cell} + u_j h),$$
+
+by Gauss and Legendre's three points per cell, the cells of equal width and no wider than what the path
+changes over. The noise of single readings does not accumulate: it is the sensor's, not the quantity's.
 """
 
 from __future__ import annotations
@@ -23,28 +29,27 @@ from latentode.data.quantile_columns import quantile_list, quantile_name
 from latentode.data.queries import At, QueryTimes, query_times
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError, SchemaError
-from latentode.forecast.drawing import Draws, draw_paths, nodes_between
-from latentode.forecast.first_passage import FirstPassageTime, first_at_or_above, first_reading
-from latentode.forecast.fitted import FittedForecaster
-from latentode.forecast.forecast import ForecastQueries
-from latentode.forecast.queries import chosen_variables, queries_at
+from latentode.forecast.first_passage import FirstPassageTime, first_passages
+from latentode.forecast.fitted import Draws, FittedForecaster
+from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at
+from latentode.forecast.sampler import nodes_between
 
 __all__ = ["SamplePaths"]
 
 QUANTILES = (0.1, 0.5, 0.9)
 POINTS_AT_ONCE = 20_000  # draws are made for so many places at a time, for the memory they take
 CELLS_PER_LENGTH = 2  # of a quadrature, in the time over which what is integrated changes
-POINTS_PER_LENGTH = 4  # of a search for a crossing, likewise
+POINTS_PER_LENGTH = 4  # of a search for a first passage, likewise
 
 
 @dataclass(frozen=True)
 class SamplePaths:
-    """The futures of each series of a table; make one with `LatentODEForecaster.paths`.
+    """The futures of each series of a table; made by a fitted forecaster.
 
     Args:
         fitted: the model.
         dataset: histories, as `fitted` reads them.
-        horizon: how far after each last observation to look for crossings, in time units.
+        horizon: how far after each last observation to look for first passages, in time units.
         draws: how many futures.
         seed: another seed, other futures.
 
@@ -57,7 +62,7 @@ class SamplePaths:
         ['id', 'time', 'variable', 'mean', 'std', 'q0.5']
         >>> list(paths.integral(2.0, quantiles=()))
         ['id', 'since', 'until', 'variable', 'mean', 'std']
-        >>> list(paths.time_to("x", above=9.0).probability(by=2.0))
+        >>> list(paths.first_passage_time("x", above=9.0).probability(by=2.0))
         ['id', 'since', 'variable', 'probability']
     """
 
@@ -78,8 +83,18 @@ class SamplePaths:
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """The quantity itself: `predict` without the noise of the readings; arguments as there."""
+        """The quantity itself: `reading` without the noise of readings; arguments as for `rate`."""
         return self._along(at, count, quantiles, variables, lambda drawn: drawn.value)
+
+    def reading(
+        self,
+        at: At,
+        count: int | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        variables: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """What is read at given times, distributed as is forecast; arguments as for `rate`."""
+        return self._along(at, count, quantiles, variables, lambda drawn: drawn.reading)
 
     def rate(
         self,
@@ -88,7 +103,9 @@ class SamplePaths:
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
     ) -> pd.DataFrame:
-        """How fast the quantity changes: dx/dt, in data units per time unit.
+        """The rate of change dx/dt of the quantity, in data units per time unit.
+
+        Whole numbers have none; the rate of their mean is given instead.
 
         The time unit is the schema's `time_unit` (hours unless told, days for dates), or that of a
         numeric time column.
@@ -130,32 +147,35 @@ class SamplePaths:
             SchemaError: for two times of one series, for b before a, and for a before the last
                 observation, from where on there are futures.
         """
-        levels, chosen = quantile_list(quantiles), chosen_variables(self.fitted.schema, variables)
+        levels, chosen = (
+            quantile_list(quantiles),
+            chosen_variables(self.fitted.reader.schema, variables),
+        )
         until = self._once(b, "b")
         since = self._starts(until) if a is None else self._matched(self._once(a, "a"), until)
         self._refuse_backwards(since, until)
         warn_of_untold(self.dataset, until, stacklevel=3)
-        time = str(self.fitted.schema.time)
+        time = str(self.fitted.reader.schema.time)
         series, variable = (
             np.repeat(until.series, len(chosen)),
             np.tile(chosen, len(until.series)),
         )
         start, end = np.repeat(since.time, len(chosen)), np.repeat(until.time, len(chosen))
         found = np.empty((self.draws, len(series)))
-        width = self._length(variable) / CELLS_PER_LENGTH
+        width = self.fitted.bending(variable) / CELLS_PER_LENGTH
         for part in _chunks((end - start) / width * 3):
             nodes = nodes_between(start[part], end[part], width[part])
             own = series[part][nodes.owner]
-            asked = ForecastQueries(
+            queries = ForecastQueries(
                 own, variable[part][nodes.owner], nodes.time, self.dataset.last[own]
             )
-            found[:, part] = nodes.sums(self._draw(asked).value)
+            found[:, part] = nodes.sums(self._draw(queries).value)
         keys = until.keys.rename(columns={time: "until"})
         keys.insert(len(keys.columns) - 1, "since", since.keys[time].to_numpy())
         keys = keys.loc[keys.index.repeat(len(chosen))].reset_index(drop=True)
         return _summary(keys.assign(variable=self._names(variable)), found, levels)
 
-    def time_to(
+    def first_passage_time(
         self,
         variable: str,
         above: float | None = None,
@@ -169,7 +189,8 @@ class SamplePaths:
             above: the level to be at or above.
             below: or the level to be at or below; exactly one of the two.
             readings: how far apart the sensor reads. Then the first *reading* at the level counts, its
-                noise included; without, the quantity itself does, at any time whatever.
+                noise included; without, the quantity itself does, at any time whatever, and whole
+                numbers at the points of a grid.
 
         Returns:
             Its distribution: `.probability(by=)`, `.cdf`, `.quantile`, `.to_frame()`.
@@ -177,11 +198,10 @@ class SamplePaths:
         Raises:
             LatentODEError: unless exactly one level is given.
         """
-        (v,) = chosen_variables(self.fitted.schema, [variable])
+        (v,) = chosen_variables(self.fitted.reader.schema, [variable])
         if (above is None) == (below is None):
             raise LatentODEError("give exactly one of above= and below=, the level to be reached")
-        sign = 1.0 if above is not None else -1.0
-        level = sign * float(above if above is not None else below)  # type: ignore[arg-type]
+        level = float(above if above is not None else below)  # type: ignore[arg-type]
         dataset, n = self.dataset, len(self.dataset)
         grid = self._grid(int(v), readings)
         found = np.empty((self.draws, n))
@@ -190,12 +210,7 @@ class SamplePaths:
             origin = dataset.last[series]
             time = origin + np.tile(grid, len(series) // len(grid))
             drawn = self._draw(ForecastQueries(series, np.full(len(series), v), time, origin))
-            shape = (self.draws, -1, len(grid))
-            if readings is None:
-                value, rate = (sign * x.reshape(shape) for x in (drawn.value, drawn.rate))
-                found[:, part] = first_at_or_above(grid, value, rate, level)
-            else:
-                found[:, part] = first_reading(grid, sign * drawn.reading.reshape(shape), level)
+            found[:, part] = first_passages(drawn, grid, level, above is not None, readings is not None)
         keys = self._last_keys().assign(variable=variable)
         return FirstPassageTime(keys, found, self.horizon, dataset.axis)
 
@@ -208,37 +223,28 @@ class SamplePaths:
         part: Callable[[Draws], np.ndarray],
     ) -> pd.DataFrame:
         levels = quantile_list(quantiles)
-        chosen = chosen_variables(self.fitted.schema, variables)
+        chosen = chosen_variables(self.fitted.reader.schema, variables)
         places = query_times(self.dataset, at, count)
         warn_of_untold(self.dataset, places, stacklevel=4)
-        asked, keys = queries_at(self.dataset, places, chosen)
-        found = np.empty((self.draws, len(asked.series)))
-        for some in _chunks(np.ones(len(asked.series))):
-            few = ForecastQueries(
-                asked.series[some], asked.variable[some], asked.time[some], asked.origin[some]
-            )
-            found[:, some] = part(self._draw(few))
+        queries, keys = queries_at(self.dataset, places, chosen)
+        found = np.empty((self.draws, len(queries)))
+        for some in _chunks(np.ones(len(queries))):
+            found[:, some] = part(self._draw(queries.take(some)))
         return _summary(keys, found, levels)
 
     @cached_property
     def _series(self) -> Series:
-        return Series(self.dataset, self.fitted.scaling)
+        return self.fitted.series(self.dataset)
 
-    def _draw(self, asked: ForecastQueries) -> Draws:
-        return draw_paths(self.fitted, self._series, asked, self.draws, self.seed)
-
-    def _length(self, variable: np.ndarray) -> np.ndarray:
-        """The time over which a path bends: a solver's interval, or a correlation time if less."""
-        model, residuals = self.fitted.module.model, self.fitted.residuals
-        knots = np.full(len(variable), model.time_scale / model.solver.intervals)
-        return knots if residuals is None else np.minimum(knots, residuals.lengths(variable))
+    def _draw(self, queries: ForecastQueries) -> Draws:
+        return Draws(self.fitted, self._series, queries, self.draws, self.seed)
 
     def _grid(self, variable: int, readings: Duration | None) -> np.ndarray:
         """Where a crossing is looked for, time since the last observation."""
         if readings is not None:
             every = self.dataset.axis.duration(readings, "readings")
             return every * np.arange(1, math.floor(self.horizon / every + 1e-9) + 1)
-        step = float(self._length(np.array([variable]))[0]) / POINTS_PER_LENGTH
+        step = float(self.fitted.bending(np.array([variable]))[0]) / POINTS_PER_LENGTH
         points = math.ceil(self.horizon / step - 1e-9)
         return np.r_[step * np.arange(points), self.horizon]
 
@@ -249,7 +255,7 @@ class SamplePaths:
         return places
 
     def _starts(self, until: QueryTimes) -> QueryTimes:
-        dataset, time = self.dataset, str(self.fitted.schema.time)
+        dataset, time = self.dataset, str(self.fitted.reader.schema.time)
         ticks = dataset.last_ticks[until.series]
         keys = until.keys.assign(**{time: dataset.axis.restore(ticks)})
         return QueryTimes(until.series, dataset.last[until.series], keys)
@@ -266,7 +272,7 @@ class SamplePaths:
         names = self.dataset.ids[until.series].tolist()
         unit = self.dataset.axis.unit_name
         last = self.dataset.last[until.series]
-        early = since.time < last - 1e-9 * np.maximum(1.0, np.abs(last))
+        early = since.time < last - 1e-9 * (self.fitted.horizon + np.abs(last))
         if early.any():
             at = int(early.argmax())
             raise SchemaError(
@@ -279,7 +285,7 @@ class SamplePaths:
             raise SchemaError(f"series {names[at]!r} is asked to accumulate until before it begins")
 
     def _last_keys(self) -> pd.DataFrame:
-        dataset, id_ = self.dataset, self.fitted.schema.id
+        dataset, id_ = self.dataset, self.fitted.reader.schema.id
         keys = pd.DataFrame({"since": dataset.axis.restore(dataset.last_ticks)})
         if id_ is not None:
             keys.insert(0, id_, dataset.ids)

@@ -20,75 +20,106 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from latentode.data.dataset import SeriesDataset
+from latentode.data.queries import QueryTimes, times_along
+from latentode.data.time_axis import Duration
 from latentode.forecast.fitted import FittedForecaster
-from latentode.forecast.forecast import Forecast, ForecastQueries
-from latentode.forecast.residuals import Residuals, ScoreTransform, matern
+from latentode.forecast.forecast import Forecast
+from latentode.forecast.queries import ForecastQueries, queries_at
+from latentode.forecast.residuals import ScoreTransform, matern
 
-__all__ = ["smoothed"]
+__all__ = ["forecast_along", "forecast_at", "smoothed"]
 
 AFTER = 4  # observations that are looked at: further ones are hidden behind them
 NUGGET = 1e-3  # of correlations: keeps weights small where observations all but coincide
 LEAST_SPREAD = 1e-3
-RAREST = 1e-6  # the probability that a score is cut off at
+FURTHEST_SEEN = 4.75  # a score further out is that of an outlier, and taken as this
+
+
+def forecast_at(
+    fitted: FittedForecaster,
+    dataset: SeriesDataset,
+    places: QueryTimes,
+    chosen: np.ndarray,
+    smooth: bool = True,
+) -> Forecast:
+    """The forecast of variables at places in time, ahead of histories or inside them.
+
+    Args:
+        fitted: the model.
+        dataset: histories, as `fitted` reads them.
+        places: the series and times that are asked for.
+        chosen: indices of the variables.
+        smooth: whether times inside a history are answered from both of their sides.
+    """
+    queries, keys = queries_at(dataset, places, chosen)
+    if smooth:
+        return smoothed(fitted, dataset, queries, keys)
+    return fitted.forecast(dataset, queries, keys)
+
+
+def forecast_along(
+    fitted: FittedForecaster, dataset: SeriesDataset, ahead: Duration | None = None, count: int = 60
+) -> Forecast:
+    """The forecast along each series, every time answered from what had been seen by then.
+
+    Args:
+        fitted: the model.
+        dataset: histories, as `fitted` reads them.
+        ahead: how far ahead of the last observation; one horizon unless told.
+        count: how many evenly spaced times per series (fewer where dates or integers repeat).
+    """
+    horizon = fitted.horizon if ahead is None else fitted.reader.axis.duration(ahead, "ahead")
+    places = times_along(dataset, horizon, count)
+    return forecast_at(fitted, dataset, places, np.arange(len(dataset.variables)), smooth=False)
 
 
 def smoothed(
-    fitted: FittedForecaster, dataset: SeriesDataset, asked: ForecastQueries, keys: pd.DataFrame
+    fitted: FittedForecaster, dataset: SeriesDataset, queries: ForecastQueries, keys: pd.DataFrame
 ) -> Forecast:
-    """The forecast of queries, those before an observation of their variable revised by it.
+    """The forecast of queries, those before an observation of their variable conditioned on it.
 
     Args:
-        fitted: the model; without residuals, nothing is revised.
+        fitted: the model; without residuals, nothing is conditioned on later observations.
         dataset: histories, as `fitted` reads them.
-        asked: the queries.
-        keys: what to call them.
+        queries: what is asked.
+        keys: what to call the queries, a row each.
     """
-    after = _after(dataset, asked, fitted.horizon)
-    residuals, n = fitted.residuals, len(asked.series)
-    some = np.nonzero((after >= 0).any(axis=0))[0]
-    if residuals is None or len(some) == 0:
-        return fitted.answer(dataset, asked, keys)
-    seen = after[:, some]
+    after = _after(dataset, queries, fitted.horizon)
+    n, some = len(queries), np.nonzero((after >= 0).any(axis=0))[0]
+    if fitted.residuals is None or len(some) == 0:
+        return fitted.forecast(dataset, queries, keys)
+    observed = after[:, some]
     beside = np.tile(some, AFTER)
-    place = np.where(seen >= 0, seen, 0).reshape(-1)
-    every = ForecastQueries(
-        np.r_[asked.series, asked.series[beside]],
-        np.r_[asked.variable, asked.variable[beside]],
-        np.r_[asked.time, np.where(seen.reshape(-1) >= 0, dataset.time[place], asked.time[beside])],
-        np.r_[asked.origin, asked.origin[beside]],
-    )
+    place = np.where(observed >= 0, observed, 0).reshape(-1)
+    time = np.where(observed.reshape(-1) >= 0, dataset.time[place], queries.time[beside])
+    every = queries.take(np.r_[np.arange(n), beside])
+    every = replace(every, time=np.r_[queries.time, time])
     names = keys.iloc[np.r_[np.arange(n), beside]].reset_index(drop=True)
-    answer = fitted.answer(dataset, every, names)
-    actual = np.r_[np.zeros(n), dataset.value[place]]
-    score = special.ndtri(np.clip(answer.cdf(actual), RAREST, 1 - RAREST))
+    answer = fitted.forecast(dataset, every, names)
+    seen = answer.take(n + np.arange(len(beside))).scores(dataset.value[place])
+    score = np.r_[np.zeros(n), np.clip(seen, -FURTHEST_SEEN, FURTHEST_SEEN)]
     rows = np.vstack([some, n + np.arange(len(beside)).reshape(AFTER, -1)])
-    found = _conditioned(residuals, answer, every, score, rows, seen >= 0)
     shift, spread = np.zeros(n), np.ones(n)
-    shift[some], spread[some] = found
+    shift[some], spread[some] = _conditioned(answer, every.time, score, rows, observed >= 0)
     before = answer.take(np.arange(n))
-    curves = None if before.revision is None else before.revision.curves
-    return replace(before, revision=ScoreTransform(shift, spread, curves))
+    curves = None if before.score_transform is None else before.score_transform.curves
+    return replace(before, score_transform=ScoreTransform(shift, spread, curves))
 
 
 def _conditioned(
-    residuals: Residuals,
-    answer: Forecast,
-    asked: ForecastQueries,
-    score: np.ndarray,
-    rows: np.ndarray,
-    there: np.ndarray,
+    answer: Forecast, time: np.ndarray, score: np.ndarray, rows: np.ndarray, there: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and spread of the scores at `rows[0]` given those at the others, where they are there."""
+    joint = answer.joint
+    assert joint is not None  # a fitted model's forecasts always have one
     means, variance = answer.distribution.mean.numpy(), answer.distribution.variance.numpy()
     departures, decoded = means - means.mean(axis=0), variance.mean(axis=0)
     total = np.sqrt(decoded + means.var(axis=0))
-    unit = 1.0 if answer.joint is None else answer.joint.unit
-    last = np.sqrt(residuals.lasting(decoded * np.square(unit), asked.variable) * decoded) / total
-    gap = np.abs(asked.time[rows][:, None] - asked.time[rows][None])
-    k = matern(gap / residuals.lengths(asked.variable)[rows[0]])
+    last = np.sqrt(joint.lasting(decoded) * decoded) / total
+    gap = np.abs(time[rows][:, None] - time[rows][None])
+    k = matern(gap / joint.length[rows[0]])
     apart = (departures / total)[:, rows]
     shared = np.einsum("siq,sjq->ijq", apart, apart) / len(means)
     correlation = shared + last[rows][:, None] * last[rows][None] * k
@@ -102,7 +133,7 @@ def _conditioned(
     return (weight * known).sum(axis=1), np.sqrt(np.maximum(rest, LEAST_SPREAD**2))
 
 
-def _after(dataset: SeriesDataset, asked: ForecastQueries, horizon: float) -> np.ndarray:
+def _after(dataset: SeriesDataset, queries: ForecastQueries, horizon: float) -> np.ndarray:
     """Positions of the next observations of each query's own variable, `(AFTER, queries)`; -1 for none.
 
     None is further than a horizon from the query's origin: that far the forecast was trained.
@@ -110,11 +141,11 @@ def _after(dataset: SeriesDataset, asked: ForecastQueries, horizon: float) -> np
     order = np.lexsort((dataset.time, dataset.variable, dataset.series))
     n_variables = len(dataset.variables)
     group = (dataset.series * n_variables + dataset.variable)[order]
-    own = asked.series * n_variables + asked.variable
+    own = queries.series * n_variables + queries.variable
     both = np.lexsort(
         (
             np.r_[np.zeros(len(order)), np.ones(len(own))],  # an observation at the time itself is past
-            np.r_[dataset.time[order], asked.time],
+            np.r_[dataset.time[order], queries.time],
             np.r_[group, own],
         )
     )
@@ -127,5 +158,5 @@ def _after(dataset: SeriesDataset, asked: ForecastQueries, horizon: float) -> np
     if len(order) == 0:
         return np.full(place.shape, -1)
     time = dataset.time[order][inside]
-    good = (place < len(order)) & (group[inside] == own) & (time <= asked.origin + horizon)
+    good = (place < len(order)) & (group[inside] == own) & (time <= queries.origin + horizon)
     return np.where(good, order[inside], -1)

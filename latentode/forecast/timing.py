@@ -15,14 +15,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from latentode.data.batch import Series
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import QueryTimes
 from latentode.errors import SchemaError
+from latentode.forecast.engine import EventRates
 from latentode.forecast.fitted import FittedForecaster
-from latentode.forecast.forecast import ForecastQueries
-from latentode.forecast.queries import queries_at
-from latentode.forecast.rates import Rates, rates_at
+from latentode.forecast.queries import ForecastQueries, queries_at
 
 __all__ = ["expected_counts", "intensity", "times_log_likelihood"]
 
@@ -38,8 +36,8 @@ def intensity(
         places: what is asked.
         chosen: variables, where each has an intensity of its own.
     """
-    asked, keys = queries_at(dataset, places, _processes(fitted, chosen))
-    found = _rates(fitted, dataset, asked)
+    queries, keys = queries_at(dataset, places, _processes(fitted, chosen))
+    found = _rates(fitted, dataset, queries)
     return _named(fitted, keys).assign(intensity=found.intensity.mean(axis=0))
 
 
@@ -61,12 +59,14 @@ def expected_counts(
             f"series {name!r} is asked to count up to a time before its last observation, where "
             "nothing is left to expect; ask for later times, or cut the history"
         )
-    asked, keys = queries_at(dataset, places, _processes(fitted, chosen))
-    asked = ForecastQueries(asked.series, asked.variable, asked.time, last[asked.series])
-    total = _rates(fitted, dataset, asked).expected.mean(axis=0)
-    time = str(fitted.schema.time)
+    queries, keys = queries_at(dataset, places, _processes(fitted, chosen))
+    queries = ForecastQueries(queries.series, queries.variable, queries.time, last[queries.series])
+    total = _rates(fitted, dataset, queries).expected.mean(axis=0)
+    time = str(fitted.reader.schema.time)
     frame = _named(fitted, keys).rename(columns={time: "until"})
-    frame = frame.assign(total=total, _series=asked.series, _variable=asked.variable, _at=asked.time)
+    frame = frame.assign(
+        total=total, _series=queries.series, _variable=queries.variable, _at=queries.time
+    )
     frame = frame.sort_values(["_series", "_at", "_variable"], ignore_index=True)
     by = frame.groupby(["_series", "_variable"])
     begin = dataset.axis.restore(dataset.last_ticks[frame["_series"].to_numpy()])
@@ -88,16 +88,16 @@ def times_log_likelihood(fitted: FittedForecaster, dataset: SeriesDataset) -> pd
         Identifier, `events`, `watched` (time units), `log_likelihood` and, beside it, `constant`: that
         of the typical rate of the training data.
     """
-    process = fitted.module.model.times_process
+    process = fitted.engine.network.times_process
     gaps = _gaps(dataset)
     n = process.n_processes
-    asked = ForecastQueries(
+    queries = ForecastQueries(
         np.repeat(gaps["series"].to_numpy(), n),
         np.tile(np.arange(n), len(gaps)),
         np.repeat(gaps["to"].to_numpy(), n),
         np.repeat(gaps["time"].to_numpy(), n),
     )
-    found = _rates(fitted, dataset, asked)
+    found = _rates(fitted, dataset, queries)
     happened = _happened(dataset, gaps, process.per_variable)
     with np.errstate(divide="ignore"):
         gain = np.where(happened.reshape(-1), np.log(found.intensity), 0.0) - found.expected
@@ -114,8 +114,8 @@ def times_log_likelihood(fitted: FittedForecaster, dataset: SeriesDataset) -> pd
         }
     )
     sums = table.groupby(gaps["series"].to_numpy()).sum().reindex(range(len(dataset)), fill_value=0)
-    if fitted.schema.id is not None:
-        sums.insert(0, fitted.schema.id, dataset.ids)
+    if fitted.reader.schema.id is not None:
+        sums.insert(0, fitted.reader.schema.id, dataset.ids)
     return sums
 
 
@@ -146,15 +146,14 @@ def _happened(dataset: SeriesDataset, gaps: pd.DataFrame, per_variable: bool) ->
     return made & at_end[:, None]
 
 
-def _rates(fitted: FittedForecaster, dataset: SeriesDataset, asked: ForecastQueries) -> Rates:
-    series = Series(dataset, fitted.scaling)
-    return rates_at(fitted.module.model, series, asked, fitted.context)
+def _rates(fitted: FittedForecaster, dataset: SeriesDataset, queries: ForecastQueries) -> EventRates:
+    return fitted.engine.event_rates(fitted.reader.series(dataset), queries)
 
 
 def _processes(fitted: FittedForecaster, chosen: np.ndarray) -> np.ndarray:
-    return chosen if fitted.module.model.times_process.per_variable else np.zeros(1, dtype=np.int64)
+    return chosen if fitted.engine.network.times_process.per_variable else np.zeros(1, dtype=np.int64)
 
 
 def _named(fitted: FittedForecaster, keys: pd.DataFrame) -> pd.DataFrame:
-    per_variable = fitted.module.model.times_process.per_variable
+    per_variable = fitted.engine.network.times_process.per_variable
     return keys if per_variable else keys.drop(columns="variable")

@@ -21,13 +21,13 @@ from latentode.data.batch import Batch
 from latentode.data.labels import Labels
 from latentode.data.observations import Observations, Queries
 from latentode.errors import LatentODEError
+from latentode.model.config import ModelConfig, Sizes
+from latentode.model.emission import Emission
 from latentode.model.event_times import EventTimes, known_events, window_end
 from latentode.model.labelling import Labelling
 from latentode.model.layouts import Layout, Rows
 from latentode.nn.latent_state import LatentState
 from latentode.nn.likelihoods import Likelihood
-from latentode.nn.scales import RecentChange, ScaleGrowth
-from latentode.nn.sequences import last_values
 from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
 
 __all__ = ["T0", "LatentODE"]
@@ -42,17 +42,17 @@ class LatentODE(nn.Module):
     Args:
         layout: a latent row per series, or one per (series, variable); holds encoder and decoder.
         dynamics: the vector field of a row.
-        likelihood: how values scatter.
+        emission: the distribution of a value given what the decoder reads off the latent state.
         solver: how the ODE is solved, per piece.
         t0: "origin" places z(t0) at the forecast origin (and solves backwards into the context where
             asked), "start" at the first context observation (Chen et al., 2018).
         time_scale: length of one unit of model time, in time units of the data.
-        anchor: whether locations are counted from each variable's last observed value.
         event_times: how often series are observed; None where only values are modelled.
         labelling: what series are classified by; None where they are not.
-        growth: how the scale of a forecast grows with its lead time; None where only z(t) says so.
-        recent: values are read and answered as distances from each variable's last one, in units of its
-            recent changes; None: as they are scaled.
+
+    Attributes:
+        config, sizes: what `ModelConfig.build` has built it from; None for a network put together by
+            hand, which cannot be saved as a model.
 
     References:
         Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
@@ -60,28 +60,33 @@ class LatentODE(nn.Module):
         https://arxiv.org/abs/1907.03907
     """
 
+    config: ModelConfig | None
+    sizes: Sizes | None
+
     def __init__(
         self,
         layout: Layout,
         dynamics: Dynamics,
-        likelihood: Likelihood,
+        emission: Emission,
         solver: Solver,
         t0: str = "origin",
         time_scale: float = 1.0,
-        anchor: bool = True,
         event_times: EventTimes | None = None,
         labelling: Labelling | None = None,
-        growth: ScaleGrowth | None = None,
-        recent: RecentChange | None = None,
     ) -> None:
         super().__init__()
         if t0 not in T0:
             raise LatentODEError(f"t0 {t0!r} is unknown; choose from {', '.join(T0)}")
         self.layout, self.dynamics = layout, dynamics
-        self.likelihood, self.solver = likelihood, solver
-        self.t0, self.time_scale, self.anchor = t0, time_scale, anchor
-        self.event_times, self.labelling, self.growth = event_times, labelling, growth
-        self.recent = recent
+        self.emission, self.solver = emission, solver
+        self.t0, self.time_scale = t0, time_scale
+        self.event_times, self.labelling = event_times, labelling
+        self.config = self.sizes = None
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """How values scatter."""
+        return self.emission.likelihood
 
     @property
     def latent_size(self) -> int:
@@ -100,7 +105,16 @@ class LatentODE(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the parameters and of latent paths."""
         return next(self.parameters()).dtype
+
+    @property
+    def value_dtype(self) -> torch.dtype:
+        """Of times and values, in contexts and in likelihoods: that of the parameters, or float32.
+
+        A half-precision time or count would be rounded to three digits.
+        """
+        return torch.promote_types(self.dtype, torch.float32)
 
     def forward(
         self, batch: Batch, queries: Queries, noise: Tensor
@@ -211,16 +225,14 @@ class LatentODE(nn.Module):
         if self.event_times is None:
             raise LatentODEError(
                 "this model knows values only, not when they are observed; build and train it with "
-                'observation_times="poisson" (a forecaster: network={"observation_times": "poisson"})'
+                'ModelConfig(observation_times="poisson")'
             )
         return self.event_times
 
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
-        seen, static = self._scaled(batch.context), batch.static.to(self.dtype)
-        if self.recent is not None:
-            seen = self.recent.relative(seen, len(batch))
-        seen = replace(seen, value=self.likelihood.view(seen.value, seen.variable))
+        seen = self.emission.view(self._scaled(batch.context), len(batch))
+        static = batch.static.to(self.dtype)
         return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
 
     def trajectory(
@@ -304,29 +316,19 @@ class LatentODE(nn.Module):
 
     def emit(self, z: Tensor, batch: Batch, queries: Queries) -> Distribution:
         """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
-        raw = self.layout.read(z, queries.variable)
-        anchor = raw.new_zeros(len(queries))
-        seen, asked = self._scaled(batch.context), (queries.series, queries.variable)
-        if self.anchor:
-            anchor = last_values(seen, len(batch), self.layout.n_variables)[asked]
-        spread, at = None, Queries(*asked, self._model_time(queries.time))
-        if self.growth is not None:
-            spread = self.growth(at.time, at.variable)
-        if self.recent is not None:
-            unit = self.recent.ahead(seen, at, len(batch))
-            raw = torch.cat([raw[..., :1] * unit[:, None], raw[..., 1:]], dim=-1)
-            spread = unit if spread is None else unit * spread
-        return self.likelihood.distribution(raw, anchor.expand(len(z), -1), queries.variable, spread)
+        raw = self.layout.read(z, queries.variable).to(self.value_dtype)
+        asked = replace(queries, time=self._model_time(queries.time, self.value_dtype))
+        return self.emission(raw, self._scaled(batch.context), asked, len(batch))
 
     def _t0(self, batch: Batch) -> Tensor:
-        start = self._model_time(batch.start)
+        start = self._model_time(batch.start, self.value_dtype)
         return start if self.t0 == "start" else torch.zeros_like(start)
 
-    def _model_time(self, time: Tensor) -> Tensor:
-        return (time / self.time_scale).to(self.dtype)
+    def _model_time(self, time: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        return (time / self.time_scale).to(dtype or self.dtype)
 
     def _scaled(self, observations: Observations) -> Observations:
-        return observations.rescale_time(self.time_scale, self.dtype)
+        return observations.rescale_time(self.time_scale, self.value_dtype)
 
     def _context(self, batch: Batch, rows: Rows) -> Context:
         """What each row is told: what tells it from others, statics and known paths of its series."""

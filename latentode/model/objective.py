@@ -175,8 +175,8 @@ def elbo_terms(
     asked = Observations.cat([batch.target, batch.context]) if reconstruct else batch.target
     through = model.reach(batch, reconstruct)
     distribution, state, path = model.answer(batch, asked.queries(), noise, through)
-    unit = None if units is None else units.to(model.dtype)[asked.variable]
-    gains = gain(distribution, asked.value.to(model.dtype), unit)
+    unit = None if units is None else units.to(model.value_dtype)[asked.variable]
+    gains = gain(distribution, asked.value.to(model.value_dtype), unit)
     split = len(batch.target)
     parts = []
     for part in (slice(0, split), slice(split, None)):

@@ -1,6 +1,6 @@
 """The two sweeps of a GRU over packed sequences, compiled; its state may follow an ODE between steps.
 
-Sequences lie step after step, the longest first (see `packed_gru` for the equations), so that of a
+Sequences lie step after step, the longest first (see `gru` for the equations), so that of a
 step with n sequences the first n rows of the state take part. As in `ode.compiled_sweeps` every array
 is one-dimensional, and a block of rows is carried through all steps before the next one.
 """
@@ -25,7 +25,7 @@ from latentode.ode.kernels.compiled_sweeps import (
     tanh,
 )
 
-__all__ = ["Cell", "Flow", "Steps", "pull", "read"]
+__all__ = ["Cell", "GapSolve", "Steps", "pull", "read"]
 
 
 class Steps(NamedTuple):
@@ -56,7 +56,7 @@ class Cell(NamedTuple):
     bias: Array
 
 
-class Flow(NamedTuple):
+class GapSolve(NamedTuple):
     """The ODE that a state follows up to each step, and what pulling back needs of it.
 
     Args:
@@ -86,8 +86,8 @@ def _of_step(array: Array, per_row: int, begin: int, count: int) -> Array:
 
 
 @compiled
-def _evaluations(flow: Flow) -> int:
-    return flow.plan.first[flow.steps - 1] + flow.plan.stages[flow.steps - 1]
+def _evaluations(solve: GapSolve) -> int:
+    return solve.plan.first[solve.steps - 1] + solve.plan.stages[solve.steps - 1]
 
 
 @compiled
@@ -119,7 +119,7 @@ def _update(
 def read(
     steps: Steps,
     cell: Cell,
-    flow: Flow,
+    solve: GapSolve,
     part: Span,
     block: int,
     gates: Array,
@@ -132,7 +132,7 @@ def read(
     Args:
         steps: `Steps`.
         cell: `Cell`.
-        flow: `Flow`, whose last four are filled in.
+        solve: `GapSolve`, whose last four are filled in.
         part: the rows to take.
         block: rows at a time.
         gates: what inputs bring, `(rows, 3 * size)`, replaced by the gates.
@@ -142,7 +142,7 @@ def read(
     """
     size = cell.size
     product = np.empty(block * 3 * size, state.dtype)
-    evaluations = _evaluations(flow) if flow.steps else 0
+    evaluations = _evaluations(solve) if solve.steps else 0
     for r in range(part[0], part[1], block):
         for step in range(steps.counts.size):
             n, begin = steps.counts[step], steps.begins[step]
@@ -150,25 +150,25 @@ def read(
             if count <= 0:
                 break
             own = state[r * size : (r + count) * size]
-            if flow.steps:
-                knots = _of_step(flow.states, (flow.steps + 1) * size, begin, n)
+            if solve.steps:
+                knots = _of_step(solve.states, (solve.steps + 1) * size, begin, n)
                 knots[r * size : (r + count) * size] = own
                 forward(
-                    flow.plan,
-                    flow.net,
-                    _of_step(flow.width, size, begin, n),
+                    solve.plan,
+                    solve.net,
+                    _of_step(solve.width, size, begin, n),
                     (r, r + count),
-                    (steps.begins[0], flow.steps),  # from 0; literals would have it compiled anew
+                    (steps.begins[0], solve.steps),  # from 0; literals would have it compiled anew
                     block,
-                    flow.steps > 0,
-                    flow.steps > 0,
+                    solve.steps > 0,
+                    solve.steps > 0,
                     knots,
                     0,
-                    _of_step(flow.k, evaluations * size, begin, n),
-                    _of_step(flow.y, evaluations * size, begin, n),
-                    _of_step(flow.hidden, evaluations * flow.net.sizes[1:-1].sum(), begin, n),
+                    _of_step(solve.k, evaluations * size, begin, n),
+                    _of_step(solve.y, evaluations * size, begin, n),
+                    _of_step(solve.hidden, evaluations * solve.net.sizes[1:-1].sum(), begin, n),
                 )
-                end = (flow.steps * n + r) * size
+                end = (solve.steps * n + r) * size
                 own[:] = knots[end : end + count * size]
             at = (begin + r) * size
             before[at : at + count * size] = own
@@ -194,8 +194,9 @@ def _downdate(
         reset, update, candidate = gate[:size], gate[size : 2 * size], gate[2 * size :]
         inner, h = mixed[size * i : size * (i + 1)], before[size * i : size * (i + 1)]
         own = g[size * i : size * (i + 1)]
-        told = of_input[3 * size * i : 3 * size * (i + 1)]
-        of_reset, of_update, of_candidate = told[:size], told[size : 2 * size], told[2 * size :]
+        of_gates = of_input[3 * size * i : 3 * size * (i + 1)]
+        of_reset, of_update = of_gates[:size], of_gates[size : 2 * size]
+        of_candidate = of_gates[2 * size :]
         kept = of_state[3 * size * i : 3 * size * (i + 1)]
         of_mixed = kept[2 * size :]
         for j in range(size):
@@ -214,7 +215,7 @@ def _downdate(
             of_update[j] *= update[j] - update[j] * update[j]
         for j in range(size):
             own[j] *= update[j]
-        kept[: 2 * size] = told[: 2 * size]
+        kept[: 2 * size] = of_gates[: 2 * size]
 
 
 @compiled
@@ -228,7 +229,7 @@ def _clear_rows(into: Array, knots: int, rows: int, first: int, count: int, size
 def pull(
     steps: Steps,
     cell: Cell,
-    flow: Flow,
+    solve: GapSolve,
     part: Span,
     block: int,
     gates: Array,
@@ -245,7 +246,7 @@ def pull(
     Args:
         steps: as for `read`, and so are the next seven.
         cell: `Cell`.
-        flow: `Flow`.
+        solve: `GapSolve`.
         part: the rows to take.
         block: rows at a time.
         gates: as `read` left them, and so are `before` and `mixed`.
@@ -261,10 +262,10 @@ def pull(
     of_state = np.empty(block * 3 * size, g.dtype)
     product = np.empty(3 * size * size, g.dtype)
     change = np.empty(block * size, g.dtype)
-    evaluations = _evaluations(flow) if flow.steps else 0
-    most = steps.counts[0] if flow.steps else 0
-    of_knots = np.zeros((flow.steps + 1) * most * size, g.dtype)
-    of_slopes = np.zeros((flow.steps + 1) * most * size, g.dtype)
+    evaluations = _evaluations(solve) if solve.steps else 0
+    most = steps.counts[0] if solve.steps else 0
+    of_knots = np.zeros((solve.steps + 1) * most * size, g.dtype)
+    of_slopes = np.zeros((solve.steps + 1) * most * size, g.dtype)
     kappa = np.zeros(evaluations * most * size, g.dtype)
     for r in range(part[0], part[1], block):
         for step in range(steps.counts.size - 1, -1, -1):
@@ -283,20 +284,20 @@ def pull(
                 add(of_bias, of_state[(3 * i + 2) * size : 3 * (i + 1) * size])
             np.dot(kept, matrix(cell.weight, 0, 3 * size, size), matrix(change, 0, count, size))
             add(own, change)
-            if flow.steps:
-                _clear_rows(of_knots, flow.steps, n, r, count, size)
+            if solve.steps:
+                _clear_rows(of_knots, solve.steps, n, r, count, size)
                 _clear_rows(kappa, evaluations, n, r, count, size)
-                end = (flow.steps * n + r) * size
+                end = (solve.steps * n + r) * size
                 of_knots[end : end + count * size] = own
                 backward(
-                    flow.plan,
-                    flow.net,
-                    _of_step(flow.width, size, begin, n),
+                    solve.plan,
+                    solve.net,
+                    _of_step(solve.width, size, begin, n),
                     (r, r + count),
-                    (steps.begins[0], flow.steps),
+                    (steps.begins[0], solve.steps),
                     block,
-                    _of_step(flow.y, evaluations * size, begin, n),
-                    _of_step(flow.hidden, evaluations * flow.net.sizes[1:-1].sum(), begin, n),
+                    _of_step(solve.y, evaluations * size, begin, n),
+                    _of_step(solve.hidden, evaluations * solve.net.sizes[1:-1].sum(), begin, n),
                     of_slopes,
                     of_knots,
                     0,

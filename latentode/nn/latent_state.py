@@ -235,8 +235,9 @@ class LatentHead(nn.Module):
 
     def forward(self, summary: Tensor, static: Tensor) -> LatentState:
         """Args: `(series, summary)` and `(series, static)`."""
-        known = torch.cat([summary, static], dim=1)
-        raw = self.layers(known)
+        dtype = self.layers[0].weight.dtype  # z(t0) has that of the weights, also under autocast
+        known = torch.cat([summary, static], dim=1).to(dtype)  # type: ignore[call-overload]
+        raw = self.layers(known).to(dtype)
         if not self.variational:
             return LatentState(raw, None)
         loc, spread = raw.chunk(2, dim=1)

@@ -112,10 +112,10 @@ class RecentChange(nn.Module):
         same = cell[1:] == cell[:-1]
         owner = cell[1:][same]
         elapsed, change = time.diff()[same], value.diff()[same]
-        half_life = self.log_half_life.exp()[owner % self.n_variables]
+        half_life = self.log_half_life.to(time.dtype).exp()[owner % self.n_variables]
         since = time[1:][same] - self._last(seen, n_series).flatten()[owner]
         weight = torch.exp2(since / half_life)
-        expected = (2 * self.log_expected).exp().repeat(n_series)
+        expected = (2 * self.log_expected.to(time.dtype)).exp().repeat(n_series)
         squares = (PRIOR_TIME * expected).index_add(0, owner, weight * change.square())
         length = torch.full_like(squares, PRIOR_TIME).index_add(0, owner, weight * elapsed)
         return (squares / length).sqrt().view(n_series, self.n_variables)

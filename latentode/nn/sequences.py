@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from latentode.data.observations import Observations
+from latentode.nn.recurrence import traced
 
 __all__ = ["N_FEATURES", "Events", "Histories", "Packed", "last_values"]
 
@@ -26,17 +27,19 @@ CHANGE_GAIN = 4.0  # brings typical changes to the size of typical values
 
 @dataclass(frozen=True)
 class Packed:
-    """Where events lie in an order that a compiled recurrence reads.
+    """Rows of events in the order in which a `GRU` reads them: step after step.
 
     Args:
-        series: whose event it is, shape `(events,)`.
-        step: which of its events it is, likewise.
+        series: index of each row's series, shape `(rows,)`.
+        step: index of the event within its series, likewise.
         sizes: how many series have each step, descending.
+        present: which rows are events; None where all are.
     """
 
     series: Tensor
     step: Tensor
     sizes: list[int]
+    present: Tensor | None = None
 
     def final(self, state: Tensor, n_series: int) -> Tensor:
         """States after each series' last event, zero for those without; `(series, hidden)`."""
@@ -87,11 +90,23 @@ class Events:
         return cls(torch.where(padding, time.gather(1, final), time), value, observed, length)
 
     def packed(self) -> Packed:
-        """The events step after step, the series with most events first."""
+        """The events step after step, the series with most events first.
+
+        Where operations are traced, numbers of events are not known: then every series has a row at
+        every step, present or not.
+        """
+        if traced():
+            return self._padded()
         order = torch.argsort(self.length, descending=True, stable=True)
         steps = torch.arange(int(self.length.max()) if len(order) else 0, device=order.device)
         step, rank = (self.length[order] > steps[:, None]).nonzero(as_tuple=True)
         return Packed(order[rank], step, torch.bincount(step).tolist())
+
+    def _padded(self) -> Packed:
+        n_series, width = self.time.shape
+        row = torch.arange(n_series * width, device=self.time.device)
+        series, step = row % n_series, row // n_series
+        return Packed(series, step, [n_series] * width, step < self.length[series])
 
     def features(self, t0: Tensor, last: Tensor) -> Tensor:
         """What a recurrent encoder reads at each event.
@@ -141,7 +156,7 @@ RESOLUTION = 100.0  # gaps from a hundredth of a unit of model time on are told 
 
 @dataclass(frozen=True)
 class Histories:
-    """Sequences laid out step after step, the longest first, as `PackedGRU` reads them.
+    """Sequences laid out step after step, the longest first, as a `GRU` reads them.
 
     Args:
         cell: whose observation it is, `series * variables + variable`, shape `(observations,)`.

@@ -1,8 +1,8 @@
 r"""Encoders that read a series' events one after the other: a GRU and an ODE-RNN.
 
 The state of a GRU stands still between events, $h_i = \mathrm{GRU}(h_{i-1}, x_i)$; that of an ODE-RNN
-first follows an ODE over the gap, $h_i = \mathrm{GRU}(h(t_i), x_i)$ with $\dot h = f(h)$. On CPUs both
-read all series by one compiled sweep.
+first follows an ODE over the gap, $h_i = \mathrm{GRU}(h(t_i), x_i)$ with $\dot h = f(h)$. Both read all
+series by one sweep of `GRU`.
 
 LinearEncoder: a recurrent encoder without a sequential loop.
 
@@ -22,17 +22,16 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, pad, softplus
+from torch.nn.functional import softplus
 
+from latentode.nn.gru import GRU, Gaps
 from latentode.nn.latent_state import Encoder, mlp
-from latentode.nn.packed_recurrence import Gaps, recur
-from latentode.nn.sequences import Events, Packed
+from latentode.nn.recurrence import uncast
+from latentode.nn.sequences import Events
 from latentode.ode import MLPDynamics, Solver
-from latentode.ode.kernels.compiled_arrays import readable, small
 
 __all__ = ["GRUEncoder", "LinearEncoder", "ODERNNEncoder"]
 
@@ -47,25 +46,17 @@ class GRUEncoder(Encoder):
 
     def __init__(self, n_variables: int, hidden_size: int) -> None:
         super().__init__()
-        self.gru = nn.GRU(Events.n_features(n_variables), hidden_size, batch_first=True)
+        self.gru = GRU(Events.n_features(n_variables), hidden_size)
 
     def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
-        features, gru = events.features(t0, last), self.gru
-        weights: Sequence[Tensor] = gru.all_weights[0]
-        hooked = gru._forward_hooks or gru._forward_pre_hooks  # as pruning has them
-        if readable(features, *weights) and small(weights[1]) and not hooked:
-            packed = events.packed()
-            if packed.sizes:
-                return _read(features, packed, weights, None)
-        # Padded, not packed: the state is read off at each series' own last event.
-        states, _ = gru(features)
-        final = (events.length - 1).clamp(min=0)
-        state = states[torch.arange(len(final), device=final.device), final]
-        return torch.where(events.length[:, None] > 0, state, torch.zeros_like(state))
+        packed = events.packed()
+        features = events.features(t0, last)[packed.series, packed.step]
+        state = self.gru(features, packed.sizes, present=packed.present)
+        return packed.final(state, len(t0))
 
 
 class ODERNNEncoder(Encoder):
-    """A GRU cell whose state follows an ODE between events, and from the last event to t0.
+    """A GRU whose state follows an ODE between events, and from the last event to t0.
 
     Each series advances over its own gaps, never over a union of the batch's times.
 
@@ -81,62 +72,22 @@ class ODERNNEncoder(Encoder):
 
     def __init__(self, n_variables: int, hidden_size: int, solver: Solver | None = None) -> None:
         super().__init__()
-        self.cell = nn.GRUCell(Events.n_features(n_variables), hidden_size)
+        self.gru = GRU(Events.n_features(n_variables), hidden_size)
         self.dynamics = MLPDynamics(hidden_size, hidden=(hidden_size,))
         self.solver = solver or Solver(method="midpoint", intervals=1)
 
     def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
-        features, time = events.features(t0, last), events.time
-        state = self._compiled(events, features)
-        if state is None:
-            state = self._step_by_step(events, features)
-        end, some = time[:, -1], events.length > 0
-        return self.solver.advance(self.dynamics, state, end, torch.where(some, t0, end))
-
-    def _compiled(self, events: Events, features: Tensor) -> Tensor | None:
-        """States after each series' last event by compiled sweeps, where they serve; None elsewhere."""
-        cell = self.cell
-        weights = [cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh]
-        if not readable(features, *weights) or not small(cell.weight_hh):
-            return None
         packed = events.packed()
-        gap = pad(events.time.diff(dim=1), (1, 0))[packed.series, packed.step]
-        like = features.new_zeros(1, cell.hidden_size)
-        gaps = Gaps.of(self.solver, self.dynamics, gap, like) if packed.sizes else None
-        return None if gaps is None else _read(features, packed, weights, gaps)
-
-    def _step_by_step(self, events: Events, features: Tensor) -> Tensor:
-        """States after each series' last event, by plain backpropagation."""
-        cell = self.cell
-        # What events bring does not depend on the state: one product for all of them.
-        inputs = linear(features, cell.weight_ih, cell.bias_ih).unbind(1)
-        state = features.new_zeros(len(features), cell.hidden_size)
-        times, before = events.time.unbind(1), events.time[:, 0]
-        steps = torch.arange(len(times), device=events.time.device)
-        present = events.length[:, None] > steps
-        for x, time, here in zip(inputs, times, present.unbind(1), strict=True):
-            carried = self.solver.advance(self.dynamics, state, before, time)
-            state = torch.where(here[:, None], _gru_update(cell, x, carried), state)
-            before = time
-        return state
-
-
-def _read(features: Tensor, packed: Packed, weights: Sequence[Tensor], gaps: Gaps | None) -> Tensor:
-    """States after each series' last event, `(series, hidden)`; weights as torch's GRU has them."""
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
-    of_gates, of_candidate = bias_hh.split([2 * weight_hh.shape[1], weight_hh.shape[1]])
-    bias = bias_ih + pad(of_gates, (0, len(of_candidate)))
-    inputs = linear(features[packed.series, packed.step], weight_ih, bias)
-    return packed.final(recur(inputs, weight_hh, of_candidate, packed.sizes, gaps), len(features))
-
-
-def _gru_update(cell: nn.GRUCell, x: Tensor, h: Tensor) -> Tensor:
-    """The cell's next state, given its input's product with the input weights."""
-    size = cell.hidden_size
-    gates = linear(h, cell.weight_hh, cell.bias_hh)
-    reset, update = (x[:, : 2 * size] + gates[:, : 2 * size]).sigmoid().chunk(2, dim=1)
-    new = torch.tanh(torch.addcmul(x[:, 2 * size :], reset, gates[:, 2 * size :]))
-    return torch.lerp(new, h, update)
+        rows = packed.series, packed.step
+        before = torch.cat([events.time[:, :1], events.time[:, :-1]], dim=1)
+        gaps = Gaps(self.solver, self.dynamics, before[rows], events.time[rows])
+        features = events.features(t0, last)[rows]
+        state = packed.final(self.gru(features, packed.sizes, gaps, packed.present), len(t0))
+        end = events.time[:, -1]
+        t0 = torch.where(events.length > 0, t0, end)
+        with uncast(state.device.type):
+            end, t0 = end.to(state.dtype), t0.to(state.dtype)
+            return self.solver.advance(self.dynamics, state, end, t0)
 
 
 class LinearEncoder(Encoder):
@@ -167,9 +118,11 @@ class LinearEncoder(Encoder):
         decay = torch.exp(-softplus(self.raw_decay) * elapsed) * present[..., None]
         angle = self.frequency * elapsed
         turn, swing = decay * torch.cos(angle), decay * torch.sin(angle)
-        real, imaginary = self.drive(events.features(t0, last)).chunk(2, dim=2)
+        features = events.features(t0, last).to(self.raw_decay.dtype)
+        real, imaginary = self.drive(features).chunk(2, dim=2)
         # How much has been heard is itself a linear state, driven by ones; dividing by it bounds h.
         heard = decay.sum(dim=1)
         state_real = (turn * real + swing * imaginary).sum(dim=1) / (1 + heard)
         state_imaginary = (turn * imaginary - swing * real).sum(dim=1) / (1 + heard)
-        return self.read(torch.cat([state_real, state_imaginary, torch.log1p(heard)], dim=1))
+        state = torch.cat([state_real, state_imaginary, torch.log1p(heard)], dim=1)
+        return self.read(state.to(self.raw_decay.dtype))

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, scaled_dot_product_attention
 
 from latentode.data.observations import Observations
-from latentode.nn.packed_gru import PackedGRU
+from latentode.nn.gru import GRU
 from latentode.nn.sequences import N_FEATURES, Histories
 
 __all__ = ["Exchange", "VariableEncoder"]
@@ -84,7 +84,7 @@ class VariableEncoder(nn.Module):
         self, embedding_size: int, n_static: int, size: int, layers: int = 2, heads: int = 4
     ) -> None:
         super().__init__()
-        self.gru = PackedGRU(N_FEATURES + embedding_size, size)
+        self.gru = GRU(N_FEATURES + embedding_size, size)
         self.known = nn.Linear(embedding_size, size)
         self.static = nn.Linear(n_static, size, bias=False) if n_static else None
         # Normalised at the end: what pre-norm layers add up grows, and would saturate what reads it.

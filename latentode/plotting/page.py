@@ -12,8 +12,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from latentode.data.quantile_columns import quantile_levels, quantile_name
-from latentode.evaluation.backtest import bin_leads
-from latentode.evaluation.metrics import summarise
+from latentode.evaluation.metrics import bin_leads, summarise
 from latentode.plotting.pictures import pyplot
 
 __all__ = ["COVERED", "REPORT_LEVELS", "write_page"]

@@ -17,6 +17,7 @@ from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.task import Forecasting, Task, Thinned, mix
 from latentode.errors import SchemaError
+from latentode.model.config import Sizes
 
 __all__ = ["IrregularDataModule"]
 
@@ -120,21 +121,24 @@ class IrregularDataModule(LightningDataModule):
         return classes or ()
 
     @property
-    def sizes(self) -> dict[str, Any]:
-        """What `LatentODEModule` must know of the data: `LatentODEModule(**data.sizes, ...)`."""
+    def sizes(self) -> Sizes:
+        """What a network has to know of the data: `LatentODEModule(data.sizes)`."""
         # Resolved by the constructor, so a number; `Forecasting` also takes "24h".
         horizon = cast(float, self.task.horizon) if isinstance(self.task, Forecasting) else None
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
-        known = len(self.schema.known_future)
-        zero = self.scaling.scale_known(np.zeros((1, known)))[0].tolist() if known else None
-        return {
-            "n_variables": len(self.schema.targets or ()),
-            "n_static": self.scaling.n_static + 2 * len(self.schema.cycles),
-            "n_known": known,
-            **({} if zero is None else {"known_zero": zero}),
-            "time_scale": span if horizon is None else float(horizon),
-            "variables": self._variables(),
-        }
+        known, labels = len(self.schema.known_future), self.train.labels
+        return Sizes(
+            n_variables=len(self.schema.targets or ()),
+            n_static=self.scaling.n_static + 2 * len(self.schema.cycles),
+            n_known=known,
+            time_scale=span if horizon is None else float(horizon),
+            variables=self._variables(),
+            known_zero=self.scaling.scale_known(np.zeros((1, known)))[0].tolist() if known else None,
+            event_rate=self.event_rate,
+            variable_rates=self.variable_rates,
+            labels=None if labels is None else "series" if labels.time is None else "times",
+            n_classes=len(self.classes or ()),
+        )
 
     def _variables(self) -> dict[str, dict[str, Any]]:
         """Per variable what a likelihood may have to know: its units, and whether it is transformed."""

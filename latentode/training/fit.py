@@ -17,6 +17,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from latentode.training.callbacks import BestWeights, EpochProgress, average_weights
+from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.module import LatentODEModule
 
@@ -26,45 +27,37 @@ __all__ = ["cpu_threads", "run_fit"]
 def run_fit(
     module: LatentODEModule,
     data: IrregularDataModule,
+    config: TrainingConfig,
     *,
-    max_epochs: int,
-    patience: int,
     verbose: bool,
     on_end: Callable[[pd.DataFrame], None],
     on_best: Callable[[], None] | None = None,
-    monitor: str = "val_loss",
-    ema_decay: float | None = None,
-    max_minutes: float | None = None,
 ) -> None:
     """Trains a module in place; also after an error or an interruption it holds its best weights.
 
     Args:
         module: to be trained.
         data: with validation cuts, if early stopping is wanted.
-        max_epochs: most epochs.
-        patience: epochs without a better `monitor` after which training stops.
+        config: for how long, and by which metric weights are better.
         verbose: whether to show a progress bar.
         on_end: given the metrics, a row per epoch, however the fit ends.
         on_best: called after each improvement, when the module holds the better weights.
-        monitor: the metric of validation by which weights are better.
-        ema_decay: decay of the average of the weights over steps, which then stands for them;
-            None for none.
-        max_minutes: after which training stops; None for no limit.
     """
-    best, log = BestWeights(on_best, monitor), _History()
+    minutes = config.max_minutes
+    best, log = BestWeights(on_best, config.monitor), _History()
     callbacks: list[Callback] = [best, log]
-    if ema_decay is not None:
-        callbacks.append(average_weights(ema_decay))  # after `best`, which sees the average
+    if config.ema_decay is not None:
+        callbacks.append(average_weights(config.ema_decay))  # after `best`, which sees the average
     if data.validation is not None:
-        callbacks.append(EarlyStopping(monitor, patience=patience, strict=False))
+        callbacks.append(EarlyStopping(config.monitor, patience=config.patience, strict=False))
     if verbose:
         callbacks.append(EpochProgress())
     with warnings.catch_warnings(), _quiet_lightning():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*treespec.*")
         trainer = Trainer(
-            max_epochs=max_epochs,
-            max_time=None if max_minutes is None else timedelta(minutes=max_minutes),
+            max_epochs=config.max_epochs,
+            max_time=None if minutes is None else timedelta(minutes=minutes),
             callbacks=callbacks,
             gradient_clip_val=1.0,
             logger=False,

@@ -50,10 +50,12 @@ class RunningMean(Metric):
 
     def update(self, each: Tensor, variable: Tensor, besides: Tensor | float = 0.0) -> None:
         """Takes a number per observation, the variable that it is of, and what all share `besides`."""
-        self.besides += torch.as_tensor(besides, dtype=self.besides.dtype, device=each.device)
+        # Never in place: a state that was reset under inference mode may not be changed outside it.
+        shared = torch.as_tensor(besides, dtype=self.besides.dtype, device=each.device)
+        self.besides = self.besides + shared
         each = each.to(self.total.dtype)
-        self.total.index_add_(0, variable, each)
-        self.count.index_add_(0, variable, torch.ones_like(each))
+        self.total = self.total.index_add(0, variable, each)
+        self.count = self.count.index_add(0, variable, torch.ones_like(each))
 
     def compute(self) -> Tensor:
         shared = self.besides / self.count.sum().clamp(min=1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 from latentode.data.batch import Batch
 from latentode.errors import LatentODEError, SolveError
 from latentode.forecast.forecast import Forecast
-from latentode.model.building import build_latent_ode
+from latentode.model.config import ModelConfig, Sizes
 from latentode.model.event_times import known_events
 from latentode.model.network import LatentODE
 from latentode.model.objective import GAINS, elbo_terms, mean_label_loss, negative_elbo
@@ -26,12 +26,12 @@ from latentode.nn.latent_state import shared_noise
 from latentode.nn.likelihoods import with_parameters
 from latentode.nn.likelihoods.choosing import refuse_unexplained
 from latentode.training.callbacks import SCHEDULES
+from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
-from latentode.training.metrics import MONITORS, Measures
+from latentode.training.metrics import Measures
 
-__all__ = ["BALANCES", "MONITORS", "LatentODEModule"]
+__all__ = ["LatentODEModule"]
 
-BALANCES = ("observations", "variables")
 STAGES = ("val", "test")
 
 
@@ -48,35 +48,17 @@ class LatentODEModule(LightningModule):
     that `loss` asks for; by `Trainer.test` the same as `test_*`. `Trainer.predict` returns a frame of
     forecasts per batch.
 
+    With observation times `val_times` is logged too, their negative log-likelihood per event ahead of
+    the origin, and `val_loss` holds it, weighted and shared out over observations; with labels
+    `val_labels`, their cross-entropy, which `val_loss` then is, and `val_accuracy`.
+
     Args:
-        n_variables: number of variables; with the next three, see `IrregularDataModule.sizes`.
-        n_static: number of encoded static features.
-        n_known: number of known-future columns.
-        time_scale: length of one unit of model time.
-        lr: peak learning rate of AdamW.
-        weight_decay: its weight decay, decoupled from the loss.
-        samples: latent samples per series in training; validation takes more. One if z(t0) is a point.
-        kl_warmup: optimiser steps over which the KL weight rises from 0 to 1.
-        context_weight: weight of reconstructing the context against forecasting the targets.
-        solver_tolerance: error of the latent state that `solver={"steps": "auto"}` allows.
-        auto_steps: where automatic steps begin; a checkpoint holds where they had got to.
-        loss: "likelihood", or, for point forecasts, "mse", "mae" or "mse+mae" of the predictive mean;
-            then the decoded scale is still fitted by the likelihood, without a say in the location.
-        balance: what weighs the same in losses and metrics: "observations", or "variables", each
-            variable by its own mean.
-        units: what each variable's errors, in standard deviations of the training data, are multiplied
-            by in the losses "mse" and "mae" and in the metrics; 1 unless told.
-        schedule: of the learning rate after its warm-up: "cosine" (to nothing at the trainer's last
-            step), "constant" or "plateau" (halved when `monitor` stops falling).
-        monitor: the metric that "plateau" watches.
-        time_weight: with `observation_times`, the weight of the log-likelihood of when observations
-            come against that of their values. Then also logged: `val_times`, its negative per event
-            ahead of the origin; `val_loss` holds it too, so weighted, shared out over observations.
-        label_weight: with `labels`, the weight of their mean cross-entropy. Then also logged:
-            `val_labels`, that cross-entropy, which `val_loss` then is, and `val_accuracy`.
-        value_weight: weight of everything else, such as reconstructing the context, against it.
-        **network: further arguments of `build_latent_ode`. With `solver={"steps": "auto"}` the steps
-            per interval double, up to 16, whenever the estimated error exceeds the tolerance.
+        sizes: of the data, `IrregularDataModule.sizes`; or a mapping, as a checkpoint has it.
+        model: what the network is made of; likewise.
+        training: how it is trained; likewise.
+
+    Raises:
+        LatentODEError: for a setting that is unknown, or settings that do not go together.
     """
 
     units: Tensor
@@ -87,90 +69,76 @@ class LatentODEModule(LightningModule):
 
     def __init__(
         self,
-        n_variables: int,
-        n_static: int = 0,
-        n_known: int = 0,
-        time_scale: float = 1.0,
-        lr: float = 3e-3,
-        weight_decay: float = 0.0,
-        samples: int = 3,
-        kl_warmup: int = 500,
-        context_weight: float = 0.05,
-        solver_tolerance: float = 1e-2,
-        auto_steps: int = 1,
-        loss: str = "likelihood",
-        balance: str = "observations",
-        units: Sequence[float] | None = None,
-        schedule: str = "cosine",
-        monitor: str = "val_loss",
-        time_weight: float = 1.0,
-        label_weight: float = 1.0,
-        value_weight: float = 1.0,
-        **network: Any,
+        sizes: Sizes | Mapping[str, Any],
+        model: ModelConfig | Mapping[str, Any] = ModelConfig(),
+        training: TrainingConfig | Mapping[str, Any] = TrainingConfig(),
     ) -> None:
         super().__init__()
-        for name, given, choices in (
-            ("loss", loss, tuple(GAINS)),
-            ("balance", balance, BALANCES),
-            ("schedule", schedule, tuple(SCHEDULES)),
-            ("monitor", monitor, MONITORS),
-        ):
-            if given not in choices:
-                raise LatentODEError(f"{name} {given!r} is unknown; choose from {', '.join(choices)}")
-        _check_units(units, n_variables)
-        self.save_hyperparameters()
-        solver = dict(network.pop("solver", None) or {})
-        self.auto_steps = solver.get("steps") == "auto"
-        if self.auto_steps:
-            solver["steps"] = auto_steps
-        self.lr, self.skipped_batches = lr, 0
-        self._failures_in_a_row = 0
+        sizes, model = Sizes.of(sizes), ModelConfig.of(model)
+        self.training_config = training = TrainingConfig.of(training)
+        _check_units(training.error_units, sizes.n_variables)
+        # Primitives, which torch's safe loading of checkpoints takes.
+        named = {"sizes": sizes, "model": model, "training": training}
+        self.save_hyperparameters({name: config.to_dict() for name, config in named.items()})
+        self.auto_steps, self.tolerance = model.solver.automatic, model.solver.tolerance
+        self.skipped_batches = self._failures_in_a_row = 0
         self._noise_seed = int(torch.randint(2**62, ()))
-        self.kl_warmup, self.context_weight, self.time_weight = kl_warmup, context_weight, time_weight
-        self.label_weight, self.value_weight = label_weight, value_weight
-        self.gain, self.balanced = GAINS[loss], balance == "variables"
-        own = torch.tensor([1.0] * n_variables if units is None else units)
+        self.lr = training.lr  # a field of its own, for Lightning's learning-rate finder
+        units = training.error_units
+        own = torch.tensor([1.0] * sizes.n_variables if units is None else list(units))
         self.register_buffer("units", own, persistent=False)
-        self.model: LatentODE = build_latent_ode(
-            n_variables, n_static, n_known, time_scale, solver=solver, **network
-        )
-        kinds = self.model.event_times is not None, self.model.labelling is not None
-        self.measures = nn.ModuleDict(
-            {stage: Measures(stage, n_variables, self.balanced, loss, *kinds) for stage in STAGES}
-        )
+        self.model: LatentODE = model.build(sizes)
+        self.measures = nn.ModuleDict({stage: self._measures(stage, sizes) for stage in STAGES})
         # Of a point one sample is all: more noise would be drawn for nothing.
-        self.samples = samples if self.model.variational else 1
+        self.samples = training.samples if self.model.variational else 1
         self.validation_samples = self.VALIDATION_SAMPLES if self.model.variational else 1
 
+    def _measures(self, stage: str, sizes: Sizes) -> Measures:
+        kinds = self.model.event_times is not None, self.model.labelling is not None
+        balanced, loss = self._balanced, self.training_config.loss
+        return Measures(stage, sizes.n_variables, balanced, loss, *kinds)
+
+    @property
+    def _balanced(self) -> bool:
+        return self.training_config.balance == "variables"
+
     def setup(self, stage: str) -> None:
-        """Refuses data that the likelihoods cannot explain.
+        """Refuses data that the likelihoods cannot explain, and has batches left as they are.
+
+        Precisions such as "64-true" and "bf16-true" would cast every tensor of a batch; the network
+        casts for itself, once times are relative to the forecast origin.
 
         Raises:
             SchemaError: naming column, row, value and fix.
         """
+        self.trainer.precision_plugin.convert_input = _unchanged
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         # Loaders or a data module of your own have no table of ours to name a row of.
         if isinstance(data, IrregularDataModule):
             for dataset in data.tables():
                 refuse_unexplained(dataset, self.model.likelihood)
 
+    def teardown(self, stage: str) -> None:
+        """Gives the trainer's precision back its own conversion of batches."""
+        vars(self.trainer.precision_plugin).pop("convert_input", None)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        noise = self._noise(len(batch), batch_idx)
+        config = self.training_config
         try:
             terms = elbo_terms(
                 self.model,
                 batch,
-                noise,
-                reconstruct=self.context_weight * self.value_weight > 0,
-                gain=self.gain,
-                balanced=self.balanced,
+                self._noise(len(batch), batch_idx),
+                reconstruct=config.context_weight * config.value_weight > 0,
+                gain=GAINS[config.loss],
+                balanced=self._balanced,
                 units=self.units / self.units.mean(),  # the loss keeps its size, and Adam its pace
             )
         except SolveError as failure:
             return self._skip(str(failure))
-        weight = min(1.0, self.global_step / max(1, self.kl_warmup))
-        loss = negative_elbo(terms, weight, self.context_weight, self.time_weight)
-        loss = self.value_weight * loss + self.label_weight * mean_label_loss(terms)
+        kl_weight = min(1.0, self.global_step / max(1, config.kl_warmup))
+        loss = negative_elbo(terms, kl_weight, config.context_weight, config.time_weight)
+        loss = config.value_weight * loss + config.label_weight * mean_label_loss(terms)
         if not torch.isfinite(loss):
             return self._skip("the loss is not finite")
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
@@ -187,14 +155,14 @@ class LatentODEModule(LightningModule):
         except SolveError:
             error = math.inf
         self.log("solver_error", error, on_step=True, on_epoch=False)
-        if not self.auto_steps or error <= self.hparams["solver_tolerance"]:
+        if not self.auto_steps or error <= self.tolerance:
             return
         steps = min(2 * self.model.solver.steps, self.MAX_STEPS)
         if steps == self.model.solver.steps:
             warnings.warn(
                 f"the solver's error {error:.2g} exceeds the tolerance "
-                f"{self.hparams['solver_tolerance']:g} at the bound of {steps} steps per interval; "
-                "raise solver_tolerance, or lower lr",
+                f"{self.tolerance:g} at the bound of {steps} steps per interval; "
+                "raise SolverConfig.tolerance, or lower lr",
                 stacklevel=2,
             )
             return
@@ -202,15 +170,14 @@ class LatentODEModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["noise_seed"] = self._noise_seed
+        checkpoint["solver_steps"] = self.model.solver.steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._noise_seed = checkpoint.get("noise_seed", self._noise_seed)
-        if self.auto_steps:
-            self._take_steps(checkpoint["hyper_parameters"]["auto_steps"])
+        self._take_steps(checkpoint.get("solver_steps", self.model.solver.steps))
 
     def _take_steps(self, steps: int) -> None:
         self.model.solver = replace(self.model.solver, steps=steps)
-        self.hparams["auto_steps"] = steps
 
     def _noise(self, n_series: int, batch_idx: int) -> Tensor:
         """Of this batch of this epoch, so that a fit that resumes goes on as if never interrupted."""
@@ -266,12 +233,12 @@ class LatentODEModule(LightningModule):
             each = self.model.times_log_likelihood(path, batch, past=False)
             gain = (each.logsumexp(dim=0) - math.log(len(each))).sum()
             events = known_events(batch, False, self.model.event_times.per_variable)
-            measures.update_times(-gain, len(events), self.time_weight)
+            measures.update_times(-gain, len(events), self.training_config.time_weight)
         if self.model.labelling is not None and batch.labels is not None:
             logits = self.model.label_logits(path, batch, batch.labels)
             measures.update_labels(logits, batch.labels.klass)
         if len(batch.target):
-            value = batch.target.value.to(self.model.dtype)
+            value = batch.target.value.to(self.model.value_dtype)
             unit = self.units.to(value.dtype)[batch.target.variable]
             measures.update(distribution, value, batch.target.variable, unit)
 
@@ -296,12 +263,14 @@ class LatentODEModule(LightningModule):
         return self.model(batch, batch.target.queries(), noise)[0]
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.lr, weight_decay=self.hparams["weight_decay"]
-        )
-        schedule = SCHEDULES[self.hparams["schedule"]]
+        config = self.training_config
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=config.weight_decay)
         steps = self.trainer.estimated_stepping_batches
-        return [optimizer], schedule(optimizer, steps, self.hparams["monitor"])
+        return [optimizer], SCHEDULES[config.schedule](optimizer, steps, config.monitor)
+
+
+def _unchanged(data: Any) -> Any:
+    return data
 
 
 def _check_units(units: Sequence[float] | None, n_variables: int) -> None:
@@ -309,5 +278,5 @@ def _check_units(units: Sequence[float] | None, n_variables: int) -> None:
         return
     if len(units) != n_variables or not all(0 < a < math.inf for a in units):
         raise LatentODEError(
-            f"units must be {n_variables} positive numbers, one per variable, got {units!r}"
+            f"error_units must be {n_variables} positive numbers, one per variable, got {units!r}"
         )

@@ -66,7 +66,7 @@ def test_a_cycle_that_is_no_duration_is_refused(cycles):
 def test_a_batch_knows_the_phase_of_each_origin():
     frame, schema = hourly("2024-03-01"), Schema(cycles=("24h",))
     data = IrregularDataModule(frame, schema=schema, task=Forecasting("24h"), windows_per_epoch=16)
-    assert data.sizes["n_static"] == 2
+    assert data.sizes.n_static == 2
     batch = next(iter(data.train_dataloader()))
     assert batch.static.shape == (16, 2)
     assert batch.static.square().sum(1).numpy() == pytest.approx(np.ones(16))
@@ -76,7 +76,7 @@ def test_a_batch_knows_the_phase_of_each_origin():
 @pytest.mark.parametrize("layout", ["joint", "per-variable"])
 def test_a_shift_by_a_whole_cycle_changes_no_forecast_and_half_a_cycle_does(layout):
     frame = hourly("2024-03-01", 40)
-    model = tiny(horizon="12h", context="3D", layout=layout).fit(frame, Schema(cycles=("24h",)))
+    model = tiny(horizon="12h", context_length="3D", latent=layout).fit(frame, Schema(cycles=("24h",)))
     one, whole, half = (
         model.predict(frame.assign(time=frame["time"] + pd.Timedelta(shift)), "12h", count=3)
         for shift in ("0h", "24h", "12h")
@@ -88,7 +88,7 @@ def test_a_shift_by_a_whole_cycle_changes_no_forecast_and_half_a_cycle_does(layo
 
 def test_a_saved_model_still_knows_the_clock(tmp_path):
     frame = hourly("2024-03-01", 40)
-    model = tiny(horizon="12h", context="3D").fit(frame, Schema(cycles=("24h", "7D")))
+    model = tiny(horizon="12h", context_length="3D").fit(frame, Schema(cycles=("24h", "7D")))
     model.save(tmp_path)
     again = type(model).load(tmp_path)
     assert again.schema_.cycles == ("24h", "7D")

@@ -125,14 +125,15 @@ def test_sizes_are_primitives_that_describe_the_data():
         task=Forecasting("6h"),
     )
     sizes = data.sizes
-    units = sizes.pop("variables")
-    counts = {"n_variables": 2, "n_static": 3, "n_known": 1}
-    assert sizes == {**counts, "known_zero": [0.0], "time_scale": 6.0}
+    units = sizes.variables
+    assert (sizes.n_variables, sizes.n_static, sizes.n_known) == (2, 3, 1)
+    assert (sizes.known_zero, sizes.time_scale, sizes.labels) == ([0.0], 6.0, None)
+    assert (sizes.event_rate, sizes.variable_rates) == (data.event_rate, data.variable_rates)
     assert list(units) == ["a", "b"]
     assert [u["loc"] for u in units.values()] == list(data.scaling.loc)
     assert [u["scale"] for u in units.values()] == list(data.scaling.scale)
-    assert module(numeric([0, 9]), task=Interpolation()).sizes["time_scale"] == 9.0
-    assert module(numeric([5]), task=Interpolation()).sizes["time_scale"] == 1.0
+    assert module(numeric([0, 9]), task=Interpolation()).sizes.time_scale == 9.0
+    assert module(numeric([5]), task=Interpolation()).sizes.time_scale == 1.0
 
 
 def test_its_state_survives_the_safe_way_to_load_checkpoints():

@@ -74,7 +74,7 @@ def test_hours_of_training_recalibration_and_test_share_no_day(asked):
 @pytest.fixture(scope="module")
 def model(readings):
     run.rolling.quiet()
-    options = {**run.SETTINGS, "max_epochs": 15, "cuts": 384, "hidden_size": 32}
+    options = {**run.SETTINGS, "max_epochs": 15, "windows_per_epoch": 384, "hidden_size": 32}
     return run.fitted(*readings, seed=0, **options)
 
 

@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 
 run = experiment("remifentanil")
 LEAST = 1e-6  # ng/ml, which the compartments add
-QUICK = {"horizon": 60.0, "max_epochs": 24, "cuts": 256, "lr": 0.01}
+QUICK = {"horizon": 60.0, "max_epochs": 24, "windows_per_epoch": 256, "lr": 0.01}
 
 
 def simulated(n, seed):

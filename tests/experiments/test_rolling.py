@@ -8,11 +8,16 @@ import pandas as pd
 import pytest
 
 from latentode import Schema
-from latentode.evaluation.gaussian_process import GaussianProcess
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCHEMA = Schema(id="id", time="time", targets=("x", "y"), cycles=("24h",))
-OPTIONS = {"max_epochs": 1, "cuts": 32, "latent_size": 4, "hidden_size": 24, "context": "24h"}
+OPTIONS = {
+    "max_epochs": 1,
+    "windows_per_epoch": 32,
+    "latent_size": 4,
+    "hidden_size": 24,
+    "context": "24h",
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def found(rolling):
     past = table[table["time"] <= cutoffs[0]]
     held_out = rolling.stretches(past, SCHEMA, "30h", "2D")
     models = rolling.latent_odes(past, SCHEMA, "6h", held_out, **OPTIONS)
-    process = GaussianProcess(window=20, cycle="24h")
+    process = rolling.GaussianProcess(window=20, cycle="24h")
     return models, rolling.backtests(models, past, table, cutoffs, "6h", process)
 
 

@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from making import forecaster
 from running import experiment
 
-from latentode import LatentODEForecaster, Schema
+from latentode import Schema
 
 run = experiment("wti_cpi")
 
@@ -37,7 +38,7 @@ def test_intervals_follow_the_volatility_and_cover_and_the_mean_stays_near_the_l
     begin = frame["time"].iloc[1800]
     schema = Schema(id="id", time="time", targets=("x",), time_unit="D")
     train = frame[frame["time"] < begin]
-    model = LatentODEForecaster(horizon="28D", **options).fit(train, schema)
+    model = forecaster(horizon="28D", **options).fit(train, schema)
     cutoffs = list(pd.date_range(begin, frame["time"].iloc[-21], freq="7D"))
     found = model.backtest(frame, "28D", run.LEVELS, cutoffs=cutoffs)
     last = frame.set_index("time")["x"].asof(pd.DatetimeIndex(found["origin"])).to_numpy()

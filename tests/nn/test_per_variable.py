@@ -1,14 +1,12 @@
-"""What the per-variable encoder is made of: packed sequences, their GRU, exchange."""
+"""What the per-variable encoder is made of besides its GRU: packed sequences and exchange."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from latentode.data.observations import Observations
-from latentode.nn.packed_gru import PackedGRU
 from latentode.nn.sequences import CHANGE_GAIN, CYCLES, Histories
 from latentode.nn.variable_encoder import Exchange, VariableEncoder
 
@@ -26,45 +24,6 @@ def observations(table):
         torch.tensor(table[:, 2].copy()),
         torch.tensor(table[:, 3].copy()),
     )
-
-
-# ------------------------------------------------------------------ the packed GRU
-
-
-def reference(gru):
-    """torch's own GRU with the same weights."""
-    own = nn.GRU(gru.input_size, gru.hidden_size)
-    with torch.no_grad():
-        own.weight_ih_l0.copy_(gru.of_input.weight)
-        own.bias_ih_l0.copy_(gru.of_input.bias)
-        own.weight_hh_l0.copy_(gru.weight)
-        own.bias_hh_l0.zero_()
-        own.bias_hh_l0[2 * gru.hidden_size :] = gru.bias
-    return own
-
-
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=6))
-@randomly
-def test_a_packed_gru_and_its_gradients_are_those_of_torch(lengths):
-    sizes = [sum(n > step for n in lengths) for step in range(max(lengths))]
-    gru = PackedGRU(3, 4)
-    own = reference(gru)
-    x = torch.randn(sum(sizes), 3, requires_grad=True)
-    weights = torch.randn(sizes[0], 4)
-    found = gru(x, sizes)
-    expected = own(nn.utils.rnn.PackedSequence(x, torch.tensor(sizes)))[1][0]
-    torch.testing.assert_close(found, expected, **EXACT)
-    mine = (x, gru.of_input.weight, gru.of_input.bias, gru.weight, gru.bias)
-    theirs = (x, own.weight_ih_l0, own.bias_ih_l0, own.weight_hh_l0, own.bias_hh_l0)
-    of_mine = torch.autograd.grad((found * weights).sum(), mine)
-    of_theirs = list(torch.autograd.grad((expected * weights).sum(), theirs))
-    of_theirs[-1] = of_theirs[-1][8:]
-    for a, b in zip(of_mine, of_theirs, strict=True):
-        torch.testing.assert_close(a, b, **EXACT)
-
-
-def test_a_packed_gru_of_no_sequence_says_nothing():
-    assert PackedGRU(3, 4)(torch.zeros(0, 3), []).shape == (0, 4)
 
 
 # ------------------------------------------------------------------ histories

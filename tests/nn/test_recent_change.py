@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from making import batch_of, network, noise_for, piece
+from making import batch_of, built, network, noise_for, piece
 
 from latentode import LatentODEError
 from latentode.data.observations import Observations, Queries
-from latentode.model.building import build_latent_ode
 from latentode.nn.scales import PRIOR_TIME, RecentChange
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -61,7 +60,7 @@ def test_the_order_of_observations_does_not_matter():
 
 @pytest.mark.parametrize("layout", ["joint", "per-variable"])
 def test_a_forecast_moves_with_the_level_of_its_variables(layout):
-    model = network(layout=layout, heads=2, **RECENT)
+    model = network(latent=layout, attention_heads=2, **RECENT)
     rng = np.random.default_rng(0)
     one = piece(rng, 6, 5)
     context = one.context.copy()
@@ -78,11 +77,11 @@ def test_a_forecast_moves_with_the_level_of_its_variables(layout):
 
 
 def test_twice_the_changes_make_twice_the_interval():
-    model = network(1, n_known=0, layout="per-variable", heads=2, **RECENT)
+    model = network(1, n_known=0, latent="per-variable", attention_heads=2, **RECENT)
     with torch.no_grad():
-        model.recent.log_expected.fill_(-12.0)
-        model.recent.log_half_life.zero_()
-        model.recent.log_noise.fill_(-4.0)
+        model.emission.recent.log_expected.fill_(-12.0)
+        model.emission.recent.log_half_life.zero_()
+        model.emission.recent.log_noise.fill_(-4.0)
     rng = np.random.default_rng(1)
     one = piece(rng, 8, 4, n_variables=1, n_known=0)
     context = one.context.copy()
@@ -96,11 +95,11 @@ def test_twice_the_changes_make_twice_the_interval():
 
 def test_recent_units_need_the_anchor():
     with pytest.raises(LatentODEError, match="anchor"):
-        build_latent_ode(1, anchor=False, **RECENT)
+        built(1, anchor=False, **RECENT)
     with pytest.raises(LatentODEError, match="value_units"):
-        build_latent_ode(1, value_units="yearly")
+        built(1, value_units="yearly")
 
 
 def test_families_of_data_units_are_refused():
     with pytest.raises(LatentODEError, match="'poisson'"):
-        build_latent_ode(1, likelihood="poisson", **RECENT)
+        built(1, likelihood="poisson", **RECENT)

@@ -25,8 +25,8 @@ def exact(**options) -> LatentODEForecaster:
     scope="module",
     params=[
         {},
-        {"layout": "joint"},
-        {"layout": "joint", "likelihood": "student-t"},
+        {"latent": "joint"},
+        {"latent": "joint", "likelihood": "student-t"},
         {"network": {"interaction": "dynamics"}},
     ],
     ids=["per-variable", "joint", "student-t", "coupled"],
@@ -61,7 +61,7 @@ def test_the_integral_of_the_rate_is_the_change_of_the_value(model, frame):
 
 
 def test_the_integral_is_that_of_a_fine_sum(frame):
-    model = exact(layout="joint")
+    model = exact(latent="joint")
     paths = model.paths(frame, draws=16)
     cells = 100
     fine = sum(at(paths, 2.0 * (i + 0.5) / cells, "value") for i in range(cells)) * 2.0 / cells
@@ -80,7 +80,7 @@ def test_integrals_add_up(model, frame):
 def test_a_crossing_is_where_the_same_draw_is_at_the_level(model, frame):
     paths = model.paths(frame, draws=16)
     level = float(paths.value(1.0, variables="x")["mean"].median())
-    found = paths.time_to("x", above=level)
+    found = paths.first_passage_time("x", above=level)
     dense = np.linspace(1e-9, 2.0, 81)
     values = np.stack([at(paths, t, "value")[:, ::2] for t in dense])
     first = np.where((values >= level).any(axis=0), dense[(values >= level).argmax(axis=0)], np.inf)
@@ -93,7 +93,7 @@ def test_a_crossing_is_where_the_same_draw_is_at_the_level(model, frame):
 def test_below_is_above_of_the_mirror_image(model, frame):
     paths = model.paths(frame, draws=64)
     level = float(paths.value(1.0, variables="y")["mean"].median())
-    up, down = paths.time_to("y", above=level), paths.time_to("y", below=level)
+    up, down = paths.first_passage_time("y", above=level), paths.first_passage_time("y", below=level)
     at_once = (up.times == 0) != (down.times == 0)
     assert at_once.all()  # a draw begins on one side of the level
 
@@ -129,8 +129,8 @@ def test_a_series_own_answers_depend_on_no_companion_and_on_no_other_question(mo
     for ask in (
         lambda p: p.rate(1.0, 2),
         lambda p: p.integral(2.0, a=0.5),
-        lambda p: p.time_to("y", below=2.0).to_frame(),
-        lambda p: p.time_to("y", below=2.0, readings=0.25).to_frame(),
+        lambda p: p.first_passage_time("y", below=2.0).to_frame(),
+        lambda p: p.first_passage_time("y", below=2.0, readings=0.25).to_frame(),
     ):
         alone, among = ask(model.paths(one)), ask(model.paths(frame))
         among = among[among["id"] == "s2"].reset_index(drop=True)
@@ -145,14 +145,16 @@ def test_a_shift_of_all_times_shifts_the_answers(model, frame):
     later = frame.assign(time=frame["time"] + 50.0)
     one, other = model.rate(frame, 1.0), model.rate(later, 1.0)
     np.testing.assert_allclose(other["mean"], one["mean"], rtol=1e-6, atol=1e-8)
-    crossing, moved = (m.time_to("x", above=0.5).times for m in map(model.paths, (frame, later)))
+    crossing, moved = (
+        m.first_passage_time("x", above=0.5).times for m in map(model.paths, (frame, later))
+    )
     both = np.isfinite(crossing)
     np.testing.assert_allclose(moved[both], crossing[both], atol=1e-6)
 
 
 def test_a_longer_horizon_changes_no_earlier_crossing(model, frame):
-    near = model.paths(frame, horizon=1.5).time_to("x", above=0.8).times
-    far = model.paths(frame, horizon=5.0).time_to("x", above=0.8).times
+    near = model.paths(frame, horizon=1.5).first_passage_time("x", above=0.8).times
+    far = model.paths(frame, horizon=5.0).first_passage_time("x", above=0.8).times
     np.testing.assert_allclose(near, np.where(far <= 1.5, far, np.inf), atol=1e-5)
 
 
@@ -178,10 +180,10 @@ def test_rates_are_per_time_unit_of_the_calendar():
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
-        (lambda p: p.time_to("x"), "exactly one of above= and below="),
-        (lambda p: p.time_to("x", above=1.0, below=0.0), "exactly one"),
-        (lambda p: p.time_to("z", above=1.0), "'z' was not among the targets"),
-        (lambda p: p.time_to("x", above=1.0, readings=-1.0), "readings must be positive"),
+        (lambda p: p.first_passage_time("x"), "exactly one of above= and below="),
+        (lambda p: p.first_passage_time("x", above=1.0, below=0.0), "exactly one"),
+        (lambda p: p.first_passage_time("z", above=1.0), "'z' was not among the targets"),
+        (lambda p: p.first_passage_time("x", above=1.0, readings=-1.0), "readings must be positive"),
         (lambda p: p.integral(1.0, a=2.0), "until before it begins"),
         (lambda p: p.integral([20.0], a=[5.0]), "before its last observation"),
         (lambda p: p.integral([20.0, 21.0]), "several times of one series"),
@@ -285,7 +287,7 @@ def test_a_revised_row_goes_by_the_policy(frame):
 
 def test_zones_of_new_rows_may_differ_from_those_before():
     frame = calendar(START, "Europe/Berlin")
-    model = tiny(horizon="2h", context="6h").fit(frame)
+    model = tiny(horizon="2h", context_length="6h").fit(frame)
     early, late = frame.iloc[:-6], frame.iloc[-6:]
     moved = late.assign(time=late["time"].dt.tz_convert("UTC"))
     model.follow(early).update(moved)

@@ -17,7 +17,7 @@ def test_a_model_that_repeats_the_last_value_scores_zero(frame):
     frame = frame.copy()
     first = frame.groupby("id").head(1).index
     frame.loc[first, ["x", "y"]] = 1.0  # so that every variable has a last value
-    model = tiny(context=100.0).fit(frame)
+    model = tiny(context_length=100.0).fit(frame)
     with torch.no_grad():
         for parameter in model.module_.model.layout.decoder.layers[-1].parameters():
             parameter.zero_()
@@ -51,7 +51,7 @@ def test_the_time_of_day_is_a_baseline_only_where_times_have_one():
     models = {}
     for kind, table in (("datetime", frame), ("date", dates)):
         models[kind] = set(
-            tiny(context=None, horizon="4h" if kind == "datetime" else "4D")
+            tiny(context_length=None, horizon="4h" if kind == "datetime" else "4D")
             .fit(table)
             .compare(table)["model"]
         )
@@ -72,7 +72,7 @@ def test_every_score_asks_from_at_most_so_many_times_of_a_series(fitted):
 
 def test_a_horizon_left_out_is_the_usual_one():
     frame = pd.DataFrame({"time": np.arange(300.0), "x": np.sin(np.arange(300.0))})
-    model = tiny(horizon=None, context=None).fit(frame)
+    model = tiny(horizon=None, context_length=None).fit(frame)
     assert (model.horizon_, model.context_) == (50.0, 400.0)
 
 

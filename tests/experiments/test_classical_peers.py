@@ -1,5 +1,8 @@
 """Intervals of baselines: from past errors, and from a Gaussian process."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +10,10 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 
 from latentode import LatentODEError, SeriesDataset
 from latentode.evaluation.backtest import observed_after
-from latentode.evaluation.gaussian_process import GaussianProcess
-from latentode.evaluation.spread import Spread
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
+from classical.gaussian_process import GaussianProcess
+from classical.spread import Spread
 
 
 def errors(n, seed):
@@ -68,14 +73,14 @@ def test_a_gaussian_process_learns_signal_and_noise_and_never_sees_ahead():
     dataset = SeriesDataset.from_frame(frame)
     process = GaussianProcess(window=40).fit(frame)
     pairs = observed_after(dataset, 1.0, np.arange(20.0, 58.0, 2.0))
-    quantiles = process.quantiles(dataset, pairs.asked, [0.1, 0.5, 0.9])
+    quantiles = process.quantiles(dataset, pairs.queries, [0.1, 0.5, 0.9])
     x = (pairs.keys["variable"] == "x").to_numpy()
     off = np.abs(quantiles[x, 1] - pairs.actual[x]).mean()
     assert off < 0.25  # the noise alone makes 0.08, the mean of x would be off by 0.6
     inside = (pairs.actual >= quantiles[:, 0]) & (pairs.actual <= quantiles[:, 2])
     assert inside.mean() == pytest.approx(0.8, abs=0.1)
     later = frame.assign(x=frame["x"].where(frame["time"] <= 58.0, -1e6))
-    again = process.answer(SeriesDataset.from_frame(later), pairs.asked)
+    again = process.answer(SeriesDataset.from_frame(later), pairs.queries)
     np.testing.assert_allclose(again[x], quantiles[x, 1])
 
 
@@ -86,6 +91,6 @@ def test_a_cycle_is_carried_over_a_gap():
     dataset = SeriesDataset.from_frame(frame)
     pairs = observed_after(dataset, 24.0, ["2024-01-12"])
     plain, cyclic = (GaussianProcess(48, cycle=c).fit(frame) for c in (None, "24h"))
-    off = [np.abs(p.answer(dataset, pairs.asked) - pairs.actual).mean() for p in (plain, cyclic)]
+    off = [np.abs(p.answer(dataset, pairs.queries) - pairs.actual).mean() for p in (plain, cyclic)]
     assert off[1] < 0.1
     assert off[1] < 0.5 * off[0]

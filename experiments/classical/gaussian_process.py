@@ -27,11 +27,12 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 
+from latentode.data.climatology import Climatology
 from latentode.data.dataset import SeriesDataset
 from latentode.data.schema import Schema
 from latentode.data.time_axis import Duration
-from latentode.evaluation.baselines import Baseline, Climatology
-from latentode.forecast.forecast import ForecastQueries
+from latentode.evaluation.baselines import Baseline
+from latentode.forecast import ForecastQueries
 
 __all__ = ["GaussianProcess"]
 
@@ -80,26 +81,26 @@ class GaussianProcess(Baseline):
         return self
 
     def quantiles(
-        self, dataset: SeriesDataset, asked: ForecastQueries, levels: list[float]
+        self, dataset: SeriesDataset, queries: ForecastQueries, levels: list[float]
     ) -> np.ndarray:
         """Predictive quantiles in data units, shape `(queries, levels)`."""
-        mean, std = self._conditioned(dataset, asked)
+        mean, std = self._conditioned(dataset, queries)
         return mean[:, None] + std[:, None] * special.ndtri(np.asarray(levels))
 
-    def _answer(self, dataset: SeriesDataset, asked: ForecastQueries) -> np.ndarray:
-        return self._conditioned(dataset, asked)[0]
+    def _answer(self, dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
+        return self._conditioned(dataset, queries)[0]
 
     def _conditioned(
-        self, dataset: SeriesDataset, asked: ForecastQueries
+        self, dataset: SeriesDataset, queries: ForecastQueries
     ) -> tuple[np.ndarray, np.ndarray]:
-        mean, std = np.empty(len(asked.time)), np.empty(len(asked.time))
-        for place, series, variable, origin in _groups(asked):
+        mean, std = np.empty(len(queries.time)), np.empty(len(queries.time))
+        for place, series, variable, origin in _groups(queries):
             time, value = _seen(dataset, series, variable, origin, self.window)
             center, scale = self.climatology_.mean[variable], self.scale_[variable]
             model = GaussianProcessRegressor(self.kernels_[variable], optimizer=cast(Any, None))
             if len(time):
                 model.fit(time[:, None], (value - center) / scale)
-            found, spread = model.predict(asked.time[place][:, None], return_std=True)
+            found, spread = model.predict(queries.time[place][:, None], return_std=True)
             mean[place], std[place] = center + scale * found, scale * spread
         return mean, std
 
@@ -130,9 +131,9 @@ class GaussianProcess(Baseline):
             return model.fit(np.concatenate(times)[:, None], scaled).kernel_
 
 
-def _groups(asked: ForecastQueries) -> Iterator[tuple[np.ndarray, int, int, float]]:
+def _groups(queries: ForecastQueries) -> Iterator[tuple[np.ndarray, int, int, float]]:
     """Places of the queries of each (series, variable, origin)."""
-    table = pd.DataFrame({"s": asked.series, "v": asked.variable, "o": asked.origin})
+    table = pd.DataFrame({"s": queries.series, "v": queries.variable, "o": queries.origin})
     for (series, variable, origin), place in table.groupby(["s", "v", "o"]).indices.items():  # type: ignore[misc]
         yield np.asarray(place), int(series), int(variable), float(origin)
 

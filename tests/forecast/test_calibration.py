@@ -10,9 +10,9 @@ from scipy import integrate, stats
 from torch.distributions import Normal
 
 from latentode import LatentODEError, LatentODEForecaster
-from latentode.forecast.calibration import HONEST, Calibration, Curves
+from latentode.forecast.calibration import Calibration
 from latentode.forecast.forecast import Forecast
-from latentode.forecast.residuals import ScoreTransform
+from latentode.forecast.residuals import HONEST, Curves, ScoreTransform
 from latentode.nn.likelihoods import NormalLikelihood
 
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
@@ -130,7 +130,7 @@ def calibrated():
     loc, scale = torch.randn(4, 5).double(), torch.rand(4, 5).double() + 0.3
     keys = pd.DataFrame({"variable": ["x"] * 5})
     said = Forecast(keys, Normal(loc, scale), NormalLikelihood(), np.ones(5), np.full(5, 2.0))
-    return replace(said, revision=ScoreTransform.calibrated(curves(5)))
+    return replace(said, score_transform=ScoreTransform.calibrated(curves(5)))
 
 
 def test_all_that_a_calibrated_forecast_says_is_of_one_distribution(calibrated):
@@ -164,7 +164,7 @@ def noisy(n, seed):
 def forecaster():
     options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 3, "patience": 3, "verbose": False}
     likelihood = {"count": "negative-binomial"}
-    return LatentODEForecaster(3.0, likelihood=likelihood, **options).fit(noisy(40, 0))
+    return forecaster(3.0, likelihood=likelihood, **options).fit(noisy(40, 0))
 
 
 def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(forecaster, tmp_path):

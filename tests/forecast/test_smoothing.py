@@ -13,7 +13,7 @@ LASTING = Residuals((0.3, 0.5), (1.5, 1.1))
 
 @pytest.fixture(
     scope="module",
-    params=[{}, {"layout": "joint"}, {"layout": "joint", "likelihood": "student-t"}],
+    params=[{}, {"latent": "joint"}, {"latent": "joint", "likelihood": "student-t"}],
     ids=["per-variable", "joint", "student-t"],
 )
 def model(request):
@@ -84,8 +84,8 @@ def test_an_answer_never_gets_wider_and_stays_a_distribution(model, frame):
         {"id": np.repeat(["s0", "s3"], 30), "time": np.tile(np.linspace(3, 11, 30), 2)}
     )
     smooth, past = (model.forecast(frame, asked, smooth=s) for s in (True, False))
-    assert smooth.revision is not None and (smooth.revision.spread <= 1).all()
-    assert smooth.revision.revised.mean() > 0.8
+    assert smooth.score_transform is not None and (smooth.score_transform.spread <= 1).all()
+    assert smooth.score_transform.changed.mean() > 0.8
     low, middle, high = (smooth.quantile(q) for q in (0.1, 0.5, 0.9))
     assert (low < middle).all() and (middle < high).all()
     for q, value in ((0.1, low), (0.9, high)):
@@ -128,15 +128,15 @@ def test_a_backtest_sees_nothing_of_what_comes_later(frame):
 
 def test_calendars_are_smoothed_as_numbers_are():
     frame = calendar(START)
-    model = tiny(horizon="2h", context="6h").fit(frame)
+    model = tiny(horizon="2h", context_length="6h").fit(frame)
     model.residuals_ = Residuals((0.1, 0.1), (1.0, 1.0))
     inside = [frame["time"].min() + pd.Timedelta("7h")]
     smooth, past = (model.predict(frame, inside, smooth=s) for s in (True, False))
     assert (smooth["std"] < past["std"]).any()
 
 
-def test_a_revision_that_says_nothing_changes_nothing():
+def test_a_score_transform_that_says_nothing_changes_nothing():
     nothing = ScoreTransform(np.zeros(2), np.ones(2))
-    assert not nothing.revised.any()
+    assert not nothing.changed.any()
     np.testing.assert_allclose(nothing.cdf(np.array([0.2, 0.9])), [0.2, 0.9], rtol=1e-12)
     np.testing.assert_allclose(nothing.level(special.ndtri(0.3)), 0.3, rtol=1e-12)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from making import forecaster
 
-from latentode import LatentODEForecaster, Schema
+from latentode import Schema
 from latentode.forecast.residuals import Residuals, ScoreTransform
 
 LASTING = Residuals(noise=(0.3, 0.3, 0.3), length=(2.0, 2.0, 2.0))
@@ -28,7 +29,7 @@ def frame():
 def model(frame):
     options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 2, "verbose": False}
     likelihood = {"n": "poisson", "y": "laplace"}
-    made = LatentODEForecaster(4.0, 12.0, likelihood=likelihood, **options)
+    made = forecaster(4.0, 12.0, likelihood=likelihood, **options)
     made.fit(frame, Schema(id="id", time="time", transforms={"x": "log"}))
     made.residuals_ = LASTING
     return made
@@ -62,7 +63,7 @@ def test_the_quantity_itself_stays_where_it_can_be(model, frame):
 def test_a_revised_density_is_the_slope_of_the_revised_cdf(model, frame):
     plain = model.forecast(frame, 2.0)
     n = len(plain)
-    made = replace(plain, revision=ScoreTransform(np.full(n, 0.7), np.full(n, 0.5)))
+    made = replace(plain, score_transform=ScoreTransform(np.full(n, 0.7), np.full(n, 0.5)))
     kinds = made.keys["variable"].to_numpy()
     value, step = made.quantile(0.3), 1e-5
     slope = (made.cdf(value + step) - made.cdf(value - step)) / (2 * step)

@@ -5,9 +5,9 @@ import pytest
 from making import tiny, waves
 from scipy import special, stats
 
-from latentode.evaluation.residual_fit import BacktestPairs, most_likely
-from latentode.forecast.drawing import nodes_between
-from latentode.forecast.residuals import Joint, Residuals, draw_noise, draw_waves, matern, shared_draws
+from latentode.evaluation.residual_fit import ScorePairs, most_likely
+from latentode.forecast.residuals import Residuals, matern
+from latentode.forecast.sampler import Joint, draw_noise, draw_waves, nodes_between, shared_draws
 
 
 def keys(n, key=7):
@@ -67,8 +67,8 @@ def test_every_latent_sample_is_taken_equally_often_and_by_all_of_a_key():
 
 def test_joint_scores_are_standard_normal_and_lasting_as_said():
     n = 4000
-    residuals = Residuals((1.0,), (2.0,))
-    joint = Joint(residuals, keys(3), np.zeros(3, dtype=int), np.array([0.0, 0.5, 3.0]))
+    lead = np.array([0.0, 0.5, 3.0])
+    joint = Joint(keys(3), np.zeros(3, dtype=int), lead, np.ones(3), np.full(3, 2.0))
     scores = joint.scores(np.broadcast_to(np.array([1.0, 3.0, 3.0]), (n, 3)), 0)
     found = np.cov(scores.T)
     np.testing.assert_allclose(np.diag(found), 1.0, atol=0.09)
@@ -87,7 +87,7 @@ def test_noise_and_length_are_found_again():
     rho = matern(gap / length) / (1 + sigma**2)
     x = rng.normal(size=n)
     y = rho * x + np.sqrt(1 - rho**2) * rng.normal(size=n)
-    found = most_likely(BacktestPairs(variable, x, y, gap, np.zeros(n), decoded, decoded), 2, horizon)
+    found = most_likely(ScorePairs(variable, x, y, gap, np.zeros(n), decoded, decoded), 2, horizon)
     assert found.noise == pytest.approx((0.4, 1.5), abs=0.11)
     assert found.length == pytest.approx((0.8, 3.0), rel=0.35)
 
@@ -97,7 +97,7 @@ def test_scores_without_any_memory_are_called_noise():
     n = 20_000
     x, y, gap = rng.normal(size=n), rng.normal(size=n), rng.uniform(0.01, 2, n)
     one = np.ones((2, n))
-    found = most_likely(BacktestPairs(np.zeros(n, dtype=int), x, y, gap, np.zeros(n), one, one), 1, 2.0)
+    found = most_likely(ScorePairs(np.zeros(n, dtype=int), x, y, gap, np.zeros(n), one, one), 1, 2.0)
     lasting = found.lasting(np.ones(1), np.zeros(1, dtype=int))[0] * matern(
         0.5 / np.array(found.length)
     )

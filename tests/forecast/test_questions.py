@@ -50,7 +50,7 @@ def test_a_duration_counts_from_each_series_last_observation(fitted, frame):
 )
 def test_one_timestamp_may_be_given_bare(at):
     frame = calendar(START)
-    model = tiny(horizon="2h", context="6h").fit(frame)
+    model = tiny(horizon="2h", context_length="6h").fit(frame)
     answer = model.predict(frame, at)
     assert (answer["time"] == pd.Timestamp("2024-04-01T12:00:00")).all()
     assert len(answer) == 4
@@ -149,7 +149,7 @@ def test_one_variable_may_be_named_bare(fitted, frame):
 
 @pytest.mark.parametrize("t0", ["origin", "start"])
 def test_times_inside_the_history_are_answered_however_far_back(t0, frame):
-    model = tiny(context=3.0, t0=t0).fit(frame)  # histories are about 12 long
+    model = tiny(context_length=3.0, t0=t0).fit(frame)  # histories are about 12 long
     first = frame.dropna(subset=["x", "y"], how="all").groupby("id")["time"].min()
     asked = (
         pd.DataFrame({"id": i, "time": np.linspace(first[i], 12.0, 40)} for i in first.index)
@@ -161,7 +161,7 @@ def test_times_inside_the_history_are_answered_however_far_back(t0, frame):
 
 
 def test_unless_smoothed_a_time_inside_is_answered_from_what_had_been_seen_by_then(frame):
-    model = tiny(context=3.0).fit(frame)
+    model = tiny(context_length=3.0).fit(frame)
     at = pd.DataFrame({"id": ["s0"], "time": [2.0]})
     later = frame.copy()
     later.loc[later["time"] > 2.0, ["x", "y"]] += 5.0

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from making import forecaster
 
 from latentode import LatentODEForecaster
 
@@ -50,8 +51,8 @@ class Case(NamedTuple):
 @pytest.fixture(scope="module", params=[oscillator, decay, logistic], ids=lambda f: f.__name__)
 def case(request) -> Case:
     system = request.param
-    sizes = {"layout": "joint", "latent_size": 4, "hidden_size": 32, "lr": 0.02}
-    model = LatentODEForecaster(AHEAD, context=CUT, max_epochs=10, verbose=False, **sizes)
+    sizes = {"latent": "joint", "latent_size": 4, "hidden_size": 32, "lr": 0.02}
+    model = forecaster(AHEAD, context_length=CUT, max_epochs=10, verbose=False, **sizes)
     model.fit(seen(system, 60, 0)[0])
     held_out, parameters = seen(system, 40, 1)
     history = held_out[held_out["time"] < CUT]

@@ -5,16 +5,16 @@ import pandas as pd
 import pytest
 
 from latentode import SchemaError, SeriesDataset
+from latentode.data.climatology import Climatology
 from latentode.evaluation.backtest import observed_ahead
 from latentode.evaluation.baselines import (
     BASELINES,
-    Climatology,
     LastValue,
     LinearDrift,
     SeriesMean,
     TimeOfDayMean,
 )
-from latentode.forecast.forecast import ForecastQueries
+from latentode.forecast import ForecastQueries
 
 NAN = np.nan
 TRAIN = pd.DataFrame(

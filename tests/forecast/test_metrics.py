@@ -11,8 +11,7 @@ from torch.distributions import Normal
 
 from latentode import LatentODEError
 from latentode.data.scaling import Units
-from latentode.evaluation.backtest import bin_leads
-from latentode.evaluation.metrics import METRICS, score_frame, summarise
+from latentode.evaluation.metrics import METRICS, bin_leads, score_frame, summarise
 from latentode.forecast.forecast import Forecast
 from latentode.nn.likelihoods import likelihood_of
 

@@ -1,0 +1,1 @@
+"""Classical forecasters, beside which experiments put latent ODEs."""

@@ -1,0 +1,284 @@
+r"""Engine: one loop that answers queries in batches, and the four kinds of answers that are made of it.
+
+A row of a batch is a (series, forecast origin); each query is answered along the trajectory of its row,
+for every latent sample. What is asked of the trajectory is a function of network, batch, queries and
+noise: a predictive distribution, that distribution with its derivative by time, the intensity of a point
+process, or the classes of a series.
+
+The derivative of the parameters $\theta$ of a distribution along a latent trajectory z(t),
+
+$$\frac{d}{dt} \theta(z(t)) = \frac{\partial \theta}{\partial z}\, \frac{dz}{dt},$$
+
+is a Jacobian-vector product through the decoder, with dz/dt that of the trajectory itself: it is the
+exact derivative of what is forecast, whatever the solver's own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from latentode.data.batch import Batch, Series
+from latentode.data.labels import Labels
+from latentode.data.observations import Queries
+from latentode.data.scaling import Scaling
+from latentode.forecast.forecast import Forecast
+from latentode.forecast.queries import ForecastQueries
+from latentode.model.network import LatentODE
+from latentode.nn.latent_state import shared_noise
+from latentode.nn.likelihoods import join, take, with_parameters
+
+__all__ = ["Engine", "EventRates"]
+
+ROWS_AT_ONCE = 256  # (series, origin) pairs in a batch
+LATENT_ROWS_AT_ONCE = 65536  # samples of latent rows that are solved at once, for the memory they take
+
+Ask = Callable[[LatentODE, Batch, Queries, Tensor], Any]
+
+
+@dataclass(frozen=True)
+class EventRates:
+    """The intensity of a point process at each query, a row per latent sample.
+
+    Args:
+        intensity: events per time unit of the data, shape `(samples, queries)`.
+        expected: the expected number of events since the query's origin, same shape.
+    """
+
+    intensity: np.ndarray
+    expected: np.ndarray
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A trained network and what it takes to ask it; safe to use from several threads at once.
+
+    The parameters and the training mode of the network are never touched: a network in training mode is
+    answered by a copy in evaluation mode.
+
+    Args:
+        network: trained.
+        scaling: the one that it was trained with.
+        context_length: how far back of a forecast origin the encoder sees, in time units.
+        samples: latent samples in each mixture; a network whose z(t0) is a point takes one.
+    """
+
+    network: LatentODE
+    scaling: Scaling
+    context_length: float
+    samples: int = 32
+
+    @property
+    def n_samples(self) -> int:
+        """How many latent samples each query is answered with."""
+        return self.samples if self.network.variational else 1
+
+    def forecast(self, series: Series, queries: ForecastQueries, keys: pd.DataFrame) -> Forecast:
+        """The forecast of queries in data units, each from what its series had shown by its origin.
+
+        Args:
+            series: histories, scaled.
+            queries: none earlier than `context_length` before its origin.
+            keys: what to call them, a row per query.
+        """
+        distribution = self.distributions(series, queries)
+        units = self.scaling.units_of(queries.variable)
+        return Forecast.of(keys, distribution, self.network.likelihood, units)
+
+    def distributions(self, series: Series, queries: ForecastQueries) -> Distribution:
+        """The components of each query's distribution, scaled, `(samples, queries)`, float64."""
+        parts = list(self._answers(series, queries, _distribution))
+        if not parts:
+            return self._nothing()
+        return _restored([found for _, found in parts], [place for place, _ in parts])
+
+    def around(
+        self, series: Series, queries: ForecastQueries, step: float
+    ) -> tuple[Distribution, Distribution]:
+        """As `distributions`, but `step` before and after each query, to first order in `step`.
+
+        Args:
+            series: histories, scaled.
+            queries: as for `distributions`.
+            step: a time far below that over which a trajectory bends, in time units.
+        """
+
+        def ask(*asked: Any) -> tuple[Distribution, Distribution]:
+            return _around(*asked, step)
+
+        parts = list(self._answers(series, queries, ask))
+        if not parts:
+            return self._nothing(), self._nothing()
+        places = [place for place, _ in parts]
+        before, after = ([found[side] for _, found in parts] for side in (0, 1))
+        return _restored(before, places), _restored(after, places)
+
+    def event_rates(self, series: Series, queries: ForecastQueries) -> EventRates:
+        """The intensity at queries, and how many events are expected between each origin and query.
+
+        Args:
+            series: histories, scaled.
+            queries: no earlier than their origins; a process of the whole series answers whatever the
+                variable.
+
+        Raises:
+            LatentODEError: if the network was trained without `observation_times`.
+        """
+        _ = self.network.times_process  # which raises, also where nothing is asked
+        found = np.zeros((2, self.n_samples, len(queries)))
+        for place, rates in self._answers(series, queries, _event_rates):
+            found[:, :, place] = rates.cpu().double().numpy()
+        return EventRates(*found)
+
+    def class_probabilities(
+        self, series: Series, owner: np.ndarray, time: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Probabilities of classes from all that was observed of each series, mean over latent samples.
+
+        Args:
+            series: histories, scaled.
+            owner: the series of each label asked for.
+            time: since the series' start, in time units; None where labels are of whole series.
+
+        Returns:
+            Shape `(labels, classes)`.
+        """
+        end = series.last[owner]
+        variable = np.zeros(len(owner), dtype=np.int64)
+        queries = ForecastQueries(owner, variable, end if time is None else time, end)
+        parts = list(self._answers(series, queries, _class_probabilities))
+        if not parts:
+            return np.zeros((0, 0))
+        order = np.argsort(np.concatenate([place for place, _ in parts]))
+        return np.concatenate([found.cpu().numpy() for _, found in parts])[order]
+
+    def _answers(
+        self, series: Series, queries: ForecastQueries, ask: Ask
+    ) -> Iterator[tuple[np.ndarray, Any]]:
+        """What `ask` says of queries, in parts that fit in memory, with where they stand."""
+        network = _evaluating(self.network)
+        noise = shared_noise(self.n_samples, network.latent_size)
+        device = next(network.parameters()).device
+        at_once = LATENT_ROWS_AT_ONCE // (self.n_samples * network.rows_per_series)
+        for place, rows, origin in _batches(queries, min(ROWS_AT_ONCE, max(1, at_once))):
+            batch = series.batch_at(rows[0], rows[1], self.context_length)
+            local = Queries(
+                torch.from_numpy(origin),
+                torch.from_numpy(queries.variable[place]),
+                torch.from_numpy(queries.time[place] - rows[1][origin]),
+            )
+            with torch.no_grad():
+                found = ask(
+                    network, batch.to(device), local.to(device), noise.to(device, network.dtype)
+                )
+            yield place, found
+
+    def _nothing(self) -> Distribution:
+        """The distribution of no query."""
+        likelihood = self.network.likelihood
+        raw = torch.zeros(self.n_samples, 0, likelihood.n_raw, dtype=torch.float64)
+        return likelihood.distribution(raw, raw[..., 0], torch.zeros(0, dtype=torch.long))
+
+
+def _evaluating(network: LatentODE) -> LatentODE:
+    """The network in evaluation mode, without changing a mode that another thread may rely on."""
+    if not any(module.training for module in network.modules()):
+        return network
+    return deepcopy(network).eval()
+
+
+def _batches(
+    queries: ForecastQueries, at_once: int
+) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]]:
+    """Places of queries, the (series, origin) rows of their batch, and the row of each query."""
+    pairs = np.stack([queries.series.astype(np.float64), queries.origin])
+    rows, row_of = np.unique(pairs, axis=1, return_inverse=True)
+    row_of = row_of.reshape(-1)
+    order = np.argsort(row_of, kind="stable")
+    edges = np.searchsorted(row_of[order], np.arange(0, rows.shape[1] + at_once, at_once))
+    for number, begin in enumerate(range(0, rows.shape[1], at_once)):
+        chosen = rows[:, begin : begin + at_once]
+        place = np.sort(order[edges[number] : edges[number + 1]])
+        yield place, (chosen[0].astype(np.int64), chosen[1]), row_of[place] - begin
+
+
+def _distribution(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor) -> Distribution:
+    distribution, _ = network(batch, queries, noise)
+    return with_parameters(distribution, _plain)
+
+
+def _around(
+    network: LatentODE, batch: Batch, queries: Queries, noise: Tensor, step: float
+) -> tuple[Distribution, Distribution]:
+    """The distribution of each query, moved along its trajectory by a step back and by a step on."""
+    z0 = network.encode(batch).sample(noise)
+    rows = network.layout.rows(len(batch), queries)
+    path = network.trajectory(batch, z0, queries.time, rows)
+    answering = rows.answering(len(z0))
+    time = (queries.time / network.time_scale).to(network.dtype).repeat(len(z0))
+    shape = (len(z0), len(queries))
+    z = path.at(answering, time).unflatten(0, shape)
+    slope = path.derivative_at(answering, time).unflatten(0, shape) / network.time_scale
+
+    def parameters(z: Tensor, time: Tensor) -> tuple[Tensor, ...]:
+        return _parameters(network.emit(z, batch, replace(queries, time=time)))
+
+    ones = torch.ones_like(queries.time)
+    values, slopes = torch.func.jvp(parameters, (z, queries.time), (slope, ones))
+    found = with_parameters(network.emit(z, batch, queries), _plain)
+    moves = [(_plain(value), step * _plain(slope)) for value, slope in zip(values, slopes, strict=True)]
+    before, after = ([value + sign * move for value, move in moves] for sign in (-1.0, 1.0))
+    return _with(found, before), _with(found, after)
+
+
+def _event_rates(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor) -> Tensor:
+    """Intensity and expected number of events, shape `(2, samples, queries)`."""
+    process, layout, size = network.times_process, network.layout, len(batch)
+    path = network.trajectory(batch, network.encode(batch).sample(noise), queries.time)
+    time = (queries.time / network.time_scale).to(network.dtype)
+    where = Queries(queries.series, queries.variable, time)
+    expected = process.expected(path, layout, size, torch.zeros_like(time), where)
+    return torch.stack([process.rate(path, layout, size, where), expected])
+
+
+def _class_probabilities(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor) -> Tensor:
+    """Shape `(labels, classes)`."""
+    z0 = network.encode(batch).sample(noise)
+    path = network.trajectory(batch, z0, torch.cat([batch.start, queries.time]))
+    labels = Labels(queries.series, queries.time, torch.zeros_like(queries.series))
+    return network.label_logits(path, batch, labels).double().softmax(dim=2).mean(dim=0)
+
+
+def _plain(parameter: Tensor) -> Tensor:
+    return parameter.detach().cpu().double()
+
+
+def _parameters(distribution: Distribution) -> tuple[Tensor, ...]:
+    """The parameters of a distribution, in the order of `with_parameters`."""
+    found: list[Tensor] = []
+
+    def keep(parameter: Tensor) -> Tensor:
+        found.append(parameter)
+        return parameter
+
+    with_parameters(distribution, keep)
+    return tuple(found)
+
+
+def _with(distribution: Distribution, parameters: Sequence[Tensor]) -> Distribution:
+    """The same kind of distribution with other parameters."""
+    given = iter(parameters)
+    return with_parameters(distribution, lambda _: next(given))
+
+
+def _restored(parts: list[Distribution], places: list[np.ndarray]) -> Distribution:
+    """Parts joined, their queries in the order in which they were asked."""
+    return take(join(parts), torch.from_numpy(np.argsort(np.concatenate(places))))

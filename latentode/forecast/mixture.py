@@ -1,0 +1,197 @@
+r"""Mixtures: cdf, quantile function and moments of equal parts of a likelihood's components.
+
+$$F(x) = \frac1S \sum_k F_k(x), \qquad Q(p) = \min\{x : F(x) \ge p\}, \qquad
+  \min_k Q_k(p) \le Q(p) \le \max_k Q_k(p),$$
+
+so a quantile of the mixture is found by bracketing between those of its components. Moments are closed
+forms of the components where nothing is transformed. Of an increasing transform g of each component, with
+t its normal score,
+
+$$E[g(X)^k] = \int g(Q(\Phi(t)))^k\,\varphi(t)\,dt$$
+
+by the trapezoidal rule, which under a Gaussian weight converges faster than any power of the step. Of a
+distribution that is known by its cdf G, with any centre a,
+
+$$E[X] = a + \int_a^\infty (1 - G)\,dx - \int_{-\infty}^a G\,dx, \qquad
+  E[(X - a)^2] = 2 \int_a^\infty (x - a)(1 - G)\,dx + 2 \int_{-\infty}^a (a - x)\,G\,dx,$$
+
+by Gauss and Legendre's rule between quantiles, or for whole numbers by the sums over the support that the
+integrals then are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.optimize.elementwise import find_root
+from torch.distributions import Distribution
+
+from latentode.nn.likelihoods import Likelihood, take
+
+__all__ = [
+    "mixture_cdf",
+    "mixture_quantile",
+    "moments_of_cdf",
+    "moments_of_counts",
+    "moments_of_transform",
+]
+
+NO_SIGN_CHANGE = -1  # what find_root says of a bracket without a root inside
+RESOLUTION = 2.0**-40  # of a quantile, as a part of how far the components' quantiles lie apart
+STEP, REACH = 1 / 12, 12.0
+SCORES = np.arange(-REACH, REACH + STEP / 2, STEP)
+SCORE_WEIGHTS = STEP * np.exp(-0.5 * SCORES**2) / math.sqrt(2 * math.pi)
+POINTS, WEIGHTS = (0.5 * x for x in np.polynomial.legendre.leggauss(4))
+BLOCKS = 1024  # of whole numbers, each summed by its middle; one number each where they suffice
+
+
+def mixture_cdf(likelihood: Likelihood, distribution: Distribution, value: np.ndarray) -> np.ndarray:
+    """P(x <= value) of each query, both in the distribution's units, shape `(queries,)`."""
+    return likelihood.cdf(distribution, value).mean(axis=0)
+
+
+def mixture_quantile(
+    likelihood: Likelihood, distribution: Distribution, level: float | np.ndarray
+) -> np.ndarray:
+    """Where the mixture reaches a level, or each query's own, in the distribution's units.
+
+    Args:
+        likelihood: whose distribution it is.
+        distribution: components, shape `(samples, queries)`.
+        level: between 0 and 1, one for all or of shape `(queries,)`.
+
+    Returns:
+        Shape `(queries,)`; of whole numbers the least one at which the level is reached.
+    """
+    components = likelihood.icdf(distribution, level)
+    low, high = components.min(axis=0), components.max(axis=0)
+    found, apart = high.copy(), np.flatnonzero(low < high)
+    if len(apart):
+        levels = np.broadcast_to(level, high.shape)[apart]
+        own = take(distribution, torch.from_numpy(apart))
+        found[apart] = _root(likelihood, own, levels, low[apart], high[apart])
+    return np.where(likelihood.whole(distribution), np.floor(found), found)
+
+
+def _root(
+    likelihood: Likelihood,
+    distribution: Distribution,
+    level: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> np.ndarray:
+    """Where mixtures reach their levels between `low` and `high`, whatever the units of these."""
+    every = np.arange(len(level))
+
+    def at(part: np.ndarray, place: np.ndarray) -> np.ndarray:
+        return low[place] + part * (high[place] - low[place])
+
+    def excess(part: np.ndarray, place: np.ndarray) -> np.ndarray:
+        own = distribution
+        if len(place) < len(level):
+            own = take(distribution, torch.from_numpy(place))
+        return mixture_cdf(likelihood, own, at(part, place)) - level[place]
+
+    ends = (np.zeros(len(level)), np.ones(len(level)))
+    root = find_root(excess, ends, args=(every,), tolerances={"xatol": RESOLUTION, "xrtol": 0.0})
+    # Of a step of the cdf the end is taken that is never below.
+    (left, right), (f_left, _) = root.bracket, root.f_bracket
+    stepped = np.where(f_left >= 0, left, right)
+    whole = likelihood.whole(distribution)
+    # Where both ends are on one side, by a step or by rounding, the level is reached at one.
+    inside, reached = root.status != NO_SIGN_CHANGE, excess(np.zeros(len(level)), every) >= 0
+    part = np.where(inside, np.where(whole, stepped, root.x), np.where(reached, 0.0, 1.0))
+    return at(part, every)
+
+
+def moments_of_transform(
+    likelihood: Likelihood,
+    distribution: Distribution,
+    to_data: Callable[[np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of an equal mixture of transformed components.
+
+    Args:
+        likelihood: whose distribution it is.
+        distribution: components in scaled units, shape `(samples, queries)`.
+        to_data: increasing, from scaled values `(samples, queries)` to data units.
+
+    Returns:
+        Both of shape `(queries,)`.
+    """
+    centre = to_data(likelihood.at_score(distribution, 0.0))
+    first, second = np.zeros_like(centre), np.zeros_like(centre)
+    with np.errstate(over="ignore"):
+        for t, weight in zip(SCORES.tolist(), SCORE_WEIGHTS.tolist(), strict=True):
+            beyond = to_data(likelihood.at_score(distribution, t)) - centre  # far values do not cancel
+            first += weight * beyond
+            second += weight * beyond**2
+    means, variances = centre + first, second - first**2
+    mean = means.mean(axis=0)
+    return mean, np.sqrt((variances + (means - mean) ** 2).mean(axis=0))
+
+
+def moments_of_cdf(
+    cdf: Callable[[np.ndarray], np.ndarray], edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of a distribution that is known by its cdf.
+
+    Args:
+        cdf: of each query, from values `(queries,)`.
+        edges: quantiles of ascending levels from near 0 to near 1, shape `(levels, queries)`; beyond
+            them there is nothing.
+
+    Returns:
+        Both of shape `(queries,)`.
+
+    Example:
+        >>> from scipy import stats
+        >>> edges = stats.norm(3.0, 2.0).ppf(np.linspace(1e-6, 1 - 1e-6, 41))[:, None]
+        >>> mean, std = moments_of_cdf(stats.norm(3.0, 2.0).cdf, edges)
+        >>> mean.round(4).item(), std.round(3).item()
+        (3.0, 2.0)
+    """
+    middle = len(edges) // 2
+    centre = edges[middle]
+    first, second = np.zeros_like(centre), np.zeros_like(centre)
+    for number, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for point, weight in zip(POINTS.tolist(), WEIGHTS.tolist(), strict=True):
+            x = left + (0.5 + point) * (right - left)
+            tail = (1.0 - cdf(x) if number >= middle else -cdf(x)) * weight * (right - left)
+            first += tail
+            second += 2 * (x - centre) * tail
+    return centre + first, np.sqrt(np.maximum(second - first**2, 0.0))
+
+
+def moments_of_counts(
+    cdf: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of whole numbers from `low` to `high` that are known by their cdf.
+
+    Up to 1,024 numbers are summed one by one, more in blocks of equally many.
+
+    Args:
+        cdf: of each query, from values `(queries,)`.
+        low: the least number of each query, shape `(queries,)`.
+        high: the greatest, likewise.
+
+    Returns:
+        Both of shape `(queries,)`.
+
+    Example:
+        >>> from scipy import stats
+        >>> mean, std = moments_of_counts(stats.poisson(4.0).cdf, np.zeros(1), np.full(1, 60.0))
+        >>> mean.round(9).item(), (std**2).round(9).item()
+        (4.0, 4.0)
+    """
+    width = 2 * np.ceil((np.maximum((high - low) / BLOCKS, 1) - 1) / 2) + 1  # odd: it has a middle
+    first, second = np.zeros_like(low), np.zeros_like(low)
+    for block in range(int(np.ceil((high - low) / width).max(initial=0))):
+        beyond = block * width + (width - 1) / 2  # how far above the least number the block's middle is
+        tail = np.where(low + beyond < high, 1.0 - cdf(low + beyond), 0.0) * width
+        first += tail
+        second += (2 * beyond + 1) * tail
+    return low + first, np.sqrt(np.maximum(second - first**2, 0.0))

@@ -1,0 +1,290 @@
+"""Configuration of a network: frozen values with defaults, reachable by name from every door.
+
+A field is the same whether it comes from a constructor, `replace`, a nested parameter of scikit-learn
+(`model__latent_size`, `model__solver__method`) or a mapping that was read from YAML or JSON. A name
+that does not exist is refused with the names that do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from latentode.errors import LatentODEError
+
+if TYPE_CHECKING:
+    from latentode.model.network import LatentODE
+
+__all__ = ["Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A frozen set of named settings; a subclass is a frozen dataclass that declares its fields."""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            given = getattr(self, f.name)
+            if isinstance(given, np.generic):  # as a grid of numpy's has them
+                object.__setattr__(self, f.name, given.item())
+        self.check()
+
+    def check(self) -> None:
+        """Raises a `LatentODEError` for a field that no value of others could make right."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Fields by name; with `deep`, those of nested configurations too, as `solver__method`."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        if deep:
+            for name, value in list(found.items()):
+                if isinstance(value, Config):
+                    found |= {f"{name}__{n}": v for n, v in value.get_params().items()}
+        return found
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; a field of a nested configuration is named `solver__method`.
+
+        Raises:
+            LatentODEError: for a name that does not exist, listing those that do.
+        """
+        own: dict[str, Any] = {}
+        nested: dict[str, dict[str, Any]] = {}
+        for name, value in changes.items():
+            head, _, rest = name.partition("__")
+            self._refuse_unknown(head)
+            if rest:
+                nested.setdefault(head, {})[rest] = value
+            else:
+                own[name] = value
+        for name, inner in nested.items():
+            before = own.get(name, getattr(self, name))
+            if not isinstance(before, Config):
+                raise LatentODEError(f"{type(self).__name__}.{name} has no field {min(inner)!r}")
+            own[name] = before.replace(**inner)
+        return replace(self, **own)
+
+    @classmethod
+    def of(cls, given: Self | Mapping[str, Any]) -> Self:
+        """A configuration as it is, or from a mapping of names, as YAML or JSON have it.
+
+        Raises:
+            LatentODEError: for a name that does not exist, listing those that do.
+        """
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, Mapping):
+            raise LatentODEError(f"{cls.__name__} is made of named settings, got {given!r}")
+        default = cls()
+        nested = {n for n, v in default.get_params(deep=False).items() if isinstance(v, Config)}
+        made = {n: v for n, v in given.items() if n not in nested}
+        for name in nested & given.keys():
+            made[name] = type(getattr(default, name)).of(given[name])
+        return default.replace(**made)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Primitives by name, nested ones too; `of` is its inverse."""
+        found = self.get_params(deep=False)
+        return {
+            n: v.to_dict() if isinstance(v, Config) else dict(v) if isinstance(v, Mapping) else v
+            for n, v in found.items()
+        }
+
+    def __sklearn_clone__(self) -> Self:
+        """Itself: what cannot be changed need not be copied."""
+        return self
+
+    def __repr__(self) -> str:
+        """The fields that differ from their defaults."""
+        default = {f.name: _default(f) for f in fields(self)}
+        changed = {n: v for n, v in self.get_params(deep=False).items() if v != default[n]}
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in changed.items())})"
+
+    @classmethod
+    def _refuse_unknown(cls, name: str) -> None:
+        names = [f.name for f in fields(cls)]
+        if name in names:
+            return
+        near = difflib.get_close_matches(name, names, 1)
+        meant = f"; did you mean {near[0]!r}?" if near else "."
+        raise LatentODEError(f"{cls.__name__} has no setting {name!r}{meant} It has {', '.join(names)}")
+
+
+def _default(f: Any) -> Any:
+    return f.default
+
+
+@dataclass(frozen=True)
+class Sizes(Config):
+    """What a network has to know of the data that it is for; `IrregularDataModule.sizes` makes it.
+
+    Args:
+        n_variables: number of variables.
+        n_static: number of encoded static covariates.
+        n_known: number of known-future covariates.
+        time_scale: length of one unit of model time in time units of the data, best the usual horizon.
+        variables: per variable what a likelihood may have to know: `loc` and `scale` of training, and
+            `transform` where it has one; None where no names are known.
+        known_zero: what 0 of each known-future covariate is after scaling; None for 0.
+        event_rate: typical times of observation per time unit of a series.
+        variable_rates: typical observations per time unit of each variable; None for `event_rate`.
+        labels: "series" or "times": what has a class; None where nothing is to be classified.
+        n_classes: number of classes.
+    """
+
+    n_variables: int = 1
+    n_static: int = 0
+    n_known: int = 0
+    time_scale: float = 1.0
+    variables: Mapping[str, Mapping[str, Any]] | None = field(default=None, hash=False)
+    known_zero: Sequence[float] | None = None
+    event_rate: float = 1.0
+    variable_rates: Sequence[float] | None = None
+    labels: str | None = None
+    n_classes: int = 0
+
+
+@dataclass(frozen=True)
+class SolverConfig(Config):
+    """How a network's differential equation is solved; see `latentode.ode.Solver`.
+
+    Args:
+        method: a method of `latentode.ode.Solver`; None takes what suits the dynamics.
+        intervals: knots per solve, less one; None takes what suits the latent state.
+        steps: steps of a fixed-step method per interval; "auto" doubles them in training, up to 16,
+            whenever the estimated error exceeds `tolerance`.
+        rtol: relative tolerance of adaptive methods.
+        atol: absolute tolerance of adaptive methods.
+        adjoint: "direct", "checkpoint" or "backsolve".
+        jumps: most jumps of known-future covariates within a solve at which it begins anew.
+        tolerance: the error of the latent state that `steps="auto"` allows.
+    """
+
+    method: str | None = None
+    intervals: int | None = None
+    steps: int | str = 1
+    rtol: float = 1e-5
+    atol: float = 1e-6
+    adjoint: str = "direct"
+    jumps: int = 4
+    tolerance: float = 1e-2
+
+    @property
+    def automatic(self) -> bool:
+        """Whether training chooses the number of steps."""
+        return self.steps == AUTO
+
+    def arguments(self, **suited: Any) -> dict[str, Any]:
+        """Arguments of `latentode.ode.Solver`; `suited` stands where nothing was chosen."""
+        chosen = self.get_params(deep=False)
+        del chosen["tolerance"]
+        chosen["steps"] = 1 if self.automatic else self.steps
+        return {n: suited[n] if v is None and n in suited else v for n, v in chosen.items()}
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """What a network is made of.
+
+    Args:
+        latent: "per-variable", a latent state per (series, variable), the more accurate one more often,
+            or "joint", one per series, the classic latent ODE.
+        latent_size: size of a latent state.
+        hidden_size: width of dynamics and decoder.
+        encoder: "gru", or, jointly, "ode-rnn" or "linear" (parallel over events).
+        encoder_size: width of the encoder; None takes `hidden_size`, per variable at most 48.
+        embedding_size: size of a variable's embedding (per variable; so are the next three).
+        attention_layers: how many times the variables of a series exchange what they have seen.
+        attention_heads: heads of that attention.
+        interaction: "encoder" lets variables exchange before z(t0) only, "dynamics" also along the way:
+            then all variables of a series are solved together.
+        dynamics: the vector field: "mlp"; "gated", a GRU in continuous time, bounded; "linear", with a
+            closed form, exact at any time, the cheapest; "second-order", half of the state being the
+            other's velocity; "compartments", pools that known covariates fill and that empty in
+            proportion, in closed form: what a drug does. Jointly it is read by its logarithm, for
+            targets of transform "log".
+        likelihood: how values scatter: "normal", "student-t", "laplace" or "quantile" (of any shape),
+            "log-normal" (positive), "beta" (between 0 and 1), "bernoulli" (0 or 1), "poisson" or
+            "negative-binomial" (counts); or some variables' names with theirs, others being normal.
+        t0: where the latent state starts: "origin" (the end of the context) or "start" (its beginning,
+            as in the 2018 paper).
+        anchor: whether locations are counted from each variable's last observed value, so that an
+            untrained network is already the last-value forecast.
+        value_units: what values are counted in: "training", deviations of the training data, or
+            "recent", from their variable's last value, how far its recent changes would carry a random
+            walk: for prices and what else has no level and is now calm, now restless.
+        scale_growth: whether the scale is told the lead time, beginning with the growth of a random
+            walk.
+        variational: False makes z(t0) a point, as it is per variable; True a normal distribution, as it
+            is jointly; None takes what suits the latent state.
+        posterior: "normal", or "cnf": a continuous normalising flow that is told what the encoder has
+            read carries the normal distribution of z(t0) on. Makes z(t0) a distribution.
+        prior: "normal", or "cnf": a flow learns what z(t0) are like over all series. Likewise.
+        solver: how the differential equation is solved.
+        observation_times: "poisson" models when anything of a series is observed, too, by an intensity
+            that is decoded from z(t); "poisson-per-variable" when each variable is; None neither.
+        label_dropout: dropout of the label head, where there are labels.
+
+    Example:
+        >>> ModelConfig(latent_size=8).replace(solver__method="dopri5")
+        ModelConfig(latent_size=8, solver=SolverConfig(method='dopri5'))
+    """
+
+    latent: str = "per-variable"
+    latent_size: int = 16
+    hidden_size: int = 64
+    encoder: str = "gru"
+    encoder_size: int | None = None
+    embedding_size: int = 16
+    attention_layers: int = 2
+    attention_heads: int = 4
+    interaction: str = "encoder"
+    dynamics: str = "mlp"
+    likelihood: str | Mapping[str, str] = field(default="normal", hash=False)
+    t0: str = "origin"
+    anchor: bool = True
+    value_units: str = "training"
+    scale_growth: bool = False
+    variational: bool | None = None
+    posterior: str = "normal"
+    prior: str = "normal"
+    solver: SolverConfig = SolverConfig()
+    observation_times: str | None = None
+    label_dropout: float = 0.0
+
+    def check(self) -> None:
+        for name in ("latent_size", "hidden_size", "embedding_size", "attention_heads"):
+            if getattr(self, name) < 1:
+                raise LatentODEError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+        if not 0 <= self.label_dropout < 1:
+            raise LatentODEError(
+                f"label_dropout must be at least 0 and below 1, got {self.label_dropout!r}"
+            )
+        if not isinstance(self.solver, SolverConfig):
+            object.__setattr__(self, "solver", SolverConfig.of(self.solver))
+
+    def build(self, sizes: Sizes) -> LatentODE:
+        """The network, its weights drawn by torch's generator.
+
+        Args:
+            sizes: of the data, such as `IrregularDataModule.sizes`.
+
+        Raises:
+            LatentODEError: for a name that is unknown, or choices that do not go together.
+        """
+        # Here, since what builds a network reads its configuration.
+        from latentode.model.building import build_latent_ode
+
+        return build_latent_ode(self, sizes)
+
+
+def check_choice(what: str, name: object, choices: object) -> None:
+    """Raises a `LatentODEError` that lists the choices unless the name is one of them."""
+    known = list(choices)  # type: ignore[call-overload]
+    if name not in known:
+        raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(map(str, known))}")

@@ -1,0 +1,107 @@
+"""Configuration of training: what is lowered, by which optimiser, for how long, from which windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from latentode.errors import LatentODEError
+from latentode.model.config import Config, check_choice
+
+__all__ = ["BALANCES", "TrainingConfig"]
+
+BALANCES = ("observations", "variables")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Config):
+    """How a network is trained.
+
+    Args:
+        max_epochs: most epochs.
+        patience: epochs without a better `monitor` on held-out data after which training stops.
+        max_minutes: minutes after which training stops; None for no limit.
+        batch_size: windows per optimiser step.
+        windows_per_epoch: training windows per epoch, at least one per series; None takes five per
+            series, but no fewer than 512 and, for their sake, no more than 4,096.
+        lr: peak learning rate of AdamW.
+        weight_decay: its weight decay, decoupled from the loss.
+        schedule: of the learning rate after its warm-up: "cosine" (to nothing at the last step),
+            "constant" or "plateau" (halved when `monitor` stops falling).
+        ema_decay: decay of an exponential moving average of the weights, such as 0.999, which then is
+            what is validated and kept; None for none.
+        loss: "likelihood", or, for point forecasts, "mse", "mae" or "mse+mae" of the predictive mean;
+            then the decoded scale is still fitted by the likelihood, without a say in the location, so
+            that intervals keep their meaning.
+        balance: what weighs the same in losses and metrics: "observations", or "variables", each
+            variable by its own mean.
+        error_units: what each variable's errors, in standard deviations of the training data, are
+            multiplied by in the losses "mse" and "mae" and in the metrics; None for 1.
+        monitor: the metric on held-out data by which the best weights are kept and training stops:
+            "val_loss" (of `loss`), "val_nll", "val_mse" or "val_mae", in scaled units.
+        observation_dropout: largest part of a training context to hide from the encoder; the part is
+            drawn for each window between none and this.
+        context_dropout: share of training windows whose context is hidden whole, so that a series not
+            observed yet is answered by what its static covariates say, as uncertain as that is.
+        samples: latent samples per series in training; one where z(t0) is a point.
+        kl_warmup: optimiser steps over which the weight of the KL term rises from 0 to 1.
+        context_weight: weight of reconstructing the context against forecasting the targets.
+        time_weight: with `observation_times`, the weight of the log-likelihood of when observations
+            come against that of their values.
+        label_weight: with labels, the weight of their mean cross-entropy.
+        value_weight: weight of everything else, such as reconstructing the context, against it.
+    """
+
+    max_epochs: int = 60
+    patience: int = 12
+    max_minutes: float | None = None
+    batch_size: int = 32
+    windows_per_epoch: int | None = None
+    lr: float = 3e-3
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    ema_decay: float | None = 0.99
+    loss: str = "likelihood"
+    balance: str = "observations"
+    error_units: Sequence[float] | None = None
+    monitor: str = "val_loss"
+    observation_dropout: float = 0.0
+    context_dropout: float = 0.02
+    samples: int = 3
+    kl_warmup: int = 500
+    context_weight: float = 0.05
+    time_weight: float = 1.0
+    label_weight: float = 1.0
+    value_weight: float = 1.0
+
+    def check(self) -> None:
+        # Here, so that the command line lists these settings without loading torch.
+        from latentode.model.objective import GAINS
+        from latentode.training.callbacks import SCHEDULES
+        from latentode.training.metrics import MONITORS
+
+        check_choice("loss", self.loss, GAINS)
+        check_choice("balance", self.balance, BALANCES)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("monitor", self.monitor, MONITORS)
+        for name in ("max_epochs", "patience", "kl_warmup"):
+            self._require(name, getattr(self, name) >= 0, "must not be negative")
+        for name in ("batch_size", "samples"):
+            self._require(name, getattr(self, name) >= 1, "must be at least 1")
+        windows, minutes, decay = self.windows_per_epoch, self.max_minutes, self.ema_decay
+        self._require(
+            "windows_per_epoch", windows is None or windows >= 1, "must be at least 1, or None"
+        )
+        self._require("max_minutes", minutes is None or minutes > 0, "must be positive, or None")
+        self._require("lr", 0 < self.lr < math.inf, "must be positive and finite")
+        self._require("ema_decay", decay is None or 0 <= decay < 1, "must be at least 0 and below 1")
+        for name in ("observation_dropout", "context_dropout"):
+            self._require(name, 0 <= getattr(self, name) < 1, "must be at least 0 and below 1")
+        for name in ("weight_decay", "context_weight", "time_weight", "label_weight", "value_weight"):
+            own = 0 <= getattr(self, name) < math.inf
+            self._require(name, own, "must not be negative, and finite")
+
+    def _require(self, name: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise LatentODEError(f"{name} {rule}, got {getattr(self, name)!r}")
