@@ -11,7 +11,6 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from latentode import (
-    Forecasting,
     IrregularDataModule,
     LatentODEClassifier,
     LatentODEError,
@@ -20,6 +19,7 @@ from latentode import (
     SchemaError,
     SeriesDataset,
 )
+from latentode.data import Classification
 from latentode.data.labels import Labels, read_labels
 from latentode.model.objective import elbo_terms, mean_label_loss
 
@@ -247,8 +247,7 @@ def test_a_data_module_labels_its_batches_by_series_and_by_time():
     data = IrregularDataModule(
         frame[frame["id"] < 4],
         frame[frame["id"] >= 4],
-        task=Forecasting(2.0, origin="end"),
-        labels=labels,
+        task=Classification(labels, span=2.0),
     )
     assert data.classes == (False, True)
     (batch,) = data.val_dataloader()

@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from torch import nn
 
 from latentode import Forecasting, IrregularDataModule, LatentODEError, SchemaError
+from latentode.data import ContextDropout
 from latentode.data.observations import Observations, Queries
 from latentode.model.event_times import EventTimes, known_events, window_end
 from latentode.model.layouts import JointLayout
@@ -247,7 +248,7 @@ def test_events_are_complete_where_targets_or_contexts_are_thinned():
     assert len(few.target) < len(plain.target)
     assert torch.equal(few.events.time, plain.events.time)
     thinned = IrregularDataModule(
-        table(), task=Forecasting(horizon=3.0, origin=1.0), windows_per_epoch=2, observation_dropout=0.9
+        table(), task=ContextDropout(Forecasting(horizon=3.0, origin=1.0), 0.9), windows_per_epoch=2
     )
     batches = list(thinned.train_dataloader())
     assert sum(len(b.events) for b in batches) == len(plain.events)

@@ -183,21 +183,21 @@ def test_a_fit_needs_no_validation_data(tmp_path, elsewhere):
 
 def test_a_trainer_tests_with_the_metrics_of_validation(tmp_path):
     held_out = waves(3, 14, seed=1)
-    data = some_data(test=held_out)
+    data = some_data()
     module = some_module(data)
-    found = trainer_in(tmp_path).test(module, data, verbose=False)[0]
+    found = trainer_in(tmp_path).test(module, data.loader(held_out), verbose=False)[0]
     same = trainer_in(tmp_path).validate(module, data, verbose=False)[0]
     assert found == {name.replace("val", "test"): value for name, value in same.items()}
-    with pytest.raises(SchemaError, match="test has the variables x, but training has x, y"):
-        some_data(test=SeriesDataset.from_frame(held_out.drop(columns="y")))
+    with pytest.raises(SchemaError, match="the table has the variables x, but training has x, y"):
+        data.loader(SeriesDataset.from_frame(held_out.drop(columns="y")))
 
 
 def test_a_trainer_predicts_named_forecasts_in_data_units(tmp_path):
     held_out = waves(3, 14, seed=1)
-    data = some_data(test=held_out.iloc[::-1], seed=0)
-    module = some_module(data)
-    answers = trainer_in(tmp_path).predict(module, data)
-    assert len(answers) == len(data.predict_dataloader())
+    data = some_data(seed=0)
+    module, loader = some_module(data), data.loader(held_out.iloc[::-1])
+    answers = trainer_in(tmp_path).predict(module, loader)
+    assert len(answers) == len(loader)
     found = pd.concat(answers, ignore_index=True)
     assert list(found.columns) == ["id", "time", "variable", "mean", "std", "q0.1", "q0.5", "q0.9"]
     # The targets: every observation of each series' last horizon.
@@ -207,13 +207,13 @@ def test_a_trainer_predicts_named_forecasts_in_data_units(tmp_path):
     asked = seen[seen["time"] > np.maximum(last - 2.0, first)]
     merged = asked.merge(found, on=["id", "time", "variable"], how="outer", validate="1:1")
     assert len(merged) == len(found) and merged.notna().all(axis=None)
-    metrics = trainer_in(tmp_path).test(module, data, verbose=False)[0]
+    metrics = trainer_in(tmp_path).test(module, loader, verbose=False)[0]
     scale = pd.Series(data.scaling.scale, index=data.schema.targets)
     error = (merged["mean"] - merged["value"]) / merged["variable"].map(scale)
     assert metrics["test_mae"] == pytest.approx(error.abs().mean(), rel=1e-5)
 
 
-def test_without_a_test_set_the_validation_series_are_predicted(tmp_path):
+def test_a_data_module_predicts_its_validation_series(tmp_path):
     data = some_data()
     module = some_module(data)
     found = pd.concat(trainer_in(tmp_path).predict(module, data))

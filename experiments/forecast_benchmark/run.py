@@ -30,7 +30,7 @@ from protocol import CONFIGS, Part, Protocol, metrics, read_config
 from results import merge, show
 
 from latentode import IrregularDataModule, LatentODEModule, SeriesDataset
-from latentode.data import Scaling, Series
+from latentode.data import ContextDropout, Scaling, Series
 from latentode.forecast import Engine, ForecastQueries
 from latentode.training.fit import cpu_threads, run_fit
 
@@ -147,9 +147,10 @@ def _begun(
     """A model that has learnt nothing yet, and its data."""
     config, protocol = setting.config, setting.protocol
     options = dict(config["data"])
-    between = options.pop("between", None)
+    between, dropout = options.pop("between", None), options.pop("observation_dropout", 0.0)
+    task = ContextDropout(protocol.task(between), dropout)
     held_out = setting.part(protocol.validation).dataset(train.schema, everything=False)
-    data = IrregularDataModule(train, held_out, task=protocol.task(between), seed=seed, **options)
+    data = IrregularDataModule(train, held_out, task=task, seed=seed, **options)
     torch.manual_seed(seed)
     # Losses and metrics in the protocol's units: val_mse is then the protocol's own.
     units = np.asarray(data.scaling.scale) / protocol.units(setting.root, train.variables)

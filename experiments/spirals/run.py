@@ -123,9 +123,9 @@ def quiet() -> None:
 
 
 def fit_latent_ode(
-    kind: str, train: Spirals, test: Spirals, epochs: int
+    kind: str, train: Spirals, epochs: int
 ) -> tuple[LatentODEModule, IrregularDataModule]:
-    """Trained to explain what is seen and what comes next alike; with the data that it is asked of."""
+    """Trained to explain what is seen and what comes next alike; with its data."""
     seed_everything(0, verbose=False)
     data = IrregularDataModule(
         train.frame(),
@@ -133,7 +133,6 @@ def fit_latent_ode(
         task=Forecasting(horizon=ASKED - SEEN, origin=SEEN),
         batch_size=BATCH,
         windows_per_epoch=len(train.times),
-        test=test.frame(),
     )
     module = LatentODEModule(
         **data.sizes, lr=LR, context_weight=1.0, kl_warmup=300, samples=1, **LATENT[kind]
@@ -177,16 +176,16 @@ def scale_of(data: IrregularDataModule) -> tuple[Tensor, Tensor]:
     return torch.tensor(data.scaling.loc).float(), torch.tensor(data.scaling.scale).float()
 
 
-def everything(data: IrregularDataModule) -> Batch:
+def everything(data: IrregularDataModule, test: Spirals) -> Batch:
     """All held-out spirals in one batch."""
-    assert data.test is not None
-    return data.test.batch(np.arange(len(data.test)), data.task.fixed())
+    series = data.read(test.frame())
+    return series.batch(np.arange(len(series)), data.task.fixed())
 
 
 @torch.no_grad()
 def answers(module: LatentODEModule, data: IrregularDataModule, test: Spirals) -> tuple[Tensor, Tensor]:
     """The latent ODE's means at the times seen and later, each of shape `(series, times, 2)`."""
-    batch = everything(data)
+    batch = everything(data, test)
     noise = torch.randn(32, 1, module.model.latent_size, generator=torch.Generator().manual_seed(0))
     loc, unit = scale_of(data)
     found = []
@@ -207,7 +206,7 @@ def study(n: int, series: int, epochs: int) -> tuple[dict[str, float], dict[str,
     truth, figures, fitted = test.truth(test.times), {}, {}
     for kind in LATENT:
         begin = time.process_time()
-        module, data = fitted[kind] = fit_latent_ode(kind, train, test, epochs)
+        module, data = fitted[kind] = fit_latent_ode(kind, train, epochs)
         taken = time.process_time() - begin
         seen, later = answers(module, data, test)
         figures |= {
@@ -236,9 +235,11 @@ def study(n: int, series: int, epochs: int) -> tuple[dict[str, float], dict[str,
 
 
 @torch.no_grad()
-def paths(module: LatentODEModule, data: IrregularDataModule, points: int) -> tuple[Tensor, Tensor]:
+def paths(
+    module: LatentODEModule, data: IrregularDataModule, test: Spirals, points: int
+) -> tuple[Tensor, Tensor]:
     """Latent trajectories and what is decoded from them, over the whole span, series by series."""
-    batch, model = everything(data), module.model
+    batch, model = everything(data, test), module.model
     middle = model.encode(batch).sample(torch.zeros(1, 1, model.latent_size))
     ends = batch.start.float(), torch.full((len(batch),), ASKED - SEEN)
     path = model.trajectory(batch, middle, ends[1])
@@ -258,7 +259,7 @@ def draw(path: Path, found: dict[str, object], n: int) -> None:
     import matplotlib.pyplot as plt
 
     test: Spirals = found["test"]  # type: ignore[assignment]
-    z, decoded = paths(found["module"], found["data"], 150)  # type: ignore[arg-type]
+    z, decoded = paths(found["module"], found["data"], test, 150)  # type: ignore[arg-type]
     truth = test.truth(np.linspace(0, ASKED, 200)[None].repeat(len(test.times), 0))
     figure, axes = plt.subplots(1, 5, figsize=(17, 3.6))
     for i, ax in enumerate(axes[:4]):

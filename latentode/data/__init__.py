@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from latentode.data.observations import Observations, Queries
     from latentode.data.scaling import Scaling, Units
     from latentode.data.schema import Schema
-    from latentode.data.task import Forecasting, Interpolation, Task
+    from latentode.data.task import Classification, ContextDropout, Forecasting, Interpolation, Task
     from latentode.data.time_axis import TimeAxis
     from latentode.data.windows import Cut, Cuttable, Timeline
 
 __all__ = [
     "Batch",
+    "Classification",
     "Climatology",
+    "ContextDropout",
     "Cut",
     "Cuttable",
     "Forecasting",
@@ -55,7 +57,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "observations": ["Observations", "Queries"],
         "scaling": ["Scaling", "Units"],
         "schema": ["Schema"],
-        "task": ["Forecasting", "Interpolation", "Task"],
+        "task": ["Classification", "ContextDropout", "Forecasting", "Interpolation", "Task"],
         "time_axis": ["TimeAxis"],
         "windows": ["Cut", "Cuttable", "Timeline"],
     },

@@ -4,7 +4,7 @@ A cut is made in time, series by series: it depends on that series and its own r
 the batch. Draws come from a counter-based generator keyed by the series' identifier, so permuting or
 regrouping series changes no cut.
 
-Thinned: a task of which the encoder sees a part only, so that it learns to do with less.
+ContextDropout: a task of which the encoder sees a part only, so that it learns to do with less.
 """
 
 from __future__ import annotations
@@ -13,12 +13,21 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.data.windows import Cut, Cuttable, cut_window, snap
 from latentode.errors import LatentODEError
 
-__all__ = ["Forecasting", "Interpolation", "Task", "Thinned", "mix", "uniform"]
+__all__ = [
+    "Classification",
+    "ContextDropout",
+    "Forecasting",
+    "Interpolation",
+    "Task",
+    "mix",
+    "uniform",
+]
 
 ORIGINS = ("random", "last", "end")
 
@@ -34,9 +43,21 @@ class Task(ABC):
     def cut(self, series: Cuttable) -> Cut:
         """Cuts each series."""
 
+    def asked_labels(self) -> pd.Series | pd.DataFrame | None:
+        """The labels of the series, where the task is to classify them."""
+        return None
+
     def fixed(self) -> Task:
         """The task to validate on: the same cuts every time. Itself unless it draws origins."""
         return self
+
+    def undropped(self) -> Task:
+        """The task itself where it hides a part of training contexts."""
+        return self
+
+    def reach(self) -> float | None:
+        """The unit of model time: the horizon, in time units; None for the span of the series."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -94,8 +115,11 @@ class Forecasting(Task):
     def fixed(self) -> Forecasting:
         return replace(self, origin=self.validate_at) if self.origin == "random" else self
 
+    def reach(self) -> float:
+        return float(self.horizon)  # type: ignore[arg-type]
+
     def cut(self, series: Cuttable) -> Cut:
-        horizon = float(self.horizon)  # type: ignore[arg-type]
+        horizon = self.reach()
         if self.origin == "random":
             origin = _random_origins(series, self.between)
         elif self.origin == "last":
@@ -200,44 +224,89 @@ def _random_origins(series: Cuttable, between: tuple[Duration, Duration] | None)
     return origin
 
 
-DROPPING, BLANKING = 0xD207, 0xB1A4  # streams of draws of their own
+@dataclass(frozen=True, eq=False)
+class Classification(Task):
+    """Everything that a series has shown is context, and its labels are what is asked for.
+
+    Args:
+        labels: a pandas Series of labels indexed by identifier, or a frame of identifier, time where
+            the labels are of times, and label.
+        span: how long a series is, such as the median: the unit of a model's own time.
+        context_length: how far back of its last observation a series is seen; None for all.
+    """
+
+    labels: pd.Series | pd.DataFrame
+    span: Duration
+    context_length: Duration | None = None
+
+    def resolve(self, axis: TimeAxis) -> Classification:
+        length = self.context_length
+        return replace(
+            self,
+            span=axis.duration(self.span, "span"),
+            context_length=None if length is None else axis.duration(length, "context_length"),
+        )
+
+    def asked_labels(self) -> pd.Series | pd.DataFrame:
+        return self.labels
+
+    def cut(self, series: Cuttable) -> Cut:
+        return Forecasting(self.span, self.context_length, origin="end").cut(series)
+
+    def reach(self) -> float:
+        return float(self.span)  # type: ignore[arg-type]
+
+
+OBSERVATIONS, CONTEXTS = 0xD207, 0xB1A4  # streams of random draws of their own
 
 
 @dataclass(frozen=True)
-class Thinned(Task):
-    """A task of whose context a random part is hidden from the encoder.
-
-    The part is drawn for each cut, uniformly between none and `drop`; held-out series lose nothing.
+class ContextDropout(Task):
+    """A task of whose contexts a random part is hidden from the encoder, in training only.
 
     Args:
         task: how series are cut.
-        drop: largest expected fraction of the context to hide, below 1.
-        blank: share of cuts whose context is hidden whole, below 1, so that the model learns what to
-            expect of a series of which nothing but its statics is known.
+        observation_dropout: largest expected fraction of a context to hide, below 1; the fraction is
+            drawn for each cut, uniformly between none and this.
+        context_dropout: share of cuts whose context is hidden whole, below 1, so that the model learns
+            what to expect of a series of which nothing but its static covariates is known.
+
+    Raises:
+        LatentODEError: for a fraction outside of [0, 1).
     """
 
     task: Task
-    drop: float
-    blank: float = 0.0
+    observation_dropout: float = 0.0
+    context_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.blank < 1:
-            raise LatentODEError(f"context_dropout must be at least 0 and below 1, got {self.blank}")
-        if not 0 <= self.drop < 1:
-            raise LatentODEError(f"observation_dropout must be at least 0 and below 1, got {self.drop}")
+        for name in ("observation_dropout", "context_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise LatentODEError(
+                    f"{name} must be at least 0 and below 1, got {getattr(self, name)}"
+                )
 
-    def resolve(self, axis: TimeAxis) -> Thinned:
+    def asked_labels(self) -> pd.Series | pd.DataFrame | None:
+        return self.task.asked_labels()
+
+    def resolve(self, axis: TimeAxis) -> ContextDropout:
         return replace(self, task=self.task.resolve(axis))
 
     def fixed(self) -> Task:
         return self.task.fixed()
 
+    def undropped(self) -> Task:
+        return self.task.undropped()
+
+    def reach(self) -> float | None:
+        return self.task.reach()
+
     def cut(self, series: Cuttable) -> Cut:
         made = self.task.cut(series)
-        keys = mix(series.keys, DROPPING)
-        fraction = self.drop * uniform(keys, 0)
+        keys = mix(series.keys, OBSERVATIONS)
+        fraction = self.observation_dropout * uniform(keys, 0)
         # Observations are counted within each series, so that no draw depends on the series before it.
         place = made.positions - series.timeline.parts.offsets[series.rows][made.series]
         kept = uniform(keys[made.series], place + 1) >= fraction[made.series]
-        kept &= (uniform(mix(series.keys, BLANKING), 0) >= self.blank)[made.series]
-        return replace(made, context=made.context & kept)
+        shown = uniform(mix(series.keys, CONTEXTS), 0) >= self.context_dropout
+        return replace(made, context=made.context & kept & shown[made.series])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from latentode.data.batch import Batch, Series
 from latentode.data.dataset import SeriesDataset
-from latentode.data.labels import read_labels
+from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
-from latentode.data.task import Forecasting, Task, Thinned, mix
+from latentode.data.task import Task, mix
 from latentode.errors import SchemaError
 from latentode.model.config import Sizes
 
@@ -38,25 +38,20 @@ class IrregularDataModule(LightningDataModule):
         train: a frame, or a dataset already read.
         validation: likewise, or None for no validation.
         schema: roles of the columns of the frames.
-        task: how training series are cut; validation uses `task.fixed()`.
+        task: how training series are cut; validation uses `task.fixed()`. Wrapped in
+            `ContextDropout` it hides parts of training contexts; a `Classification` brings labels.
         batch_size: cuts per batch.
         windows_per_epoch: cuts per epoch, at least one per series; unless told five per series, but no
             fewer than 512 and, for their sake, no more than 4,096.
         seed: of the cuts and of their order.
-        observation_dropout: largest part of a training context to hide from the encoder; the part is
-            drawn for each cut between none and this.
-        context_dropout: share of training cuts whose context is hidden whole, so that the model learns
-            what to expect of a series not observed yet.
         bucketed: whether a training batch holds contexts of like length, so that little is padded;
             batches come in random order.
-        test: like `validation`, for `Trainer.test` and `Trainer.predict`.
-        labels: of all of these series, to classify them: a pandas Series indexed by identifier, or a
-            frame of identifier, time where labels are of times, and label.
 
     Raises:
         SchemaError: for a table that cannot be read.
 
     Example:
+        >>> from latentode import Forecasting
         >>> frame = pd.DataFrame({"id": 1, "time": [0.0, 0.4, 1.7, 2.0], "x": [1.0, 2.0, 3.0, 4.0]})
         >>> data = IrregularDataModule(frame, task=Forecasting(horizon=1.0), windows_per_epoch=8)
         >>> batch = next(iter(data.train_dataloader()))
@@ -73,11 +68,7 @@ class IrregularDataModule(LightningDataModule):
         batch_size: int = 64,
         windows_per_epoch: int | None = None,
         seed: int = 0,
-        observation_dropout: float = 0.0,
         bucketed: bool = False,
-        test: pd.DataFrame | SeriesDataset | None = None,
-        labels: pd.Series | pd.DataFrame | None = None,
-        context_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if task is None:
@@ -85,11 +76,12 @@ class IrregularDataModule(LightningDataModule):
         train = _read(train, schema)
         train.require_observed()
         self.schema, self.axis = train.schema, train.axis
-        self.task = task.resolve(train.axis)
+        self.training_task = task.resolve(train.axis)
+        self.task = self.training_task.undropped()
         self.scaling = Scaling.fit(train)
         self.train = Series(train, self.scaling)
-        self.validation = self._held_out(train, validation, "validation")
-        self.test = self._held_out(train, test, "test")
+        self.validation = None if validation is None else self._read(validation, "validation")
+        labels = self.task.asked_labels()
         self.classes = None if labels is None else self._label(labels)
         self.batch_size = batch_size
         usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
@@ -97,41 +89,55 @@ class IrregularDataModule(LightningDataModule):
             usual if windows_per_epoch is None else windows_per_epoch, len(train)
         )
         self.seed, self.bucketed = seed, bucketed
-        self.training_task: Task = self.task
-        if observation_dropout or context_dropout:
-            self.training_task = Thinned(self.task, observation_dropout, context_dropout)
 
-    def _held_out(
-        self, train: SeriesDataset, table: pd.DataFrame | SeriesDataset | None, what: str
-    ) -> Series | None:
-        if table is None:
-            return None
-        held_out = _read(table, train.schema)
-        _check_alike(train, held_out, what)
+    def read(self, table: pd.DataFrame | SeriesDataset) -> Series:
+        """The series of a further table, read and scaled as those of training.
+
+        Raises:
+            SchemaError: for a table that cannot be read, or that means other things.
+        """
+        series, labels = self._read(table, "the table"), self.task.asked_labels()
+        if labels is not None:
+            series.labels = self._labels_of(series, labels, self.classes)
+        return series
+
+    def loader(self, table: pd.DataFrame | SeriesDataset) -> DataLoader:
+        """Batches of a further table, cut as validation is: for `Trainer.test` or `Trainer.predict`."""
+        return self._fixed(self.read(table))
+
+    def _read(self, table: pd.DataFrame | SeriesDataset, what: str) -> Series:
+        held_out = _read(table, self.schema)
+        _check_alike(self.train.dataset, held_out, what)
         return Series(held_out, self.scaling)
 
     def _label(self, labels: pd.Series | pd.DataFrame) -> tuple[Any, ...]:
         """Gives every series its labels; returns the classes, which are those of training."""
-        every = [s for s in (self.train, self.validation, self.test) if s is not None]
-        ids = [i for s in every for i in s.dataset.ids]
         classes = None
-        for series in every:
-            series.labels = read_labels(labels, series.dataset, classes, ids)
-            classes = series.labels.classes
+        for series in (self.train, self.validation):
+            if series is not None:
+                series.labels = self._labels_of(series, labels, classes)
+                classes = series.labels.classes
         return classes or ()
+
+    def _labels_of(
+        self, series: Series, labels: pd.Series | pd.DataFrame, classes: tuple[Any, ...] | None
+    ) -> SeriesLabels:
+        """The labels of some series; there may be labels of others, such as those of a later table."""
+        frame = as_frame(labels, series.dataset)
+        others = [] if self.schema.id is None else frame[self.schema.id].tolist()
+        return read_labels(labels, series.dataset, classes, others)
 
     @property
     def sizes(self) -> Sizes:
         """What a network has to know of the data: `LatentODEModule(data.sizes)`."""
-        # Resolved by the constructor, so a number; `Forecasting` also takes "24h".
-        horizon = cast(float, self.task.horizon) if isinstance(self.task, Forecasting) else None
+        reach = self.task.reach()
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
         known, labels = len(self.schema.known_future), self.train.labels
         return Sizes(
             n_variables=len(self.schema.targets or ()),
             n_static=self.scaling.n_static + 2 * len(self.schema.cycles),
             n_known=known,
-            time_scale=span if horizon is None else float(horizon),
+            time_scale=span if reach is None else reach,
             variables=self._variables(),
             known_zero=self.scaling.scale_known(np.zeros((1, known)))[0].tolist() if known else None,
             event_rate=self.event_rate,
@@ -168,8 +174,8 @@ class IrregularDataModule(LightningDataModule):
         return tuple(_rate(int(n), data) for n in counts)
 
     def tables(self) -> list[SeriesDataset]:
-        """What was read: training, validation and test series, as far as there are any."""
-        return [s.dataset for s in (self.train, self.validation, self.test) if s is not None]
+        """What was read: training series, and validation series if there are any."""
+        return [s.dataset for s in (self.train, self.validation) if s is not None]
 
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.training_task, self.seed)
@@ -177,18 +183,13 @@ class IrregularDataModule(LightningDataModule):
         return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        return self._fixed(self.validation)
-
-    def test_dataloader(self) -> DataLoader | list[DataLoader]:
-        return self._fixed(self.test)
+        return [] if self.validation is None else self._fixed(self.validation)
 
     def predict_dataloader(self) -> DataLoader | list[DataLoader]:
-        """Of the test series, if there are any, else of the validation series."""
-        return self._fixed(self.validation if self.test is None else self.test)
+        """Of the validation series; `loader` makes one of any other table."""
+        return self.val_dataloader()
 
-    def _fixed(self, series: Series | None) -> DataLoader | list[DataLoader]:
-        if series is None:
-            return []
+    def _fixed(self, series: Series) -> DataLoader:
         data = _Cuts(series, self.task.fixed(), self.seed, named=True)
         order = [(0, i, 0) for i in range(len(series))]
         # By name, since Lightning builds a loader anew to predict from it.

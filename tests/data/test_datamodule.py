@@ -9,6 +9,7 @@ import torch
 from frames import numeric, wide
 
 from latentode import Forecasting, Interpolation, IrregularDataModule, Schema, SeriesDataset
+from latentode.data import Classification, ContextDropout
 from latentode.errors import LatentODEError, SchemaError
 
 
@@ -208,7 +209,7 @@ def test_bucketed_batches_hold_the_same_cuts_with_less_padding():
 def test_dropping_observations_changes_training_contexts_only():
     held_out = wide(5, 9, seed=1)
     plain = module(validation=held_out)
-    thinned = module(validation=held_out, observation_dropout=0.8)
+    thinned = module(validation=held_out, task=ContextDropout(Forecasting("4h"), 0.8))
     one, other = (epoch(data)[0] for data in (plain, thinned))
     assert sum(len(b.context) for b in other) < 0.8 * sum(len(b.context) for b in one)
     assert [b.target.time.tolist() for b in one] == [b.target.time.tolist() for b in other]
@@ -216,4 +217,31 @@ def test_dropping_observations_changes_training_contexts_only():
     assert torch.equal(before.context.value, after.context.value)
     assert thinned.sizes == plain.sizes
     with pytest.raises(LatentODEError, match="observation_dropout"):
-        module(observation_dropout=1.0)
+        ContextDropout(Forecasting("4h"), 1.0)
+
+
+def test_a_further_table_is_read_scaled_and_cut_as_validation_is():
+    held_out = wide(5, 9, seed=3)
+    data = module(validation=held_out)
+    for one, other in zip(data.val_dataloader(), data.loader(held_out), strict=True):
+        assert torch.equal(one.start, other.start)
+        assert torch.equal(one.target.value, other.target.value)
+        pd.testing.assert_frame_equal(one.names.keys, other.names.keys)
+    with pytest.raises(SchemaError, match=r"the table has the variables a, c, but training has a, b"):
+        data.loader(SeriesDataset.from_frame(held_out.rename(columns={"b": "c"})))
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_classification_shows_whole_series_and_brings_their_labels(wrapped):
+    frame, more = wide(5, 9), wide(3, 9, seed=3).assign(id=lambda f: "m" + f["id"])
+    ids = [*frame["id"].unique(), *more["id"].unique()]
+    labels = pd.Series(["ill", "well"] * 4, index=ids)
+    task = Classification(labels, span="6h", context_length="8h")
+    data = module(frame, task=ContextDropout(task, 0.5) if wrapped else task)
+    assert data.classes == ("ill", "well") and data.sizes.time_scale == 6.0
+    batch = next(iter(data.loader(more)))
+    assert batch.labels.klass.tolist() == [1, 0, 1] and len(batch.target) == 0
+    assert float(batch.context.time.max()) == 0.0 and float(batch.context.time.min()) >= -8.0
+    assert len(next(iter(data.train_dataloader())).labels) == 16
+    with pytest.raises(SchemaError, match="'x' has no label"):
+        data.loader(more.assign(id="x", time=pd.date_range("2024", periods=len(more), tz="UTC")))

@@ -14,7 +14,7 @@ from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset, Ti
 from latentode.data.batch import Series
 from latentode.data.dataset import Ragged
 from latentode.data.scaling import Scaling, series_keys
-from latentode.data.task import Thinned, mix, uniform
+from latentode.data.task import ContextDropout, mix, uniform
 from latentode.data.windows import Timeline
 from latentode.errors import LatentODEError, SchemaError
 
@@ -28,7 +28,7 @@ TASKS = [
     Interpolation(),
     Interpolation(keep=0.8),
     Forecasting(3.0, between=(1.0, 4.0), count=2),
-    Thinned(Forecasting(3.0), 0.7),
+    ContextDropout(Forecasting(3.0), 0.7),
 ]
 
 
@@ -280,7 +280,7 @@ def test_held_out_series_are_cut_where_the_task_says():
 
 def test_thinning_hides_a_part_between_none_and_the_bound_of_each_context():
     dataset = SeriesDataset.from_frame(wide(400, 40), HOURLY)
-    plain, thinned = (cut(dataset, t) for t in (END, Thinned(END, 0.6)))
+    plain, thinned = (cut(dataset, t) for t in (END, ContextDropout(END, 0.6)))
     assert (plain.target == thinned.target).all() and (plain.origin == thinned.origin).all()
     assert (plain.start == thinned.start).all()
     assert (plain.context | ~thinned.context).all()
@@ -288,7 +288,7 @@ def test_thinning_hides_a_part_between_none_and_the_bound_of_each_context():
     hidden = 1 - sizes[1] / sizes[0]
     assert hidden.mean() == pytest.approx(0.3, abs=0.03)
     assert np.quantile(hidden, 0.05) < 0.1 and 0.5 < np.quantile(hidden, 0.95) < 0.75
-    assert Thinned(END, 0.6).fixed() == END
+    assert ContextDropout(END, 0.6).fixed() == END == ContextDropout(END, 0.6).undropped()
 
 
 END = Forecasting(3.0, origin="end")

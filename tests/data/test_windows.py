@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from latentode.data import Forecasting, Interpolation, Scaling, Schema, Series, SeriesDataset
 from latentode.data.dataset import Ragged, ranges
-from latentode.data.task import Thinned, mix
+from latentode.data.task import ContextDropout, mix
 from latentode.data.windows import Timeline
 
 DOSED = Schema(known_future=("dose",), targets=("a", "b"))
@@ -111,7 +111,7 @@ def in_force(time, value, moments):
     return found
 
 
-@pytest.mark.parametrize("task", [*TASKS, Interpolation(), Thinned(TASKS[1], 0.5)], ids=repr)
+@pytest.mark.parametrize("task", [*TASKS, Interpolation(), ContextDropout(TASKS[1], 0.5)], ids=repr)
 def test_the_path_of_known_columns_in_a_window_is_that_of_the_whole_series(task):
     series = read(dosed())
     rows = np.array([3, 0, 3, 5, 6])
@@ -156,19 +156,16 @@ class Counting(np.ndarray):
         return np.asarray(found) if isinstance(found, np.ndarray) else found
 
 
-@pytest.mark.parametrize("task", [Forecasting(24.0, 96.0), Thinned(Forecasting(24.0, 96.0), 0.5)])
-def test_a_cut_gathers_its_window_and_not_its_series(task):
-    counts, widths = [], []
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_cut_gathers_its_window_and_not_its_series(dropout):
+    counts, widths, task = [], [], ContextDropout(Forecasting(24.0, 96.0), dropout)
     for n in (1_000, 50_000):
         series = read(long_and_short(n))
-        task.cut(
-            series.timeline.cuttable(np.zeros(2, int), np.zeros(2, np.uint64))
-        )  # its distinct times
         for name in ("known_time", "known_value", "value"):
             setattr(series, name, getattr(series, name).view(Counting))
         line = series.timeline
         series.timeline = Timeline(line.time.view(Counting), line.parts, line.until, line.since)
-        series.timeline.__dict__["moments"] = line.moments
+        series.timeline.__dict__["moments"] = line.moments  # found once for all batches
         Counting.taken = 0
         batch = series.batch(np.zeros(8, dtype=np.int64), task, np.arange(8).astype(np.uint64))
         counts.append(Counting.taken)

@@ -7,7 +7,7 @@ from making import tiny, waves
 
 from latentode import LatentODEError, LatentODEForecaster, Schema
 from latentode.data.dataset import Ragged
-from latentode.data.task import Forecasting, Thinned
+from latentode.data.task import ContextDropout, Forecasting
 from latentode.data.windows import Timeline
 
 LEVELS = {"low": 10.0, "high": 20.0}
@@ -58,7 +58,7 @@ def test_so_many_contexts_are_hidden_whole_whatever_the_batch():
     n, keys = 4000, np.random.default_rng(0).integers(0, 2**63, 4000).astype(np.uint64)
     offsets, end = np.arange(0, 3 * n + 1, 3), np.full(n, 2.0)
     line = Timeline(np.tile(np.arange(3.0), n), Ragged(offsets), end, np.zeros(n))
-    task = Thinned(Forecasting(1.0, origin="last"), 0.0, blank=0.1)
+    task = ContextDropout(Forecasting(1.0, origin="last"), context_dropout=0.1)
     cut = task.cut(line.cuttable(np.arange(n), keys))
     kept = np.bincount(cut.series[cut.context], minlength=n)
     assert set(kept) == {0, 2}
