@@ -31,7 +31,7 @@ def test_the_picture_shows_what_the_figures_say(thirty):
     """What is decoded along the drawn paths errs as the answers at single times do."""
     figures, kept = thirty
     test = kept["test"]
-    z, decoded = run.paths(kept["module"], kept["data"], 150)
+    z, decoded = run.sample_paths(kept["module"], kept["data"], 150)
     assert z.shape == (len(test.times), 150, 6)
     grid = np.linspace(0, 1.5, 150)
     off = decoded.numpy() - test.truth(grid[None].repeat(len(z), 0))
