@@ -9,7 +9,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset
     from latentode.errors import LatentODEError, SchemaError, SolveError
-    from latentode.estimators import LatentODEClassifier, LatentODEForecaster
+    from latentode.estimators import LatentODEClassifier, LatentODEForecaster, OnlineForecaster
     from latentode.forecast import Forecast
     from latentode.model import LatentODE, ModelConfig, SolverConfig
     from latentode.training import IrregularDataModule, LatentODEModule, TrainingConfig
@@ -27,6 +27,7 @@ __all__ = [
     "LatentODEForecaster",
     "LatentODEModule",
     "ModelConfig",
+    "OnlineForecaster",
     "Schema",
     "SchemaError",
     "SeriesDataset",
@@ -41,7 +42,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "data": ["Forecasting", "Interpolation", "Schema", "SeriesDataset"],
         "errors": ["LatentODEError", "SchemaError", "SolveError"],
-        "estimators": ["LatentODEClassifier", "LatentODEForecaster"],
+        "estimators": ["LatentODEClassifier", "LatentODEForecaster", "OnlineForecaster"],
         "forecast": ["Forecast"],
         "model": ["LatentODE", "ModelConfig", "SolverConfig"],
         "training": ["IrregularDataModule", "LatentODEModule", "TrainingConfig"],

@@ -17,6 +17,9 @@ from latentode import (
 )
 from latentode.data.batch import Batch
 from latentode.data.observations import Observations
+from latentode.data.split import by_key
+from latentode.estimators.fitting import forecasting_data
+from latentode.forecast.smoothing import forecast_along
 from latentode.model import Sizes
 from latentode.model.network import LatentODE
 
@@ -55,12 +58,14 @@ def module_of(sizes, **options) -> LatentODEModule:
 
 def forecaster(*args, **options) -> LatentODEForecaster:
     """A forecaster from flat settings of network and training."""
+    options |= options.pop("network", {})
     model, training = (settings(kind, options) for kind in (ModelConfig, TrainingConfig))
     return LatentODEForecaster(*args, model=model, training=training, **options)
 
 
 def classifier(**options) -> LatentODEClassifier:
     """A classifier likewise, its own defaults where nothing is given."""
+    options |= options.pop("network", {})
     default = LatentODEClassifier()
     given = {name: options.pop(name) for name in NAMES[ModelConfig] & options.keys()}
     model = default.model.replace(**given)
@@ -182,3 +187,18 @@ def calendar(start, tz=None, n=18) -> pd.DataFrame:
 def same(one, other) -> None:
     """Asserts that two frames are equal to the last bit."""
     pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def traced(model, history, ahead=None, count=60):
+    """The forecast along each series of a history."""
+    return forecast_along(model.fitted_, model.read(history), ahead, count)
+
+
+def watching(model, frame, validation=None):
+    """The data and a module with the kept weights of a fitted model, as its fit watched them."""
+    read = [None if f is None else by_key(model.read(f)) for f in (frame, validation)]
+    fitted = model.fitted_
+    data = forecasting_data(model, *read, fitted.horizon, fitted.engine.context_length)
+    module = LatentODEModule(data.sizes, model.model, model.training)
+    module.model = model.network_
+    return data, module.eval()

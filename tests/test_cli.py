@@ -352,7 +352,7 @@ def test_the_recipe_for_point_forecasts_is_within_reach(latentode, patients, tmp
     assert model.ema_decay is None
     assert (model.loss, model.monitor, model.observation_dropout) == ("mse+mae", "val_mae", 0.3)
     assert model.cuts == 20
-    assert model.module_.model.solver.method == "exact"
+    assert model.network_.solver.method == "exact"
 
 
 def test_cycles_of_the_clock_are_named_on_the_command_line(latentode, patients, tmp_path):
@@ -388,7 +388,9 @@ def test_levels_and_draws_are_asked_for_on_the_command_line(latentode, patients,
 
 def test_questions_are_asked_on_the_command_line(latentode, patients, fitted, tmp_path):
     out = tmp_path / "answers.csv"
-    status, printed, err = latentode("ask", fitted, patients, "--time-to", "hr > 80", "--ahead", "3h")
+    status, printed, err = latentode(
+        "ask", fitted, patients, "--first-passage", "hr > 80", "--ahead", "3h"
+    )
     assert status == 0, err
     assert "in h after the last observation" in printed and "probability" in printed
     options = ("--rate", "hr,lactate", "--ahead", "2h", "--count", 2, "--out", out)
@@ -402,7 +404,7 @@ def test_questions_are_asked_on_the_command_line(latentode, patients, fitted, tm
     model = LatentODEForecaster.load(fitted)
     table = pd.read_csv(patients, dtype={"id": str})
     stamps = [[pd.Timestamp(text)] for text in (hours[3], hours[1])]
-    expected = model.integral(table, *stamps, variables="hr")
+    expected = model.sample_paths(table).integral(*stamps, variables="hr")
     np.testing.assert_allclose(frame["mean"], expected["mean"], rtol=1e-9)
     status, printed, err = latentode("ask", fitted, patients, "--integral", "hr", "--ahead", "6h")
     assert status == 0, err
@@ -413,17 +415,20 @@ def test_questions_are_asked_on_the_command_line(latentode, patients, fitted, tm
     ("options", "says"),
     [
         ((), "exactly one of --time-to, --rate, --integral"),
-        (("--time-to", "hr>1", "--rate", "hr"), "exactly one"),
-        (("--time-to", "hr"), "'hr' names no level; write 'glucose>180'"),
-        (("--time-to", "hr>high"), "names no level"),
-        (("--time-to", "pulse>100"), "'pulse' was not among the targets"),
-        (("--time-to", "hr>100", "--at", "2024-04-09T00:00:00Z"), "--at does not go with --time-to"),
+        (("--first-passage", "hr>1", "--rate", "hr"), "exactly one"),
+        (("--first-passage", "hr"), "'hr' names no level; write 'glucose>180'"),
+        (("--first-passage", "hr>high"), "names no level"),
+        (("--first-passage", "pulse>100"), "'pulse' was not among the targets"),
+        (
+            ("--first-passage", "hr>100", "--at", "2024-04-09T00:00:00Z"),
+            "--at does not go with --first-passage",
+        ),
         (("--rate", "hr"), "either --at or --ahead"),
         (("--rate", "hr", "--to", "2024-04-09T00:00:00Z"), "--to does not go with --rate"),
         (("--integral", "hr"), "say until when"),
         (("--integral", "hr", "--to", "later"), "'later'"),
         (("--integral", "hr", "--ahead", "6h", "--from", "2024-04-09T00:00:00Z"), "--ahead alone"),
-        (("--time-to", "hr>100", "--readings", "often"), "--readings"),
+        (("--first-passage", "hr>100", "--readings", "often"), "--readings"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_one_clear_line(latentode, patients, fitted, options, says):

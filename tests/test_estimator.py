@@ -75,7 +75,7 @@ def test_the_order_of_rows_and_of_series_does_not_change_a_fit(frame):
         other = tiny().fit(table.sample(frac=1, random_state=4), validation=moved)
         same(other.predict(table, 2.0, 3), one.predict(table, 2.0, 3))
         same(other.history_, one.history_)
-        assert other.scaling_ == one.scaling_
+        assert other.fitted_.reader.scaling == one.fitted_.reader.scaling
 
 
 def test_every_device_has_its_random_state_back_after_a_fit(frame, monkeypatch):

@@ -263,7 +263,7 @@ def test_typical_rates_are_events_over_the_time_watched():
 def constant(model):
     """Makes the intensity of a fitted forecaster that of training, constant."""
     with torch.no_grad():
-        for parameter in model.module_.model.event_times.parameters():
+        for parameter in model.network_.event_times.parameters():
             parameter.zero_()
     return model
 
@@ -275,21 +275,21 @@ def test_a_forecaster_reads_off_intensities_counts_and_likelihoods(name, layout,
     model = tiny(latent=layout, network={"observation_times": name}).fit(frame)
     per_variable = name == "poisson-per-variable"
     named = ["variable"] if per_variable else []
-    ahead = model.intensity(frame, 3.0, 60)
+    ahead = model.observation_times(frame).intensity(3.0, 60)
     assert list(ahead) == ["id", "time", *named, "intensity"]
     assert len(ahead) == 3 * 60 * (2 if per_variable else 1) and (ahead["intensity"] > 0).all()
-    counts = model.expected_counts(frame, 3.0, 60)
+    counts = model.observation_times(frame).expected_counts(3.0, 60)
     assert list(counts) == ["id", "since", "until", *named, "expected"]
     # The count in a short interval is the intensity times its length, and counts add up.
     width = counts["until"] - counts["since"]
     np.testing.assert_allclose(counts["expected"] / width, ahead["intensity"], rtol=2e-2)
-    whole = model.expected_counts(frame, 3.0)
+    whole = model.observation_times(frame).expected_counts(3.0)
     summed = counts.groupby(["id", *named])["expected"].sum().to_numpy()
     np.testing.assert_allclose(whole["expected"], summed, rtol=1e-5)
     last = frame.dropna(subset=["x", "y"], how="all").groupby("id")["time"].max()
     assert whole.groupby("id")["since"].first().to_dict() == last.to_dict()
 
-    likelihood = model.times_log_likelihood(frame)
+    likelihood = model.observation_times(frame).log_likelihood()
     expected = frame[["x", "y"]].notna()
     seen = frame[expected.any(axis=1)]
     first = seen["time"] == seen.groupby("id")["time"].transform("min")
@@ -298,7 +298,9 @@ def test_a_forecaster_reads_off_intensities_counts_and_likelihoods(name, layout,
     assert likelihood.set_index("id")["events"].to_dict() == counted.to_dict()
     model.save(tmp_path)
     again = type(model).load(tmp_path)
-    pd.testing.assert_frame_equal(again.times_log_likelihood(frame), likelihood, check_exact=True)
+    pd.testing.assert_frame_equal(
+        again.observation_times(frame).log_likelihood(), likelihood, check_exact=True
+    )
     alone = model.times_log_likelihood(frame[frame["id"] == "s1"])
     assert alone["log_likelihood"][0] == pytest.approx(likelihood["log_likelihood"][1], abs=1e-4)
 
@@ -322,13 +324,13 @@ def test_two_rates_are_learnt_and_told_apart_on_held_out_series():
     network = {"observation_times": "poisson", "attention_layers": 1}
     model = tiny(max_epochs=12, lr=0.01, network=network).fit(bursts(40, 0))
     held_out = bursts(10, 1)
-    found = model.times_log_likelihood(held_out)
+    found = model.observation_times(held_out).log_likelihood()
     events = found["events"].sum()
     # The best constant rates of the halves, 5 and 1, against their mean over time.
     best = (found["events"] * np.log(found["events"] / found["watched"]) - found["events"]).sum()
     gained = (found["log_likelihood"] - found["constant"]).sum() / events
     assert gained > 0.6 * (best - found["constant"].sum()) / events > 0
-    counts = model.expected_counts(held_out, 2.0)["expected"].to_numpy()
+    counts = model.observation_times(held_out).expected_counts(2.0)["expected"].to_numpy()
     assert counts[1::2].min() > 2 * counts[::2].max()
 
 
@@ -365,7 +367,7 @@ def test_the_weight_of_times_is_a_factor_of_their_terms():
 
 def test_what_cannot_be_done_is_refused_with_the_remedy(fitted, frame):
     with pytest.raises(LatentODEError, match=r"values only.*observation_times"):
-        fitted.intensity(frame, 1.0)
+        fitted.observation_times(frame).intensity(1.0)
     with pytest.raises(LatentODEError, match="observation_times 'cox' is unknown"):
         network(observation_times="cox")
     for rate in (0.0, (1.0, 2.0)):
@@ -376,4 +378,4 @@ def test_what_cannot_be_done_is_refused_with_the_remedy(fitted, frame):
         elbo_terms(model, batch_of(some_pieces()), noise_for(4))
     timed = tiny(network={"observation_times": "poisson"}).fit(frame)
     with pytest.raises(SchemaError, match="before its last observation"):
-        timed.expected_counts(frame, [1.0])
+        timed.observation_times(frame).expected_counts([1.0])

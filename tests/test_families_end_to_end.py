@@ -87,8 +87,10 @@ def test_a_saved_model_and_a_checkpoint_say_the_same(model, frame, tmp_path):
     model.save(tmp_path / "m")
     again = LatentODEForecaster.load(tmp_path / "m")
     pd.testing.assert_frame_equal(again.predict(frame, at=2.0, count=2), expected, check_exact=True)
-    assert again.scaling_ == model.scaling_ and again.schema_ == model.schema_
-    assert again.likelihood == LIKELIHOOD
+    assert (
+        again.fitted_.reader.scaling == model.fitted_.reader.scaling and again.schema_ == model.schema_
+    )
+    assert again.model.likelihood == LIKELIHOOD
     data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), windows_per_epoch=6)
     options = {"latent_size": 3, "hidden_size": 8, "likelihood": LIKELIHOOD, "scale_growth": True}
     module = module_of(data.sizes, **options)

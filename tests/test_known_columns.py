@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from making import START, forecaster, same, tiny, waves
+from making import START, forecaster, same, tiny, traced, waves
 
 from latentode import LatentODEForecaster, Schema, SchemaError, SeriesDataset
 from latentode.data.covariates import tell
@@ -122,7 +122,7 @@ def test_a_known_column_that_is_not_told_for_the_horizon_is_held_with_a_warning(
     with pytest.warns(UserWarning, match=r"`dose` has no values up to the times asked of series 's1';"):
         informed.predict(history, at)
     with pytest.warns(UserWarning, match="`dose`"):
-        informed.trace(history)
+        traced(informed, history)
 
 
 def test_a_known_column_that_is_told_is_no_cause_for_a_warning(informed):

@@ -171,8 +171,8 @@ def test_flows_are_reached_from_the_estimator_saved_and_loaded(tmp_path):
     frame = waves(3, 16)
     for layout in ("joint", "per-variable"):
         model = tiny(latent=layout, network=FLOWS).fit(frame)
-        assert model.module_.model.variational
-        assert model.module_.model.layout.head.flows.posterior is not None
+        assert model.network_.variational
+        assert model.network_.layout.head.flows.posterior is not None
         model.save(tmp_path / layout)
         loaded = LatentODEForecaster.load(tmp_path / layout)
         assert loaded.network == FLOWS

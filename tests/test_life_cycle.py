@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from making import START, calendar, module_of, same, tiny, waves
+from making import START, calendar, module_of, same, tiny, watching, waves
 from sklearn.base import clone
 
 from latentode import (
@@ -54,8 +54,11 @@ def test_a_loaded_model_is_the_saved_one_in_every_respect(fitted, frame, tmp_pat
     loaded = LatentODEForecaster.load(tmp_path)
     assert loaded.get_params() == fitted.get_params()
     assert (loaded.schema_, loaded.axis_) == (fitted.schema_, fitted.axis_)
-    assert (loaded.horizon_, loaded.context_) == (fitted.horizon_, fitted.context_)
-    assert loaded.scaling_ == fitted.scaling_
+    assert (loaded.horizon_, loaded.fitted_.engine.context_length) == (
+        fitted.horizon_,
+        fitted.fitted_.engine.context_length,
+    )
+    assert loaded.fitted_.reader.scaling == fitted.fitted_.reader.scaling
     same(loaded.history_, fitted.history_)
     assert loaded.score(frame) == fitted.score(frame)
     same(loaded.compare(frame), fitted.compare(frame))
@@ -80,9 +83,9 @@ def test_a_calendar_horizon_given_as_a_timedelta_survives_saving(tmp_path):
     model = tiny(horizon=pd.Timedelta("2h"), context_length=dt.timedelta(hours=6)).fit(frame)
     model.save(tmp_path)
     loaded = LatentODEForecaster.load(tmp_path)
-    assert (loaded.horizon_, loaded.context_) == (2.0, 6.0)
+    assert (loaded.horizon_, loaded.fitted_.engine.context_length) == (2.0, 6.0)
     refitted = clone(loaded).fit(frame)
-    assert (refitted.horizon_, refitted.context_) == (2.0, 6.0)
+    assert (refitted.horizon_, refitted.fitted_.engine.context_length) == (2.0, 6.0)
 
 
 def test_loading_what_is_not_there_or_too_new_says_so(fitted, tmp_path):
@@ -120,13 +123,13 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_fit(frame):
 
 def watched_loss(model, frame):
     """The loss of the kept weights on the cuts that early stopping watched."""
-    data = model._data(model.read(frame), None)
+    data, module = watching(model, frame)
     logged = {}
-    model.module_.log_dict = lambda metrics, **_: logged.update(metrics)
+    module.log_dict = lambda metrics, **_: logged.update(metrics)
     with torch.no_grad():
         (batch,) = data.val_dataloader()
-        model.module_.validation_step(batch, 0)
-    del model.module_.log_dict
+        module.validation_step(batch, 0)
+    del module.log_dict
     return float(logged["val_loss"].compute())
 
 
@@ -174,7 +177,7 @@ def test_an_interrupted_fit_keeps_and_saves_the_best_weights_so_far(
     assert signal.getsignal(signal.SIGINT) is handler
     saved = LatentODEForecaster.load(tmp_path)
     same(saved.predict(frame, 1.0), two.predict(frame, 1.0))
-    assert not any((p == 7.0).all() for p in two.module_.parameters())
+    assert not any((p == 7.0).all() for p in two.network_.parameters())
     assert len(two.history_) == 3
     same(saved.history_, two.history_)
     assert watched_loss(two, frame) <= two.history_["val_loss"].min() * (1 + 1e-4)
@@ -222,8 +225,8 @@ def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(f
     said |= network
     assert {name: params[name] for name in said} == said
     again = clone(found).set_params(max_epochs=1, verbose=False).fit(frame)
-    assert again.module_.model.latent_size == 3
-    assert (again.horizon_, again.context_) == (2.0, 6.0)
+    assert again.network_.latent_size == 3
+    assert (again.horizon_, again.fitted_.engine.context_length) == (2.0, 6.0)
     small = module_of(data.sizes)  # what is left open has the network's defaults
     assert (
         LatentODEForecaster.from_lightning(small, data).latent_size

@@ -80,7 +80,7 @@ def test_the_latent_space_of_a_fitted_forecaster_is_drawn_with_a_path_per_series
     variable = model.schema_.targets[-1]
     states, context, name = latent_paths(model, frame, variable, ahead=4.0)
     assert states.shape == (4, 201, 3)
-    network = model.module_.model
+    network = model.network_
     # The path solves the network's own field: its slope at the origin is the field's there.
     step = 4.0 / 200 / network.time_scale
     slope = network.dynamics(torch.zeros(1), states[:1, 0], context)

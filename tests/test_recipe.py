@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
-from making import batch_of, forecaster, network, noise_for, piece, waves
+from making import batch_of, forecaster, network, noise_for, piece, watching, waves
 from test_training import some_data, some_module, trainer_in
 from torch.distributions import Normal, StudentT
 
@@ -189,8 +189,7 @@ def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric(
     assert {"val_nll", "val_mse", "val_mae", "val_loss"} <= set(model.history_)
     assert (model.history_["val_loss"] == model.history_["val_mse"]).all()
     best = model.history_["val_mae"].min()
-    data = model._data(*(model.read(f) for f in (frame,)), waves(3, 20, seed=1))
-    found = model.module_
+    data, found = watching(model, frame, waves(3, 20, seed=1))
     mean = RunningMean(2, balanced=False)
     for batch in data.val_dataloader():
         error = found.predictive(batch).mean.mean(0) - batch.target.value

@@ -15,7 +15,7 @@ from latentode.errors import LatentODEError
 __all__ = ["ask"]
 
 _UNITS = {
-    "--time-to": "probability within the horizon; quantiles in {unit} after the last observation",
+    "--first-passage": "probability within the horizon; quantiles in {unit} after the last observation",
     "--rate": "rates per unit of time, here {unit}",
     "--integral": "sums in units of the variable times {unit}",
 }
@@ -24,7 +24,7 @@ _UNITS = {
 def ask(
     model: Model,
     history: Table,
-    time_to: Annotated[
+    first_passage: Annotated[
         str | None, typer.Option(help="When is a level first reached: 'glucose>180'.")
     ] = None,
     rate: Annotated[str | None, typer.Option(help="How fast these variables change.")] = None,
@@ -47,7 +47,7 @@ def ask(
     to: Annotated[str | None, typer.Option(help="With --integral: until when.")] = None,
     readings: Annotated[
         str | None,
-        typer.Option(help="With --time-to: the first noisy reading counts, one every so long."),
+        typer.Option(help="With --first-passage: the first noisy reading counts, one every so long."),
     ] = None,
     quantiles: Annotated[str, typer.Option(help="Levels, comma-separated.")] = "0.1,0.5,0.9",
     draws: Annotated[int, typer.Option(min=1, help="How many futures to look at.")] = 256,
@@ -58,10 +58,10 @@ def ask(
     """Ask what only continuous time can answer: first crossings, rates, accumulated values."""
     from latentode.cli.questions import When, answer
 
-    asked = {"--time-to": time_to, "--rate": rate, "--integral": integral}
+    asked = {"--first-passage": first_passage, "--rate": rate, "--integral": integral}
     questions = [(option, text) for option, text in asked.items() if text is not None]
     if len(questions) != 1:
-        raise LatentODEError("ask one thing: exactly one of --time-to, --rate, --integral")
+        raise LatentODEError("ask one thing: exactly one of --first-passage, --rate, --integral")
 
     fitted = load(model)
     frame = table_of(fitted, history, na_values, adapter)

@@ -80,6 +80,7 @@ def plot(
     adapter: Adapter = None,
 ) -> None:
     """Draw a series' observations and its forecast with the 80 % interval."""
+    from latentode.forecast.smoothing import forecast_along
     from latentode.plotting.pictures import check_picture, plot_forecast
 
     with blame("--out"):
@@ -89,8 +90,7 @@ def plot(
     with blame("--series"):
         index = 0 if series is None else int(dataset.index_of([series])[0])
     one = dataset.select([index])
-    frame = one.to_frame()
-    answer = fitted.trace(frame, duration(fitted, ahead, "--ahead"), count).to_frame()
+    answer = forecast_along(fitted.fitted_, one, duration(fitted, ahead, "--ahead"), count).to_frame()
     time = str(fitted.schema_.time)
     figure = plot_forecast(_observed(one), answer, time, title=str(dataset.ids[index]))
     figure.savefig(out, dpi=120)

@@ -111,8 +111,9 @@ def calibrate(
     ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
     fitted.calibrate(frame, ahead, ORIGINS if origins is None else origins, when, bins).save(model)
     typer.echo("share of the table inside the model's own intervals:")
-    assert fitted.calibration_ is not None
-    for name, curve in fitted.calibration_.curves.items():
+    calibration = fitted.fitted_.calibration
+    assert calibration is not None
+    for name, curve in calibration.curves.items():
         shares = ", ".join(f"{curve.covered(p):.1%} of {p} %" for p in CALIBRATED)
         typer.echo(f"  {name}: {shares} ({curve.forecasts} forecasts)")
     typer.echo(f"{model} is calibrated by it; judge it on other data")

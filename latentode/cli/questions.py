@@ -57,7 +57,7 @@ def level_of(text: str) -> tuple[str, str, float]:
         side = "above" if found["sign"] == ">" else "below"
         return found["name"], side, float(found["level"])
     except ValueError:
-        raise LatentODEError(f"--time-to {text!r} names no level; write 'glucose>180'") from None
+        raise LatentODEError(f"--first-passage {text!r} names no level; write 'glucose>180'") from None
 
 
 def answer(
@@ -73,7 +73,7 @@ def answer(
     Args:
         model: fitted.
         history: table with the columns of training.
-        question: which one, "--time-to", "--rate" or "--integral", and what it says.
+        question: which one, "--first-passage", "--rate" or "--integral", and what it says.
         when: the times.
         quantiles: levels between 0 and 1.
         draws: how many futures to look at.
@@ -83,12 +83,12 @@ def answer(
     """
     option, text = question
     _refuse_others(option, when)
-    if option == "--time-to":
+    if option == "--first-passage":
         name, side, level = level_of(text)
-        paths = model.paths(history, _span(model, when.ahead, "--ahead"), draws)
+        paths = model.sample_paths(history, _span(model, when.ahead, "--ahead"), draws)
         readings = _span(model, when.readings, "--readings")
         return paths.first_passage_time(name, **{side: level}, readings=readings).to_frame(quantiles)
-    paths, chosen = model.paths(history, draws=draws), [part.strip() for part in text.split(",")]
+    paths, chosen = model.sample_paths(history, draws=draws), [part.strip() for part in text.split(",")]
     if option == "--rate":
         return paths.rate(_place(model, when, "--rate"), when.count, quantiles, chosen)
     if when.until is not None:
@@ -103,7 +103,7 @@ def answer(
 def _refuse_others(option: str, when: When) -> None:
     """Refuses times that the question would overlook."""
     allowed = {
-        "--time-to": {"ahead", "readings"},
+        "--first-passage": {"ahead", "readings"},
         "--rate": {"at", "ahead", "count"},
         "--integral": {"ahead", "since", "until"},
     }[option]

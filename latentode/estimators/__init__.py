@@ -13,9 +13,10 @@ import lazy_loader
 if TYPE_CHECKING:
     from latentode.estimators.classifier import LatentODEClassifier
     from latentode.estimators.forecaster import LatentODEForecaster
+    from latentode.estimators.online import OnlineForecaster
     from latentode.estimators.persistence import load_model, save_model
 
-__all__ = ["LatentODEClassifier", "LatentODEForecaster", "load_model", "save_model"]
+__all__ = ["LatentODEClassifier", "LatentODEForecaster", "OnlineForecaster", "load_model", "save_model"]
 
 # Imported on first use, so that a command that needs no network loads neither torch nor Lightning.
 __getattr__, __dir__, _ = lazy_loader.attach(
@@ -23,6 +24,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "classifier": ["LatentODEClassifier"],
         "forecaster": ["LatentODEForecaster"],
+        "online": ["OnlineForecaster"],
         "persistence": ["load_model", "save_model"],
     },
 )

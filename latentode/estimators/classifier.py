@@ -8,30 +8,29 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
-from latentode.data.climatology import Climatology
-from latentode.data.dataset import SeriesDataset
+from latentode.data import Classification, Climatology, ContextDropout, Schema, SeriesDataset
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.queries import query_times
 from latentode.data.scaling import series_keys
-from latentode.data.schema import Schema
-from latentode.data.split import HELD_OUT, MANY_SERIES, by_key
-from latentode.data.task import Forecasting, uniform
+from latentode.data.split import HELD_OUT, MANY_SERIES
+from latentode.data.task import uniform
 from latentode.data.time_axis import Duration, TimeUnits
 from latentode.errors import LatentODEError, SchemaError
+from latentode.estimators import fitting
 from latentode.estimators.persistence import load_model, save_model
-from latentode.forecast.engine import Engine
-from latentode.forecast.fitted import FittedForecaster, Reader, plain
-from latentode.training.data_module import IrregularDataModule
-from latentode.training.fit import cpu_threads, run_fit
-from latentode.training.module import LatentODEModule
+from latentode.forecast import FittedForecaster
+from latentode.model import LatentODE, ModelConfig
+from latentode.training import IrregularDataModule, TrainingConfig
 
 __all__ = ["LatentODEClassifier"]
 
 KIND = "classifier"
+CLASSIFYING = TrainingConfig(
+    weight_decay=1e-3, context_weight=1.0, value_weight=0.1, context_dropout=0.0
+)  # everything is context
 FEWEST = 256  # series per epoch: of fewer, each is read several times
 
 
@@ -43,33 +42,18 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
     table where later observations are not to be known. Observations are reconstructed beside.
 
     Args:
-        layout: "per-variable", a latent state per (series, variable), or "joint", one per series.
-        latent_size: size of a latent state.
-        hidden_size: width of the networks.
-        encoder: "gru", or, jointly, "ode-rnn" or "linear".
-        context: how far back of its last observation a series is looked at; None for all of it.
-        network: further arguments of `LatentODEModule` and `build_latent_ode`, such as
-            `{"dynamics": "gated", "solver": {"intervals": 10}}`.
-        reconstruction: weight of the observations' negative log-likelihood, per observation, beside the
-            labels' cross-entropy, per label.
-        dropout: of the label head.
-        observation_dropout: largest part of a training series to hide from the encoder.
-        max_epochs: most epochs to train.
-        patience: epochs without a lower cross-entropy on held-out series after which training stops.
-        batch_size: series per optimiser step.
-        lr: peak learning rate.
-        weight_decay: of AdamW.
-        ema_decay: decay of a running average of the weights; None for none.
+        context_length: how far back of its last observation a series is looked at; None for all of it.
+        model: what the network is made of; `model__latent_size` and its like name its fields.
+        training: how it is trained; likewise `training__max_epochs`. Training stops where the
+            cross-entropy on held-out series falls no more; `value_weight` is the weight of the
+            observations' negative log-likelihood, per observation, beside the labels' cross-entropy.
         duplicates: what to do with several rows of one (series, time): "error", "mean", "last".
         verbose: whether to show a progress bar.
         random_state: seed of weights, order and what is held out.
 
     Attributes:
         classes_: the labels that there are, ascending.
-        of_times_: whether labels are of times rather than of whole series.
-        schema_, axis_: how tables are read.
-        module_: the trained `LatentODEModule`.
-        history_: a frame of metrics per epoch.
+        fitted_: what the fit has left behind: how tables are read, the network, training means.
 
     References:
         Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
@@ -80,7 +64,11 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         >>> frame = pd.DataFrame({"id": np.repeat(range(24), 5), "time": rng.uniform(0, 9, 120)})
         >>> frame["x"] = frame["id"] % 2 + 0.1 * rng.normal(size=120)
         >>> labels = pd.Series(["low", "high"] * 12, index=range(24))
-        >>> model = LatentODEClassifier(latent_size=2, hidden_size=8, max_epochs=10, verbose=False)
+        >>> model = LatentODEClassifier(
+        ...     model=ModelConfig(latent_size=2, hidden_size=8),
+        ...     training=CLASSIFYING.replace(max_epochs=10),
+        ...     verbose=False,
+        ... )
         >>> found = model.fit(frame, labels).predict_proba(frame)
         >>> list(found), found.index.name, len(found)
         (['high', 'low'], 'id', 24)
@@ -88,47 +76,32 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         1.0
     """
 
-    history_: pd.DataFrame
+    classes_: np.ndarray
+    fitted_: FittedForecaster
 
     def __init__(
         self,
-        layout: str = "per-variable",
-        latent_size: int = 16,
-        hidden_size: int = 64,
-        encoder: str = "gru",
-        context: Duration | None = None,
-        network: dict[str, Any] | None = None,
-        reconstruction: float = 0.1,
-        dropout: float = 0.1,
-        observation_dropout: float = 0.0,
-        max_epochs: int = 60,
-        patience: int = 12,
-        batch_size: int = 32,
-        lr: float = 3e-3,
-        weight_decay: float = 1e-3,
-        ema_decay: float | None = 0.99,
+        context_length: Duration | None = None,
+        model: ModelConfig = ModelConfig(label_dropout=0.1),
+        training: TrainingConfig = CLASSIFYING,
         duplicates: str = "error",
         verbose: bool = True,
         random_state: int = 0,
     ) -> None:
-        self.layout = layout
-        self.latent_size = latent_size
-        self.hidden_size = hidden_size
-        self.encoder = encoder
-        self.context = context
-        self.network = network
-        self.reconstruction = reconstruction
-        self.dropout = dropout
-        self.observation_dropout = observation_dropout
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.ema_decay = ema_decay
+        self.context_length = context_length
+        self.model = model
+        self.training = training
         self.duplicates = duplicates
         self.verbose = verbose
         self.random_state = random_state
+
+    def set_params(self, **params: Any) -> Self:
+        """Sets parameters by name, nested ones such as `model__latent_size` too.
+
+        Raises:
+            LatentODEError: for a setting that does not exist, listing those that do.
+        """
+        return fitting.set_nested(self, params)
 
     def fit(
         self,
@@ -152,30 +125,25 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             SchemaError: for a table or labels that cannot be read, before any training.
         """
-        self._check_parameters()
-        dataset = SeriesDataset.from_frame(df, schema, self.duplicates)
-        dataset.require_observed()
-        dataset = by_key(dataset)
+        fitting.check_parameters(self)
+        dataset = fitting.read_training(df, schema, self.duplicates)
         read = read_labels(labels, dataset)
         if len(read.classes) < 2:
             raise SchemaError(
                 f"every label is {repr(*read.classes)}: there is nothing to tell apart; give series of "
                 "at least two classes"
             )
-        self.classes_, self.of_times_ = np.array(read.classes), read.time is not None
-        self.schema_, self.axis_ = dataset.schema, dataset.axis
-        self.context_ = np.inf
-        if self.context is not None:
-            self.context_ = dataset.axis.duration(self.context, "context")
+        context_length = np.inf
+        if self.context_length is not None:
+            context_length = dataset.axis.duration(self.context_length, "context_length")
         span = dataset.last - dataset.first
-        self.span_ = float(np.median(span[span > 0])) if (span > 0).any() else 1.0
-        self.climatology_ = Climatology.fit(dataset)
-        data = self._data(dataset, read, labels)
-        self.scaling_ = data.scaling
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
-            torch.manual_seed(self.random_state)
-            self.module_ = self._module(data.sizes)
-            self._train(data)
+        span = float(np.median(span[span > 0])) if (span > 0).any() else 1.0
+        data = self._data(dataset, read, labels, span, context_length)
+        self.classes_ = np.array(read.classes)
+        with fitting.seeded(self.random_state, num_threads):
+            module, means = fitting.build_module(self, data), Climatology.fit(dataset)
+            self.fitted_ = fitting.left_behind(module, data, means, span, context_length)
+            fitting.train(self, module, data, None)
         return self
 
     def predict_proba(self, df: pd.DataFrame, at: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -195,10 +163,10 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         """
         fitted = self._fitted
         dataset = fitted.reader.read(df, self.duplicates)
-        if self.of_times_ != (at is not None):
+        if self._of_times != (at is not None):
             raise LatentODEError(
                 "this model classifies series at times: say at which, at=frame of identifier and time"
-                if self.of_times_
+                if self._of_times
                 else "this model classifies whole series; leave out at="
             )
         series, time = np.arange(len(dataset)), None
@@ -225,7 +193,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         dataset = fitted.reader.read(df, self.duplicates)
         read_labels(labels, dataset, self.classes_.tolist())
         frame = as_frame(labels, dataset)
-        if self.of_times_:
+        if self._of_times:
             predicted = self.predict(df, frame.drop(columns="label")).to_numpy()
         else:
             place = np.zeros(len(frame), dtype=np.int64)
@@ -236,104 +204,66 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
 
     def save(self, folder: str | Path) -> None:
         """Writes `classifier.json` and `weights.pt` into a folder, which is made if need be."""
-        save_model(Path(folder), self._fitted, self.module_, self.get_params(), KIND)
+        save_model(Path(folder), self._fitted, self.get_params(deep=False), KIND)
 
     @classmethod
-    def load(cls, folder: str | Path) -> LatentODEClassifier:
+    def load(cls, folder: str | Path) -> Self:
         """Reads what `save` wrote.
 
         Raises:
-            LatentODEError: if the folder holds no classifier, or one of a later release.
+            LatentODEError: if the folder holds no classifier, or one of another release's format.
         """
-        fitted, module, parameters = load_model(Path(folder), KIND)
-        return cls(**parameters)._take(fitted, module)
+        fitted, parameters = load_model(Path(folder), KIND)
+        made = cls(**parameters)
+        made.fitted_, made.classes_ = fitted, np.array(fitted.classes)
+        return made
 
-    def _take(self, fitted: FittedForecaster, module: LatentODEModule) -> Self:
-        reader = fitted.reader
-        self.schema_, self.axis_, self.scaling_ = reader.schema, reader.axis, reader.scaling
-        self.climatology_, self.module_ = fitted.climatology, module
-        self.span_, self.context_ = fitted.horizon, fitted.engine.context_length
-        self.classes_ = np.array(fitted.classes)
-        self.of_times_ = module.hparams["labels"] == "times"
-        if fitted.history is not None:
-            self.history_ = fitted.history
-        return self
+    @property
+    def network_(self) -> LatentODE:
+        """The trained network, a plain `nn.Module`."""
+        return self._fitted.engine.network
+
+    @property
+    def history_(self) -> pd.DataFrame:
+        """Metrics of each epoch; empty where a fit left none."""
+        history = self._fitted.history
+        return pd.DataFrame() if history is None else history
+
+    @property
+    def _of_times(self) -> bool:
+        """Whether labels are of times rather than of whole series."""
+        sizes = self.network_.sizes
+        return sizes is not None and sizes.labels == "times"
 
     @property
     def _fitted(self) -> FittedForecaster:
-        if not hasattr(self, "module_"):
+        if not hasattr(self, "fitted_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
-        return FittedForecaster(
-            Reader(self.schema_, self.axis_, self.scaling_),
-            Engine(self.module_.model, self.scaling_, self.context_),
-            self.climatology_,
-            self.span_,
-            history=getattr(self, "history_", None),
-            classes=tuple(self.classes_.tolist()),
-        )
+        return self.fitted_
 
     def _data(
-        self, dataset: SeriesDataset, read: SeriesLabels, labels: pd.Series | pd.DataFrame
+        self,
+        dataset: SeriesDataset,
+        read: SeriesLabels,
+        labels: pd.Series | pd.DataFrame,
+        span: float,
+        context_length: float,
     ) -> IrregularDataModule:
         held_out = _held_out(dataset, read, self.random_state)
         train, validation = dataset, None
         if held_out.any():
             train, validation = dataset.select(~held_out), dataset.select(held_out)
-        context = None if self.context is None else self.context_
+        context = None if self.context_length is None else TimeUnits(context_length)
+        task = Classification(labels, TimeUnits(span), context)
         return IrregularDataModule(
             train,
             validation,
-            task=Forecasting(TimeUnits(self.span_), context, origin="end"),
-            batch_size=self.batch_size,
-            cuts=max(len(train), FEWEST),
+            task=ContextDropout(task, self.training.observation_dropout),
+            batch_size=self.training.batch_size,
+            windows_per_epoch=max(len(train), FEWEST),
             seed=self.random_state,
-            observation_dropout=self.observation_dropout,
-            bucketed=len(train) > self.batch_size,
-            labels=labels,
+            bucketed=len(train) > self.training.batch_size,
         )
-
-    def _module(self, sizes: dict[str, Any]) -> LatentODEModule:
-        options = {
-            "lr": plain(self.lr),
-            "weight_decay": plain(self.weight_decay),
-            "context_weight": 1.0,  # everything is context
-            "value_weight": plain(self.reconstruction),
-            "layout": self.layout,
-            "latent_size": plain(self.latent_size),
-            "hidden_size": plain(self.hidden_size),
-            "encoder": self.encoder,
-            "labels": "times" if self.of_times_ else "series",
-            "n_classes": len(self.classes_),
-            "label_dropout": plain(self.dropout),
-        }
-        return LatentODEModule(**{**sizes, **options, **(self.network or {})})
-
-    def _train(self, data: IrregularDataModule) -> None:
-        def keep(history: pd.DataFrame) -> None:
-            self.history_ = history
-
-        run_fit(
-            self.module_,
-            data,
-            max_epochs=self.max_epochs,
-            patience=self.patience,
-            verbose=self.verbose,
-            on_end=keep,
-            ema_decay=plain(self.ema_decay),
-        )
-
-    def _check_parameters(self) -> None:
-        for name in ("latent_size", "hidden_size", "max_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise LatentODEError(f"{name} must be at least 1, got {getattr(self, name)!r}")
-        for name in ("reconstruction", "weight_decay"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise LatentODEError(f"{name} must not be negative, got {getattr(self, name)!r}")
-        for name in ("dropout", "observation_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise LatentODEError(
-                    f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}"
-                )
 
 
 def _held_out(dataset: SeriesDataset, labels: SeriesLabels, seed: int) -> np.ndarray:

@@ -1,164 +1,109 @@
-"""LatentODEForecaster: `fit` and `predict` on DataFrames, in scikit-learn's manner."""
+"""LatentODEForecaster: `fit` and `predict` on DataFrames, in scikit-learn's manner.
+
+It validates, fits and delegates: `fitted_`, a `FittedForecaster`, is what a fit leaves behind.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
-from inspect import signature
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from latentode.data.climatology import Climatology
+from latentode.data import Climatology, Schema, SeriesDataset
 from latentode.data.columns import IntoFrame
-from latentode.data.dataset import SeriesDataset
-from latentode.data.schema import Schema
-from latentode.data.split import by_key, durations, split_validation
-from latentode.data.task import Forecasting
-from latentode.data.time_axis import Duration
-from latentode.errors import LatentODEError
-from latentode.estimators.backtester import Backtester
+from latentode.data.covariates import warn_of_untold
+from latentode.data.quantile_columns import interval_levels, quantile_list
+from latentode.data.queries import At, query_times
+from latentode.data.split import durations
+from latentode.data.time_axis import Duration, TimeAxis
+from latentode.estimators import fitting
 from latentode.estimators.persistence import load_model, save_model
-from latentode.evaluation.residual_fit import fit_residuals
-from latentode.forecast.calibration import Calibration
-from latentode.forecast.engine import Engine
-from latentode.forecast.fitted import FittedForecaster, Reader, plain
-from latentode.forecast.residuals import Residuals
-from latentode.model.building import build_latent_ode
-from latentode.nn.likelihoods.choosing import refuse_unexplained
-from latentode.training.data_module import IrregularDataModule
-from latentode.training.fit import cpu_threads, run_fit
-from latentode.training.module import LatentODEModule
+from latentode.evaluation import BacktestPairs, backtest, fit_residuals
+from latentode.evaluation.backtest import (
+    ORIGINS,
+    backtest_pairs,
+    calibrated,
+    compare_with_baselines,
+    evaluate,
+    skill,
+)
+from latentode.evaluation.metrics import USUAL
+from latentode.forecast import FittedForecaster, Forecast, ObservationTimes, SamplePaths
+from latentode.forecast.queries import chosen_variables
+from latentode.forecast.smoothing import forecast_at
+from latentode.model import LatentODE, ModelConfig
+from latentode.training import IrregularDataModule, LatentODEModule, TrainingConfig
 
 __all__ = ["LatentODEForecaster"]
 
+QUANTILES = (0.1, 0.5, 0.9)
 
-class LatentODEForecaster(BaseEstimator, Backtester):
+
+class LatentODEForecaster(BaseEstimator):
     """Forecasts irregular series at any timestamps with a latent ODE.
 
     Args:
         horizon: how far ahead to learn to look: "24h", or a number in the unit of a numeric time
-            column. None takes what is usual among the series of a quarter of a series' span, or of
-            the time that 50 further observation times of it take where that is less, so that of a
-            long series a horizon is still a small part. Longer questions are answered too, by
-            carrying the ODE on.
-        context: how far back the encoder looks; None takes eight horizons.
-        layout: "per-variable", a latent state per (series, variable), the more accurate one more
-            often, or "joint", one per series, the classic latent ODE.
-        latent_size: size of a latent state.
-        hidden_size: width of the networks.
-        encoder: "gru", or, jointly, "ode-rnn" or "linear" (parallel over events).
-        likelihood: how values scatter: "normal", "student-t", "laplace", "quantile" (of any shape),
-            "log-normal" (positive), "beta" (between 0 and 1), "bernoulli" (0 or 1), "poisson" or
-            "negative-binomial" (counts); or some variables' names with theirs, others being normal.
-        t0: where the latent state starts: "origin" (the end of the history) or "start" (its
-            beginning, as in the 2018 paper).
-        dynamics: "mlp", "gated" (bounded), "linear" (in closed form, the cheapest), "second-order",
-            "compartments" (pools that known doses fill, for targets of transform "log"), or "clock"
-            (no ODE: a decoder that is told the time, for comparisons).
-        solver: arguments of `latentode.ode.Solver`, such as `{"method": "dopri5"}`.
-        network: further arguments of `build_latent_ode`, such as `{"interaction": "dynamics"}`.
-        max_epochs: most epochs to train.
-        patience: epochs without improvement on held-out data after which training stops.
-        batch_size: cuts per optimiser step.
-        lr: peak learning rate.
+            column. None takes what is usual among the series of a quarter of a series' span, or of the time that
+            50 further observation times of it take where that is less. Longer questions are answered
+            too, by carrying the ODE on.
+        context_length: how far back the encoder looks; None takes eight horizons.
+        model: what the network is made of; `model__latent_size` and its like name its fields.
+        training: how it is trained; likewise `training__max_epochs`.
         duplicates: what to do with several rows of one (series, time): "error", "mean", "last".
         verbose: whether to show a progress bar.
-        random_state: seed of weights, cuts and their order.
-        loss: what training lowers: "likelihood", or, for point forecasts, "mse", "mae" or "mse+mae" of
-            the predictive mean; the intervals are fitted by the likelihood in any case.
-        balance: what weighs the same in it: "observations", or "variables", each by its own mean.
-        schedule: of the learning rate: "cosine", "constant" or "plateau".
-        ema_decay: decay of a running average of the weights, such as 0.999, which then is what
-            is validated and kept; None for none.
-        observation_dropout: largest part of a training context to hide from the encoder.
-        context_dropout: share of training cuts of which the encoder sees nothing, so that a series not
-            observed yet is answered by what its statics say, as uncertain as that is; 0 for none.
-        monitor: the metric on held-out data by which the best weights are kept and training stops:
-            "val_loss" (of `loss`), "val_nll", "val_mse" or "val_mae", in scaled units.
-        cuts: training cuts per epoch, at least one per series; None takes five per series, but no fewer
-            than 512, so that a few long series may want more, and, for their sake, no more than 4,096.
+        random_state: seed of weights, windows and their order.
 
     Attributes:
-        schema_: the schema with every column named.
-        horizon_, context_: in time units of `axis_`.
-        module_: the trained `LatentODEModule`; `module_.model` is the network.
-        history_: a frame of metrics per epoch; not there on a forecaster `from_lightning`.
-        residuals_: how noisy readings are and how long departures last; None where that is unknown.
-        calibration_: what `calibrate` learnt, by which forecasts are calibrated; None for none.
-        followed_: the rows of `follow` and `update`, if there were any; never saved.
+        fitted_: what the fit has left behind: how tables are read, the network, training means, the
+            process of residuals, calibration. Replace it to take something back, as in
+            `dataclasses.replace(fitted_, calibration=None)`.
 
     References:
         Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
         https://arxiv.org/abs/1907.03907
+
+    Example:
+        >>> frame = pd.DataFrame({"id": 1, "time": range(30), "x": [float(i % 7) for i in range(30)]})
+        >>> small, short = ModelConfig(latent_size=2, hidden_size=8), TrainingConfig(max_epochs=1)
+        >>> model = LatentODEForecaster(4, model=small, training=short, verbose=False).fit(frame)
+        >>> list(model.predict(frame, at=2, quantiles=0.5))
+        ['id', 'time', 'variable', 'mean', 'std', 'q0.5']
     """
 
-    history_: pd.DataFrame
-    residuals_: Residuals | None
-    calibration_: Calibration | None
-    followed_: pd.DataFrame
+    fitted_: FittedForecaster
 
     def __init__(
         self,
         horizon: Duration | None = None,
-        context: Duration | None = None,
-        layout: str = "per-variable",
-        latent_size: int = 16,
-        hidden_size: int = 64,
-        encoder: str = "gru",
-        likelihood: str | dict[str, str] = "normal",
-        t0: str = "origin",
-        dynamics: str = "mlp",
-        solver: dict[str, Any] | None = None,
-        network: dict[str, Any] | None = None,
-        max_epochs: int = 60,
-        patience: int = 12,
-        batch_size: int = 32,
-        lr: float = 3e-3,
+        context_length: Duration | None = None,
+        model: ModelConfig = ModelConfig(),
+        training: TrainingConfig = TrainingConfig(),
         duplicates: str = "error",
         verbose: bool = True,
         random_state: int = 0,
-        loss: str = "likelihood",
-        balance: str = "observations",
-        schedule: str = "cosine",
-        ema_decay: float | None = 0.99,
-        observation_dropout: float = 0.0,
-        context_dropout: float = 0.02,
-        monitor: str = "val_loss",
-        cuts: int | None = None,
     ) -> None:
         self.horizon = horizon
-        self.context = context
-        self.layout = layout
-        self.latent_size = latent_size
-        self.hidden_size = hidden_size
-        self.encoder = encoder
-        self.likelihood = likelihood
-        self.t0 = t0
-        self.dynamics = dynamics
-        self.solver = solver
-        self.network = network
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.lr = lr
+        self.context_length = context_length
+        self.model = model
+        self.training = training
         self.duplicates = duplicates
         self.verbose = verbose
         self.random_state = random_state
-        self.loss = loss
-        self.balance = balance
-        self.schedule = schedule
-        self.ema_decay = ema_decay
-        self.observation_dropout = observation_dropout
-        self.context_dropout = context_dropout
-        self.monitor = monitor
-        self.cuts = cuts
+
+    def set_params(self, **params: Any) -> Self:
+        """Sets parameters by name, nested ones such as `model__latent_size` too.
+
+        Raises:
+            LatentODEError: for a setting that does not exist, listing those that do.
+        """
+        return fitting.set_nested(self, params)
 
     def fit(
         self,
@@ -167,14 +112,14 @@ class LatentODEForecaster(BaseEstimator, Backtester):
         validation: IntoFrame | None = None,
         save_to: str | Path | None = None,
         num_threads: int | None = 1,
-    ) -> LatentODEForecaster:
+    ) -> Self:
         """Trains on a table, wide or long, and keeps the weights that did best on held-out data.
 
         Args:
             df: training table, of pandas, Polars, PyArrow, ...; never modified.
             schema: roles of its columns; what it leaves open is detected.
             validation: table of held-out series. Without it a fifth of the series is held out where
-                there are at least 20, otherwise the last horizon of every series.
+                there are at least 20, otherwise the last part of every series.
             save_to: folder to save the best model so far into, during the fit, so that a crash or
                 an interruption loses nothing.
             num_threads: CPU threads to train with; None leaves them as they are. Matrices this small
@@ -185,226 +130,276 @@ class LatentODEForecaster(BaseEstimator, Backtester):
 
         Raises:
             SchemaError: for a table that cannot be read, before any training.
+            LatentODEError: for parameters that do not go together.
         """
-        self._check_parameters()
-        if num_threads is not None and num_threads < 1:
-            raise LatentODEError(f"num_threads must be at least 1, or None; got {num_threads!r}")
-        dataset = SeriesDataset.from_frame(df, schema, self.duplicates)
-        dataset.require_observed()
-        _say_merged(dataset)
-        dataset = by_key(dataset)
-        self.schema_, self.axis_ = dataset.schema, dataset.axis
-        self.horizon_, self.context_ = durations(dataset, self.horizon, self.context)
-        self.climatology_ = Climatology.fit(dataset)
-        self.history_ = pd.DataFrame()  # of an earlier fit
-        self.residuals_ = self.calibration_ = None
-        data = self._data(dataset, validation)
-        self.scaling_ = data.scaling
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
-            torch.manual_seed(self.random_state)
-            self.module_ = self._module({**data.sizes, **self._typical_rate(data)})
-            for table in data.tables():
-                refuse_unexplained(table, self.module_.model.likelihood)
-            self._train(data, None if save_to is None else Path(save_to))
-            self.residuals_ = fit_residuals(self._fitted, _held_out(data))
+        fitting.check_parameters(self)
+        dataset = fitting.read_training(df, schema, self.duplicates)
+        horizon, context_length = durations(dataset, self.horizon, self.context_length)
+        held = None
+        if validation is not None:
+            held = fitting.read_training(validation, dataset.schema, self.duplicates)
+        data = fitting.forecasting_data(self, dataset, held, horizon, context_length)
+        with fitting.seeded(self.random_state, num_threads):
+            module = fitting.build_module(self, data)
+            means = Climatology.fit(dataset)
+            self.fitted_ = fitting.left_behind(module, data, means, horizon, context_length)
+            fitting.train(self, module, data, None if save_to is None else partial(self.save, save_to))
+            self.fitted_ = replace(
+                self.fitted_, residuals=fit_residuals(self.fitted_, fitting.held_out(data))
+            )
         if save_to is not None:
             self.save(save_to)
         return self
 
-    def save(self, folder: str | Path) -> None:
-        """Writes `forecaster.json` and `weights.pt` into a folder, which is made if need be."""
-        save_model(Path(folder), self._fitted, self.module_, self.get_params())
+    def predict(
+        self,
+        history: IntoFrame,
+        at: At | IntoFrame,
+        count: int | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        variables: Sequence[str] | None = None,
+        level: float | Sequence[float] | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+        smooth: bool = True,
+    ) -> pd.DataFrame:
+        """Forecasts after, and fills in within, the given histories.
 
-    @classmethod
-    def load(cls, folder: str | Path) -> LatentODEForecaster:
-        """Reads what `save` wrote.
+        Args:
+            history: table with the columns of training; targets may be empty anywhere.
+            at: timestamps asked of every series, a frame of (identifier, time) and known-future
+                covariates, or a duration ahead of each series' last observation. Known values may also
+                be given in later rows of the history; where neither gives them, the last is held, with a
+                warning.
+            count: with a duration, how many equally spaced times up to it.
+            quantiles: levels between 0 and 1, or one of them.
+            variables: which variables; all by default.
+            level: per cent of central intervals whose ends are to be among the quantiles: 80 adds
+                `q0.1` and `q0.9`.
+            samples: so many draws of futures instead, each consistent over times and variables.
+            seed: of the draws; those of a series depend on nothing but it.
+            smooth: whether a time inside the history is answered from the observations on both of its
+                sides; else, as in `backtest`, from what had been seen by then.
+
+        Returns:
+            A long frame in data units: identifier, time, `variable`, `mean`, `std` and a column such as
+            `q0.1` per level; with `samples` identifier, time, `variable`, `sample` and `value`.
 
         Raises:
-            LatentODEError: if the folder holds no model, or one of a later release.
+            SchemaError: for a history or a question that cannot be read.
         """
-        fitted, module, parameters = load_model(Path(folder))
-        return cls(**parameters)._take(fitted, module)
+        levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
+        made = self.forecast(history, at, count, variables, smooth)
+        return made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
+
+    def forecast(
+        self,
+        history: IntoFrame,
+        at: At | IntoFrame,
+        count: int | None = None,
+        variables: Sequence[str] | None = None,
+        smooth: bool = True,
+    ) -> Forecast:
+        """The predictive distribution itself; arguments as for `predict`."""
+        fitted = self._fitted
+        dataset, asked = fitted.reader.read_question(history, at, self.duplicates)
+        places = query_times(dataset, asked, count)
+        warn_of_untold(dataset, places, stacklevel=3)
+        chosen = chosen_variables(fitted.reader.schema, variables)
+        return forecast_at(fitted, dataset, places, chosen, smooth)
+
+    def sample_paths(
+        self,
+        history: IntoFrame,
+        horizon: Duration | None = None,
+        draws: int = 256,
+        seed: int = 0,
+        at: At | IntoFrame | None = None,
+    ) -> SamplePaths:
+        """Futures of each series as functions of time: `.value`, `.rate`, `.integral`, first passages.
+
+        Args:
+            history: table with the columns of training, known values given in later rows or in `at`.
+            horizon: how far ahead to look for first passages; the fitted one by default.
+            draws: how many futures.
+            seed: another seed, other futures; those of a series depend on nothing but it.
+            at: a frame of identifier, time and known-future covariates that drive the futures.
+        """
+        fitted, dataset = self._fitted, self.read(history)
+        if at is not None:
+            dataset, _ = fitted.reader.read_question(history, at, self.duplicates)
+        ahead = fitted.horizon if horizon is None else fitted.reader.axis.duration(horizon)
+        return SamplePaths(fitted, dataset, ahead, draws, seed)
+
+    def observation_times(self, history: IntoFrame) -> ObservationTimes:
+        """When series are observed: `.intensity(at)`, `.expected_counts(at)`, `.log_likelihood()`.
+
+        Raises:
+            LatentODEError: for a model without `ModelConfig(observation_times=...)`.
+        """
+        return ObservationTimes(self._fitted, self.read(history))
+
+    def backtest(
+        self,
+        df: IntoFrame,
+        horizon: Duration | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        origins: int | None = ORIGINS,
+        cutoffs: At | None = None,
+        log_prob: bool = False,
+    ) -> pd.DataFrame:
+        """Forecasts observations of a table from earlier times of their series, or from given cutoffs.
+
+        Nothing later than an origin is seen when it is forecast from, but known-future covariates.
+
+        Args:
+            df: held-out table; for cutoffs with what came before them, too.
+            horizon: how far ahead; the fitted one by default.
+            quantiles: levels between 0 and 1, or one of them.
+            origins: most times per series to forecast from, evenly spread over those with an
+                observation within the horizon; None takes all. Of no account with `cutoffs`.
+            cutoffs: timestamps to forecast every series from that has shown anything by then.
+            log_prob: whether to add the log-density of each actual value, in data units.
+
+        Returns:
+            A long frame: identifier, `origin`, time, `lead` (in time units), `variable`, `actual`,
+            `mean`, `std` and quantiles (and `log_prob`), for `latentode.evaluation.summarise`.
+
+        Raises:
+            SchemaError: for a table or cutoffs that cannot be read, or that leave nothing to forecast.
+        """
+        fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
+        return backtest(fitted, dataset, pairs, quantile_list(quantiles), log_prob)
+
+    def compare(
+        self,
+        df: IntoFrame,
+        horizon: Duration | None = None,
+        origins: int | None = ORIGINS,
+        cutoffs: At | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        log_prob: bool = False,
+    ) -> pd.DataFrame:
+        """The backtest of model and baselines, told apart by `model`; arguments as for `backtest`."""
+        fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
+        return compare_with_baselines(fitted, dataset, pairs, quantile_list(quantiles), log_prob)
+
+    def evaluate(
+        self,
+        df: IntoFrame,
+        horizon: Duration | None = None,
+        origins: int | None = ORIGINS,
+        cutoffs: At | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        metrics: str | Sequence[str] = USUAL,
+        bins: int = 3,
+    ) -> pd.DataFrame:
+        """Mean figures of `compare`: by variable, lead time and model, as `latentode evaluate` prints.
+
+        Args:
+            df, horizon, origins, cutoffs: as for `backtest`.
+            quantiles: levels between 0 and 1, which "pinball", intervals and the CRPS are taken at.
+            metrics: of `latentode.evaluation.METRICS`; baselines have no "nll".
+            bins: of lead time, each named by its upper end in time units.
+
+        Returns:
+            A frame indexed by `variable`, `lead`, `model`, with `n` and the figures.
+        """
+        fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
+        return evaluate(fitted, dataset, pairs, quantile_list(quantiles), metrics, bins)
+
+    def calibrate(
+        self,
+        df: IntoFrame,
+        horizon: Duration | None = None,
+        origins: int | None = ORIGINS,
+        cutoffs: At | None = None,
+        bins: int = 6,
+        exchangeable: str | None = None,
+    ) -> Self:
+        """Makes quantiles mean what they say, by forecasts of a table that came true.
+
+        All that says how likely a value is at a time ahead is calibrated from then on, sample paths too;
+        see `latentode.evaluation.calibrated`, also for what is guaranteed and raised.
+
+        Args:
+            df: table that the fit has not seen; as many series, or as long a time, as can be had.
+            horizon, origins, cutoffs: as for `backtest`.
+            bins: of lead time, at most; fewer where a variable has under 200 forecasts for each.
+            exchangeable: "series", if new series are to be forecast, or "origins", if later times of the
+                same series are; by default "series", of a single one "origins".
+        """
+        fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
+        self.fitted_ = calibrated(fitted, dataset, pairs, bins, exchangeable)
+        return self
+
+    def score(self, df: IntoFrame, origins: int | None = ORIGINS) -> float:
+        """Skill over the last-value forecast: 1 - MAE / MAE(last value), mean over variables.
+
+        1 is perfect, 0 no better than the last value; `origins` as for `backtest`.
+        """
+        return skill(self._fitted, self.read(df), origins)
+
+    def read(self, frame: IntoFrame) -> SeriesDataset:
+        """A table as the fitted model reads it."""
+        return self._fitted.reader.read(frame, self.duplicates)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `forecaster.json` and `weights.pt` into a folder, which is made if need be."""
+        save_model(Path(folder), self._fitted, self.get_params(deep=False))
 
     @classmethod
-    def from_lightning(cls, module: LatentODEModule, data: IrregularDataModule) -> LatentODEForecaster:
+    def load(cls, folder: str | Path) -> Self:
+        """Reads what `save` wrote; a `LatentODEError` says what is not to be read, and why."""
+        fitted, parameters = load_model(Path(folder))
+        made = cls(**parameters)
+        made.fitted_ = fitted
+        return made
+
+    @classmethod
+    def from_lightning(cls, module: LatentODEModule, data: IrregularDataModule) -> Self:
         """A fitted forecaster around a module that your own `Trainer` has trained.
 
         Args:
-            module: trained on `data`.
-            data: with a `Forecasting` task; its schema and scaling are taken over, and with its other
-                settings and those of the module become the forecaster's parameters.
+            module: trained on `data`; its settings become the forecaster's parameters.
+            data: with a `Forecasting` task; its schema and scaling are taken over.
 
         Raises:
             LatentODEError: if the task is another.
         """
-        fitted = _fitted_of(module, data)
-        fitted = replace(fitted, residuals=fit_residuals(fitted, _held_out(data)))
-        return cls(**settings_of(module, data, cls().get_params()))._take(fitted, module)
+        fitted, parameters = fitting.fitted_by_lightning(module, data)
+        made = cls(**parameters)
+        made.fitted_ = replace(fitted, residuals=fit_residuals(fitted, fitting.held_out(data)))
+        return made
 
-    def _take(self, fitted: FittedForecaster, module: LatentODEModule) -> Self:
-        reader = fitted.reader
-        self.schema_, self.axis_, self.scaling_ = reader.schema, reader.axis, reader.scaling
-        self.climatology_, self.module_ = fitted.climatology, module
-        self.horizon_, self.context_ = fitted.horizon, fitted.engine.context_length
-        self.residuals_, self.calibration_ = fitted.residuals, fitted.calibration
-        if fitted.history is not None:
-            self.history_ = fitted.history
-        return self
+    @property
+    def network_(self) -> LatentODE:
+        """The trained network, a plain `nn.Module`."""
+        return self._fitted.engine.network
+
+    @property
+    def schema_(self) -> Schema:
+        """The schema with every column named."""
+        return self._fitted.reader.schema
+
+    @property
+    def axis_(self) -> TimeAxis:
+        """What the time column means."""
+        return self._fitted.reader.axis
+
+    @property
+    def horizon_(self) -> float:
+        """How far ahead it has learnt to look, in time units of `axis_`."""
+        return self._fitted.horizon
 
     @property
     def _fitted(self) -> FittedForecaster:
-        if not hasattr(self, "module_"):
+        if not hasattr(self, "fitted_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
-        return FittedForecaster(
-            Reader(self.schema_, self.axis_, self.scaling_),
-            Engine(self.module_.model, self.scaling_, self.context_),
-            self.climatology_,
-            self.horizon_,
-            getattr(self, "residuals_", None),
-            getattr(self, "calibration_", None),
-            getattr(self, "history_", None),
-        )
+        return self.fitted_
 
-    def _data(self, dataset: SeriesDataset, validation: IntoFrame | None) -> IrregularDataModule:
-        if validation is None:
-            train, held_out = split_validation(dataset, self.horizon_, self.random_state)
-        else:
-            train = dataset
-            held_out = by_key(SeriesDataset.from_frame(validation, dataset.schema, self.duplicates))
-        task = Forecasting(self.horizon_, self.context_)
-        return IrregularDataModule(
-            train,
-            held_out,
-            task=task,
-            batch_size=self.batch_size,
-            cuts=plain(self.cuts),
-            seed=self.random_state,
-            observation_dropout=self.observation_dropout,
-            context_dropout=self.context_dropout,
-        )
-
-    def _typical_rate(self, data: IrregularDataModule) -> dict[str, Any]:
-        """Where the intensity of observation times begins, if there is one."""
-        network = self.network or {}
-        name = network.get("observation_times")
-        if name is None or "event_rate" in network:
-            return {}
-        return {"event_rate": data.event_rate if name == "poisson" else data.variable_rates}
-
-    def _module(self, sizes: dict[str, Any]) -> LatentODEModule:
-        return LatentODEModule(
-            **sizes,
-            lr=plain(self.lr),
-            layout=self.layout,
-            latent_size=plain(self.latent_size),
-            hidden_size=plain(self.hidden_size),
-            encoder=self.encoder,
-            likelihood=self.likelihood,
-            t0=self.t0,
-            dynamics=self.dynamics,
-            solver=None if self.solver is None else {k: plain(v) for k, v in self.solver.items()},
-            **{k: plain(v) for k, v in (self.network or {}).items()},
-            loss=self.loss,
-            balance=self.balance,
-            schedule=self.schedule,
-            monitor=self.monitor,
-        )
-
-    def _train(self, data: IrregularDataModule, folder: Path | None) -> None:
-        begun = False
-
-        def keep(history: pd.DataFrame) -> None:
-            self.history_ = history
-
-        def save() -> None:
-            nonlocal begun
-            begun = True
-            if folder is not None:
-                self.save(folder)
-
-        try:
-            run_fit(
-                self.module_,
-                data,
-                max_epochs=self.max_epochs,
-                patience=self.patience,
-                verbose=self.verbose,
-                on_end=keep,
-                on_best=None if folder is None else save,
-                monitor=self.monitor,
-                ema_decay=plain(self.ema_decay),
-            )
-            begun = True
-        finally:
-            if begun:
-                save()  # again, with the whole history
-
-    def _check_parameters(self) -> None:
-        for name in ("latent_size", "hidden_size", "max_epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise LatentODEError(f"{name} must be at least 1, got {getattr(self, name)!r}")
-        if self.cuts is not None and self.cuts < 1:
-            raise LatentODEError(f"cuts must be at least 1, or None; got {self.cuts!r}")
-        if not 0 < self.lr < np.inf:
-            raise LatentODEError(f"lr must be positive and finite, got {self.lr!r}")
-        decay = self.ema_decay
-        if decay is not None and not 0 <= decay < 1:
-            raise LatentODEError(f"ema_decay must be at least 0 and below 1, got {decay!r}")
-        for name in ("observation_dropout", "context_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise LatentODEError(
-                    f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}"
-                )
-        if self.random_state < 0:
-            raise LatentODEError(f"random_state must not be negative, got {self.random_state!r}")
-        own = (self.network or {}).keys() & self.get_params().keys()
-        if own:
-            name = min(own)
-            raise LatentODEError(
-                f"network says {name!r}, which is an argument of the forecaster itself; give {name}="
-            )
-
-
-def _held_out(data: IrregularDataModule) -> SeriesDataset:
-    """What a fit was validated on, else what it was trained on."""
-    return (data.train if data.validation is None else data.validation).dataset
-
-
-def _say_merged(dataset: SeriesDataset) -> None:
-    if dataset.merged:
-        warnings.warn(
-            f"{dataset.merged} rows were merged into others of the same series and time, as duplicates "
-            "asks",
-            stacklevel=3,
-        )
-
-
-def _fitted_of(module: LatentODEModule, data: IrregularDataModule) -> FittedForecaster:
-    """What the training of a module on `data` leaves behind.
-
-    Raises:
-        LatentODEError: unless the task is to forecast.
-    """
-    if not isinstance(data.task, Forecasting):
-        raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
-    trained = data.train.dataset
-    horizon, context = durations(trained, data.task.horizon, data.task.context)
-    means = Climatology.fit(trained)
-    module = module.cpu().eval()
-    reader = Reader(data.schema, data.axis, data.scaling)
-    return FittedForecaster(reader, Engine(module.model, data.scaling, context), means, horizon)
-
-
-def settings_of(
-    module: LatentODEModule, data: IrregularDataModule, names: Iterable[str]
-) -> dict[str, Any]:
-    """Those of the named parameters that a module and its data say, given or by default."""
-    network = {n: p.default for n, p in signature(build_latent_ode).parameters.items()}
-    of_data = {
-        **vars(data.task),
-        "batch_size": data.batch_size,
-        "cuts": data.cuts,
-        "random_state": data.seed,
-    }
-    said = {**network, **module.hparams, **of_data}
-    return {name: said[name] for name in names if name in said}
+    def _pairs(
+        self, df: IntoFrame, horizon: Duration | None, origins: int | None, cutoffs: At | None
+    ) -> tuple[FittedForecaster, SeriesDataset, BacktestPairs]:
+        fitted, dataset = self._fitted, self.read(df)
+        return fitted, dataset, backtest_pairs(fitted, dataset, horizon, origins, cutoffs)

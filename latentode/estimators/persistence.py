@@ -5,10 +5,13 @@ A classifier's description is `classifier.json`, so that neither is taken for th
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -19,42 +22,50 @@ from latentode.data.time_axis import TimeAxis
 from latentode.errors import LatentODEError
 from latentode.forecast.calibration import Calibration
 from latentode.forecast.engine import Engine
-from latentode.forecast.fitted import FittedForecaster, Reader, plain
+from latentode.forecast.fitted import FittedForecaster, Reader
 from latentode.forecast.residuals import Residuals
-from latentode.training.module import LatentODEModule
+from latentode.model.config import Config, ModelConfig, Sizes
+from latentode.model.network import LatentODE
+from latentode.training.config import TrainingConfig
 
 __all__ = ["load_model", "save_model"]
 
-FORMAT = 1
+FORMAT = 2
+CONFIGS = {"model": ModelConfig, "training": TrainingConfig}
 
 
 def save_model(
-    folder: Path,
-    fitted: FittedForecaster,
-    module: LatentODEModule,
-    parameters: dict[str, Any],
-    kind: str = "forecaster",
+    folder: Path, fitted: FittedForecaster, parameters: dict[str, Any], kind: str = "forecaster"
 ) -> None:
     """Writes what a fit left behind into a folder, which is made if need be.
 
     Args:
         folder: where to.
         fitted: the model.
-        module: whose network it asks.
         parameters: of the estimator.
         kind: "forecaster" or "classifier".
+
+    Raises:
+        LatentODEError: for a network that no configuration has built.
     """
+    network = fitted.engine.network
+    if network.config is None or network.sizes is None:
+        raise LatentODEError(
+            "this network was put together by hand, so nothing says how to build it again; build it by "
+            "ModelConfig(...).build(sizes), or save its state_dict yourself"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,
-        "parameters": parameters,
+        "parameters": {n: v.to_dict() if isinstance(v, Config) else v for n, v in parameters.items()},
+        "network": {"config": network.config.to_dict(), "sizes": network.sizes.to_dict()},
+        "solver_steps": network.solver.steps,
         "schema": fitted.reader.schema.to_json(),
         "axis": vars(fitted.reader.axis),
         "scaling": fitted.reader.scaling.to_dict(),
         "climatology": fitted.climatology.to_dict(),
-        "module": dict(module.hparams),
         "horizon": fitted.horizon,
-        "context": fitted.engine.context_length,
+        "context_length": fitted.engine.context_length,
         "history": None if fitted.history is None else fitted.history.to_dict("list"),
         "classes": fitted.classes,
         "residuals": None if fitted.residuals is None else fitted.residuals.to_dict(),
@@ -62,19 +73,17 @@ def save_model(
     }
     # Each file replaces its forerunner whole, so that a crash leaves a readable model.
     weights, described = folder / "weights.pt.new", folder / f"{kind}.json.new"
-    torch.save(module.state_dict(), weights)
+    torch.save(network.state_dict(), weights)
     described.write_text(json.dumps(state, indent=1, default=_json))
     weights.replace(folder / "weights.pt")
     described.replace(folder / f"{kind}.json")
 
 
-def load_model(
-    folder: Path, kind: str = "forecaster"
-) -> tuple[FittedForecaster, LatentODEModule, dict[str, Any]]:
-    """Reads what `save_model` wrote: the model, its module and the parameters of its estimator.
+def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster, dict[str, Any]]:
+    """Reads what `save_model` wrote: the model and the parameters of its estimator.
 
     Raises:
-        LatentODEError: if the folder holds no model, or one of a later release.
+        LatentODEError: if the folder holds no model, or one of another release's format.
     """
     path = folder / f"{kind}.json"
     if not path.exists():
@@ -82,27 +91,49 @@ def load_model(
     state = json.loads(path.read_text())
     if state["format"] > FORMAT:
         raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
-    with torch.random.fork_rng(devices=[]):
-        module = LatentODEModule(**state["module"])
-    weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
-    module.load_state_dict(weights)
-    history, residuals = state.get("history"), state.get("residuals")
-    calibration = state.get("calibration")
+    if state["format"] < FORMAT:
+        raise LatentODEError(
+            f"{folder} was saved by an earlier, unreleased version of latentode, whose layout this one "
+            "does not read; fit the model again"
+        )
     scaling = Scaling.from_dict(state["scaling"])
-    reader = Reader(Schema.from_json(state["schema"]), TimeAxis(**state["axis"]), scaling)
+    residuals, calibration = state["residuals"], state["calibration"]
     fitted = FittedForecaster(
-        reader,
-        Engine(module.eval().model, scaling, state["context"]),
+        Reader(Schema.from_json(state["schema"]), TimeAxis(**state["axis"]), scaling),
+        Engine(_network(state, folder), scaling, state["context_length"]),
         Climatology.from_dict(state["climatology"]),
         state["horizon"],
         None if residuals is None else Residuals.from_dict(residuals),
         None if calibration is None else Calibration.from_dict(calibration),
-        None if history is None else pd.DataFrame(history),
-        None if state.get("classes") is None else tuple(state["classes"]),
+        None if state["history"] is None else pd.DataFrame(state["history"]),
+        None if state["classes"] is None else tuple(state["classes"]),
     )
-    return fitted, module, state["parameters"]
+    parameters = state["parameters"]
+    return fitted, {n: CONFIGS[n].of(v) if n in CONFIGS else v for n, v in parameters.items()}
+
+
+def _network(state: dict[str, Any], folder: Path) -> LatentODE:
+    """The network that a description is of, with its weights."""
+    described = state["network"]
+    with torch.random.fork_rng(devices=[]):
+        network = ModelConfig.of(described["config"]).build(Sizes.of(described["sizes"]))
+    network.solver = replace(network.solver, steps=state["solver_steps"])
+    weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
+    network.load_state_dict(weights)
+    return network.eval()
 
 
 def _json(value: object) -> object:
-    found = plain(value)
-    return str(value) if found is value else found
+    """What JSON does not know as something that it does.
+
+    Raises:
+        LatentODEError: for what could not be read again.
+    """
+    if isinstance(value, dt.timedelta | np.timedelta64):
+        return str(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise LatentODEError(
+        f"the parameter {value!r} is no text, number or duration, so it could not be read again; give "
+        "it as one of these"
+    )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from latentode.forecast.first_passage import FirstPassageTime
     from latentode.forecast.fitted import FittedForecaster, Reader
     from latentode.forecast.forecast import Forecast
+    from latentode.forecast.observation_times import ObservationTimes
     from latentode.forecast.queries import ForecastQueries
     from latentode.forecast.residuals import Residuals
     from latentode.forecast.sample_paths import SamplePaths
@@ -28,6 +29,7 @@ __all__ = [
     "FittedForecaster",
     "Forecast",
     "ForecastQueries",
+    "ObservationTimes",
     "Reader",
     "Residuals",
     "SamplePaths",
@@ -43,6 +45,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "fitted": ["FittedForecaster", "Reader"],
         "forecast": ["Forecast"],
         "queries": ["ForecastQueries"],
+        "observation_times": ["ObservationTimes"],
         "residuals": ["Residuals"],
         "sample_paths": ["SamplePaths"],
     },

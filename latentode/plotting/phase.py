@@ -14,7 +14,6 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from latentode.data.batch import Series
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster
@@ -86,15 +85,15 @@ def latent_paths(
     Raises:
         LatentODEError: where variables act on each other along the way: then no field of one exists.
     """
-    network = forecaster.module_.model
+    network = forecaster.network_
     dataset = forecaster.read(history)
-    every, series = np.arange(len(dataset)), Series(dataset, forecaster.scaling_)
-    batch = series.batch_at(every, dataset.last, forecaster.context_)
+    every, series = np.arange(len(dataset)), forecaster.fitted_.reader.series(dataset)
+    batch = series.batch_at(every, dataset.last, forecaster.fitted_.engine.context_length)
     rows = network.layout.rows(len(batch))
     if rows.folded > 1:
         raise LatentODEError(
             "with interaction='dynamics' a variable's latent state has no field of its own to draw; "
-            "fit with interaction='encoder' or layout='joint'"
+            "fit with interaction='encoder' or latent='joint'"
         )
     index = chosen_variables(forecaster.schema_, None if variable is None else [variable])[0]
     mine = (rows.place % rows.blocks == index % rows.blocks).nonzero().squeeze(1)

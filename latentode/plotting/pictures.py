@@ -195,7 +195,7 @@ def latent_slope_field(
     low, high = points.amin((0, 1)), points.amax((0, 1))
     room = MARGIN * (high - low).clamp(min=1e-6)
     x, y = torch.stack([low - room, high + room], dim=1).tolist()
-    field = forecaster.module_.model.dynamics
+    field = forecaster.network_.dynamics
     slope_field(field, tuple(x), tuple(y), plane=plane, context=context, density=density, axes=axes)
     _paths(axes, points)
     share = f"{plane.explained:.0%} of the variance"

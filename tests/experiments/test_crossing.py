@@ -150,7 +150,7 @@ def test_a_difference_counts_days_not_hours():
 
 def test_in_a_short_training_already_it_is_better_than_climatology_and_drift(model, readings, asked):
     table, _ = readings
-    assert model.residuals_ is not None
+    assert model.fitted_.residuals is not None
     said = {"latent ODE": run.probabilities(model, table, asked.test, draws=100)}
     for way in (rivals.Climatology(), rivals.Drift("drift", 1.0)):
         said[way.name] = way.fit(asked.train).probability(asked.test)

@@ -65,7 +65,7 @@ def test_stretches_hold_the_rows_of_their_time_and_are_told_apart(rolling):
 
 def test_the_network_without_an_ode_is_as_large_as_the_latent_ode(found):
     models, _ = found
-    sizes = {n: sum(p.numel() for p in m.module_.model.parameters()) for n, m in models.items()}
+    sizes = {n: sum(p.numel() for p in m.network_.parameters()) for n, m in models.items()}
     assert sizes["GRU, no ODE"] == pytest.approx(sizes["latent ODE, per variable"], rel=0.1)
 
 

@@ -197,8 +197,8 @@ def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(forecaster, tmp
 
 
 def test_calibrating_again_begins_anew(forecaster):
-    first = forecaster.calibrate(noisy(30, 3)).calibration_.to_dict()
-    assert forecaster.calibrate(noisy(30, 3)).calibration_.to_dict() == first
+    first = forecaster.calibrate(noisy(30, 3)).fitted_.calibration.to_dict()
+    assert forecaster.calibrate(noisy(30, 3)).fitted_.calibration.to_dict() == first
     forecaster.calibration_ = None
 
 

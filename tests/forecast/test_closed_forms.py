@@ -75,28 +75,28 @@ def agrees(truth, answer, least_skill):
 
 @pytest.mark.slow
 def test_the_value_itself_is_foreseen(case):
-    agrees(pd.Series(case.truth[:, 1000]), case.model.paths(case.history).value(1.0), 0.7)
+    agrees(pd.Series(case.truth[:, 1000]), case.model.sample_paths(case.history).value(1.0), 0.7)
 
 
 @pytest.mark.slow
 def test_the_rate_is_foreseen(case):
     rates = np.gradient(case.truth, case.fine, axis=1)
-    agrees(pd.Series(rates[:, 1000]), case.model.rate(case.history, 1.0), 0.4)
+    agrees(pd.Series(rates[:, 1000]), case.model.sample_paths(case.history).rate(1.0), 0.4)
 
 
 @pytest.mark.slow
 def test_what_accumulates_is_foreseen(case):
     total = np.trapezoid(case.truth, case.fine, axis=1)
-    agrees(pd.Series(total), case.model.integral(case.history, AHEAD), 0.7)
+    agrees(pd.Series(total), case.model.sample_paths(case.history).integral(AHEAD), 0.7)
     later = np.trapezoid(case.truth[:, 500:], case.fine[500:], axis=1)
-    agrees(pd.Series(later), case.model.integral(case.history, AHEAD, a=0.5), 0.7)
+    agrees(pd.Series(later), case.model.sample_paths(case.history).integral(AHEAD, a=0.5), 0.7)
 
 
 @pytest.mark.slow
 def test_the_first_crossing_is_foreseen(case):
     reached = case.truth >= case.level
     first = np.where(reached.any(axis=1), case.fine[reached.argmax(axis=1)], np.inf)
-    found = case.model.time_to(case.history, "x", above=case.level)
+    found = case.model.first_passage_time(case.history, "x", above=case.level)
     scores, chances = [], []
     for by in (0.5, 1.0, AHEAD):
         happened = first <= by

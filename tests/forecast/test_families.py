@@ -48,7 +48,7 @@ def test_draws_scatter_as_the_forecast_says(model, frame):
 
 
 def test_rates_are_slopes_of_the_same_futures(model, frame):
-    paths, step = model.paths(frame, draws=40), 2e-2  # of float32 states
+    paths, step = model.sample_paths(frame, draws=40), 2e-2  # of float32 states
     at, later = (paths.value(2.0 + s, quantiles=()) for s in (0.0, step))
     told = paths.rate(2.0 + step / 2, quantiles=())
     slope = (later["mean"] - at["mean"]) / step
@@ -56,7 +56,7 @@ def test_rates_are_slopes_of_the_same_futures(model, frame):
 
 
 def test_the_quantity_itself_stays_where_it_can_be(model, frame):
-    found = model.paths(frame, draws=200).value(3.0, quantiles=[0.01])
+    found = model.sample_paths(frame, draws=200).value(3.0, quantiles=[0.01])
     assert (found.loc[found["variable"] == "x", "q0.01"] > 0).all()
 
 

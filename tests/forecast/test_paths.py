@@ -45,7 +45,7 @@ def at(paths, ahead, what):
 
 
 def test_the_rate_is_the_derivative_of_every_draw(model, frame):
-    paths, h = model.paths(frame, draws=16), 1e-5
+    paths, h = model.sample_paths(frame, draws=16), 1e-5
     for ahead in (0.3, 4.2):
         slope = (at(paths, ahead + h, "value") - at(paths, ahead - h, "value")) / (2 * h)
         np.testing.assert_allclose(at(paths, ahead, "rate"), slope, rtol=1e-5, atol=1e-6)
@@ -53,7 +53,7 @@ def test_the_rate_is_the_derivative_of_every_draw(model, frame):
 
 def test_the_integral_of_the_rate_is_the_change_of_the_value(model, frame):
     """Each draw's own, by the rule that `integral` uses; so both are right together."""
-    paths = model.paths(frame, draws=16)
+    paths = model.sample_paths(frame, draws=16)
     nodes, weights = np.polynomial.legendre.leggauss(24)
     rates = sum(w * at(paths, 1.0 + 0.5 * u, "rate") for u, w in zip(nodes, weights, strict=True)) / 2
     change = at(paths, 1.5, "value") - at(paths, 0.5, "value")
@@ -62,7 +62,7 @@ def test_the_integral_of_the_rate_is_the_change_of_the_value(model, frame):
 
 def test_the_integral_is_that_of_a_fine_sum(frame):
     model = exact(latent="joint")
-    paths = model.paths(frame, draws=16)
+    paths = model.sample_paths(frame, draws=16)
     cells = 100
     fine = sum(at(paths, 2.0 * (i + 0.5) / cells, "value") for i in range(cells)) * 2.0 / cells
     answer = paths.integral(2.0, quantiles=(0.5,))
@@ -71,14 +71,14 @@ def test_the_integral_is_that_of_a_fine_sum(frame):
 
 
 def test_integrals_add_up(model, frame):
-    paths = model.paths(frame, draws=16)
+    paths = model.sample_paths(frame, draws=16)
     whole = paths.integral(3.0)["mean"]
     parts = paths.integral(1.1)["mean"] + paths.integral(3.0, a=1.1)["mean"]
     np.testing.assert_allclose(parts, whole, atol=2e-4)
 
 
 def test_a_crossing_is_where_the_same_draw_is_at_the_level(model, frame):
-    paths = model.paths(frame, draws=16)
+    paths = model.sample_paths(frame, draws=16)
     level = float(paths.value(1.0, variables="x")["mean"].median())
     found = paths.first_passage_time("x", above=level)
     dense = np.linspace(1e-9, 2.0, 81)
@@ -91,7 +91,7 @@ def test_a_crossing_is_where_the_same_draw_is_at_the_level(model, frame):
 
 
 def test_below_is_above_of_the_mirror_image(model, frame):
-    paths = model.paths(frame, draws=64)
+    paths = model.sample_paths(frame, draws=64)
     level = float(paths.value(1.0, variables="y")["mean"].median())
     up, down = paths.first_passage_time("y", above=level), paths.first_passage_time("y", below=level)
     at_once = (up.times == 0) != (down.times == 0)
@@ -100,7 +100,7 @@ def test_below_is_above_of_the_mirror_image(model, frame):
 
 def test_the_spread_of_a_reading_is_that_of_the_forecast(frame):
     model = exact()
-    paths, ahead = model.paths(frame, draws=1500), 1.0
+    paths, ahead = model.sample_paths(frame, draws=1500), 1.0
     reading = at(paths, ahead, "reading")
     told = model.forecast(frame, ahead)
     np.testing.assert_allclose(reading.std(axis=0), told.std, rtol=0.1)
@@ -119,7 +119,7 @@ def test_sums_of_draws_are_wider_than_those_of_independent_times(frame):
 
 def test_forecast_samples_and_paths_are_the_same_futures(frame):
     model = exact()
-    paths = model.paths(frame, draws=8)
+    paths = model.sample_paths(frame, draws=8)
     reading = at(paths, 1.0, "reading")
     np.testing.assert_allclose(model.forecast(frame, 1.0).sample(8), reading, rtol=1e-6, atol=1e-8)
 
@@ -132,7 +132,7 @@ def test_a_series_own_answers_depend_on_no_companion_and_on_no_other_question(mo
         lambda p: p.first_passage_time("y", below=2.0).to_frame(),
         lambda p: p.first_passage_time("y", below=2.0, readings=0.25).to_frame(),
     ):
-        alone, among = ask(model.paths(one)), ask(model.paths(frame))
+        alone, among = ask(model.sample_paths(one)), ask(model.sample_paths(frame))
         among = among[among["id"] == "s2"].reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, among, rtol=1e-8, atol=1e-9)
     some = model.rate(frame, 2.0, variables="y")
@@ -153,15 +153,15 @@ def test_a_shift_of_all_times_shifts_the_answers(model, frame):
 
 
 def test_a_longer_horizon_changes_no_earlier_crossing(model, frame):
-    near = model.paths(frame, horizon=1.5).first_passage_time("x", above=0.8).times
-    far = model.paths(frame, horizon=5.0).first_passage_time("x", above=0.8).times
+    near = model.sample_paths(frame, horizon=1.5).first_passage_time("x", above=0.8).times
+    far = model.sample_paths(frame, horizon=5.0).first_passage_time("x", above=0.8).times
     np.testing.assert_allclose(near, np.where(far <= 1.5, far, np.inf), atol=1e-5)
 
 
 def test_without_residuals_a_point_has_one_path(frame):
     model = exact()
     model.residuals_ = None
-    assert (model.paths(frame).value(1.0)["std"] < 1e-9).all()
+    assert (model.sample_paths(frame).value(1.0)["std"] < 1e-9).all()
 
 
 def test_rates_are_per_time_unit_of_the_calendar():
@@ -169,7 +169,7 @@ def test_rates_are_per_time_unit_of_the_calendar():
     options = {"horizon": "2h", "context": "6h"}
     hours = tiny(**options).fit(frame)
     rate = hours.rate(frame, "1h", quantiles=())
-    ahead = {d: hours.paths(frame).value(d, quantiles=())["mean"] for d in ("59min", "61min")}
+    ahead = {d: hours.sample_paths(frame).value(d, quantiles=())["mean"] for d in ("59min", "61min")}
     slope = (ahead["61min"] - ahead["59min"]) * 30
     np.testing.assert_allclose(rate["mean"], slope, rtol=0.02, atol=2e-3)
     total = hours.integral(frame, "60min", quantiles=())
@@ -192,12 +192,12 @@ def test_rates_are_per_time_unit_of_the_calendar():
 )
 def test_what_cannot_be_answered_is_refused_with_the_reason(fitted, frame, ask, says):
     with pytest.raises(LatentODEError, match=says):
-        ask(fitted.paths(frame))
+        ask(fitted.sample_paths(frame))
 
 
 def test_draws_must_be_some(fitted, frame):
     with pytest.raises(LatentODEError, match="at least 1"):
-        fitted.paths(frame, draws=0)
+        fitted.sample_paths(frame, draws=0)
 
 
 # ---------------------------------------------------------------- intervals and draws as columns
@@ -231,12 +231,12 @@ def test_samples_are_a_long_frame_of_draws(fitted, frame):
 
 
 def test_residuals_are_saved_and_older_models_do_without(fitted, frame, tmp_path):
-    assert fitted.residuals_ is not None
+    assert fitted.fitted_.residuals is not None
     fitted.save(tmp_path)
     again = LatentODEForecaster.load(tmp_path)
-    assert again.residuals_ == fitted.residuals_
+    assert again.residuals_ == fitted.fitted_.residuals
     same(again.rate(frame, 1.0), fitted.rate(frame, 1.0))
-    old = replace(fitted._fitted, residuals=None)
+    old = replace(fitted.fitted_, residuals=None)
     assert len(old.read(frame, "error")) == 4
 
 
@@ -254,8 +254,8 @@ def test_updating_is_predicting_from_the_longer_history(fitted, frame):
     same(fitted.rate(at=1.0), fitted.rate(frame, 1.0))
     same(fitted.integral(b=1.0), fitted.integral(frame, 1.0))
     same(
-        fitted.time_to(variable="x", above=0.5).to_frame(),
-        fitted.time_to(frame, "x", above=0.5).to_frame(),
+        fitted.first_passage_time(variable="x", above=0.5).to_frame(),
+        fitted.first_passage_time(frame, "x", above=0.5).to_frame(),
     )
 
 

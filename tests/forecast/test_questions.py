@@ -5,7 +5,7 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 import pytest
-from making import START, calendar, same, tiny, waves
+from making import START, calendar, same, tiny, traced, waves
 
 from latentode import (
     LatentODEError,
@@ -180,7 +180,7 @@ def test_answers_do_not_depend_on_what_else_is_asked(fitted, frame):
 
 
 def test_a_trace_runs_from_the_first_observation_to_a_horizon_ahead(fitted, frame):
-    trace = fitted.trace(frame, count=9).to_frame()
+    trace = traced(fitted, frame, count=9).to_frame()
     times = trace.groupby("id")["time"]
     observed = frame.dropna(subset=["x", "y"], how="all").groupby("id")["time"]
     np.testing.assert_allclose(times.min(), observed.min(), rtol=1e-9)

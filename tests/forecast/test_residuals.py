@@ -122,4 +122,4 @@ def test_residuals_are_found_whatever_the_number_of_held_out_series(n):
     # From the last origin of a series alone, a single time lies ahead, and nothing can be paired.
     held_out = waves(n, 12, seed=1).drop_duplicates(["id", "time"])
     model = tiny().fit(waves(24, 12, seed=0), validation=held_out)
-    assert model.residuals_ is not None
+    assert model.fitted_.residuals is not None

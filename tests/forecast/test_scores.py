@@ -19,7 +19,7 @@ def test_a_model_that_repeats_the_last_value_scores_zero(frame):
     frame.loc[first, ["x", "y"]] = 1.0  # so that every variable has a last value
     model = tiny(context_length=100.0).fit(frame)
     with torch.no_grad():
-        for parameter in model.module_.model.layout.decoder.layers[-1].parameters():
+        for parameter in model.network_.layout.decoder.layers[-1].parameters():
             parameter.zero_()
     assert model.score(frame) == pytest.approx(0.0, abs=1e-5)
     compared = model.compare(frame)
@@ -73,7 +73,7 @@ def test_every_score_asks_from_at_most_so_many_times_of_a_series(fitted):
 def test_a_horizon_left_out_is_the_usual_one():
     frame = pd.DataFrame({"time": np.arange(300.0), "x": np.sin(np.arange(300.0))})
     model = tiny(horizon=None, context_length=None).fit(frame)
-    assert (model.horizon_, model.context_) == (50.0, 400.0)
+    assert (model.horizon_, model.fitted_.engine.context_length) == (50.0, 400.0)
 
 
 def test_nothing_to_score_is_said(fitted):

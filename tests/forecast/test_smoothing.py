@@ -18,7 +18,7 @@ LASTING = Residuals((0.3, 0.5), (1.5, 1.1))
 )
 def model(request):
     made = tiny(**request.param).fit(waves(4, 20))
-    made.module_.double()
+    made.network_.double()
     made.residuals_ = LASTING
     return made
 
@@ -35,13 +35,13 @@ def at(*times):
 
 def test_one_later_observation_revises_by_the_formula_of_two_normals():
     model = tiny().fit(waves(4, 20))
-    model.module_.double()
+    model.network_.double()
     model.residuals_ = LASTING
     history, time, later = one_series(1.0, 2.0, 3.5, value=2.0), 2.6, 3.5
     before = model.forecast(history, at(time, later), variables="x", smooth=False)
     joint = model.forecast(history[:2], at(time, later), variables="x")  # both from the origin 2.0
     m, s = joint.mean, joint.std
-    unit = model.scaling_.scale[0]
+    unit = model.fitted_.reader.scaling.scale[0]
     w = (s / unit) / np.sqrt((s / unit) ** 2 + LASTING.noise[0] ** 2)
     rho = w[0] * w[1] * matern(np.array([(later - time) / LASTING.length[0]]))[0]
     found = model.forecast(history, at(time), variables="x")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning import Trainer
 
-from latentode import Forecasting, IrregularDataModule, LatentODEModule
+from latentode import Forecasting, IrregularDataModule
 from latentode.nn import ENCODERS
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -20,11 +20,11 @@ PRECISIONS = {  # and how far from single precision its loss may be
 }
 LAYOUTS = {
     "per-variable": {},
-    **{f"joint-{name}": {"layout": "joint", "encoder": name} for name in ENCODERS},
+    **{f"joint-{name}": {"latent": "joint", "encoder": name} for name in ENCODERS},
 }
 OPTIONS = {
     "flows": {"posterior": "cnf", "prior": "cnf"},
-    "flows-joint": {"layout": "joint", "posterior": "cnf", "prior": "cnf"},
+    "flows-joint": {"latent": "joint", "posterior": "cnf", "prior": "cnf"},
     "times": {"observation_times": "poisson-per-variable"},
     "recent": {"value_units": "recent", "scale_growth": True},
     "coupled": {"interaction": "dynamics"},

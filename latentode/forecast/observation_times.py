@@ -1,4 +1,4 @@
-r"""Timing: intensities, expected counts and the likelihood of observation times, as frames.
+r"""ObservationTimes: when series are observed, not what is observed, as frames.
 
 The likelihood of a whole record goes through it event by event,
 
@@ -11,46 +11,102 @@ after the first, whatever the model has learnt.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
 from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import QueryTimes
+from latentode.data.queries import At, QueryTimes, query_times
 from latentode.errors import SchemaError
 from latentode.forecast.engine import EventRates
 from latentode.forecast.fitted import FittedForecaster
-from latentode.forecast.queries import ForecastQueries, queries_at
+from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at
 
-__all__ = ["expected_counts", "intensity", "times_log_likelihood"]
+__all__ = ["ObservationTimes"]
 
 
-def intensity(
-    fitted: FittedForecaster, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray
-) -> pd.DataFrame:
-    """The mean intensity over latent samples at each place, from what had been seen by then.
+@dataclass(frozen=True)
+class ObservationTimes:
+    """The process of the times at which series are observed; `LatentODEForecaster` makes one.
 
     Args:
-        fitted: trained with `observation_times`.
+        fitted: a model that was trained with `observation_times`.
         dataset: histories, as `fitted` reads them.
-        places: what is asked.
-        chosen: variables, where each has an intensity of its own.
+
+    Raises:
+        LatentODEError: if the model was trained without `observation_times`.
     """
+
+    fitted: FittedForecaster
+    dataset: SeriesDataset = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _ = self.fitted.engine.network.times_process  # which raises
+
+    def intensity(
+        self, at: At, count: int | None = None, variables: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """How often each series will be observed at the times asked, per time unit.
+
+        Args:
+            at: as for `LatentODEForecaster.predict`; a time inside the history is answered from what had
+                been seen by then, right after the last observation no later than it.
+            count: likewise.
+            variables: which variables, where each has an intensity of its own; all by default.
+
+        Returns:
+            A frame: identifier, time, (`variable`,) `intensity`, the mean over latent samples.
+        """
+        places = query_times(self.dataset, at, count)
+        return _intensity(self.fitted, self.dataset, places, self._chosen(variables))
+
+    def expected_counts(
+        self, at: At, count: int | None = None, variables: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """How many observations are expected between successive times after each series' last one.
+
+        With `at="24h", count=4`, in each of the four times six hours ahead. Arguments as for `intensity`.
+
+        Returns:
+            A frame: identifier, `since` (the last observation, then the time before), `until`,
+            (`variable`,) `expected`; by series and time.
+
+        Raises:
+            SchemaError: for a time before the last observation of its series.
+        """
+        places = query_times(self.dataset, at, count)
+        return _expected_counts(self.fitted, self.dataset, places, self._chosen(variables))
+
+    def log_likelihood(self) -> pd.DataFrame:
+        """How well it is foreseen when each series is observed, after its first time.
+
+        Every time is judged from the earlier ones of its series, with their values. A series is watched
+        up to its last row: one without values says that nothing was observed until then.
+
+        Returns:
+            A frame: identifier, `events`, `watched` (time units), `log_likelihood` (its differences
+            matter, not its unit) and `constant`, the log-likelihood of the typical rate of training.
+        """
+        return _log_likelihood(self.fitted, self.dataset)
+
+    def _chosen(self, variables: Sequence[str] | None) -> np.ndarray:
+        return chosen_variables(self.fitted.reader.schema, variables)
+
+
+def _intensity(
+    fitted: FittedForecaster, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray
+) -> pd.DataFrame:
     queries, keys = queries_at(dataset, places, _processes(fitted, chosen))
     found = _rates(fitted, dataset, queries)
     return _named(fitted, keys).assign(intensity=found.intensity.mean(axis=0))
 
 
-def expected_counts(
+def _expected_counts(
     fitted: FittedForecaster, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray
 ) -> pd.DataFrame:
-    """How many events are expected between each series' last observation and the places, in turn.
-
-    Arguments as for `intensity`.
-
-    Raises:
-        SchemaError: for a place before the last observation of its series.
-    """
     last = dataset.last
     early = places.time < last[places.series]
     if early.any():
@@ -77,17 +133,7 @@ def expected_counts(
     return frame.drop(columns=["total", "_series", "_variable", "_at"])
 
 
-def times_log_likelihood(fitted: FittedForecaster, dataset: SeriesDataset) -> pd.DataFrame:
-    """The log-likelihood of the observation times of each series after its first.
-
-    Args:
-        fitted: trained with `observation_times`.
-        dataset: series, as `fitted` reads them; each was watched up to its last row.
-
-    Returns:
-        Identifier, `events`, `watched` (time units), `log_likelihood` and, beside it, `constant`: that
-        of the typical rate of the training data.
-    """
+def _log_likelihood(fitted: FittedForecaster, dataset: SeriesDataset) -> pd.DataFrame:
     process = fitted.engine.network.times_process
     gaps = _gaps(dataset)
     n = process.n_processes

@@ -1,0 +1,232 @@
+"""What fits of estimators share: checked parameters, read tables, a seeded training, what it leaves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+
+from latentode.data.climatology import Climatology
+from latentode.data.columns import IntoFrame
+from latentode.data.dataset import SeriesDataset
+from latentode.data.schema import Schema
+from latentode.data.split import by_key, durations, split_validation
+from latentode.data.task import ContextDropout, Forecasting
+from latentode.errors import LatentODEError
+from latentode.forecast.engine import Engine
+from latentode.forecast.fitted import FittedForecaster, Reader
+from latentode.model.config import Config, ModelConfig
+from latentode.nn.likelihoods.choosing import refuse_unexplained
+from latentode.training.config import TrainingConfig
+from latentode.training.data_module import IrregularDataModule
+from latentode.training.fit import cpu_threads, run_fit
+from latentode.training.module import LatentODEModule
+
+__all__ = [
+    "build_module",
+    "check_parameters",
+    "fitted_by_lightning",
+    "forecasting_data",
+    "held_out",
+    "left_behind",
+    "read_training",
+    "seeded",
+    "set_nested",
+    "train",
+]
+
+Estimator = TypeVar("Estimator", bound=BaseEstimator)
+
+
+def set_nested(estimator: Estimator, params: dict[str, Any]) -> Estimator:
+    """Sets parameters by name; a field of a configuration by a new one in its place.
+
+    Args:
+        estimator: whose parameters they are.
+        params: such as `horizon` and `model__latent_size`.
+
+    Raises:
+        LatentODEError: for a field that a configuration does not have, listing those that it has.
+    """
+    own: dict[str, Any] = {}
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in params.items():
+        head, _, rest = name.partition("__")
+        if rest and isinstance(getattr(estimator, head, None), Config):
+            nested.setdefault(head, {})[rest] = value
+        else:
+            own[name] = value
+    if own:
+        BaseEstimator.set_params(estimator, **own)
+    for name, changes in nested.items():
+        setattr(estimator, name, getattr(estimator, name).replace(**changes))
+    return estimator
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raises a `LatentODEError` for a parameter that no data could make right."""
+    for name, kind in (("model", ModelConfig), ("training", TrainingConfig)):
+        given = getattr(estimator, name)
+        if not isinstance(given, kind):
+            raise LatentODEError(
+                f"{name} is a {kind.__name__}, such as {name}={kind.__name__}(); got {given!r}"
+            )
+    if estimator.random_state < 0:
+        raise LatentODEError(f"random_state must not be negative, got {estimator.random_state!r}")
+
+
+def read_training(df: IntoFrame, schema: Schema | None, duplicates: str) -> SeriesDataset:
+    """A training table, in an order of its series that does not depend on that of the table.
+
+    Warns:
+        UserWarning: counting rows that were merged, as `duplicates` asks.
+    """
+    dataset = SeriesDataset.from_frame(df, schema, duplicates)
+    dataset.require_observed()
+    if dataset.merged:
+        warnings.warn(
+            f"{dataset.merged} rows were merged into others of the same series and time, as duplicates "
+            "asks",
+            stacklevel=4,
+        )
+    return by_key(dataset)
+
+
+def forecasting_data(
+    estimator: Any,
+    dataset: SeriesDataset,
+    validation: SeriesDataset | None,
+    horizon: float,
+    context_length: float,
+) -> IrregularDataModule:
+    """Training and held-out windows of a forecaster; what to hold out is chosen where not given."""
+    training, seed = estimator.training, estimator.random_state
+    if validation is None:
+        dataset, validation = split_validation(dataset, horizon, seed)
+    return IrregularDataModule(
+        dataset,
+        validation,
+        task=ContextDropout(
+            Forecasting(horizon, context_length),
+            training.observation_dropout,
+            training.context_dropout,
+        ),
+        batch_size=training.batch_size,
+        windows_per_epoch=training.windows_per_epoch,
+        seed=seed,
+    )
+
+
+@contextmanager
+def seeded(seed: int, num_threads: int | None) -> Iterator[None]:
+    """Runs with torch's generators seeded and so many CPU threads, then with all as before.
+
+    Raises:
+        LatentODEError: for fewer than one thread.
+    """
+    if num_threads is not None and num_threads < 1:
+        raise LatentODEError(f"num_threads must be at least 1, or None; got {num_threads!r}")
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
+        torch.manual_seed(seed)
+        yield
+
+
+def build_module(estimator: Any, data: IrregularDataModule) -> LatentODEModule:
+    """An estimator's module for its data, of which each value can be explained.
+
+    Raises:
+        SchemaError: for an observation that its variable's likelihood cannot explain.
+    """
+    module = LatentODEModule(data.sizes, estimator.model, estimator.training)
+    for table in data.tables():
+        refuse_unexplained(table, module.model.likelihood)
+    return module
+
+
+def left_behind(
+    module: LatentODEModule,
+    data: IrregularDataModule,
+    climatology: Climatology,
+    horizon: float,
+    context_length: float,
+) -> FittedForecaster:
+    """What the training of a module leaves behind; it holds the network itself, trained or not yet."""
+    reader = Reader(data.schema, data.axis, data.scaling)
+    engine = Engine(module.model, data.scaling, context_length)
+    return FittedForecaster(reader, engine, climatology, horizon, classes=data.classes)
+
+
+def train(
+    estimator: Any,
+    module: LatentODEModule,
+    data: IrregularDataModule,
+    save: Callable[[], None] | None,
+) -> None:
+    """Trains the module of `estimator.fitted_` and keeps its metrics there, however training ends.
+
+    Args:
+        estimator: a forecaster or a classifier.
+        module: to be trained in place.
+        data: what to train on.
+        save: called after each improvement, and at the end if there was any epoch; None for nothing.
+    """
+    begun = False
+
+    def keep(history: pd.DataFrame) -> None:
+        estimator.fitted_ = replace(estimator.fitted_, history=history)
+
+    def improved() -> None:
+        nonlocal begun
+        begun = True
+        if save is not None:
+            save()
+
+    try:
+        run_fit(
+            module,
+            data,
+            estimator.training,
+            verbose=estimator.verbose,
+            on_end=keep,
+            on_best=None if save is None else improved,
+        )
+        begun = True
+    finally:
+        if begun and save is not None:
+            save()  # again, with the whole history
+
+
+def held_out(data: IrregularDataModule) -> SeriesDataset:
+    """What a fit was validated on, else what it was trained on."""
+    return (data.train if data.validation is None else data.validation).dataset
+
+
+def fitted_by_lightning(
+    module: LatentODEModule, data: IrregularDataModule
+) -> tuple[FittedForecaster, dict[str, Any]]:
+    """What the user's own training of a module leaves behind, and the parameters that it was done with.
+
+    Raises:
+        LatentODEError: unless the task is to forecast.
+    """
+    task = data.task
+    if not isinstance(task, Forecasting):
+        raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
+    trained = data.train.dataset
+    horizon, context_length = durations(trained, task.horizon, task.context_length)
+    module = module.cpu().eval()
+    fitted = left_behind(module, data, Climatology.fit(trained), horizon, context_length)
+    drawn = {"batch_size": data.batch_size, "windows_per_epoch": data.windows_per_epoch}
+    return fitted, {
+        "horizon": task.horizon,
+        "context_length": task.context_length,
+        "model": ModelConfig.of(module.hparams["model"]),
+        "training": module.training_config.replace(**drawn),
+        "random_state": data.seed,
+    }
