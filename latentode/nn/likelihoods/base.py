@@ -1,10 +1,12 @@
-r"""Likelihood: the idea that all families share, and what one does with their distributions.
+r"""Likelihood: the interface of all families, and operations on their distributions.
 
 $$p(x_{t, v} \mid z(t)) = p(x;\, \theta), \qquad \theta = \theta(\text{raw}, \text{anchor})$$
 
-The model works in scaled units (standard deviations of the training data about their mean). A family
-either lives there itself (normal, Student-t, Laplace, quantiles) or in data units (counts, shares,
-positive numbers); of the latter, `per_variable` makes distributions over scaled values again.
+The model works in scaled units (standard deviations of the training data about their mean). The values
+of a family are scaled ones themselves (normal, Student-t, Laplace, quantiles) or those of the table
+(`DataUnits`: counts, shares, positive numbers), of which `per_variable` makes distributions over scaled
+values again. Nothing depends on the unit of the table: multiplying a variable by a constant multiplies
+its forecast.
 """
 
 from __future__ import annotations
@@ -48,15 +50,15 @@ ALTERNATIVES = {"probs": "logits"}  # torch lists both, and takes either
 
 
 class Likelihood(ABC):
-    """How a value scatters about what the decoder says.
+    """The family of a value's distribution given the decoder's raw numbers.
 
     Attributes:
-        name: as one asks for it.
+        name: by which `LIKELIHOODS` lists it.
         n_raw: unconstrained numbers that it takes per query.
         of_data_units: whether its values are those of the table rather than scaled ones.
         discrete: whether its values are whole numbers.
         heavy_tailed: whether the exponential of a value has no mean.
-        wants: what values it can explain, in words; empty if all.
+        wants: the support in words, such as "positive values"; empty if any value is possible.
     """
 
     name: ClassVar[str] = ""
@@ -78,9 +80,9 @@ class Likelihood(ABC):
 
         Args:
             raw: unconstrained numbers, shape `(..., n_raw)`.
-            anchor: what the location is counted from, shape `(...)`, in the likelihood's own units.
-            variable: of each query, shape `(queries,)`, the last of `...`; families that know no
-                variables do without.
+            anchor: the value that the location is counted from, shape `(...)`, in the family's units.
+            variable: of each query, shape `(queries,)`, the last of `...`; ignored by families of
+                scaled values.
             spread: what the scale is multiplied by, shape `(...)`; None for 1.
         """
 
@@ -97,7 +99,7 @@ class Likelihood(ABC):
         return self.icdf(distribution, float(torch.special.ndtr(torch.tensor(t, dtype=torch.float64))))
 
     def outside(self, value: np.ndarray) -> np.ndarray:
-        """Which values, in data units, it cannot explain."""
+        """Which values, in data units, lie outside its support."""
         return np.zeros(len(value), dtype=bool)
 
     @classmethod
@@ -225,7 +227,7 @@ def pick(distribution: Distribution, samples: Tensor) -> Distribution:
 
 @singledispatch
 def score(distribution: Distribution, value: Tensor) -> Tensor:
-    """What training by likelihood raises: the log-density, where there is nothing better."""
+    """What training by likelihood maximises: the log-density, unless a family has a better score."""
     return distribution.log_prob(value)
 
 

@@ -1,6 +1,7 @@
-"""Choosing: from names of likelihoods to a likelihood, for one variable or for each its own.
+"""The registry of likelihoods, and the choice of one by name, for all variables or for each its own.
 
-Domains: whether a likelihood can explain what a table holds, asked before any training.
+A new family is a file with a subclass of `Likelihood` or `DataUnits`, and a line in `LIKELIHOODS`.
+`refuse_unexplained` asks before training whether the values of a table lie within the support.
 """
 
 from __future__ import annotations
