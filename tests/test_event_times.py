@@ -73,7 +73,7 @@ class Decay(Dynamics):
 class Exponential(nn.Module):
     """A rate of e^z for the first process, of e^{-z} for the second."""
 
-    def forward(self, z, told):
+    def forward(self, z, row_embedding):
         return torch.cat([z.exp(), (-z).exp()], dim=1)
 
 
