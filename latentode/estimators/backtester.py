@@ -21,7 +21,7 @@ from latentode.evaluation.backtest import (
     evaluate,
     skill,
 )
-from latentode.evaluation.metrics import USUAL
+from latentode.evaluation.metrics import USUAL, metric_list
 from latentode.forecast.calibration import Calibration
 
 __all__ = ["Backtester"]
@@ -138,6 +138,7 @@ class Backtester(Predictor):
             >>> list(model.evaluate(frame, metrics=["crps", "interval", "nll"]))
             ['n', 'crps', 'interval_80', 'nll']
         """
+        metrics = metric_list(metrics)
         fitted, levels, dataset = self._fitted, quantile_list(quantiles), self.read(df)
         pairs = backtest_pairs(fitted, dataset, horizon, origins, cutoffs)
         return evaluate(fitted, dataset, pairs, levels, metrics, bins)
@@ -166,9 +167,9 @@ class Backtester(Predictor):
             origins: as for `backtest`.
             cutoffs: as for `backtest`.
             bins: of lead time, at most; fewer where a variable has under 200 forecasts for each.
-            exchangeable: "series", if new series are to be forecast: each counts once, and quantiles are
-                guaranteed as far as their number allows; "origins", if later times of the same series
-                are. By default "series", of a single one "origins".
+            exchangeable: "series", if new series are to be forecast: each counts once, and quantiles
+                are guaranteed as far as their number allows; "origins", if later times of the same
+                series are. By default "series", of a single one "origins".
 
         Returns:
             Itself.

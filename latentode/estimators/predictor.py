@@ -121,7 +121,8 @@ class Predictor(ABC):
             seed: another seed, other futures; those of a series depend on nothing but it.
 
         Returns:
-            `SamplePaths`, which answers `.rate(at)`, `.integral(b, a)`, `.first_passage_time(variable, above=)`.
+            `SamplePaths`, which answers `.rate(at)`, `.integral(b, a)` and
+            `.first_passage_time(variable, above=)`.
         """
         fitted, dataset = self._fitted, self._history(history)
         ahead = fitted.horizon if horizon is None else fitted.reader.axis.duration(horizon)
