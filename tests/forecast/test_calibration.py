@@ -194,14 +194,14 @@ def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(forecaster, tmp
     drawn = forecaster.predict(test[:90], **asked, samples=40)
     whole = drawn["variable"] == "count"
     assert (drawn["value"][whole] % 1 == 0).all() and (drawn["value"][~whole] % 1 != 0).all()
-    forecaster.calibration_ = None
+    forecaster.fitted_ = replace(forecaster.fitted_, calibration=None)
     pd.testing.assert_frame_equal(forecaster.predict(test, **asked), plain)
 
 
 def test_calibrating_again_begins_anew(forecaster):
     first = forecaster.calibrate(noisy(30, 3)).fitted_.calibration.to_dict()
     assert forecaster.calibrate(noisy(30, 3)).fitted_.calibration.to_dict() == first
-    forecaster.calibration_ = None
+    forecaster.fitted_ = replace(forecaster.fitted_, calibration=None)
 
 
 def test_at_its_origin_a_forecast_is_calibrated_as_right_after_it(forecaster):
@@ -212,7 +212,7 @@ def test_at_its_origin_a_forecast_is_calibrated_as_right_after_it(forecaster):
     found = forecaster.predict(history, at=[last, last + 1e-7], variables="x", smooth=False)
     now, after = found[["mean", "std", "q0.1", "q0.9"]].to_numpy()
     np.testing.assert_allclose(now, after, rtol=1e-4)
-    forecaster.calibration_ = None
+    forecaster.fitted_ = replace(forecaster.fitted_, calibration=None)
 
 
 def test_nothing_to_calibrate_by_is_an_error(forecaster):

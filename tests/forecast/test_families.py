@@ -31,7 +31,7 @@ def model(frame):
     likelihood = {"n": "poisson", "y": "laplace"}
     made = forecaster(4.0, 12.0, likelihood=likelihood, **options)
     made.fit(frame, Schema(id="id", time="time", transforms={"x": "log"}))
-    made.residuals_ = LASTING
+    made.fitted_ = replace(made.fitted_, residuals=LASTING)
     return made
 
 
