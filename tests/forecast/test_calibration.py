@@ -161,18 +161,18 @@ def noisy(n, seed):
 
 
 @pytest.fixture(scope="module")
-def forecaster():
+def fitted_model():
     options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 3, "patience": 3, "verbose": False}
     likelihood = {"count": "negative-binomial"}
     return forecaster(3.0, likelihood=likelihood, **options).fit(noisy(40, 0))
 
 
-def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(forecaster, tmp_path):
+def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(fitted_model, tmp_path):
     test = noisy(60, 2)
-    before = forecaster.backtest(test, quantiles=LEVELS)
-    plain = forecaster.predict(test, at=2.0, count=3)
-    assert forecaster.calibrate(noisy(60, 1)) is forecaster
-    after = forecaster.backtest(test, quantiles=LEVELS)
+    before = fitted_model.backtest(test, quantiles=LEVELS)
+    plain = fitted_model.predict(test, at=2.0, count=3)
+    assert fitted_model.calibrate(noisy(60, 1)) is fitted_model
+    after = fitted_model.backtest(test, quantiles=LEVELS)
     x = after["variable"] == "x"
     for percent in (50, 80, 95):
         # Of 60 series, each end is moved out by what a sixty-first may differ.
@@ -187,34 +187,34 @@ def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(forecaster, tmp
     }
     assert off["after"] < off["before"]
 
-    forecaster.save(tmp_path)
+    fitted_model.save(tmp_path)
     again = LatentODEForecaster.load(tmp_path)
     asked = {"at": 2.0, "count": 3}
-    pd.testing.assert_frame_equal(again.predict(test, **asked), forecaster.predict(test, **asked))
-    drawn = forecaster.predict(test[:90], **asked, samples=40)
+    pd.testing.assert_frame_equal(again.predict(test, **asked), fitted_model.predict(test, **asked))
+    drawn = fitted_model.predict(test[:90], **asked, samples=40)
     whole = drawn["variable"] == "count"
     assert (drawn["value"][whole] % 1 == 0).all() and (drawn["value"][~whole] % 1 != 0).all()
-    forecaster.fitted_ = replace(forecaster.fitted_, calibration=None)
-    pd.testing.assert_frame_equal(forecaster.predict(test, **asked), plain)
+    fitted_model.fitted_ = replace(fitted_model.fitted_, calibration=None)
+    pd.testing.assert_frame_equal(fitted_model.predict(test, **asked), plain)
 
 
-def test_calibrating_again_begins_anew(forecaster):
-    first = forecaster.calibrate(noisy(30, 3)).fitted_.calibration.to_dict()
-    assert forecaster.calibrate(noisy(30, 3)).fitted_.calibration.to_dict() == first
-    forecaster.fitted_ = replace(forecaster.fitted_, calibration=None)
+def test_calibrating_again_begins_anew(fitted_model):
+    first = fitted_model.calibrate(noisy(30, 3)).fitted_.calibration.to_dict()
+    assert fitted_model.calibrate(noisy(30, 3)).fitted_.calibration.to_dict() == first
+    fitted_model.fitted_ = replace(fitted_model.fitted_, calibration=None)
 
 
-def test_at_its_origin_a_forecast_is_calibrated_as_right_after_it(forecaster):
+def test_at_its_origin_a_forecast_is_calibrated_as_right_after_it(fitted_model):
     """A sample path is continuous where it begins."""
-    forecaster.calibrate(noisy(30, 3))
+    fitted_model.calibrate(noisy(30, 3))
     history = noisy(1, 4)
     last = history["time"].max()
-    found = forecaster.predict(history, at=[last, last + 1e-7], variables="x", smooth=False)
+    found = fitted_model.predict(history, at=[last, last + 1e-7], variables="x", smooth=False)
     now, after = found[["mean", "std", "q0.1", "q0.9"]].to_numpy()
     np.testing.assert_allclose(now, after, rtol=1e-4)
-    forecaster.fitted_ = replace(forecaster.fitted_, calibration=None)
+    fitted_model.fitted_ = replace(fitted_model.fitted_, calibration=None)
 
 
-def test_nothing_to_calibrate_by_is_an_error(forecaster):
+def test_nothing_to_calibrate_by_is_an_error(fitted_model):
     with pytest.raises(LatentODEError, match="nothing can be calibrated by"):
-        forecaster.calibrate(noisy(3, 5).groupby("id").head(1))
+        fitted_model.calibrate(noisy(3, 5).groupby("id").head(1))
