@@ -11,19 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from latentode.ode.kernels.compiled_sweeps import (
-    Array,
-    Coefficients,
-    Gradients,
-    Network,
-    Span,
-    add,
-    backward,
-    compiled,
-    forward,
-    matrix,
-    tanh,
-)
+from latentode.ode.kernels.compiled import Array, Span, add, compiled, matrix, tanh
+from latentode.ode.kernels.compiled_arrays import Coefficients, Gradients, Network
+from latentode.ode.kernels.compiled_sweeps import backward, forward
 
 __all__ = ["Cell", "Flow", "Steps", "pull", "read"]
 
@@ -163,7 +153,6 @@ def read(
                     flow.steps > 0,
                     flow.steps > 0,
                     knots,
-                    0,
                     _of_step(flow.k, evaluations * size, begin, n),
                     _of_step(flow.y, evaluations * size, begin, n),
                     _of_step(flow.hidden, evaluations * flow.net.sizes[1:-1].sum(), begin, n),
@@ -299,7 +288,6 @@ def pull(
                     _of_step(flow.hidden, evaluations * flow.net.sizes[1:-1].sum(), begin, n),
                     of_slopes,
                     of_knots,
-                    0,
                     kappa,
                     found,
                 )

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from latentode.nn.packed_recurrence import recur
-from latentode.ode.kernels.compiled_arrays import readable, small
-from latentode.ode.kernels.once import differentiable_once
+from latentode.ode.kernels.registry import readable, small
+from latentode.ode.kernels.tape import differentiable_once
 
 __all__ = ["PackedGRU"]
 

@@ -17,10 +17,21 @@ from torch import Tensor
 
 from latentode.nn.compiled_gru import Cell, Flow, Steps, pull, read
 from latentode.ode import Dynamics, Solver
-from latentode.ode.kernels.compiled_arrays import block_of, coefficients, each, flat, network, parts_of
+from latentode.ode.kernels.compiled import Span
+from latentode.ode.kernels.compiled_arrays import (
+    Coefficients,
+    Gradients,
+    Network,
+    block_of,
+    coefficients,
+    each,
+    flat,
+    network,
+    parts_of,
+)
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
-from latentode.ode.kernels.compiled_sweeps import Coefficients, Gradients, Network, Span
-from latentode.ode.kernels.once import differentiable_once
+from latentode.ode.kernels.registry import kernel_of
+from latentode.ode.kernels.tape import differentiable_once
 from latentode.ode.tableau import NATIVE, Plan, plan
 
 __all__ = ["Gaps", "recur"]
@@ -46,7 +57,7 @@ class Gaps:
         native = solver.method in NATIVE and solver.adjoint == "direct"
         if not native or (width.requires_grad and torch.is_grad_enabled()):
             return None
-        kernel = dynamics.kernel(width[None], None, like)
+        kernel = kernel_of(dynamics, width[None], None, like)
         if not isinstance(kernel, CompiledKernel) or kernel.varying is not None:
             return None
         return cls(kernel, plan(solver.method, solver.intervals * solver.steps), width)
@@ -112,7 +123,7 @@ class _Sweep:
         rows, none = len(before), flat(before[:0])
         if self.how is None:
             whole = np.zeros(0, np.int64)
-            nothing = Coefficients(whole, whole, whole, whole, none, whole, whole, none)
+            nothing = Coefficients(whole, whole, whole, none, whole, whole, none)
             net = Network(whole, none, none, none, none.reshape(0, 1, 1))
             return Flow(0, nothing, net, none, none, none, none, none)
         method, sizes, width = self.how

@@ -32,7 +32,7 @@ from latentode.nn.latent_state import Encoder, mlp
 from latentode.nn.packed_recurrence import Gaps, recur
 from latentode.nn.sequences import Events, Packed
 from latentode.ode import MLPDynamics, Solver
-from latentode.ode.kernels.compiled_arrays import readable, small
+from latentode.ode.kernels.registry import readable, small
 
 __all__ = ["GRUEncoder", "LinearEncoder", "ODERNNEncoder"]
 

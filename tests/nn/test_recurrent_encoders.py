@@ -15,7 +15,7 @@ SOLVERS = [
     Solver("midpoint", intervals=1),
     Solver("euler", intervals=3),
     Solver("rk38", intervals=2),
-    Solver("ab4", intervals=6),
+    Solver("rk4", intervals=2),
     Solver("dopri5", intervals=1),
     Solver("rk4", intervals=1, adjoint="checkpoint"),
 ]
