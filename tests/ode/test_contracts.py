@@ -134,14 +134,7 @@ VARIANTS = {
     "parametrised": _parametrised,
     "pruned": _pruned,
 }
-WITHIN = {
-    "hooked within",
-    "hooked before",
-    "hooked backward",
-    "replaced within",
-    "parametrised",
-    "pruned",
-}
+WITHIN = {*VARIANTS} - {"plain", "deep-copied", "pickled", "subclassed", "replaced", "hooked"}
 
 
 def _variant(name, variant, controls=1):
@@ -301,7 +294,7 @@ def test_threads_change_no_field(name, threads):
 @pytest.mark.parametrize("name", FIELD_NAMES)
 def test_a_first_solve_in_inference_mode_spoils_no_later_gradient(name, solver):
     field = _made(name)
-    z0, ends, given, context = _problem()
+    z0, ends, _, context = _problem()
     registry._kept.cache_clear()
     with torch.inference_mode():
         quiet = solver.solve(field, z0, *ends, context)
