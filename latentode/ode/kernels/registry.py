@@ -109,6 +109,7 @@ def perceptron_of(field: VectorField, like: Tensor) -> MLPDynamics | None:
         and layer.bias is not None
         and layer.weight.dtype == layer.bias.dtype == like.dtype
         and _plain(layer.weight)
+        and _plain(layer.bias)
         for layer in layers
     )
     return module if fitting and _plain(like) else None
