@@ -201,15 +201,15 @@ def _ode_sweep(gaps: Gaps, like: Tensor) -> OdeSweep | None:
 
 
 def _untouched(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module and all within it are exactly of these classes, and none of them has a hook."""
-    return all(type(m) in kinds and not _hooked(m) for m in module.modules())
+    """Whether a module and all within it are exactly of these classes, unhooked and not overridden."""
+    return all(type(m) in kinds and not _changed(m) for m in module.modules())
 
 
-def _hooked(module: nn.Module) -> bool:
+def _changed(module: nn.Module) -> bool:
     hooks = (
         module._forward_hooks,
         module._forward_pre_hooks,
         module._backward_hooks,
         module._backward_pre_hooks,
     )
-    return any(hooks)
+    return any(hooks) or not {"forward", "update"}.isdisjoint(vars(module))
