@@ -59,8 +59,7 @@ class LatentODEForecaster(BaseEstimator, Backtester):
         t0: where the latent state starts: "origin" (the end of the history) or "start" (its
             beginning, as in the 2018 paper).
         dynamics: "mlp", "gated" (bounded), "linear" (in closed form, the cheapest), "second-order",
-            "compartments" (pools that known doses fill, for targets of transform "log"), or "clock"
-            (no ODE: a decoder that is told the time, for comparisons).
+            or "compartments" (pools that known doses fill, for targets of transform "log").
         solver: arguments of `latentode.ode.Solver`, such as `{"method": "dopri5"}`.
         network: further arguments of `build_latent_ode`, such as `{"interaction": "dynamics"}`.
         max_epochs: most epochs to train.

@@ -27,7 +27,7 @@ from latentode.forecast.courses import decoded_moments
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import ForecastQueries
 from latentode.forecast.residuals import draw_noise, draw_waves, shared_draws
-from latentode.ode.quadrature import POINTS, WEIGHTS
+from latentode.ode.trajectory import POINTS, WEIGHTS
 
 __all__ = ["Draws", "Nodes", "draw_paths", "nodes_between"]
 

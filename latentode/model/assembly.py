@@ -22,7 +22,6 @@ from latentode.nn.decoders import (
 from latentode.nn.latent_state import LatentFlows, LatentHead
 from latentode.nn.variable_encoder import VariableEncoder
 from latentode.ode import (
-    ClockDynamics,
     CompartmentDynamics,
     CoupledDynamics,
     Dynamics,
@@ -124,22 +123,16 @@ def _require_even(sizes: Sizes, name: str) -> None:
         raise LatentODEError(f"dynamics={name!r} takes an even latent_size; it is {sizes.latent}")
 
 
-def _clock(sizes: Sizes, fixed: int) -> Dynamics:
-    return ClockDynamics()
-
-
 DYNAMICS: dict[str, Callable[[Sizes, int], Dynamics]] = {
     "mlp": _mlp,
     "gated": _gated,
     "linear": _linear,
     "second-order": _second_order,
     "compartments": _compartments,
-    "clock": _clock,
 }
 SOLVERS: dict[str, dict[str, Any]] = {
     "linear": {"method": "exact", "intervals": 1},
     "compartments": {"method": "exact", "intervals": 1},
-    "clock": {"method": "euler", "intervals": 1},
 }
 
 

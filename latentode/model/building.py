@@ -76,10 +76,9 @@ def build_latent_ode(
             way: then all variables of a series are solved together.
         dynamics: the vector field: "mlp"; "gated", a GRU in continuous time, bounded; "linear", with
             a closed form, exact at any time, the cheapest; "second-order", half of the state being
-            the other's velocity; "clock", a state that stays but for a component that counts time: the
-            encoder and decoder of a latent ODE without its ODE, for comparisons; "compartments", pools
-            that known columns fill and that empty in proportion, in closed form: what a drug does.
-            Jointly it is read by its logarithm, for targets of transform "log".
+            the other's velocity; "compartments", pools that known columns fill and that empty in
+            proportion, in closed form: what a drug does. Jointly it is read by its logarithm, for
+            targets of transform "log".
         likelihood: "normal", "student-t", "laplace" or "quantile" of scaled values, "log-normal",
             "bernoulli", "poisson", "negative-binomial" or "beta" of the table's own; or a name for
             some variables each, such as `{"falls": "poisson"}`, others being normal.

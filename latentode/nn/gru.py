@@ -40,13 +40,12 @@ from latentode.nn.recurrence import (
     Sweeps,
     TensorLoop,
     gru_update,
-    traced,
     uncast,
 )
-from latentode.ode import MLPDynamics, Solver
-from latentode.ode.kernels.compiled_arrays import readable, small
+from latentode.ode import Solver
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
-from latentode.ode.tableau import NATIVE, plan
+from latentode.ode.kernels.registry import kernel_of, readable, recorded, small, untouched
+from latentode.ode.tableau import NATIVE, VectorField, plan
 
 __all__ = ["GRU", "Gaps"]
 
@@ -64,14 +63,14 @@ class Gaps:
     """
 
     solver: Solver
-    dynamics: nn.Module
+    dynamics: VectorField
     start: Tensor
     end: Tensor
 
     def carry(self, state: Tensor, rows: slice) -> Tensor:
         """The states of some rows at their own events."""
         start, end = self.start[rows].to(state.dtype), self.end[rows].to(state.dtype)
-        return self.solver.advance(self.dynamics, state, start, end)  # type: ignore[arg-type]
+        return self.solver.advance(self.dynamics, state, start, end)
 
 
 class GRU(nn.Module):
@@ -170,7 +169,8 @@ def _fast_path(
     The only place that asks whether a fast path fits. It answers by exact type, and for nothing that
     is subclassed, hooked, parametrised or traced.
     """
-    if present is not None or traced() or not _untouched(gru, GRU, nn.Linear):
+    exact = type(gru) is GRU and type(gru.input_gates) is nn.Linear and "update" not in vars(gru)
+    if present is not None or not exact or not untouched(gru) or recorded(inputs.device.type):
         return None
     weights = [*gru.parameters()]
     if readable(inputs, *weights) and small(gru.state_weight):
@@ -185,31 +185,12 @@ def _fast_path(
 def _ode_sweep(gaps: Gaps, like: Tensor) -> OdeSweep | None:
     """How compiled sweeps carry states like `like` over gaps; None where they do not serve the ODE."""
     solver, dynamics, width = gaps.solver, gaps.dynamics, gaps.end - gaps.start
-    if type(solver) is not Solver or not isinstance(dynamics, MLPDynamics):
-        return None
-    if not _untouched(dynamics, MLPDynamics, nn.ModuleList, nn.Linear):
-        return None
-    native = solver.method in NATIVE and solver.adjoint == "direct"
+    native = type(solver) is Solver and solver.method in NATIVE and solver.adjoint == "direct"
     if not native or (width.requires_grad and torch.is_grad_enabled()):
         return None
-    kernel = dynamics.kernel(width[None], None, like)
+    kernel = kernel_of(dynamics, width[None], None, like)
     if not isinstance(kernel, CompiledKernel) or kernel.varying is not None:
         return None
     method = plan(solver.method, solver.intervals * solver.steps)
     field = kernel.first, kernel.weights, kernel.offsets
     return OdeSweep(method, kernel.sizes, width.detach(), field)
-
-
-def _untouched(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module and all within it are exactly of these classes, and none of them has a hook."""
-    return all(type(m) in kinds and not _hooked(m) for m in module.modules())
-
-
-def _hooked(module: nn.Module) -> bool:
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    )
-    return any(hooks)

@@ -78,7 +78,7 @@ def test_across_jumps_the_error_is_a_thousand_times_as_large():
     assert error(64, jumps=0) > 1000 * error(64, jumps=4)
 
 
-@pytest.mark.parametrize("method", ["rk38", "ab4", "dopri5", "explicit_adams"])
+@pytest.mark.parametrize("method", ["rk38", "rk4", "dopri5"])
 def test_every_method_begins_anew(method):
     path = solved(64, method=method, rtol=1e-9, atol=1e-10)
     assert (path.final - exactly(SPANS[1][:, None])).abs().max() < 1e-5
@@ -174,5 +174,5 @@ def test_a_continuous_path_is_solved_as_ever():
 
 
 def test_a_negative_number_of_jumps_is_refused():
-    with pytest.raises(SolveError, match="jumps must not be negative, got -1"):
+    with pytest.raises(SolveError, match="jumps must be at least 0, got -1"):
         Solver(jumps=-1)
