@@ -70,7 +70,7 @@ class ClosedFormTrajectory(Trajectory):
             raise SolveError("paths of different dynamics are not joined; solve both with the same")
         forced = any(getattr(path, "force", None) is not None for path in (self, *paths))
         first, *others = [path._forced() if forced else path for path in (self, *paths)]
-        joined = super(ClosedFormTrajectory, first).join(*others, kinks=True)
+        joined = cast(ClosedFormTrajectory, Trajectory.join(first, *others, kinks=True))
         meeting = self.anchor.new_zeros(1)
         anchors = [part for path in paths for part in (meeting, path.anchor)]
         return cast(Self, replace(joined, anchor=torch.cat([self.anchor, *anchors])))

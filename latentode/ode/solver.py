@@ -30,7 +30,7 @@ from latentode.ode.trajectory import HermiteTrajectory, Stats, Trajectory, check
 
 __all__ = ["ADAPTIVE", "ADJOINTS", "METHODS", "NATIVE", "Solver", "VectorField"]
 
-ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+ADAPTIVE = ("dopri5", "dopri8", "bosh3")
 METHODS = (*NATIVE, *ADAPTIVE)
 EXACT = "exact"
 ADJOINTS = ("direct", "checkpoint", "backsolve")

@@ -132,7 +132,7 @@ class LinearDynamics(ClosedForm):
         return cls(sizes.state, sizes.context)
 
     def slope(self, z: Tensor, force: Tensor | None) -> Tensor:
-        x, y = z.unflatten(1, (-1, 2)).unbind(2)
+        x, y = z.unflatten(1, (z.shape[1] // 2, 2)).unbind(2)
         decay = softplus(self.raw_decay)
         slope = torch.stack(
             [-decay * x - self.frequency * y, self.frequency * x - decay * y], dim=2
@@ -158,7 +158,7 @@ class LinearDynamics(ClosedForm):
         z = torch.exp(exponent) * _complex(z0)[:, None]
         if force is not None:
             z = z + torch.expm1(exponent) / rate * _complex(force)[:, None]
-        return torch.view_as_real(z).flatten(2)
+        return torch.view_as_real(z).flatten(2).to(z0.dtype)
 
     def force(self, known: Tensor | None) -> Tensor | None:
         return None if self.drive is None or known is None else self.drive(known)
@@ -167,11 +167,16 @@ class LinearDynamics(ClosedForm):
         return self._eigenvalues().abs().amax().expand(len(z))
 
     def _eigenvalues(self) -> Tensor:
-        return torch.complex(-softplus(self.raw_decay), self.frequency)
+        return torch.complex(_wide(-softplus(self.raw_decay)), _wide(self.frequency))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In single precision at least: there are no complex numbers of half of it to speak of."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _complex(z: Tensor) -> Tensor:
-    return torch.view_as_complex(z.unflatten(1, (-1, 2)).contiguous())
+    return torch.view_as_complex(_wide(z).unflatten(1, (z.shape[1] // 2, 2)).contiguous())
 
 
 class CompartmentDynamics(ClosedForm):

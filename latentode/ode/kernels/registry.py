@@ -60,7 +60,7 @@ def recorded(device: str = "cpu") -> bool:
         torch.compiler.is_compiling()
         or tracing
         or (device in CASTING and torch.is_autocast_enabled(device))
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
         or forward_ad._current_level >= 0
         or _get_current_dispatch_mode() is not None
     )
@@ -94,13 +94,14 @@ def _plain(x: Tensor) -> bool:
 
 def perceptron_of(field: VectorField, like: Tensor) -> MLPDynamics | None:
     """The perceptron that a field is, if kernels written for one may carry states like `like`."""
-    if isinstance(field, nn.Module) and not untouched(field):
+    if not isinstance(field, nn.Module) or not untouched(field):
         return None
-    while type(field) is AugmentedDynamics:
-        field = field.inner
-    if type(field) is not MLPDynamics or type(field.layers) is not nn.ModuleList:
+    module: nn.Module = field
+    while type(module) is AugmentedDynamics:
+        module = module.inner
+    if type(module) is not MLPDynamics or type(module.layers) is not nn.ModuleList:
         return None
-    layers = list(field.layers)
+    layers = list(module.layers)
     if len(layers) < 2 or recorded(like.device.type):
         return None
     fitting = all(
@@ -108,9 +109,10 @@ def perceptron_of(field: VectorField, like: Tensor) -> MLPDynamics | None:
         and layer.bias is not None
         and layer.weight.dtype == layer.bias.dtype == like.dtype
         and _plain(layer.weight)
+        and _plain(layer.bias)
         for layer in layers
     )
-    return field if fitting and _plain(like) else None
+    return module if fitting and _plain(like) else None
 
 
 def kernel_of(
@@ -170,10 +172,11 @@ def checkpoint_kernel(
 
 def divergence_of(field: VectorField) -> Divergence | None:
     """A field's slope and divergence in closed form; None where they are to be differentiated."""
-    if type(field) is not MLPDynamics or len(field.layers) not in (2, 3):
+    module = field if isinstance(field, nn.Module) and untouched(field) else None
+    if type(module) is not MLPDynamics or len(module.layers) not in (2, 3):
         return None
-    plain = all(type(layer) is nn.Linear for layer in field.layers) and untouched(field)
-    return partial(divergence, field) if plain else None
+    plain = all(type(layer) is nn.Linear for layer in module.layers)
+    return partial(divergence, module) if plain else None
 
 
 def closed_form(field: object) -> ClosedForm | None:
