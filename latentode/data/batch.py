@@ -119,7 +119,12 @@ class Series:
         return len(self.dataset)
 
     def batch(
-        self, indices: np.ndarray, task: Task, keys: np.ndarray | None = None, named: bool = False
+        self,
+        indices: np.ndarray,
+        task: Task,
+        keys: np.ndarray | None = None,
+        named: bool = False,
+        draws: np.ndarray | None = None,
     ) -> Batch:
         """Cuts and collates series.
 
@@ -128,9 +133,10 @@ class Series:
             task: how they are cut.
             keys: random key of each cut, uint64; the series' own by default.
             named: whether to say what the targets are in the table.
+            draws: which of the cuts of its series each is, counted from 0; the first unless told.
         """
         keys = self.keys[indices] if keys is None else keys
-        cut = task.cut(self.timeline.cuttable(indices, keys))
+        cut = task.cut(self.timeline.cuttable(indices, keys, draws))
         batch = self.collate(indices, cut)
         return replace(batch, names=self._names(cut.positions[cut.target])) if named else batch
 

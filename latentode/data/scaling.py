@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from latentode.data.columns import cell_name, column_of, refuse_text
 from latentode.data.dataset import SeriesDataset
-from latentode.data.task import mix
+from latentode.data.draws import mix
 from latentode.data.transforms import Transform, fit_transform, restore
 from latentode.errors import SchemaError
 

@@ -64,9 +64,12 @@ class Timeline:
         before = np.r_[0, np.cumsum(new)]
         return self.time[new], Ragged(before[self.parts.offsets])
 
-    def cuttable(self, rows: np.ndarray, keys: np.ndarray) -> Cuttable:
-        """Some of the series to cut."""
-        return Cuttable(self, rows, keys)
+    def __len__(self) -> int:
+        return len(self.until)
+
+    def cuttable(self, rows: np.ndarray, keys: np.ndarray, draws: np.ndarray | None = None) -> Cuttable:
+        """Some of the series to cut; see `Cuttable`. Without `draws`, each for the first time."""
+        return Cuttable(self, rows, keys, np.zeros_like(rows) if draws is None else draws)
 
     def _edge(self, positions: np.ndarray) -> np.ndarray:
         edge = np.zeros(len(positions))
@@ -83,11 +86,13 @@ class Cuttable:
         timeline: when all series of the dataset were observed.
         rows: index of the series of each cut, shape `(cuts,)`.
         keys: random key of each cut, uint64, shape `(cuts,)`.
+        draws: which of the cuts of its series each is, counted from 0, shape `(cuts,)`.
     """
 
     timeline: Timeline
     rows: np.ndarray
     keys: np.ndarray
+    draws: np.ndarray
 
     @property
     def first(self) -> np.ndarray:
