@@ -73,7 +73,7 @@ class Decay(Dynamics):
 class Exponential(nn.Module):
     """A rate of e^z for the first process, of e^{-z} for the second."""
 
-    def forward(self, z, told):
+    def forward(self, z, row_embedding):
         return torch.cat([z.exp(), (-z).exp()], dim=1)
 
 
@@ -301,7 +301,7 @@ def test_a_forecaster_reads_off_intensities_counts_and_likelihoods(name, layout,
     pd.testing.assert_frame_equal(
         again.observation_times(frame).log_likelihood(), likelihood, check_exact=True
     )
-    alone = model.times_log_likelihood(frame[frame["id"] == "s1"])
+    alone = model.observation_times(frame[frame["id"] == "s1"]).log_likelihood()
     assert alone["log_likelihood"][0] == pytest.approx(likelihood["log_likelihood"][1], abs=1e-4)
 
     flat = constant(model).times_log_likelihood(frame)

@@ -1,6 +1,7 @@
 """Families and transforms from tables to forecasts: fit, save, checkpoint, command line, errors."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -130,7 +131,7 @@ def test_a_part_of_a_forecast_says_of_its_queries_what_the_whole_does(model, fra
     every = [time + 0.01 for time in (3.0, 6.0, 9.0)]
     model.calibrate(table(n=10, seed=5), bins=2)
     whole = model.forecast(frame, at=every)
-    model.calibration_ = None
+    model.fitted_ = replace(model.fitted_, calibration=None)
     assert whole.joint is not None and whole.transforms and whole.revision.curves.changed.any()
     places = np.random.default_rng(0).permutation(len(whole))[:60]
     part = whole.take(places)

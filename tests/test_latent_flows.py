@@ -77,13 +77,13 @@ def test_the_kl_is_the_mean_of_exact_log_densities(options, float64):
     model, batch = network(**FLOWS, **options), some_batch()
     noise = noise_for(3, 5, model.latent_size)
     state = model.encode(batch)
-    flows, told = state.flows, state.told
+    flows, condition = state.flows, state.condition
     for flow in (flows.posterior, flows.prior):
         flow.solver = Solver("rk38", 32)
     z, drawn = state.draw(noise)
     blocks = z.unflatten(-1, (-1, flows.latent_size))
     base = torch.distributions.Normal(state.loc, state.scale)
-    u, log_det = flows.posterior.inverse(blocks, told)
+    u, log_det = flows.posterior.inverse(blocks, condition)
     log_q = base.log_prob(u.flatten(-2)).sum(-1) + log_det.sum(-1)
     log_p = flows.prior().log_prob(blocks).sum(-1)
     assert torch.allclose(drawn.kl(), (log_q - log_p).mean(dim=0), rtol=1e-5, atol=1e-5)
@@ -153,7 +153,7 @@ def test_a_flow_learns_a_posterior_of_two_modes(float64):
 
         def gap(samples, q=(loc, spread, flows)):
             """KL(q || target): what draw() says, its standard normal prior exchanged for the target."""
-            state = LatentState(q[0], q[1].exp(), q[2], q[2].tell(torch.ones(1, 1)))
+            state = LatentState(q[0], q[1].exp(), q[2], q[2].condition(torch.ones(1, 1)))
             z, drawn = state.draw(torch.randn(samples, 1, 1))
             return (drawn.kl() + (q[2].log_prior(z) - target.log_prob(z).sum(-1)).mean(dim=0)).sum()
 

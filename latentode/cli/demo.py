@@ -13,8 +13,7 @@ from latentode.data.files import read_table
 from latentode.data.schema import Schema
 from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster
-from latentode.evaluation.backtest import at_leads
-from latentode.evaluation.metrics import summarise
+from latentode.evaluation.metrics import at_leads, summarise
 from latentode.model.config import ModelConfig
 from latentode.plotting.pictures import plot_tracks
 from latentode.training.config import TrainingConfig

@@ -27,7 +27,6 @@ from latentode.forecast.queries import ForecastQueries
 __all__ = [
     "ORIGINS",
     "BacktestPairs",
-    "at_leads",
     "backtest",
     "backtest_pairs",
     "calibrated",
@@ -340,16 +339,3 @@ def compare(
         answer = baseline.answer(dataset, pairs.queries)
         frames.append(pairs.keys.assign(actual=pairs.actual, mean=answer, model=baseline.name))
     return pd.concat(frames, ignore_index=True)
-
-
-def at_leads(
-    frame: pd.DataFrame, dataset: SeriesDataset, leads: Sequence[Duration], tolerance: Duration
-) -> pd.DataFrame:
-    """The rows within `tolerance` of one of the `leads`, which replaces their own."""
-    axis = dataset.axis
-    near = axis.duration(tolerance, "tolerance")
-    parts = []
-    for lead in leads:
-        chosen = frame[(frame["lead"] - axis.duration(lead, "lead")).abs() <= near]
-        parts.append(chosen.assign(lead=str(lead)))
-    return pd.concat(parts, ignore_index=True)

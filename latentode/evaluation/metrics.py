@@ -26,12 +26,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latentode.data.dataset import SeriesDataset
 from latentode.data.quantile_columns import quantile_levels, quantile_name
+from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError
 
 __all__ = [
     "METRICS",
     "USUAL",
+    "at_leads",
     "bin_leads",
     "figures",
     "metric_list",
@@ -128,11 +131,25 @@ def bin_leads(frame: pd.DataFrame, bins: int) -> pd.DataFrame:
     return frame.assign(lead=number.map(names))
 
 
+def at_leads(
+    frame: pd.DataFrame, dataset: SeriesDataset, leads: Sequence[Duration], tolerance: Duration
+) -> pd.DataFrame:
+    """The rows within `tolerance` of one of the `leads`, which replaces their own."""
+    axis = dataset.axis
+    near = axis.duration(tolerance, "tolerance")
+    parts = []
+    for lead in leads:
+        chosen = frame[(frame["lead"] - axis.duration(lead, "lead")).abs() <= near]
+        parts.append(chosen.assign(lead=str(lead)))
+    return pd.concat(parts, ignore_index=True)
+
+
 def figures(compared: pd.DataFrame, metrics: str | Sequence[str], bins: int) -> pd.DataFrame:
     """Mean figures by variable, bin of lead time and model.
 
     Args:
-        compared: forecasts of several models with their actual values, as `latentode.evaluation.compare` makes them.
+        compared: forecasts of several models with their actual values, as
+            `latentode.evaluation.compare` makes them.
         metrics: of `METRICS`.
         bins: into how many bins lead times are split, each named by its upper end.
     """

@@ -1,9 +1,9 @@
 r"""Calibration: quantiles made to mean what forecasts that have come true say that they mean.
 
-A forecast with cdf F claims that the score $t = \Phi^{-1}(F(y))$ of what is then observed, y, is standard
-normal. From held-out forecasts of a variable about as far ahead, in m exchangeable groups (series, or
-forecasts each on its own) of which each has the same weight $1 / m$, the weighted share of scores up to
-the score $t_{(i)}$ is $W_i$. The honest score of a value is $c(t)$, piecewise linear through
+A forecast with cdf F claims that the score $t = \Phi^{-1}(F(y))$ of what is then observed, y, is
+standard normal. From held-out forecasts of a variable about as far ahead, in m exchangeable groups
+(series, or forecasts each on its own) of which each has the same weight $1 / m$, the weighted share of
+scores up to the score t is $W(t)$. The honest score of a value is $c(t)$, piecewise linear through
 
 $$c\big(W^{-1}(w(p))\big) = \Phi^{-1}(p), \qquad
   w(p) = \frac{(m + 1) p - 1}{m} \text{ below the median},\quad
@@ -15,15 +15,16 @@ whatever the likelihood. Between the mean leads of neighbouring bins c is interp
 **What is guaranteed.** Of a group that is exchangeable with those learnt from, a value chosen at random
 lies below the lower p-quantile with a probability of at most p, and likewise above: split conformal
 prediction (of hierarchical data) with the scores of Chernozhukov et al. This holds for
-$1 / (m + 1) \le p \le m / (m + 1)$ only. Further out c is continued on a straight line, which guarantees
-nothing, and a quantile that is asked for there warns. Origins of one series are no exchangeable groups of
-a new series: counted as if they were, intervals would be far too narrow.
+$1 / (m + 1) \le p \le m / (m + 1)$ only. Further out c is continued on a straight line, which
+guarantees nothing, and a quantile that is asked for there warns. The origins of one series say nothing
+of how series differ: counted as if each were a series of its own, intervals would be far too narrow for
+a new series.
 
 References:
     Distributional conformal prediction (Chernozhukov, Wuthrich and Zhu, 2021),
     https://arxiv.org/abs/1909.07889
-    Distribution-free prediction sets for two-layer hierarchical models (Dunn, Wasserman and Ramdas, 2022),
-    https://arxiv.org/abs/1809.07441
+    Distribution-free prediction sets for two-layer hierarchical models (Dunn, Wasserman and Ramdas,
+    2022), https://arxiv.org/abs/1809.07441
     Accurate uncertainties for deep learning using calibrated regression (Kuleshov et al., 2018),
     https://arxiv.org/abs/1807.00263
 """
@@ -201,8 +202,8 @@ class Calibration:
                     stacklevel=2,
                 )
                 continue
-            columns = (own[c].to_numpy() for c in ("lead", "score", "group"))
-            curves[str(name)] = Curve.fit(*columns, bins)
+            leads, scores, groups = (own[c].to_numpy() for c in ("lead", "score", "group"))
+            curves[str(name)] = Curve.fit(leads, scores, groups, bins)
         return cls(curves)
 
     @classmethod

@@ -2,8 +2,8 @@ r"""Engine: one loop that answers queries in batches, and the four kinds of answ
 
 A row of a batch is a (series, forecast origin); each query is answered along the trajectory of its row,
 for every latent sample. What is asked of the trajectory is a function of network, batch, queries and
-noise: a predictive distribution, that distribution with its derivative by time, the intensity of a point
-process, or the classes of a series.
+noise: a predictive distribution, that distribution a short step before and after, the intensity of a
+point process, or the classes of a series.
 
 The derivative of the parameters $\theta$ of a distribution along a latent trajectory z(t),
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,10 +112,7 @@ class Engine:
             step: a time far below that over which a trajectory bends, in time units.
         """
 
-        def ask(*asked: Any) -> tuple[Distribution, Distribution]:
-            return _around(*asked, step)
-
-        parts = list(self._answers(series, queries, ask))
+        parts = list(self._answers(series, queries, partial(_around, step=step)))
         if not parts:
             return self._nothing(), self._nothing()
         places = [place for place, _ in parts]
@@ -232,9 +230,9 @@ def _around(
         return _parameters(network.emit(z, batch, replace(queries, time=time)))
 
     ones = torch.ones_like(queries.time)
-    values, slopes = torch.func.jvp(parameters, (z, queries.time), (slope, ones))
+    moving: Any = torch.func.jvp(parameters, (z, queries.time), (slope, ones))
     found = with_parameters(network.emit(z, batch, queries), _plain)
-    moves = [(_plain(value), step * _plain(slope)) for value, slope in zip(values, slopes, strict=True)]
+    moves = [(_plain(value), step * _plain(slope)) for value, slope in zip(*moving, strict=True)]
     before, after = ([value + sign * move for value, move in moves] for sign in (-1.0, 1.0))
     return _with(found, before), _with(found, after)
 

@@ -2,7 +2,8 @@ r"""First passage times: when a path first reaches a level, and whether it does 
 
 Between two points of a path with values $y_0, y_1$ and slopes $f_0, f_1$ the path is taken to be the
 cubic through them; its first root, and a peak between two points that both lie short of the level, are
-found in closed form and by bisection. So a first passage is exact to fourth order in the distance of points.
+found in closed form and by bisection. So a first passage is exact to fourth order in the distance of
+points.
 """
 
 from __future__ import annotations

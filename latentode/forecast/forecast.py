@@ -1,8 +1,8 @@
 """Forecast: the predictive distribution at queries, in data units.
 
-A forecast is an equal mixture over latent samples of one distribution per query, perhaps with its normal
-scores transformed by calibration or by what was observed later. Moments, probabilities, quantiles and
-draws are all of that one distribution.
+A forecast is an equal mixture over latent samples of one distribution per query, perhaps with its
+normal scores transformed by calibration or by what was observed later. Moments, probabilities,
+quantiles and draws are all of that one distribution.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from latentode.data.scaling import Units
 from latentode.data.transforms import Transform
 from latentode.errors import LatentODEError
 from latentode.forecast.mixture import (
+    EDGES,
     mixture_cdf,
     mixture_quantile,
+    mixture_quantiles,
     moments_of_cdf,
     moments_of_counts,
     moments_of_transform,
@@ -34,8 +36,6 @@ from latentode.nn.likelihoods import Likelihood, mixture, pick, take
 
 __all__ = ["Forecast"]
 
-# Scores of the quantiles between which the cdf of a transformed distribution is integrated.
-EDGES = np.r_[-FURTHEST, -6.0, -5.0, np.arange(-4.0, 4.25, 0.5), 5.0, 6.0, FURTHEST]
 CELLS_AT_ONCE = 4_000_000  # samples times draws times queries, for the memory they take
 
 
@@ -200,7 +200,7 @@ class Forecast:
             LatentODEError: unless 0 < q < 1.
 
         Warns:
-            UserWarning: where `q` is further out than what the forecast was calibrated by can guarantee.
+            UserWarning: where `q` is further out than what it was calibrated by can guarantee.
         """
         (q,) = quantile_list(q)
         if self.score_transform is None:
@@ -275,22 +275,21 @@ class Forecast:
         """
         if self.score_transform is None or not self.score_transform.changed.any():
             return values
-        place, found = np.flatnonzero(self.score_transform.changed), values.copy()
-        at_once = max(1, CELLS_AT_ONCE // (self.n_samples * len(place)))
+        place = np.flatnonzero(self.score_transform.changed)
+        own, transform = self.take(place), self.score_transform.take(place)
+        level, at_once = np.empty((len(values), len(place))), self._draws_at_once(len(place))
         for begin in range(0, len(values), at_once):
             part = slice(begin, begin + at_once)
-            moved = self._moved(values[part][:, place], inside[part][:, place], place)
-            found[part, place] = moved
+            drawn, steps = values[part][:, place], inside[part][:, place]
+            every = own.take(np.tile(np.arange(len(place)), len(drawn)))
+            scores = every._scores_at(drawn.reshape(-1), steps.reshape(-1))
+            level[part] = transform.level(scores.reshape(drawn.shape))
+        found = values.copy()
+        found[:, place] = mixture_quantiles(self.likelihood, own.distribution, level)
         return found
 
-    def _moved(self, values: np.ndarray, inside: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """The draws of the queries at `place`, all of which the score transform changes."""
-        assert self.score_transform is not None
-        every = self.take(np.tile(place, len(values)))
-        scores = every._scores_at(values.reshape(-1), inside.reshape(-1))
-        level = self.score_transform.take(place).level(scores.reshape(values.shape)).reshape(-1)
-        found = mixture_quantile(self.likelihood, every.distribution, level)
-        return found.reshape(values.shape)
+    def _draws_at_once(self, queries: int) -> int:
+        return max(1, CELLS_AT_ONCE // max(1, self.n_samples * queries))
 
     def _inside_step(self, parts: Distribution, values: np.ndarray, level: np.ndarray) -> np.ndarray:
         """Where in its step of its component's cdf each draw of a whole number lies, else 1."""

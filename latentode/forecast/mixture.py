@@ -4,8 +4,8 @@ $$F(x) = \frac1S \sum_k F_k(x), \qquad Q(p) = \min\{x : F(x) \ge p\}, \qquad
   \min_k Q_k(p) \le Q(p) \le \max_k Q_k(p),$$
 
 so a quantile of the mixture is found by bracketing between those of its components. Moments are closed
-forms of the components where nothing is transformed. Of an increasing transform g of each component, with
-t its normal score,
+forms of the components where nothing is transformed. Of an increasing transform g of each component,
+with t its normal score,
 
 $$E[g(X)^k] = \int g(Q(\Phi(t)))^k\,\varphi(t)\,dt$$
 
@@ -15,25 +15,30 @@ distribution that is known by its cdf G, with any centre a,
 $$E[X] = a + \int_a^\infty (1 - G)\,dx - \int_{-\infty}^a G\,dx, \qquad
   E[(X - a)^2] = 2 \int_a^\infty (x - a)(1 - G)\,dx + 2 \int_{-\infty}^a (a - x)\,G\,dx,$$
 
-by Gauss and Legendre's rule between quantiles, or for whole numbers by the sums over the support that the
-integrals then are.
+by Gauss and Legendre's rule between quantiles, or for whole numbers by the sums over the support that
+the integrals then are.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
+from scipy import special
 from scipy.optimize.elementwise import find_root
 from torch.distributions import Distribution
 
+from latentode.forecast.residuals import FURTHEST
 from latentode.nn.likelihoods import Likelihood, take
 
 __all__ = [
+    "EDGES",
     "mixture_cdf",
     "mixture_quantile",
+    "mixture_quantiles",
     "moments_of_cdf",
     "moments_of_counts",
     "moments_of_transform",
@@ -45,6 +50,9 @@ STEP, REACH = 1 / 12, 12.0
 SCORES = np.arange(-REACH, REACH + STEP / 2, STEP)
 SCORE_WEIGHTS = STEP * np.exp(-0.5 * SCORES**2) / math.sqrt(2 * math.pi)
 POINTS, WEIGHTS = (0.5 * x for x in np.polynomial.legendre.leggauss(4))
+# Scores of quantiles that bracket others, and between which the cdf is integrated.
+EDGES = np.r_[-FURTHEST, -6.0, -5.0, np.arange(-4.0, 4.25, 0.5), 5.0, 6.0, FURTHEST]
+CELLS_AT_ONCE = 4_000_000  # samples times quantiles, for the memory they take
 BLOCKS = 1024  # of whole numbers, each summed by its middle; one number each where they suffice
 
 
@@ -72,8 +80,83 @@ def mixture_quantile(
     if len(apart):
         levels = np.broadcast_to(level, high.shape)[apart]
         own = take(distribution, torch.from_numpy(apart))
-        found[apart] = _root(likelihood, own, levels, low[apart], high[apart])
-    return np.where(likelihood.whole(distribution), np.floor(found), found)
+        found[apart] = _between(likelihood, own, levels, low[apart], high[apart])
+    return found
+
+
+def mixture_quantiles(
+    likelihood: Likelihood, distribution: Distribution, level: np.ndarray
+) -> np.ndarray:
+    """As `mixture_quantile`, for many levels of each query.
+
+    Each is bracketed by quantiles of a few levels, which are found but once for all.
+
+    Args:
+        likelihood: whose distribution it is.
+        distribution: components, shape `(samples, queries)`.
+        level: between those of the normal scores -7.5 and 7.5, shape `(n, queries)`.
+
+    Returns:
+        Shape `(n, queries)`.
+    """
+    found, whole = np.empty(level.shape), likelihood.whole(distribution)
+    for kind, edges in ((True, EDGES[[0, -1]]), (False, EDGES)):
+        place = np.flatnonzero(whole == kind)
+        if len(place):
+            own = take(distribution, torch.from_numpy(place))
+            found[:, place] = _bracketed(likelihood, own, level[:, place], special.ndtr(edges))
+    return found
+
+
+def _bracketed(
+    likelihood: Likelihood, distribution: Distribution, level: np.ndarray, edges: np.ndarray
+) -> np.ndarray:
+    """`mixture_quantiles`, each between the quantiles of two neighbouring levels of `edges`."""
+    ends = np.stack([mixture_quantile(likelihood, distribution, p) for p in edges])
+    piece = np.clip(np.searchsorted(edges, level, "right") - 1, 0, len(edges) - 2)
+    query = np.broadcast_to(np.arange(level.shape[1]), level.shape)
+    low, high = (ends[piece + side, query].reshape(-1) for side in (0, 1))
+    found = low.copy()
+    apart = np.flatnonzero(low < high)
+    at_once = max(1, CELLS_AT_ONCE // distribution.batch_shape[0])
+    for begin in range(0, len(apart), at_once):
+        part = apart[begin : begin + at_once]
+        own = take(distribution, torch.from_numpy(query.reshape(-1)[part]))
+        found[part] = _between(likelihood, own, level.reshape(-1)[part], low[part], high[part])
+    return found.reshape(level.shape)
+
+
+def _between(
+    likelihood: Likelihood,
+    distribution: Distribution,
+    level: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> np.ndarray:
+    """Where mixtures reach their levels, from `low` (at which they may) to `high` (at which they do)."""
+    found, whole = np.empty(len(level)), likelihood.whole(distribution)
+    for ask, place in ((_least_count, whole), (_root, ~whole)):
+        own = np.flatnonzero(place)
+        if len(own):
+            part = distribution if len(own) == len(level) else take(distribution, torch.from_numpy(own))
+            found[own] = ask(likelihood, part, level[own], low[own], high[own])
+    return found
+
+
+def _least_count(
+    likelihood: Likelihood,
+    distribution: Distribution,
+    level: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> np.ndarray:
+    """The least whole numbers at which levels are reached, by bisection."""
+    below, reached = np.floor(low) - 1, np.floor(high)
+    while (reached - below > 1).any():
+        middle = np.floor(0.5 * (below + reached))
+        enough = mixture_cdf(likelihood, distribution, middle) >= level
+        below, reached = np.where(enough, below, middle), np.where(enough, middle, reached)
+    return reached
 
 
 def _root(
@@ -83,7 +166,7 @@ def _root(
     low: np.ndarray,
     high: np.ndarray,
 ) -> np.ndarray:
-    """Where mixtures reach their levels between `low` and `high`, whatever the units of these."""
+    """Where continuous mixtures reach their levels, whatever the units of `low` and `high`."""
     every = np.arange(len(level))
 
     def at(part: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -95,16 +178,12 @@ def _root(
             own = take(distribution, torch.from_numpy(place))
         return mixture_cdf(likelihood, own, at(part, place)) - level[place]
 
-    ends = (np.zeros(len(level)), np.ones(len(level)))
-    root = find_root(excess, ends, args=(every,), tolerances={"xatol": RESOLUTION, "xrtol": 0.0})
-    # Of a step of the cdf the end is taken that is never below.
-    (left, right), (f_left, _) = root.bracket, root.f_bracket
-    stepped = np.where(f_left >= 0, left, right)
-    whole = likelihood.whole(distribution)
-    # Where both ends are on one side, by a step or by rounding, the level is reached at one.
-    inside, reached = root.status != NO_SIGN_CHANGE, excess(np.zeros(len(level)), every) >= 0
-    part = np.where(inside, np.where(whole, stepped, root.x), np.where(reached, 0.0, 1.0))
-    return at(part, every)
+    start = np.zeros(len(level))
+    tolerances = {"xatol": RESOLUTION, "xrtol": 0.0}
+    root = find_root(excess, (start, start + 1), args=(every,), tolerances=tolerances)
+    # Where both ends are on one side, by rounding, the level is reached at one.
+    end = np.where(excess(start, every) >= 0, 0.0, 1.0)
+    return at(np.where(root.status == NO_SIGN_CHANGE, end, root.x), every)
 
 
 def moments_of_transform(
@@ -157,7 +236,7 @@ def moments_of_cdf(
     middle = len(edges) // 2
     centre = edges[middle]
     first, second = np.zeros_like(centre), np.zeros_like(centre)
-    for number, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (left, right) in enumerate(pairwise(edges)):
         for point, weight in zip(POINTS.tolist(), WEIGHTS.tolist(), strict=True):
             x = left + (0.5 + point) * (right - left)
             tail = (1.0 - cdf(x) if number >= middle else -cdf(x)) * weight * (right - left)

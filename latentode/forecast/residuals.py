@@ -7,9 +7,9 @@ forecast, the part that lasts is shared: where the decoded standard deviation is
 $$t = \sqrt{\lambda}\, g(\tau) + \sqrt{1 - \lambda}\, \varepsilon(\tau), \qquad
   \lambda = \frac{s^2}{s^2 + \sigma^2},$$
 
-$\varepsilon$ being the noise of each reading on its own, of standard deviation $\sigma$ where much more
-than it is uncertain, and never more than s; and g, a stationary Gaussian process of variance one with the
-Matern correlation of order 5/2,
+$\varepsilon$ being the noise of each reading on its own, of standard deviation $\sigma$ where much
+more than it is uncertain, and never more than s; and g, a stationary Gaussian process of variance one
+with the Matern correlation of order 5/2,
 
 $$k(x) = (1 + \sqrt5 x + 5 x^2 / 3)\, e^{-\sqrt5 x}, \quad x = |\tau - \tau'| / \ell,$$
 

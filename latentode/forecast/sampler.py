@@ -1,26 +1,26 @@
 r"""Sampler: draws of futures by the likelihood's own quantile function, for readings, paths and slopes.
 
 Draw i of a series' variable takes the latent sample k, the same for all variables and times of the
-series. With $Q_k$ the quantile function of its component at lead $\tau$, g a draw of the residual process
-(`latentode.forecast.residuals`) and $\varepsilon$ the noise of a reading on its own,
+series. With $Q_k$ the quantile function of its component at lead $\tau$, g a draw of the residual
+process (`latentode.forecast.residuals`) and $\varepsilon$ the noise of a reading on its own,
 
 $$x_\text{reading}(\tau) = Q_k\big(\Phi(\sqrt\lambda\, g(\tau) + \sqrt{1 - \lambda}\,\varepsilon)\big),
   \qquad x(\tau) = E_\varepsilon[x_\text{reading}(\tau)].$$
 
 A reading has exactly the distribution that is forecast, so it is never a value that cannot be. The
 quantity itself, x, is the mean of the readings that might be taken of it: of a normal likelihood
-$m + w g$ with $w^2 = s^4 / (s^2 + \sigma^2)$; its mean over draws is that of the forecast, whatever the
-likelihood. The expectation is taken by Gauss and Hermite's rule of five points. Whole numbers are not told
-apart into a quantity and its noise: a draw of theirs is a step function with $\lambda = 1$.
+$m + w g$ with $w^2 = s^4 / (s^2 + \sigma^2)$; its mean over draws is that of the forecast, whatever
+the likelihood. The expectation is taken by Gauss and Hermite's rule of five points. Whole numbers are
+not told apart into a quantity and its noise: a draw of theirs is a step function with $\lambda = 1$.
 
-What is calibrated or smoothed is moved by its score transform at the level of the mixture of components.
-A rate of change is the central difference of x between a short step before and after, the parameters of
-$Q_k$ moved along their exact derivatives (`Engine.around`); that of whole numbers, which have none, is the
-rate of the mean of the component.
+What is calibrated or smoothed is moved by its score transform, at the level of the mixture of
+components. A rate of change is the central difference of x between a short step before and after, the
+parameters of $Q_k$ moved along their exact derivatives (`Engine.around`); that of whole numbers, which
+have none, is the rate of the mean of the component.
 
 g is drawn as a sum of waves whose frequencies follow the spectrum of its kernel, a Student-t of five
-degrees of freedom, so that a draw is a function: it can be evaluated anywhere, differentiated, and asked
-at one more time without changing at another.
+degrees of freedom, so that a draw is a function: it can be evaluated anywhere, differentiated, and
+asked at one more time without changing at another.
 
 References:
     Random features for large-scale kernel machines (Rahimi and Recht, 2007).
@@ -61,7 +61,7 @@ POINTS = 0.5 + POINTS
 
 @dataclass(frozen=True)
 class Joint:
-    r"""The joint distribution of the queries of a forecast: which of them share a path, and for how long.
+    r"""The joint distribution of queries: which of them share a path, and how long departures last.
 
     Args:
         keys: of each query's series, uint64, shape `(queries,)`, as are the others.
@@ -88,7 +88,7 @@ class Joint:
         return shared_draws(self.keys, n, parts)
 
     def lasting(self, variance: np.ndarray) -> np.ndarray:
-        r"""The share $\lambda = s^2 / (s^2 + \sigma^2)$ of decoded variances `(..., queries)` that lasts."""
+        r"""The share $\lambda$ of decoded variances `(..., queries)` that lasts."""
         return variance / (variance + np.square(self.noise))
 
     def waves(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

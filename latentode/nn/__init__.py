@@ -7,14 +7,13 @@ May import: `ode`, `data`, `errors`. Of libraries torch, scipy and numba.
 
 from latentode.nn.decoders import Decoder, Intensity, LabelHead, MLPDecoder, VariableDecoder
 from latentode.nn.latent_state import Encoder, LatentHead, LatentState
-from latentode.nn.likelihoods import DATA_UNITS, LIKELIHOODS, Likelihood, likelihood_of
+from latentode.nn.likelihoods import LIKELIHOODS, Likelihood, likelihood_of
 from latentode.nn.scales import ScaleGrowth
 from latentode.nn.sequences import Events
 from latentode.nn.series_encoders import GRUEncoder, LinearEncoder, ODERNNEncoder
 from latentode.nn.variable_encoder import VariableEncoder
 
 __all__ = [
-    "DATA_UNITS",
     "ENCODERS",
     "LIKELIHOODS",
     "Decoder",
@@ -35,6 +34,7 @@ __all__ = [
     "likelihood_of",
 ]
 
+# A new encoder is a file with a subclass of `Encoder`, and a line here.
 ENCODERS: dict[str, type[Encoder]] = {
     "gru": GRUEncoder,
     "ode-rnn": ODERNNEncoder,

@@ -1,20 +1,17 @@
-r"""Decoder: latent states at queries -> raw numbers for the likelihood. Third of the four arrows.
+r"""Decoders and heads: latent states -> what is read off them. Third of the four arrows.
 
-PoolDecoder: a value on a logarithmic scale, read off pools that hold amounts.
-
-Of pools a and traits p, the two halves of z, every raw number of variable v is
+- `MLPDecoder`, `VariableDecoder`: raw numbers for the likelihood, by a perceptron.
+- `PoolDecoder`: raw numbers on a logarithmic scale, of pools that hold amounts. With pools a and traits
+  p, the two halves of z, every raw number of variable v is
 
 $$g_v \log\big(\epsilon + \textstyle\sum_i M_{vi} (a_i)_+\big) + h_v(a / \textstyle\sum_i a_i, p),
     \quad M \ge 0,$$
 
-h a perceptron that sees the shares of the pools and not how much there is: all amounts times x move a
-location by $g_v \log x$, whatever x. Where values are logarithms ("log" in `Schema.transforms`) and
-$g_v$ is one over their deviation, with which it begins in a forecaster, what is measured is in
-proportion to what is given.
-
-LabelHead: from the latent rows of a series to the class that it belongs to.
-
-Intensity: from latent states to positive rates relative to a typical one.
+  with a perceptron h of the shares of the pools, which does not see how much there is: all amounts
+  times x move a location by $g_v \log x$. Where values are logarithms ("log" in `Schema.transforms`)
+  and $g_v$ is one over their standard deviation, with which it is initialised in a forecaster, what is
+  measured is proportional to what is given.
+- `LabelHead`: logits of the classes of a series. `Intensity`: positive rates relative to a typical one.
 """
 
 from __future__ import annotations
@@ -33,7 +30,7 @@ __all__ = ["Decoder", "Intensity", "LabelHead", "MLPDecoder", "PoolDecoder", "Va
 
 
 class Decoder(nn.Module, ABC):
-    """Decodes only what is asked.
+    """Decodes raw numbers of queries, and of nothing else.
 
     Attributes:
         n_variables: number of variables.
@@ -62,7 +59,7 @@ class MLPDecoder(Decoder):
         super().__init__()
         self.n_raw, self.n_variables = n_raw, n_variables
         self.layers = mlp(latent_size, hidden_size, n_variables * n_raw)
-        # Untrained, a forecast stays near its anchor.
+        # A small output layer keeps an untrained forecast near its anchor, the last observed value.
         nn.init.xavier_uniform_(self.layers[-1].weight, gain=self.INITIAL_GAIN)  # type: ignore[arg-type]
 
     def forward(self, z: Tensor, variable: Tensor) -> Tensor:
@@ -70,7 +67,7 @@ class MLPDecoder(Decoder):
 
 
 class VariableDecoder(nn.Module):
-    """One perceptron for all variables, told by an embedding which of them it reads off z.
+    """One perceptron for all variables, conditioned on the embedding of the variable that is asked for.
 
     Args:
         latent_size: size of a variable's own z.
@@ -82,7 +79,7 @@ class VariableDecoder(nn.Module):
     def __init__(self, latent_size: int, embedding_size: int, n_raw: int, hidden_size: int) -> None:
         super().__init__()
         self.layers = mlp(latent_size + embedding_size, hidden_size, n_raw)
-        # Untrained, a forecast stays near its anchor.
+        # A small output layer keeps an untrained forecast near its anchor, the last observed value.
         nn.init.xavier_uniform_(self.layers[-1].weight, gain=MLPDecoder.INITIAL_GAIN)  # type: ignore[arg-type]
 
     def forward(self, z: Tensor, embedding: Tensor) -> Tensor:
@@ -102,10 +99,10 @@ class PoolDecoder(Decoder):
         n_variables: number of variables.
         n_raw: numbers per variable, the location first.
         hidden_size: width of the perceptron.
-        gains: with how many of its units each location begins to follow a logarithm; None for 1.
+        gains: initial $g_v$ of each variable's location; None for 1.
     """
 
-    LEAST = 1e-4  # amount: smaller ones are no longer told apart
+    LEAST = 1e-4  # epsilon, the amount below which amounts are no longer distinguished
 
     def __init__(
         self,
@@ -137,12 +134,12 @@ class PoolDecoder(Decoder):
 class LabelHead(nn.Module):
     r"""Logits $W_2\, \frac1n \sum_r \tanh(W_1 [s_r, e_r])$ of the classes, a sum over a series' rows.
 
-    Jointly a series has one row, so this is a perceptron; per variable what it says depends on no order
-    of the variables, each told by its embedding e.
+    In the joint layout a series has one row, so that this is a perceptron. In the per-variable layout a
+    row is known by its variable's embedding e, and the order of the variables does not matter.
 
     Args:
-        state_size: size of what is read of a row.
-        told_size: size of what tells rows apart.
+        state_size: size of the state s of a row.
+        embedding_size: size of the embedding e of a row; 0 for none.
         hidden_size: width of the hidden layer.
         n_classes: number of classes, at least two.
         dropout: probability that a hidden unit is left out of a training step.
@@ -155,26 +152,25 @@ class LabelHead(nn.Module):
     def __init__(
         self,
         state_size: int,
-        told_size: int,
+        embedding_size: int,
         hidden_size: int,
         n_classes: int,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.n_classes = n_classes
-        self.hidden = nn.Linear(state_size + told_size, hidden_size)
+        self.hidden = nn.Linear(state_size + embedding_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden_size, n_classes)
 
-    def forward(self, state: Tensor, told: Tensor) -> Tensor:
-        """Args: `(..., rows, state)` and `(rows, told)`. Returns `(..., n_classes)`."""
-        each = torch.cat([state, told.expand(*state.shape[:-1], -1)], dim=-1)
+    def forward(self, state: Tensor, row_embedding: Tensor) -> Tensor:
+        """Args: `(..., rows, state)` and `(rows, embedding)`. Returns `(..., n_classes)`."""
+        each = torch.cat([state, row_embedding.expand(*state.shape[:-1], -1)], dim=-1)
         return self.out(self.dropout(torch.tanh(self.hidden(each)).mean(dim=-2)))
 
 
-INITIAL_GAIN = 0.1
-UNIT = 0.5413248546129181  # whose softplus is 1
-LOWEST = -30.0  # a rate 1e13 times below the typical one: its logarithm stays finite
+UNIT = 0.5413248546129181  # the number whose softplus is 1
+LOWEST = -30.0  # the logarithm of the least rate, 1e13 times below the typical one
 
 
 class Intensity(nn.Module):
@@ -182,7 +178,7 @@ class Intensity(nn.Module):
 
     Args:
         latent_size: size of z.
-        told_size: size of what tells rows apart.
+        embedding_size: size of the embedding e of a row; 0 for none.
         n_rates: how many rates are read off a row.
         hidden_size: width of the hidden layer.
 
@@ -192,14 +188,14 @@ class Intensity(nn.Module):
         (torch.Size([5, 2]), True)
     """
 
-    def __init__(self, latent_size: int, told_size: int, n_rates: int, hidden_size: int) -> None:
+    def __init__(self, latent_size: int, embedding_size: int, n_rates: int, hidden_size: int) -> None:
         super().__init__()
-        self.layers = mlp(latent_size + told_size, hidden_size, n_rates)
-        # Untrained, every series has nearly the typical rate.
-        nn.init.xavier_uniform_(self.layers[-1].weight, gain=INITIAL_GAIN)  # type: ignore[arg-type]
+        self.layers = mlp(latent_size + embedding_size, hidden_size, n_rates)
+        # A small output layer gives every series nearly the typical rate before any training.
+        nn.init.xavier_uniform_(self.layers[-1].weight, gain=MLPDecoder.INITIAL_GAIN)  # type: ignore[arg-type]
         nn.init.zeros_(self.layers[-1].bias)  # type: ignore[arg-type]
 
-    def forward(self, z: Tensor, told: Tensor) -> Tensor:
-        """Args: `(points, latent)` and `(points, told)`. Returns `(points, n_rates)`."""
-        raw = self.layers(torch.cat([z, told], dim=1)) + UNIT
+    def forward(self, z: Tensor, row_embedding: Tensor) -> Tensor:
+        """Args: `(points, latent)` and `(points, embedding)`. Returns `(points, n_rates)`."""
+        raw = self.layers(torch.cat([z, row_embedding], dim=1)) + UNIT
         return softplus(raw.clamp(min=LOWEST))

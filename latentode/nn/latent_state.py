@@ -1,23 +1,20 @@
-r"""A multi-layer perceptron, the one brick that encoders and decoders share.
+r"""Latent states: observations -> a distribution over initial states, $q(z(t_0)\mid x)$.
 
-LatentFlows: q(z(t0)) and its prior made more flexible than normal, by continuous normalising flows.
+First of the four arrows. An encoder reads each series' events towards $t_0$: backwards in time if
+$t_0$ is the start of the context (Chen et al., 2018), forwards if it is the forecast origin. A head
+turns its summary s into a point or a diagonal normal distribution $N(\mu, \sigma^2)$, which a
+continuous normalising flow $\phi$, conditioned on s, may carry on:
 
 $$z_0 = \phi(u; s), \quad u \sim N(\mu, \sigma^2), \qquad
-  \log q(z_0 \mid x) = \log N(u; \mu, \sigma^2) - \log\Big|\det \frac{d\phi}{du}\Big|,$$
+  \log q(z_0 \mid x) = \log N(u; \mu, \sigma^2) - \log\Big|\det \frac{d\phi}{du}\Big|.$$
 
-where the flow $\phi$ is told a summary s of what the encoder has read. The prior is a flow of its own,
-the same for every series. Neither has a closed KL; it is the mean of $\log q - \log p$ over samples,
-both of them exact.
+The prior is standard normal or a flow of its own, the same for every series. Flows have no KL in closed
+form; it is the mean of $\log q - \log p$ over samples, both of them exact.
 
 References:
     Variational Inference with Normalizing Flows (Rezende and Mohamed, 2015),
     https://arxiv.org/abs/1505.05770
     FFJORD (Grathwohl et al., 2018), section 4.3, https://arxiv.org/abs/1810.01367
-
-Encoders: observations -> a distribution over initial states, $q(z(t_0)\mid x) = N(\mu, \sigma^2)$.
-
-First of the four arrows. An encoder reads each series' events towards $t_0$: backwards in time if
-$t_0$ is the start of the context (Chen et al., 2018), forwards if it is the forecast origin.
 """
 
 from __future__ import annotations
@@ -50,19 +47,19 @@ def mlp(*sizes: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-TOLD = 16  # numbers that the posterior's flow is told of the summary
-SOLVER = Solver("rk38", intervals=4)  # a flow between normals and what is nearly one is mild
+CONDITION_SIZE = 16  # numbers by which the posterior's flow is conditioned on the summary
+SOLVER = Solver("rk38", intervals=4)  # few intervals: these flows change a density little
 
 
 class LatentFlows(nn.Module):
-    """The flows of a latent row; a series may have several rows, which they carry one by one.
+    """The continuous normalising flows of a latent row; each row of a series is carried by itself.
 
     Args:
-        summary_size: size of what the encoder says of a row.
+        summary_size: size of the encoder's summary of a row.
         latent_size: size of a row.
         hidden_size: width of the flows' fields; one hidden layer, whose trace is exact and cheap.
-        posterior: whether q is carried by a flow.
-        prior: whether the prior is.
+        posterior: whether a flow carries q.
+        prior: whether a flow is the prior, in the place of a standard normal distribution.
     """
 
     def __init__(
@@ -72,35 +69,35 @@ class LatentFlows(nn.Module):
         self.latent_size = latent_size
         self.posterior = self.prior = self.summarise = None
         if posterior:
-            self.summarise = nn.Linear(summary_size, TOLD)
-            self.posterior = _identity(latent_size, TOLD, hidden_size)
+            self.summarise = nn.Linear(summary_size, CONDITION_SIZE)
+            self.posterior = _identity(latent_size, CONDITION_SIZE, hidden_size)
         if prior:
             self.prior = _identity(latent_size, 0, hidden_size)
 
-    def tell(self, summary: Tensor) -> Tensor | None:
-        """What the posterior's flow is told of each row, shape `(rows, 1, told)`."""
+    def condition(self, summary: Tensor) -> Tensor | None:
+        """What the posterior's flow is conditioned on, shape `(rows, 1, condition)`."""
         return None if self.summarise is None else torch.tanh(self.summarise(summary))[:, None]
 
-    def carry(self, u: Tensor, told: Tensor | None) -> tuple[Tensor, Tensor]:
+    def carry(self, u: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         r"""From samples of the normal to samples of q.
 
         Args:
             u: shape `(samples, series, blocks * latent)`.
-            told: shape `(series, blocks, told)`.
+            condition: of `condition`, shape `(series, blocks, condition)`.
 
         Returns:
             z(t0), of the shape of u, and $\log|\det dz/du|$, shape `(samples, series)`.
         """
         if self.posterior is None:
             return u, u.new_zeros(u.shape[:-1])
-        z, log_det = self.posterior.transport(self._blocks(u), told)
+        z, log_det = self.posterior.transport(self._blocks(u), condition)
         return z.flatten(-2), log_det.sum(dim=-1)
 
-    def points(self, u: Tensor, told: Tensor | None) -> Tensor:
+    def points(self, u: Tensor, condition: Tensor | None) -> Tensor:
         """`carry` without the determinant."""
         if self.posterior is None:
             return u
-        return self.posterior.points(self._blocks(u), told).flatten(-2)
+        return self.posterior.points(self._blocks(u), condition).flatten(-2)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """Log-density of z(t0), of the shape of `u` in `carry`: shape `(samples, series)`."""
@@ -127,14 +124,15 @@ class LatentState:
         loc: shape `(rows, latent)`.
         scale: positive, same shape; None for a point.
         flows: of q and of its prior; None where both are normal.
-        told: what the flow of q is told, shape `(rows, blocks, told)`; None for nothing.
+        condition: what the flow of q is conditioned on, shape `(rows, blocks, condition)`; None for
+            nothing.
         estimate: KL(q || prior) from a draw, shape `(rows,)`.
     """
 
     loc: Tensor
     scale: Tensor | None
     flows: LatentFlows | None = None
-    told: Tensor | None = None
+    condition: Tensor | None = None
     estimate: Tensor | None = None
 
     def sample(self, noise: Tensor) -> Tensor:
@@ -149,14 +147,14 @@ class LatentState:
         if self.scale is None:
             return self.loc[None]
         u = self.loc + self.scale * noise
-        return u if self.flows is None else self.flows.points(u, self.told)
+        return u if self.flows is None else self.flows.points(u, self.condition)
 
     def draw(self, noise: Tensor) -> tuple[Tensor, LatentState]:
         """Samples as by `sample`, and this state with its KL, which flows leave to the samples."""
         if self.flows is None or self.scale is None:
             return self.sample(noise), self
         u = self.loc + self.scale * noise
-        z, log_det = self.flows.carry(u, self.told)
+        z, log_det = self.flows.carry(u, self.condition)
         log_q = Normal(self.loc, self.scale).log_prob(u).sum(dim=-1) - log_det
         return z, replace(self, estimate=(log_q - self.flows.log_prior(z)).mean(dim=0))
 
@@ -177,12 +175,12 @@ class LatentState:
 
     def merge(self, rows: int) -> LatentState:
         """The same latent state in fewer rows, each of several that follow one another."""
-        scale, told = self.scale, self.told
+        scale, condition = self.scale, self.condition
         return replace(
             self,
             loc=self.loc.reshape(rows, -1),
             scale=None if scale is None else scale.reshape(rows, -1),
-            told=None if told is None else told.reshape(rows, -1, told.shape[-1]),
+            condition=None if condition is None else condition.reshape(rows, -1, condition.shape[-1]),
         )
 
 
@@ -242,8 +240,8 @@ class LatentHead(nn.Module):
             return LatentState(raw, None)
         loc, spread = raw.chunk(2, dim=1)
         scale = nn.functional.softplus(spread + self.INITIAL_SHIFT) + self.MIN_SCALE
-        told = None if self.flows is None else self.flows.tell(known)
-        return LatentState(loc, scale, self.flows, told)
+        condition = None if self.flows is None else self.flows.condition(known)
+        return LatentState(loc, scale, self.flows, condition)
 
 
 def shared_noise(samples: int, latent_size: int, seed: int = 0) -> Tensor:

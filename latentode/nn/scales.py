@@ -1,26 +1,27 @@
-r"""ScaleGrowth: how the scale of a forecast grows with its lead time.
+r"""Scales: how wide a forecast is by its lead time, and in what unit restless values are counted.
+
+`ScaleGrowth`, a factor of the scale by lead time t in units of the horizon,
 
 $$\sigma(t) = \sigma_z(t)\,\Big(\frac{|t| + \epsilon_v}{1 + \epsilon_v}\Big)^{\gamma_v}$$
 
-with $t$ in units of the horizon, $\sigma_z$ what is decoded from the latent state, and per variable a
-learned exponent, which begins at the $\tfrac12$ of a random walk, and a learned floor, the lead at
-which noise of observation and growth weigh the same. At one horizon the factor is 1.
+with $\sigma_z$ decoded from the latent state, and per variable a learned exponent, initialised at the
+$\tfrac12$ of a random walk, and a learned floor $\epsilon_v$, the lead time at which observation noise
+and growth weigh the same. At one horizon the factor is 1.
 
-RecentChange: how far a variable's recent changes would carry it, as a unit for its values.
-
-Some series have no level to return to, and change now by much, now by little: prices, loads, growing
-counts. To those a value says little, and its distance from the last one, in units of how much it has
-moved of late, says most. With the observations $(t_i, x_i)$, $i \le n$, of a (series, variable),
+`RecentChange`, the local volatility of a variable, as a unit for its values. Prices, loads and growing
+counts have no level to return to, and change now by much, now by little; then the distance from the
+last value, in units of recent changes, says more than the value. With the observations $(t_i, x_i)$,
+$i \le n$, of a (series, variable),
 
 $$u^2 = \frac{\kappa \sigma^2 + \sum_i w_i (x_i - x_{i-1})^2}{\kappa + \sum_i w_i (t_i - t_{i-1})},
   \qquad w_i = 2^{(t_i - t_n) / h}, \qquad u(t) = u \sqrt{|t - t_n| + \nu}.$$
 
 $u^2$ is the variance of a random walk per unit of model time, weighted towards the present: at regular
-times the exponentially weighted moving average that practitioners take for a volatility, and irregular
-times need no change. A random walk is $u(t)$ from its last value at time $t$; a network that is told
-values in $u$ and answers in $u(t)$ only has to learn how the variable differs from one. The half-life
-$h$, the change $\sigma$ expected before anything was seen, and the noise $\nu$ of an observation are
-learned for each variable.
+times it is the exponentially weighted moving average of squared changes, and irregular times need no
+change. A random walk is $u(t)$ from its last value at time $t$, so that a network with inputs in $u$
+and outputs in $u(t)$ only learns how the variable differs from a random walk. The half-life $h$, the
+change $\sigma$ expected before anything was seen, and the observation noise $\nu$ are learned per
+variable.
 
 References:
     RiskMetrics technical document (J.P. Morgan and Reuters, 4th edition, 1996), chapter 5.
@@ -41,7 +42,7 @@ from latentode.nn.sequences import last_values
 
 __all__ = ["RecentChange", "ScaleGrowth"]
 
-FLOOR = 0.05  # of a horizon, to begin with
+FLOOR = 0.05  # initial floor, in horizons
 
 
 class ScaleGrowth(nn.Module):
@@ -67,8 +68,8 @@ class ScaleGrowth(nn.Module):
         return ((time.abs() + floor) / (1 + floor)) ** self.exponent[variable]
 
 
-PRIOR_TIME = 0.01  # of model time that the expected change counts for: little beside what was seen
-NOISE_TIME = 0.01  # of model time in which a random walk goes as far as observations scatter, at first
+PRIOR_TIME = 0.01  # kappa, the model time that the expected change counts for
+NOISE_TIME = 0.01  # initial nu, in which model time a random walk goes as far as observations scatter
 
 
 class RecentChange(nn.Module):

@@ -1,12 +1,11 @@
-r"""Events: the padded layout that a recurrent encoder needs, made from flat observations.
+r"""Sequences: what recurrent encoders read, made from flat observations in any order.
 
-All values that a series has at one time form one event. Rows are padded at the end only, each series
-on its own times: nothing is taken from its companions.
+`Events`, for one sequence per series: all values that a series has at one time form one event. Rows are
+padded at the end only, each series on its own times, so that nothing comes from its companions.
 
-Histories: each variable's own observations as packed sequences, made from flat observations.
-
-A *cell* is a (series, variable). Only cells with an observation have a sequence; what a sequence says
-is taken from its own cell and from nothing else. There is no mask, no padding and no imputation.
+`Histories`, for one sequence per *cell*, a (series, variable): only cells with an observation have one,
+and its features come from its own cell and from nothing else. There is no mask, no padding and no
+imputation.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Packed:
     present: Tensor | None = None
 
     def final(self, state: Tensor, n_series: int) -> Tensor:
-        """States after each series' last event, zero for those without; `(series, hidden)`."""
+        """States after each series' last event, zero for series without events; `(series, hidden)`."""
         read = self.series[: self.sizes[0]] if self.sizes else self.series
         return state.new_zeros(n_series, state.shape[1]).index_copy(0, read, state)
 

@@ -1,12 +1,11 @@
-r"""Encoders that read a series' events one after the other: a GRU and an ODE-RNN.
+r"""Encoders of whole series: `GRUEncoder`, `ODERNNEncoder` and `LinearEncoder`.
 
 The state of a GRU stands still between events, $h_i = \mathrm{GRU}(h_{i-1}, x_i)$; that of an ODE-RNN
 first follows an ODE over the gap, $h_i = \mathrm{GRU}(h(t_i), x_i)$ with $\dot h = f(h)$. Both read all
 series by one sweep of `GRU`.
 
-LinearEncoder: a recurrent encoder without a sequential loop.
-
-Complex diagonal linear dynamics driven by an impulse $u_i$ at each event,
+`LinearEncoder` is recurrent without a sequential loop. Complex diagonal linear dynamics driven by an
+impulse $u_i$ at each event,
 
 $$\dot h_k = -\lambda_k h_k, \quad h_k(t_i^+) = h_k(t_i^-) + u_{i,k}, \quad
 \lambda_k = a_k + i\omega_k,\ a_k > 0,$$
@@ -37,7 +36,7 @@ __all__ = ["GRUEncoder", "LinearEncoder", "ODERNNEncoder"]
 
 
 class GRUEncoder(Encoder):
-    """A GRU that is told the gaps and which variables were observed.
+    """A GRU whose inputs are values, which variables were observed, and the gaps between events.
 
     Args:
         n_variables: number of variables.
@@ -91,7 +90,7 @@ class ODERNNEncoder(Encoder):
 
 
 class LinearEncoder(Encoder):
-    """Linear in time, nonlinear in what drives it and in how it is read.
+    """Linear dynamics in time; the drive of an event and the readout are perceptrons.
 
     Args:
         n_variables: number of variables.
@@ -117,12 +116,12 @@ class LinearEncoder(Encoder):
         present = torch.arange(width, device=t0.device) < events.length[:, None]
         decay = torch.exp(-softplus(self.raw_decay) * elapsed) * present[..., None]
         angle = self.frequency * elapsed
-        turn, swing = decay * torch.cos(angle), decay * torch.sin(angle)
+        cosine, sine = decay * torch.cos(angle), decay * torch.sin(angle)
         features = events.features(t0, last).to(self.raw_decay.dtype)
         real, imaginary = self.drive(features).chunk(2, dim=2)
-        # How much has been heard is itself a linear state, driven by ones; dividing by it bounds h.
-        heard = decay.sum(dim=1)
-        state_real = (turn * real + swing * imaginary).sum(dim=1) / (1 + heard)
-        state_imaginary = (turn * imaginary - swing * real).sum(dim=1) / (1 + heard)
-        state = torch.cat([state_real, state_imaginary, torch.log1p(heard)], dim=1)
+        # The weight of all events is itself a linear state, driven by ones; dividing by it bounds h.
+        weight = decay.sum(dim=1)
+        state_real = (cosine * real + sine * imaginary).sum(dim=1) / (1 + weight)
+        state_imaginary = (cosine * imaginary - sine * real).sum(dim=1) / (1 + weight)
+        state = torch.cat([state_real, state_imaginary, torch.log1p(weight)], dim=1)
         return self.read(state.to(self.raw_decay.dtype))

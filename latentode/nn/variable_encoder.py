@@ -1,26 +1,22 @@
-r"""Exchange: the variables of a series tell each other what they have seen.
+r"""VariableEncoder: a summary of each (series, variable), for one latent row per variable.
 
-Each layer adds to the summaries $h_v$ of a series' variables what attention over all of them and a
-perceptron make of them, normalised beforehand:
+A GRU reads each variable's own observations at their own times, conditioned on the variable's embedding
+$e_v$; then the variables of a series exchange what they have seen:
+
+$$h_{s,v} = \mathrm{GRU}\big((x_i, t_i, e_v) : i \text{ of } (s, v)\big) + W e_v + U c_s, \qquad
+  h_s \leftarrow \mathrm{Exchange}(h_s).$$
+
+A variable that was never observed takes part with $W e_v + U c_s$, $c_s$ being static covariates. Each
+layer of `Exchange` is a pre-norm transformer layer over the variables of one series,
 
 $$h \leftarrow h + \mathrm{Attention}(\mathrm{norm}(h)), \quad h \leftarrow h + F(\mathrm{norm}(h)).$$
 
-Series never mix, and the order of variables does not matter: who they are is in their embeddings.
+Series never mix, and the order of variables does not matter: their embeddings say who they are.
 
 References:
     Attention is all you need (Vaswani et al., 2017), https://arxiv.org/abs/1706.03762
     On layer normalization in the transformer architecture (Xiong et al., 2020),
     https://arxiv.org/abs/2002.04745
-
-VariableEncoder: a summary of each (series, variable), for one latent row per variable.
-
-A GRU reads each variable's own observations at their own times, told which variable it reads by an
-embedding $e_v$; then the variables of a series exchange what they have seen:
-
-$$h_{s,v} = \mathrm{GRU}\big((x_i, t_i, e_v) : i \text{ of } (s, v)\big) + W e_v + U c_s, \qquad
-  h_s \leftarrow \mathrm{Exchange}(h_s).$$
-
-A variable never observed takes part with $W e_v + U c_s$, statics $c_s$ included.
 """
 
 from __future__ import annotations
@@ -41,7 +37,7 @@ class Exchange(nn.Module):
 
     Args:
         size: size of a summary.
-        heads: how many kinds of attention; a head is as wide as `size / heads`, rounded up.
+        heads: number of attention heads; a head is as wide as `size / heads`, rounded up.
 
     Example:
         >>> import torch
@@ -49,23 +45,23 @@ class Exchange(nn.Module):
         torch.Size([3, 5, 8])
     """
 
-    WIDENING = 2  # width of the perceptron over that of a summary
+    WIDENING = 2  # ratio of the perceptron's width to that of a summary
 
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
         self.heads, inner = heads, heads * -(-size // heads)
         self.norm, self.norm_after = nn.LayerNorm(size), nn.LayerNorm(size)
-        self.ask = nn.Linear(size, 3 * inner)
-        self.tell = nn.Linear(inner, size)
+        self.queries_keys_values = nn.Linear(size, 3 * inner)
+        self.attended = nn.Linear(inner, size)
         self.widen = nn.Linear(size, self.WIDENING * size)
         self.narrow = nn.Linear(self.WIDENING * size, size)
 
     def forward(self, h: Tensor) -> Tensor:
         """Args: `(series, variables, size)`. Returns the same shape."""
-        parts = self.ask(self.norm(h)).unflatten(2, (3, self.heads, -1))
+        parts = self.queries_keys_values(self.norm(h)).unflatten(2, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        heard = scaled_dot_product_attention(query, key, value)
-        h = h + self.tell(heard.transpose(1, 2).flatten(2))
+        attended = scaled_dot_product_attention(query, key, value)
+        h = h + self.attended(attended.transpose(1, 2).flatten(2))
         return h + self.narrow(relu(self.widen(self.norm_after(h))))
 
 
@@ -76,8 +72,8 @@ class VariableEncoder(nn.Module):
         embedding_size: size of a variable's embedding.
         n_static: number of encoded static features.
         size: size of a summary and of the GRU's state.
-        layers: how many times variables exchange.
-        heads: heads of attention.
+        layers: number of layers of exchange.
+        heads: number of attention heads of each.
     """
 
     def __init__(
@@ -85,9 +81,9 @@ class VariableEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.gru = GRU(N_FEATURES + embedding_size, size)
-        self.known = nn.Linear(embedding_size, size)
-        self.static = nn.Linear(n_static, size, bias=False) if n_static else None
-        # Normalised at the end: what pre-norm layers add up grows, and would saturate what reads it.
+        self.of_embedding = nn.Linear(embedding_size, size)
+        self.of_static = nn.Linear(n_static, size, bias=False) if n_static else None
+        # A last normalisation, because what pre-norm layers add up grows and would saturate the head.
         exchange = (Exchange(size, heads) for _ in range(layers))
         self.exchange = nn.Sequential(*exchange, nn.LayerNorm(size))
 
@@ -113,10 +109,10 @@ class VariableEncoder(nn.Module):
         """
         n = len(embeddings)
         histories = Histories.of(observations, t0, n, backward)
-        read = torch.cat([histories.features, embeddings[histories.cell % n]], dim=1)
-        seen = self.gru(read, histories.sizes)
+        inputs = torch.cat([histories.features, embeddings[histories.cell % n]], dim=1)
+        seen = self.gru(inputs, histories.sizes)
         summary = seen.new_zeros(len(t0) * n, seen.shape[1]).index_copy(0, histories.observed, seen)
-        summary = summary.view(len(t0), n, -1) + self.known(embeddings)
-        if self.static is not None:
-            summary = summary + self.static(static)[:, None]
+        summary = summary.view(len(t0), n, seen.shape[1]) + self.of_embedding(embeddings)
+        if self.of_static is not None:
+            summary = summary + self.of_static(static)[:, None]
         return self.exchange(summary)

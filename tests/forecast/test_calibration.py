@@ -175,7 +175,9 @@ def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(forecaster, tmp
     after = forecaster.backtest(test, quantiles=LEVELS)
     x = after["variable"] == "x"
     for percent in (50, 80, 95):
-        assert coverage(after[x], percent).mean() == pytest.approx(percent / 100, abs=0.03)
+        # Of 60 series, each end is moved out by what a sixty-first may differ.
+        found = coverage(after[x], percent).mean()
+        assert percent / 100 - 0.03 < found < min(percent / 100 + 2 / 61 + 0.03, 0.999)
     # Counts cover at least their share, since an interval of theirs holds whole steps.
     assert coverage(after[~x], 80).mean() > 0.77
     assert (after.filter(like="q")[~x] % 1 == 0).all(axis=None)
@@ -192,23 +194,25 @@ def test_a_calibrated_forecaster_covers_more_nearly_what_it_says(forecaster, tmp
     drawn = forecaster.predict(test[:90], **asked, samples=40)
     whole = drawn["variable"] == "count"
     assert (drawn["value"][whole] % 1 == 0).all() and (drawn["value"][~whole] % 1 != 0).all()
-    forecaster.calibration_ = None
+    forecaster.fitted_ = replace(forecaster.fitted_, calibration=None)
     pd.testing.assert_frame_equal(forecaster.predict(test, **asked), plain)
 
 
 def test_calibrating_again_begins_anew(forecaster):
     first = forecaster.calibrate(noisy(30, 3)).fitted_.calibration.to_dict()
     assert forecaster.calibrate(noisy(30, 3)).fitted_.calibration.to_dict() == first
-    forecaster.calibration_ = None
+    forecaster.fitted_ = replace(forecaster.fitted_, calibration=None)
 
 
-def test_what_is_not_ahead_of_an_observation_stays(forecaster):
-    history = noisy(1, 4)
-    asked = {"at": [history["time"].min()], "smooth": False}
-    plain = forecaster.predict(history, **asked)
+def test_at_its_origin_a_forecast_is_calibrated_as_right_after_it(forecaster):
+    """A sample path is continuous where it begins."""
     forecaster.calibrate(noisy(30, 3))
-    pd.testing.assert_frame_equal(forecaster.predict(history, **asked), plain)
-    forecaster.calibration_ = None
+    history = noisy(1, 4)
+    last = history["time"].max()
+    found = forecaster.predict(history, at=[last, last + 1e-7], variables="x", smooth=False)
+    now, after = found[["mean", "std", "q0.1", "q0.9"]].to_numpy()
+    np.testing.assert_allclose(now, after, rtol=1e-4)
+    forecaster.fitted_ = replace(forecaster.fitted_, calibration=None)
 
 
 def test_nothing_to_calibrate_by_is_an_error(forecaster):

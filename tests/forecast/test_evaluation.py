@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from latentode import LatentODEError, SchemaError, SeriesDataset
-from latentode.evaluation.backtest import at_leads, compare, observed_after, observed_ahead
+from latentode.evaluation.backtest import compare, observed_after, observed_ahead
 from latentode.evaluation.baselines import LastValue
-from latentode.evaluation.metrics import bin_leads, quantile_levels, score_frame, summarise
+from latentode.evaluation.metrics import at_leads, bin_leads, quantile_levels, score_frame, summarise
 
 FRAME = pd.DataFrame(
     {

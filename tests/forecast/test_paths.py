@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from making import START, calendar, same, tiny, waves
+from sklearn.exceptions import NotFittedError
 
-from latentode import LatentODEError, LatentODEForecaster, SchemaError
+from latentode import LatentODEError, LatentODEForecaster, OnlineForecaster, SchemaError
 from latentode.forecast.residuals import Residuals
 
 LASTING = Residuals((0.3, 0.5), (0.9, 1.4))
@@ -16,8 +17,8 @@ LASTING = Residuals((0.3, 0.5), (0.9, 1.4))
 def exact(**options) -> LatentODEForecaster:
     """In float64, with residuals that are not left to a short fit."""
     model = tiny(**options).fit(waves(4, 20))
-    model.module_.double()
-    model.residuals_ = LASTING
+    model.network_.double()
+    model.fitted_ = replace(model.fitted_, residuals=LASTING)
     return model
 
 
@@ -135,18 +136,18 @@ def test_a_series_own_answers_depend_on_no_companion_and_on_no_other_question(mo
         alone, among = ask(model.sample_paths(one)), ask(model.sample_paths(frame))
         among = among[among["id"] == "s2"].reset_index(drop=True)
         pd.testing.assert_frame_equal(alone, among, rtol=1e-8, atol=1e-9)
-    some = model.rate(frame, 2.0, variables="y")
-    every = model.rate(frame, 2.0, count=4)
+    some = model.sample_paths(frame).rate(2.0, variables="y")
+    every = model.sample_paths(frame).rate(2.0, count=4)
     every = every[(every["variable"] == "y") & every["time"].isin(some["time"])].reset_index(drop=True)
     pd.testing.assert_frame_equal(some, every, rtol=1e-8, atol=1e-9)
 
 
 def test_a_shift_of_all_times_shifts_the_answers(model, frame):
     later = frame.assign(time=frame["time"] + 50.0)
-    one, other = model.rate(frame, 1.0), model.rate(later, 1.0)
+    one, other = model.sample_paths(frame).rate(1.0), model.sample_paths(later).rate(1.0)
     np.testing.assert_allclose(other["mean"], one["mean"], rtol=1e-6, atol=1e-8)
     crossing, moved = (
-        m.first_passage_time("x", above=0.5).times for m in map(model.paths, (frame, later))
+        m.first_passage_time("x", above=0.5).times for m in map(model.sample_paths, (frame, later))
     )
     both = np.isfinite(crossing)
     np.testing.assert_allclose(moved[both], crossing[both], atol=1e-6)
@@ -160,7 +161,7 @@ def test_a_longer_horizon_changes_no_earlier_crossing(model, frame):
 
 def test_without_residuals_a_point_has_one_path(frame):
     model = exact()
-    model.residuals_ = None
+    model.fitted_ = replace(model.fitted_, residuals=None)
     assert (model.sample_paths(frame).value(1.0)["std"] < 1e-9).all()
 
 
@@ -230,50 +231,47 @@ def test_samples_are_a_long_frame_of_draws(fitted, frame):
         fitted.predict(frame, 2.0, samples=0)
 
 
-def test_residuals_are_saved_and_older_models_do_without(fitted, frame, tmp_path):
+def test_residuals_are_saved(fitted, frame, tmp_path):
     assert fitted.fitted_.residuals is not None
     fitted.save(tmp_path)
     again = LatentODEForecaster.load(tmp_path)
-    assert again.residuals_ == fitted.fitted_.residuals
-    same(again.rate(frame, 1.0), fitted.rate(frame, 1.0))
-    old = replace(fitted.fitted_, residuals=None)
-    assert len(old.read(frame, "error")) == 4
+    assert again.fitted_.residuals == fitted.fitted_.residuals
+    paths, same_paths = (m.sample_paths(frame) for m in (again, fitted))
+    same(paths.rate(1.0), same_paths.rate(1.0))
 
 
 # ------------------------------------------------------------------------------------ updates
 
 
 def test_updating_is_predicting_from_the_longer_history(fitted, frame):
-    early = frame[frame["time"] < 6.0]
     rest = frame[frame["time"] >= 6.0]
-    fitted.follow(early)
+    online = OnlineForecaster(fitted, frame[frame["time"] < 6.0])
     for _, rows in rest.groupby(rest["time"].round()):
-        fitted.update(rows)
-    expected = fitted.predict(frame, 1.0, 3)
-    same(fitted.predict(at=1.0, count=3), expected)
-    same(fitted.rate(at=1.0), fitted.rate(frame, 1.0))
-    same(fitted.integral(b=1.0), fitted.integral(frame, 1.0))
-    same(
-        fitted.first_passage_time(variable="x", above=0.5).to_frame(),
-        fitted.first_passage_time(frame, "x", above=0.5).to_frame(),
-    )
+        online.update(rows)
+    same(online.predict(1.0, count=3), fitted.predict(frame, 1.0, 3))
+    np.testing.assert_array_equal(online.forecast(1.0).mean, fitted.forecast(frame, 1.0).mean)
+    one, other = online.sample_paths(), fitted.sample_paths(frame)
+    same(one.rate(1.0), other.rate(1.0))
+    same(one.integral(1.0), other.integral(1.0))
+    first, second = (p.first_passage_time("x", above=0.5).to_frame() for p in (one, other))
+    same(first, second)
 
 
 def test_late_rows_and_new_series_are_taken_in(fitted, frame):
     one = frame["id"] == "s0"
-    fitted.follow(frame[one & (frame["time"] > 6.0)])
-    fitted.update(frame[one & (frame["time"] <= 6.0)])
-    fitted.update(frame[~one])
-    same(fitted.predict(at=1.0), fitted.predict(frame, 1.0))
+    online = OnlineForecaster(fitted, frame[one & (frame["time"] > 6.0)])
+    online.update(frame[one & (frame["time"] <= 6.0)]).update(frame[~one])
+    same(online.predict(1.0), fitted.predict(frame, 1.0))
 
 
-def test_refused_rows_leave_what_is_followed_alone(fitted, frame):
-    before = fitted.follow(frame).predict(at=1.0)
+def test_refused_rows_leave_the_history_alone(fitted, frame):
+    online = OnlineForecaster(fitted, frame)
+    before = online.predict(1.0)
     with pytest.raises(SchemaError, match="repeat"):
-        fitted.update(frame.iloc[:1])
+        online.update(frame.iloc[:1])
     with pytest.raises(SchemaError, match="is not in the table"):
-        fitted.update(frame.iloc[:1].drop(columns="y"))
-    same(fitted.predict(at=1.0), before)
+        online.update(frame.iloc[:1].drop(columns="y"))
+    same(online.predict(1.0), before)
 
 
 def test_a_revised_row_goes_by_the_policy(frame):
@@ -282,7 +280,8 @@ def test_a_revised_row_goes_by_the_policy(frame):
     revised = frame.loc[[place]].assign(x=9.0, y=np.nan)
     changed = frame.copy()
     changed.loc[place, "x"] = 9.0
-    same(model.follow(frame).update(revised).predict(at=1.0), model.predict(changed, 1.0))
+    online = OnlineForecaster(model, frame).update(revised)
+    same(online.predict(1.0), model.predict(changed, 1.0))
 
 
 def test_zones_of_new_rows_may_differ_from_those_before():
@@ -290,14 +289,11 @@ def test_zones_of_new_rows_may_differ_from_those_before():
     model = tiny(horizon="2h", context_length="6h").fit(frame)
     early, late = frame.iloc[:-6], frame.iloc[-6:]
     moved = late.assign(time=late["time"].dt.tz_convert("UTC"))
-    model.follow(early).update(moved)
-    same(model.predict(at="1h"), model.predict(frame, "1h"))
+    same(OnlineForecaster(model, early).update(moved).predict("1h"), model.predict(frame, "1h"))
 
 
-def test_what_is_followed_is_not_saved(fitted, frame, tmp_path):
-    fitted.follow(frame)
-    fitted.save(tmp_path)
-    with pytest.raises(LatentODEError, match="no history"):
-        LatentODEForecaster.load(tmp_path).predict(at=1.0)
-    with pytest.raises(LatentODEError, match="say when"):
-        fitted.predict(frame)
+def test_an_online_forecaster_needs_a_fit_and_something_observed(fitted):
+    with pytest.raises(NotFittedError):
+        OnlineForecaster(tiny())
+    with pytest.raises(LatentODEError, match=r"give rows with update\(\)"):
+        OnlineForecaster(fitted).predict(1.0)

@@ -1,5 +1,7 @@
 """Times inside a history, answered from both of their sides."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +21,7 @@ LASTING = Residuals((0.3, 0.5), (1.5, 1.1))
 def model(request):
     made = tiny(**request.param).fit(waves(4, 20))
     made.network_.double()
-    made.residuals_ = LASTING
+    made.fitted_ = replace(made.fitted_, residuals=LASTING)
     return made
 
 
@@ -36,7 +38,7 @@ def at(*times):
 def test_one_later_observation_revises_by_the_formula_of_two_normals():
     model = tiny().fit(waves(4, 20))
     model.network_.double()
-    model.residuals_ = LASTING
+    model.fitted_ = replace(model.fitted_, residuals=LASTING)
     history, time, later = one_series(1.0, 2.0, 3.5, value=2.0), 2.6, 3.5
     before = model.forecast(history, at(time, later), variables="x", smooth=False)
     joint = model.forecast(history[:2], at(time, later), variables="x")  # both from the origin 2.0
@@ -56,7 +58,7 @@ def test_one_later_observation_revises_by_the_formula_of_two_normals():
 
 def test_the_nearer_an_observation_the_narrower_the_answer_and_nearer_to_it():
     model = tiny().fit(waves(4, 20))
-    model.residuals_ = Residuals((0.05, 0.05), (1.5, 1.5))
+    model.fitted_ = replace(model.fitted_, residuals=Residuals((0.05, 0.05), (1.5, 1.5)))
     history = one_series(1.0, 2.0, 4.0, value=3.0)
     times = (2.5, 3.0, 3.5, 3.9, 3.99)
     smooth = model.predict(history, at(*times), variables="x")
@@ -112,7 +114,7 @@ def test_a_series_is_smoothed_by_itself_alone(model, frame):
 
 def test_without_residuals_nothing_is_revised(frame):
     model = tiny().fit(frame)
-    model.residuals_ = None
+    model.fitted_ = replace(model.fitted_, residuals=None)
     asked = pd.DataFrame({"id": "s1", "time": [5.0, 7.0]})
     same(model.predict(frame, asked), model.predict(frame, asked, smooth=False))
 
@@ -129,7 +131,7 @@ def test_a_backtest_sees_nothing_of_what_comes_later(frame):
 def test_calendars_are_smoothed_as_numbers_are():
     frame = calendar(START)
     model = tiny(horizon="2h", context_length="6h").fit(frame)
-    model.residuals_ = Residuals((0.1, 0.1), (1.0, 1.0))
+    model.fitted_ = replace(model.fitted_, residuals=Residuals((0.1, 0.1), (1.0, 1.0)))
     inside = [frame["time"].min() + pd.Timedelta("7h")]
     smooth, past = (model.predict(frame, inside, smooth=s) for s in (True, False))
     assert (smooth["std"] < past["std"]).any()

@@ -11,7 +11,6 @@ from torch.nn.functional import softplus
 
 from latentode.nn.latent_state import LatentState, shared_noise
 from latentode.nn.likelihoods import (
-    DATA_UNITS,
     LIKELIHOODS,
     MIN_SCALE,
     StudentTLikelihood,
@@ -23,7 +22,6 @@ from latentode.nn.likelihoods import (
 
 pytestmark = pytest.mark.usefixtures("float64")
 LEVELS = (1e-4, 0.01, 0.1, 0.37, 0.5, 0.9, 0.99, 0.9999)
-EVERY = {**LIKELIHOODS, **DATA_UNITS}
 SUPPORT = {
     "log-normal": np.linspace(0.05, 6, 15),
     "bernoulli": np.arange(15) % 2,
@@ -31,13 +29,13 @@ SUPPORT = {
     "negative-binomial": np.arange(15.0),
     "beta": np.linspace(0.02, 0.98, 15),
 }
-every = pytest.mark.parametrize("name", EVERY)
-known_to_scipy = pytest.mark.parametrize("name", [n for n in EVERY if n != "quantile"])
+every = pytest.mark.parametrize("name", LIKELIHOODS)
+known_to_scipy = pytest.mark.parametrize("name", [n for n in LIKELIHOODS if n != "quantile"])
 
 
 def made(name):
     """A likelihood of one variable, whose units matter only to families of data units."""
-    return EVERY[name]() if name in LIKELIHOODS else EVERY[name](loc=(0.4,), scale=(0.2,))
+    return LIKELIHOODS[name].of_units((0.4,), (0.2,))
 
 
 def theirs(name, ours):
@@ -65,7 +63,7 @@ def drawn(name, shape=(3, 5), seed=0):
     # Wilder, a beta distribution lies in its corners, where neither we nor scipy have digits left.
     raw = torch.randn(*shape, likelihood.n_raw, generator=generator) * (0.3 if name == "beta" else 2)
     anchor = torch.randn(*shape, generator=generator)
-    if name in DATA_UNITS:
+    if likelihood.of_data_units:
         anchor = torch.rand(*shape, generator=generator)
         anchor = 0.2 + 0.6 * anchor if name == "beta" else 3 * anchor
     ours = likelihood.distribution(raw, anchor)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning import Trainer
+from making import module_of
 
 from latentode import Forecasting, IrregularDataModule
 from latentode.nn import ENCODERS

@@ -12,7 +12,7 @@ from latentode.nn.likelihoods.base import (
     with_fixed_location,
     with_parameters,
 )
-from latentode.nn.likelihoods.choosing import DATA_UNITS, LIKELIHOODS, likelihood_of
+from latentode.nn.likelihoods.choosing import LIKELIHOODS, likelihood_of
 from latentode.nn.likelihoods.counts import (
     BernoulliLikelihood,
     NegativeBinomialLikelihood,
@@ -28,7 +28,6 @@ from latentode.nn.likelihoods.symmetric import (
 )
 
 __all__ = [
-    "DATA_UNITS",
     "LIKELIHOODS",
     "MIN_SCALE",
     "BernoulliLikelihood",

@@ -1,16 +1,20 @@
-r"""Likelihood: the idea that all families share, and what one does with their distributions.
+r"""Likelihood: the interface of all families, and operations on their distributions.
 
 $$p(x_{t, v} \mid z(t)) = p(x;\, \theta), \qquad \theta = \theta(\text{raw}, \text{anchor})$$
 
-The model works in scaled units (standard deviations of the training data about their mean). A family
-either lives there itself (normal, Student-t, Laplace, quantiles) or in data units (counts, shares,
-positive numbers); of the latter, `per_variable` makes distributions over scaled values again.
+The model works in scaled units (standard deviations of the training data about their mean). The values
+of a family are scaled ones themselves (normal, Student-t, Laplace, quantiles) or those of the table
+(`DataUnits`: counts, shares, positive numbers), of which `per_variable` makes distributions over scaled
+values again. Nothing depends on the unit of the table: multiplying a variable by a constant multiplies
+its forecast.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, ClassVar
 
@@ -18,37 +22,43 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.nn.functional import softplus
 
 __all__ = [
     "MIN_SCALE",
+    "DataUnits",
     "EqualMixture",
     "Likelihood",
     "change_parameters",
     "gather_variable",
     "join",
+    "log_gamma_ratio",
+    "log_spread",
     "mixture",
     "pick",
     "score",
     "take",
+    "unit_softplus",
     "with_fixed_location",
     "with_parameters",
 ]
 
 MIN_SCALE = 1e-3  # in standard deviations of the training data: no likelihood can diverge
+STIRLING_FROM = 1e3  # from where two terms of the series have all digits of float64
 LOCATIONS = ("loc", "median", "rate", "logits", "share")  # what a point loss moves, by its name
 ALTERNATIVES = {"probs": "logits"}  # torch lists both, and takes either
 
 
 class Likelihood(ABC):
-    """How a value scatters about what the decoder says.
+    """The family of a value's distribution given the decoder's raw numbers.
 
     Attributes:
-        name: as one asks for it.
+        name: by which `LIKELIHOODS` lists it.
         n_raw: unconstrained numbers that it takes per query.
         of_data_units: whether its values are those of the table rather than scaled ones.
         discrete: whether its values are whole numbers.
         heavy_tailed: whether the exponential of a value has no mean.
-        wants: what values it can explain, in words; empty if all.
+        wants: the support in words, such as "positive values"; empty if any value is possible.
     """
 
     name: ClassVar[str] = ""
@@ -70,10 +80,10 @@ class Likelihood(ABC):
 
         Args:
             raw: unconstrained numbers, shape `(..., n_raw)`.
-            anchor: what the location is counted from, shape `(...)`, in the likelihood's own units.
-            variable: of each query, shape `(queries,)`, the last of `...`; families that know no
-                variables do without.
-            spread: what the scale is multiplied by, shape `(...)`; 1 unless told.
+            anchor: the value that the location is counted from, shape `(...)`, in the family's units.
+            variable: of each query, shape `(queries,)`, the last of `...`; ignored by families of
+                scaled values.
+            spread: what the scale is multiplied by, shape `(...)`; None for 1.
         """
 
     @abstractmethod
@@ -89,8 +99,18 @@ class Likelihood(ABC):
         return self.icdf(distribution, float(torch.special.ndtr(torch.tensor(t, dtype=torch.float64))))
 
     def outside(self, value: np.ndarray) -> np.ndarray:
-        """Which values, in data units, it cannot explain."""
+        """Which values, in data units, lie outside its support."""
         return np.zeros(len(value), dtype=bool)
+
+    @classmethod
+    def of_units(cls, loc: tuple[float, ...], scale: tuple[float, ...]) -> Likelihood:
+        """The family for variables with these units; families of scaled values need none.
+
+        Args:
+            loc: mean of each variable over its training observations.
+            scale: standard deviation likewise.
+        """
+        return cls()
 
     def impossible(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         """Which values `(queries,)`, in the likelihood's own units, it gives no probability."""
@@ -122,6 +142,54 @@ class Likelihood(ABC):
             The distribution, `loc` and `scale`; the latter 0 and 1 where it is in data units.
         """
         return distribution, loc, scale
+
+
+@dataclass(frozen=True)
+class DataUnits(Likelihood, ABC):
+    """A family whose values are those of the table, and which knows what scaled units are in it.
+
+    Nothing that it does depends on the unit of the table: sizes are compared with `loc` and `scale`.
+
+    Args:
+        loc: mean of each variable over its training observations.
+        scale: standard deviation likewise.
+    """
+
+    loc: tuple[float, ...] = (1.0,)
+    scale: tuple[float, ...] = (1.0,)
+    of_data_units = True
+
+    @classmethod
+    def of_units(cls, loc: tuple[float, ...], scale: tuple[float, ...]) -> DataUnits:
+        return cls(loc=loc, scale=scale)
+
+    def units(self, like: Tensor, variable: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`loc` and `scale` of each query; of the first variable where none is given."""
+        loc, scale = like.new_tensor(self.loc), like.new_tensor(self.scale)
+        return (loc[0], scale[0]) if variable is None else (loc[variable], scale[variable])
+
+
+def unit_softplus(raw: Tensor) -> Tensor:
+    """Positive, and 1 where the raw number is 0."""
+    return softplus(raw) / math.log(2)
+
+
+def log_spread(size: Tensor, scale: Tensor) -> Tensor:
+    """The standard deviation of the logarithm of a log-normal value of this mean and deviation."""
+    return torch.log1p((scale / size) ** 2).sqrt()
+
+
+def log_gamma_ratio(b: Tensor, a: Tensor) -> Tensor:
+    r"""$\log \Gamma(b + a) - \log \Gamma(b)$; of a large b, where it cancels, by Stirling's formula.
+
+    Args:
+        b: positive.
+        a: above -b.
+    """
+    large, y, x = b > STIRLING_FROM, b.clamp(min=STIRLING_FROM), b.clamp(max=STIRLING_FROM)
+    correction = (1 / (y + a) - 1 / y) / 12
+    series = (y - 0.5) * torch.log1p(a / y) + a * torch.log(y + a) - a + correction
+    return torch.where(large, series, torch.lgamma(x + a) - torch.lgamma(x))
 
 
 def parameter_names(distribution: Distribution) -> list[str]:
@@ -159,7 +227,7 @@ def pick(distribution: Distribution, samples: Tensor) -> Distribution:
 
 @singledispatch
 def score(distribution: Distribution, value: Tensor) -> Tensor:
-    """What training by likelihood raises: the log-density, where there is nothing better."""
+    """What training by likelihood maximises: the log-density, unless a family has a better score."""
     return distribution.log_prob(value)
 
 

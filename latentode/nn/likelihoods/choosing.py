@@ -1,6 +1,7 @@
-"""Choosing: from names of likelihoods to a likelihood, for one variable or for each its own.
+"""The registry of likelihoods, and the choice of one by name, for all variables or for each its own.
 
-Domains: whether a likelihood can explain what a table holds, asked before any training.
+A new family is a file with a subclass of `Likelihood` or `DataUnits`, and a line in `LIKELIHOODS`.
+`refuse_unexplained` asks before training whether the values of a table lie within the support.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from latentode.nn.likelihoods.counts import (
     NegativeBinomialLikelihood,
     PoissonLikelihood,
 )
-from latentode.nn.likelihoods.data_units import DataUnits
 from latentode.nn.likelihoods.per_variable import PerVariable
 from latentode.nn.likelihoods.positive import BetaLikelihood, LogNormalLikelihood
 from latentode.nn.likelihoods.quantiles import QuantileLikelihood
@@ -27,21 +27,22 @@ from latentode.nn.likelihoods.symmetric import (
     StudentTLikelihood,
 )
 
-__all__ = ["DATA_UNITS", "LIKELIHOODS", "Named", "likelihood_of", "refuse_unexplained"]
+__all__ = ["LIKELIHOODS", "Named", "likelihood_of", "refuse_unexplained"]
 
 DEFAULT = "normal"
-LIKELIHOODS: dict[str, type[Likelihood]] = {  # of scaled units
-    "normal": NormalLikelihood,
-    "student-t": StudentTLikelihood,
-    "laplace": LaplaceLikelihood,
-    "quantile": QuantileLikelihood,
-}
-DATA_UNITS: dict[str, type[DataUnits]] = {
-    "log-normal": LogNormalLikelihood,
-    "bernoulli": BernoulliLikelihood,
-    "poisson": PoissonLikelihood,
-    "negative-binomial": NegativeBinomialLikelihood,
-    "beta": BetaLikelihood,
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    kind.name: kind
+    for kind in (
+        NormalLikelihood,
+        StudentTLikelihood,
+        LaplaceLikelihood,
+        QuantileLikelihood,
+        LogNormalLikelihood,
+        BernoulliLikelihood,
+        PoissonLikelihood,
+        NegativeBinomialLikelihood,
+        BetaLikelihood,
+    )
 }
 BOUNDED_TRANSFORMS = ("logit",)
 Named = Mapping[str, Mapping[str, Any]]
@@ -64,18 +65,18 @@ def likelihood_of(
     Example:
         >>> units = {"hr": {"loc": 80.0, "scale": 12.0}, "falls": {"loc": 0.3, "scale": 0.6}}
         >>> likelihood_of({"falls": "poisson"}, 2, units).families(2)
-        (NormalLikelihood(n_raw=2), PoissonLikelihood(n_raw=1, loc=(80.0, 0.3), scale=(12.0, 0.6)))
+        (NormalLikelihood(), PoissonLikelihood(loc=(80.0, 0.3), scale=(12.0, 0.6)))
     """
     names = _names(chosen, n_variables, variables)
     _check_transforms(names, variables or {})
     kinds = sorted(set(names), key=names.index)
-    if len(kinds) == 1 and kinds[0] in LIKELIHOODS:
-        return LIKELIHOODS[kinds[0]]()
+    if len(kinds) == 1 and not LIKELIHOODS[kinds[0]].of_data_units:
+        return LIKELIHOODS[kinds[0]].of_units((), ())
     units = list((variables or {}).values()) or [{"loc": 0.0, "scale": 1.0}] * n_variables
     loc = tuple(float(u["loc"]) for u in units)
     scale = tuple(float(u["scale"]) for u in units)
-    made = [DATA_UNITS[k](loc=loc, scale=scale) if k in DATA_UNITS else LIKELIHOODS[k]() for k in kinds]
-    return PerVariable(tuple(made), tuple(kinds.index(n) for n in names), loc, scale)
+    made = tuple(LIKELIHOODS[kind].of_units(loc, scale) for kind in kinds)
+    return PerVariable(made, tuple(kinds.index(n) for n in names), loc, scale)
 
 
 def _names(chosen: str | Mapping[str, str], n_variables: int, variables: Named | None) -> list[str]:
@@ -99,9 +100,8 @@ def _names(chosen: str | Mapping[str, str], n_variables: int, variables: Named |
 
 
 def _check_name(name: str) -> None:
-    known = (*LIKELIHOODS, *DATA_UNITS)
-    if name not in known:
-        raise LatentODEError(f"likelihood {name!r} is unknown; choose from {', '.join(known)}")
+    if name not in LIKELIHOODS:
+        raise LatentODEError(f"likelihood {name!r} is unknown; choose from {', '.join(LIKELIHOODS)}")
 
 
 def _check_transforms(names: Sequence[str], variables: Named) -> None:
@@ -109,7 +109,7 @@ def _check_transforms(names: Sequence[str], variables: Named) -> None:
         transform = units.get("transform")
         if transform is None:
             continue
-        if name in DATA_UNITS:
+        if LIKELIHOODS[name].of_data_units:
             raise LatentODEError(
                 f"likelihood {name!r} of `{variable}` is one of the table's own values, so it does not "
                 f"go with the transform {transform!r}; leave one of them out"

@@ -9,6 +9,8 @@ and $c$ as for the log-normal family. $\alpha_0$ is what mean and variance of tr
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,12 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Gamma, constraints
 from torch.distributions import Poisson as TorchPoisson
 
-from latentode.nn.likelihoods.data_units import DataUnits, unit_softplus
+from latentode.nn.likelihoods.base import (
+    DataUnits,
+    log_gamma_ratio,
+    log_spread,
+    unit_softplus,
+)
 
 __all__ = [
     "BernoulliLikelihood",
@@ -30,6 +37,8 @@ __all__ = [
 ]
 
 HALF = 0.5
+STIRLING_FROM = 16.0  # counts from which the series of the factorial has all digits of float64
+LEVELS = (1e-300, 1 - 2.0**-53)  # the least and the greatest that have a normal score
 MAX_LOG_STEP = 15.0
 UNSURE = 0.1  # probability that is left, untrained, to what was not seen last
 MAX_LOGIT = 15.0
@@ -40,7 +49,7 @@ DISPERSIONS = (1e-4, 1e3)  # below, a count of that size is Poisson; above, near
 class BernoulliLikelihood(DataUnits):
     """0 or 1, the probability of 1 decoded; the mean of a forecast is that probability."""
 
-    n_raw: int = 1
+    n_raw = 1
     name = "bernoulli"
     discrete = True
     wants = "0 or 1"
@@ -63,11 +72,24 @@ class BernoulliLikelihood(DataUnits):
 
 
 class Poisson(TorchPoisson):
-    """torch's, its log-probabilities in float64 inside: of large counts they cancel."""
+    r"""torch's, with log-probabilities that do not cancel where counts are large.
+
+    From a count of 16 on, with Stirling's series of the factorial and $e = (m - x) / x$,
+    $\log P(x) = x (\log(1 + e) - e) - \tfrac12 \log(2 \pi x) - \tfrac1{12 x} + \dots$
+
+    References:
+        Fast and accurate computation of binomial probabilities (Loader, 2000).
+    """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        rate = self.rate.double()
-        found = torch.xlogy(value.double(), rate) - rate - torch.lgamma(value.double() + 1)
+        rate, value = self.rate.double(), value.double()
+        small = value < STIRLING_FROM
+        x = value.clamp(min=STIRLING_FROM)
+        e = (rate - x) / x
+        series = (1 / 12 - (1 / 360 - 1 / (1260 * x**2)) / x**2) / x
+        large = x * (torch.log1p(e) - e) - 0.5 * torch.log(2 * math.pi * x) - series
+        y = value.clamp(max=STIRLING_FROM)
+        found = torch.where(small, torch.xlogy(y, rate) - rate - torch.lgamma(y + 1), large)
         return found.to(self.rate.dtype)
 
 
@@ -75,7 +97,7 @@ class Poisson(TorchPoisson):
 class PoissonLikelihood(DataUnits):
     """Counts that come independently of each other, their rate decoded."""
 
-    n_raw: int = 1
+    n_raw = 1
     name = "poisson"
     discrete = True
     wants = "whole numbers from 0 on"
@@ -92,12 +114,38 @@ class PoissonLikelihood(DataUnits):
         return _log_view(self, value, variable)
 
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
-        return np.asarray(stats.poisson.ppf(q, distribution.rate.numpy()))  # type: ignore[attr-defined]
+        rate, t = _rates(distribution), special.ndtri(np.clip(q, *LEVELS))
+        near = rate + t * np.sqrt(rate) + (t**2 - 1) / 6  # Cornish and Fisher's first two terms
+        return least_count(lambda count: special.pdtr(count, rate), np.asarray(q), near)
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
-        rate = distribution.rate.numpy()  # type: ignore[attr-defined]
         count = np.floor(np.maximum(value, 0.0))
-        return np.where(value < 0, 0.0, special.pdtr(count, rate))
+        return np.where(value < 0, 0.0, special.pdtr(count, _rates(distribution)))
+
+
+def least_count(cdf: Callable[[np.ndarray], np.ndarray], q: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """The least whole number from 0 on at which a distribution function reaches a level.
+
+    Args:
+        cdf: of whole numbers.
+        q: the levels.
+        near: about where the numbers are sought.
+    """
+    possible = np.where(q < 1, q, 0.5)
+    low = np.floor(np.maximum(np.where(q < 1, near, 0.0), 0.0)) - 1.0
+    high, width = low + 2.0, np.full_like(low, 2.0)
+    while (short := cdf(np.maximum(high, 0.0)) < possible).any():
+        low, high = np.where(short, high, low), np.where(short, high + width, high)
+        width = np.where(short, 2 * width, width)
+    width[...] = 2.0
+    while (beyond := (low >= 0) & (cdf(np.maximum(low, 0.0)) >= possible)).any():
+        low, high = np.where(beyond, np.maximum(low - width, -1.0), low), np.where(beyond, low, high)
+        width = np.where(beyond, 2 * width, width)
+    while (apart := high - low > 1).any():
+        middle = np.floor((low + high) / 2)
+        reached = cdf(middle) >= possible
+        low, high = np.where(apart & ~reached, middle, low), np.where(apart & reached, middle, high)
+    return np.where(q < 1, high, np.inf)
 
 
 class Counts(Distribution):
@@ -127,23 +175,22 @@ class Counts(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         x, rate, alpha = value.double(), self.rate.double(), self.dispersion.double()
-        n = 1 / alpha
-        arrangements = torch.lgamma(x + n) - torch.lgamma(n) - torch.lgamma(x + 1)
-        odds = torch.log1p(alpha * rate)
-        found = arrangements - n * odds + torch.xlogy(x, alpha * rate) - x * odds
+        n, mean = 1 / alpha, alpha * rate
+        arrangements = log_gamma_ratio(x + 1, n - 1) - torch.lgamma(n)
+        found = arrangements - n * torch.log1p(mean) - x * torch.log1p(1 / mean)
         return found.to(self.rate.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        n = 1 / self.dispersion
-        rates = Gamma(n, n / self.rate, validate_args=False).sample(torch.Size(sample_shape))
-        return torch.poisson(rates)
+        n = 1 / self.dispersion.double()
+        rates = Gamma(n, n / self.rate.double(), validate_args=False).sample(torch.Size(sample_shape))
+        return torch.poisson(rates).to(self.rate.dtype)
 
 
 @dataclass(frozen=True)
 class NegativeBinomialLikelihood(DataUnits):
     """Counts that come in bursts: mean and dispersion decoded."""
 
-    n_raw: int = 2
+    n_raw = 2
     name = "negative-binomial"
     discrete = True
     wants = "whole numbers from 0 on"
@@ -176,7 +223,8 @@ class NegativeBinomialLikelihood(DataUnits):
 
 
 def _rate(family: DataUnits, raw: Tensor, anchor: Tensor, variable: Tensor | None) -> Tensor:
-    step = family.relative(raw, variable, HALF) * raw[..., 0]
+    loc, scale = family.units(raw, variable)
+    step = log_spread(loc + HALF, scale) * raw[..., 0]
     return (anchor.clamp(min=0) + HALF) * step.clamp(-MAX_LOG_STEP, MAX_LOG_STEP).exp()
 
 
@@ -192,11 +240,15 @@ def _not_a_count(value: np.ndarray) -> np.ndarray:
 
 
 def _logits(distribution: Distribution) -> np.ndarray:
-    return distribution.logits.numpy()  # type: ignore[attr-defined]
+    return distribution.logits.double().numpy()  # type: ignore[attr-defined]
+
+
+def _rates(distribution: Distribution) -> np.ndarray:
+    return distribution.rate.double().numpy()  # type: ignore[attr-defined]
 
 
 def _trials(distribution: Distribution) -> tuple[np.ndarray, np.ndarray]:
     """scipy's parameters: number of successes and their probability."""
     own: Counts = distribution  # type: ignore[assignment]
-    rate, alpha = own.rate.numpy(), own.dispersion.numpy()
+    rate, alpha = own.rate.double().numpy(), own.dispersion.double().numpy()
     return 1 / alpha, 1 / (1 + alpha * rate)

@@ -57,8 +57,18 @@ class Part:
             return self.loc + self.scale * value
         return (self.loc.double() + self.scale.double() * value.double()).round()
 
+    def exact(self, value: np.ndarray) -> np.ndarray:
+        """Its part of scaled values in its own units, whole where only rounding is amiss."""
+        loc, scale = self.loc.double().numpy(), self.scale.double().numpy()
+        own = loc + scale * value
+        if not self.discrete or ((loc == 0) & (scale == 1)).all():
+            return own
+        rounding = 4 * torch.finfo(torch.float64).eps * (np.abs(loc) + np.abs(scale * value))
+        whole = np.rint(own)
+        return np.where(np.abs(own - whole) <= rounding, whole, own)
+
     def log_prob(self, value: Tensor, rule: Callable[[Distribution, Tensor], Tensor]) -> Tensor:
-        found = rule(self.distribution, self.own(value))
+        found = rule(self.distribution, self.own(value)).to(self.scale.dtype)
         return found if self.discrete else found + self.scale.log()
 
 
@@ -230,7 +240,7 @@ class PerVariable(Likelihood):
         value = np.asarray(value, dtype=np.float64)
         found = []
         for family, part in zip(self.kinds, mixed.parts, strict=True):
-            own = part.loc.numpy() + part.scale.numpy() * value[..., part.place.numpy()]
+            own = part.exact(value[..., part.place.numpy()])
             shape = part.distribution.batch_shape
             found.append(np.broadcast_to(family.cdf(part.distribution, own), shape))
         return _in_places(mixed, found)

@@ -20,22 +20,32 @@ from scipy import special
 from torch import Tensor
 from torch.distributions import Beta, Distribution, LogNormal, constraints
 
-from latentode.nn.likelihoods.data_units import DataUnits, unit_softplus
+from latentode.nn.likelihoods.base import (
+    MIN_SCALE,
+    DataUnits,
+    log_gamma_ratio,
+    log_spread,
+    unit_softplus,
+)
 from latentode.nn.likelihoods.symmetric import scale_of
 
 __all__ = ["BetaLikelihood", "LogNormalLikelihood", "Share"]
 
 MAX_LOG_STEP = 20.0  # e^20 times the last value: beyond any forecast, within any float
 MAX_LOG_SCALE = 4.0  # above, the mean of a log-normal distribution says nothing any more
-NEAR_EDGE = 1e-3  # how near 0 or 1 a share may be counted from
-MIN_CONCENTRATION, MAX_CONCENTRATION = 0.5, 1e4
+LEAST_PART = 1e-6  # of the mean of training: what a value that is not positive is taken for
+NEAR_EDGE = (
+    1e-3  # of the mean share, and of what it lacks to 1: how near 0 or 1 a share is counted from
+)
+FURTHEST = 0.1  # of `NEAR_EDGE`: how near a forecast may come
+MIN_CONCENTRATION, MAX_CONCENTRATION = 0.5, 1e12  # beyond, gamma functions lose their digits
 
 
 @dataclass(frozen=True)
 class LogNormalLikelihood(DataUnits):
     """The logarithm is normal; median and scale decoded."""
 
-    n_raw: int = 2
+    n_raw = 2
     name = "log-normal"
     heavy_tailed = True
     wants = "positive values"
@@ -43,7 +53,7 @@ class LogNormalLikelihood(DataUnits):
     def distribution(
         self, raw: Tensor, anchor: Tensor, variable: Tensor | None = None, spread: Tensor | None = None
     ) -> LogNormal:
-        c = self.relative(raw, variable)
+        c = log_spread(*self.sizes(raw, variable))
         step = (c * raw[..., 0]).clamp(-MAX_LOG_STEP, MAX_LOG_STEP)
         loc = self.floored(anchor, variable).log() + step
         return LogNormal(loc, (c * scale_of(raw, spread)).clamp(max=MAX_LOG_SCALE), validate_args=False)
@@ -54,18 +64,33 @@ class LogNormalLikelihood(DataUnits):
     def view(self, value: Tensor, variable: Tensor) -> Tensor:
         """The logarithm, near the mean of training like the scaled value itself."""
         loc, scale = self.units(value, variable)
-        seen = self.floored(loc + scale * value, variable)
-        return loc / scale * torch.log(seen / self.floored(loc, variable))
+        size, _ = self.sizes(value, variable)
+        return size / scale * torch.log(self.floored(loc + scale * value, variable) / size)
+
+    def sizes(self, like: Tensor, variable: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What values are compared with, the mean of training, and their standard deviation.
+
+        Where there is no positive mean, because nothing is known of the data, the deviation is both.
+        """
+        loc, scale = self.units(like, variable)
+        return torch.where(loc > 0, loc, scale), scale
+
+    def floored(self, value: Tensor, variable: Tensor | None) -> Tensor:
+        """Values of data units, no less than a small part of the mean of training."""
+        return torch.maximum(value, LEAST_PART * self.sizes(value, variable)[0])
 
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
-        base: LogNormal = distribution  # type: ignore[assignment]
-        return np.exp(base.loc.numpy() + base.scale.numpy() * special.ndtri(q))
+        loc, scale = _log_parameters(distribution)
+        return np.exp(loc + scale * special.ndtri(q))
+
+    def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
+        loc, scale = _log_parameters(distribution)
+        return np.exp(loc + scale * t)
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
-        base: LogNormal = distribution  # type: ignore[assignment]
-        log = np.log(np.maximum(value, np.finfo(np.float64).tiny))
-        found = special.ndtr((log - base.loc.numpy()) / base.scale.numpy())
-        return np.where(value > 0, found, 0.0)
+        loc, scale = _log_parameters(distribution)
+        log = np.log(np.where(value > 0, value, 1.0))
+        return np.where(value > 0, special.ndtr((log - loc) / scale), 0.0)
 
 
 class Share(Distribution):
@@ -99,8 +124,11 @@ class Share(Distribution):
         return share * concentration, (1 - share) * concentration
 
     def log_prob(self, value: Tensor) -> Tensor:
-        base = Beta(*self.counts(), validate_args=False)
-        return base.log_prob(value.double()).to(self.share.dtype)
+        (one, other), x = self.counts(), value.double()
+        larger, smaller = torch.maximum(one, other), torch.minimum(one, other)
+        arrangements = log_gamma_ratio(larger, smaller) - torch.lgamma(smaller)
+        found = arrangements + torch.xlogy(one - 1, x) + (other - 1) * torch.log1p(-x)
+        return found.to(self.share.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         base = Beta(*self.counts(), validate_args=False)
@@ -111,7 +139,7 @@ class Share(Distribution):
 class BetaLikelihood(DataUnits):
     """Shares strictly between 0 and 1; mean and concentration decoded."""
 
-    n_raw: int = 2
+    n_raw = 2
     name = "beta"
     wants = "values above 0 and below 1"
 
@@ -119,16 +147,19 @@ class BetaLikelihood(DataUnits):
         self, raw: Tensor, anchor: Tensor, variable: Tensor | None = None, spread: Tensor | None = None
     ) -> Share:
         loc, scale = self.units(raw, variable)
-        loc = loc.clamp(NEAR_EDGE, 1 - NEAR_EDGE)
+        edge = torch.finfo(raw.dtype).eps
+        loc = torch.where((loc > 0) & (loc < 1), loc, 0.5)  # nothing is known of the data
+        low, high = NEAR_EDGE * loc, 1 - (NEAR_EDGE * (1 - loc)).clamp(min=16 * edge)
         usual = (loc * (1 - loc) / scale**2 - 1).clamp(1.0, MAX_CONCENTRATION)
         narrow = unit_softplus(-raw[..., 1])  # the second number widens, as with every family
         if spread is not None:
             narrow = narrow / spread**2
-        logit = torch.logit(anchor.clamp(NEAR_EDGE, 1 - NEAR_EDGE))
-        share = torch.sigmoid(logit + raw[..., 0]).clamp(0.1 * NEAR_EDGE, 1 - 0.1 * NEAR_EDGE)
-        return Share(
-            share, (usual * narrow).clamp(MIN_CONCENTRATION, MAX_CONCENTRATION), validate_args=False
-        )
+        narrow = narrow.clamp(max=1 / MIN_SCALE**2)
+        concentration = (usual * narrow).clamp(MIN_CONCENTRATION, MAX_CONCENTRATION)
+        logit = torch.logit(torch.minimum(torch.maximum(anchor, low), high))
+        share = torch.sigmoid(logit + raw[..., 0])
+        share = torch.minimum(torch.maximum(share, FURTHEST * low), 1 - FURTHEST * (1 - high))
+        return Share(share, concentration, validate_args=False)
 
     def outside(self, value: np.ndarray) -> np.ndarray:
         return (value <= 0) | (value >= 1)
@@ -144,3 +175,8 @@ def _counts(distribution: Distribution) -> tuple[np.ndarray, np.ndarray]:
     own: Share = distribution  # type: ignore[assignment]
     one, other = own.counts()
     return one.numpy(), other.numpy()
+
+
+def _log_parameters(distribution: Distribution) -> tuple[np.ndarray, np.ndarray]:
+    base: LogNormal = distribution  # type: ignore[assignment]
+    return base.loc.double().numpy(), base.scale.double().numpy()

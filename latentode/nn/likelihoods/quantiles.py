@@ -141,7 +141,7 @@ def _(distribution: Quantiles, value: Tensor) -> Tensor:
 class QuantileLikelihood(Likelihood):
     """Thirteen quantiles, from 1 % to 99 %, of any shape in between, with normal tails."""
 
-    n_raw: int = 1 + SEGMENTS
+    n_raw = 1 + SEGMENTS
     name = "quantile"
 
     def distribution(
@@ -153,14 +153,20 @@ class QuantileLikelihood(Likelihood):
         return Quantiles(anchor + raw[..., 0], slopes, validate_args=False)
 
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
-        own: Quantiles = distribution  # type: ignore[assignment]
-        return own.at(own.median.new_tensor(special.ndtri(q))).numpy()
+        return self._at(distribution, special.ndtri(q))
 
     def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
-        own: Quantiles = distribution  # type: ignore[assignment]
-        return own.at(own.median.new_tensor(t)).numpy()
+        return self._at(distribution, t)
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
-        own: Quantiles = distribution  # type: ignore[assignment]
-        at = torch.as_tensor(value, dtype=own.median.dtype)
-        return special.ndtr(own.score_of(at)[0].numpy())
+        at = torch.as_tensor(value, dtype=torch.float64)
+        return special.ndtr(_exact(distribution).score_of(at)[0].numpy())
+
+    def _at(self, distribution: Distribution, t: float | np.ndarray) -> np.ndarray:
+        return _exact(distribution).at(torch.as_tensor(t, dtype=torch.float64)).numpy()
+
+
+def _exact(distribution: Distribution) -> Quantiles:
+    """The same in float64."""
+    own: Quantiles = distribution  # type: ignore[assignment]
+    return Quantiles(own.median.double(), own.slopes.double(), validate_args=False)

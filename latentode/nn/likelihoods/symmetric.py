@@ -23,7 +23,7 @@ __all__ = ["LaplaceLikelihood", "NormalLikelihood", "StudentTLikelihood"]
 class NormalLikelihood(Likelihood):
     """N(loc, scale^2) with both decoded."""
 
-    n_raw: int = 2
+    n_raw = 2
     name = "normal"
 
     def distribution(
@@ -48,7 +48,7 @@ class NormalLikelihood(Likelihood):
 class StudentTLikelihood(Likelihood):
     """Student-t with location, scale and degrees of freedom (above 2: a variance exists) decoded."""
 
-    n_raw: int = 3
+    n_raw = 3
     name = "student-t"
     min_df: float = 2.1
     heavy_tailed = True
@@ -77,7 +77,7 @@ class StudentTLikelihood(Likelihood):
 class LaplaceLikelihood(Likelihood):
     """Laplace(loc, scale) with both decoded: its likelihood weighs errors by their size, not square."""
 
-    n_raw: int = 2
+    n_raw = 2
     name = "laplace"
     heavy_tailed = True
 
@@ -108,8 +108,9 @@ def scale_of(raw: Tensor, spread: Tensor | None) -> Tensor:
 
 
 def _parameters(distribution: Distribution) -> tuple[np.ndarray, np.ndarray]:
-    return distribution.loc.numpy(), distribution.scale.numpy()  # type: ignore[attr-defined]
+    own: Normal = distribution  # type: ignore[assignment]
+    return own.loc.double().numpy(), own.scale.double().numpy()
 
 
 def _df(distribution: Distribution) -> np.ndarray:
-    return distribution.df.numpy()  # type: ignore[attr-defined]
+    return distribution.df.double().numpy()  # type: ignore[attr-defined]
