@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentode.data.covariates import cycle_phases
 from latentode.data.dataset import SeriesDataset
 from latentode.data.labels import Labels, SeriesLabels
 from latentode.data.observations import Observations, Queries
@@ -207,9 +206,10 @@ class Series:
         )
 
     def _fixed(self, indices: np.ndarray, origin: np.ndarray) -> np.ndarray:
-        if not self.dataset.schema.cycles:
+        cycles, axis = self.dataset.schema.cycles, self.dataset.axis
+        if not cycles:
             return self.static[indices]
-        phases = cycle_phases(self.dataset, indices, origin)
+        phases = axis.cycle_phases(cycles, self.dataset.start[indices], origin)
         return np.concatenate([self.static[indices], phases], axis=1)
 
     def _controls(self, indices: np.ndarray, cut: Cut, until: np.ndarray) -> tuple[Tensor, Tensor]:

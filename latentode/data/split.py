@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
-from latentode.data.draws import uniform
 from latentode.data.scaling import series_keys
 from latentode.data.time_axis import Duration, TimeUnits
+from latentode.data.windows import uniform
 from latentode.errors import SchemaError
 
 __all__ = ["HeldOut", "by_key", "durations", "split_validation", "usual_horizon"]

@@ -16,9 +16,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.data.draws import mix, random_moments, random_observation_times, uniform
 from latentode.data.time_axis import Duration, TimeAxis
-from latentode.data.windows import Cut, Cuttable, Timeline, cut_window, snap
+from latentode.data.windows import (
+    Cut,
+    Cuttable,
+    Timeline,
+    counted,
+    cut_window,
+    first_times,
+    mix,
+    new_events,
+    random_moments,
+    random_observation_times,
+    snap,
+    uniform,
+)
 from latentode.errors import LatentODEError
 
 __all__ = [
@@ -174,7 +186,7 @@ class Forecasting(Task):
         """Cuts each series at a given origin, time since its start, shape `(cuts,)`."""
         context = np.inf if self.context_length is None else float(self.context_length)  # type: ignore[arg-type]
         made = cut_window(series, snap(series, origin), context, self.reach())
-        return made if self.count is None else _first_times(series, made, self.count)
+        return made if self.count is None else first_times(series, made, self.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,30 +237,10 @@ class Interpolation(Task):
         line, rows = series.timeline, series.rows
         positions, owner = line.parts.gather(rows)
         # Events are counted within each series, so that no draw depends on the series before it.
-        event = _counted(_new_events(line.time[positions], owner), owner)
+        event = counted(new_events(line.time[positions], owner), owner)
         seen = uniform(series.keys[owner], event) < self.keep
         first, last = series.first, series.last
         return Cut(last, first, last, positions, owner, seen, ~seen)
-
-
-def _new_events(time: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Mask of the first observation at each time of each cut."""
-    new = np.ones(len(time), dtype=bool)
-    new[1:] = (np.diff(owner) != 0) | (np.diff(time) != 0)
-    return new
-
-
-def _counted(marked: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """How many are marked up to each observation within its cut; owners ascend."""
-    passed = np.cumsum(marked)
-    begins = np.searchsorted(owner, owner)
-    return passed - np.r_[0, passed][begins]
-
-
-def _first_times(series: Cuttable, cut: Cut, count: int) -> Cut:
-    """The cut with targets at the first `count` times after each origin only."""
-    new = _new_events(series.timeline.time[cut.positions], cut.series)
-    return replace(cut, target=cut.target & (_counted(new & cut.target, cut.series) <= count))
 
 
 @dataclass(frozen=True, eq=False)

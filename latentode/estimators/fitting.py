@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
-from latentode.data.climatology import Climatology
 from latentode.data.columns import IntoFrame
 from latentode.data.dataset import SeriesDataset
+from latentode.data.scaling import Climatology
 from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, durations, split_validation
 from latentode.data.task import ContextDropout, Forecasting

@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from latentode.data.batch import Batch, Series
 from latentode.data.dataset import SeriesDataset
-from latentode.data.draws import mix
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
 from latentode.data.split import HeldOut
 from latentode.data.task import Task
+from latentode.data.windows import mix
 from latentode.errors import SchemaError
 from latentode.model.config import Sizes
 

@@ -14,8 +14,8 @@ from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset, Ti
 from latentode.data.batch import Series
 from latentode.data.dataset import Ragged
 from latentode.data.scaling import Scaling, series_keys
-from latentode.data.task import ContextDropout, mix, uniform
-from latentode.data.windows import Timeline
+from latentode.data.task import ContextDropout
+from latentode.data.windows import Timeline, mix, uniform
 from latentode.errors import LatentODEError, SchemaError
 
 HOURLY = Schema(time_unit="h")  # of times that are numbers it says nothing

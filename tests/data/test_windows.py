@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from latentode.data import Forecasting, Interpolation, Scaling, Schema, Series, SeriesDataset
 from latentode.data.dataset import Ragged, ranges
-from latentode.data.task import ContextDropout, mix
-from latentode.data.windows import Timeline
+from latentode.data.task import ContextDropout
+from latentode.data.windows import Timeline, mix
 
 DOSED = Schema(known_future=("dose",), targets=("a", "b"))
 
