@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentode.data.dataset import SeriesDataset
+from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.labels import Labels, SeriesLabels
 from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling, Units, series_keys
@@ -101,7 +101,7 @@ class Series:
         self.static = scaling.encode_static(dataset)
         self.timeline, self.keys = Timeline.of(dataset), series_keys(dataset)
         if dataset.schema.known_future:
-            time, value, self.known_parts = dataset.known_paths()
+            time, value, self.known_parts = _changes(*dataset.known_paths())
             self.known_time, self.known_value = time, scaling.scale_known(value)
 
     @property
@@ -234,3 +234,13 @@ class Series:
         end = np.maximum(parts.bisect(indices, lambda p: time[p] <= limit), begin + 1)
         width = int((end - begin).max(initial=1))
         return np.minimum(begin[:, None] + np.arange(width), end[:, None] - 1)
+
+
+def _changes(
+    time: np.ndarray, value: np.ndarray, parts: Ragged
+) -> tuple[np.ndarray, np.ndarray, Ragged]:
+    """Known paths with the rows left out that leave every value as it was: the same step functions."""
+    kept = np.ones(len(time), dtype=bool)
+    kept[1:] = (np.diff(value, axis=0) != 0).any(axis=1)
+    kept[parts.offsets[:-1]] = True  # every series has a row, and so a first value
+    return time[kept], value[kept], Ragged(np.r_[0, np.cumsum(kept)][parts.offsets])
