@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import clock  # noqa: F401 - names the dynamics "clock"
 import numpy as np
 import pandas as pd
 import torch

@@ -1,7 +1,6 @@
 """Fixtures that any test may ask for."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,25 +8,12 @@ import torch
 from making import tiny, waves
 from threadpoolctl import threadpool_limits
 
-import latentode
 from latentode import LatentODEForecaster
 
 # The suite runs a worker per core: threads of torch and of BLAS beside them would only wait for each
 # other.
 torch.set_num_threads(1)
 threadpool_limits(1)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Discards machine code older than any source of it: numba looks at one source file alone."""
-    if hasattr(config, "workerinput"):  # the process that starts the workers has done so
-        return
-    sources = Path(latentode.__file__).parent
-    changed = max(file.stat().st_mtime for file in sources.rglob("compiled_*.py"))
-    for folder in (sources, Path(__file__).parent):
-        for kept in folder.rglob("__pycache__/*.nb[ic]"):
-            if kept.stat().st_mtime < changed:
-                kept.unlink()
 
 
 @pytest.fixture

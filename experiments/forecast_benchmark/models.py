@@ -6,6 +6,8 @@ $x_{t, v} = f_v(h, t - t_0)$: what remains if the path of the state is taken awa
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +21,9 @@ from latentode.nn.latent_state import LatentState, mlp
 from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
 from latentode.nn.sequences import Events, last_values
 from latentode.nn.series_encoders import GRUEncoder
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import clock  # noqa: F401 - names the dynamics "clock"
 
 __all__ = ["BASELINES", "MODELS", "DirectForecaster", "build", "n_parameters"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from workload import Workload
 
-from latentode.ode import Trajectory
+from latentode.ode import HermiteTrajectory
 
 __all__ = [
     "diffrax_joint",
@@ -68,7 +68,7 @@ def torchdiffeq_shared(work: Workload, tolerance: float, knots: int = 32) -> Ste
             0, 1
         )
         slopes = work.field(work.t1, states.flatten(0, 1)).view_as(states)
-        return Trajectory(work.t1[:, None] * s, states, slopes).at(work.rows, work.times)
+        return HermiteTrajectory(work.t1[:, None] * s, states, slopes).at(work.rows, work.times)
 
     return lambda: work.gradient(solve)
 

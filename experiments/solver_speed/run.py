@@ -86,10 +86,6 @@ def families(work: Workload, small: bool) -> tuple[dict[str, dict[object, Maker]
     found: dict[str, dict] = {
         "latentode rk4": native("rk4", steps),
         "latentode rk38": native("rk38", steps),
-        # One evaluation a step: knots as far apart as theirs are four steps from each other.
-        "latentode ab4": {
-            n: partial(ours, work, Solver("ab4", n // 4, steps=4)) for n in range(32, 164, 4)
-        },
     }
     absent = []
     if small:

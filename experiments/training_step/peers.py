@@ -16,7 +16,7 @@ from latentode.model.network import LatentODE
 from latentode.model.objective import Terms, negative_elbo
 from latentode.nn.gru import GRU
 from latentode.nn.sequences import Events, last_values
-from latentode.ode import Context, Trajectory
+from latentode.ode import Context, HermiteTrajectory
 
 __all__ = ["before_loss", "union_loss"]
 
@@ -135,7 +135,7 @@ def before_loss(model: LatentODE, batch: Batch) -> Tensor:
     return negative_elbo(_terms(model, batch, state, torch.cat(found), asked))
 
 
-def _unrolled(model: LatentODE, z: Tensor, end: Tensor) -> Trajectory:
+def _unrolled(model: LatentODE, z: Tensor, end: Tensor) -> HermiteTrajectory:
     """RK4 on equal steps from 0 to `end`, each operation on autograd's tape."""
     count = model.solver.intervals * model.solver.steps
     h, f = end / count, lambda t, z: model.dynamics(t, z, Context())
@@ -151,10 +151,10 @@ def _unrolled(model: LatentODE, z: Tensor, end: Tensor) -> Trajectory:
         states.append(z)
         slopes.append(k1)
     slopes.append(f(times[-1], z))
-    return Trajectory(*(torch.stack(x, dim=1) for x in (times, states, slopes)))
+    return HermiteTrajectory(*(torch.stack(x, dim=1) for x in (times, states, slopes)))
 
 
-def _between(path: Trajectory, asked: Observations, k: Tensor) -> Tensor:
+def _between(path: HermiteTrajectory, asked: Observations, k: Tensor) -> Tensor:
     """Cubic Hermite interpolation with four gathers."""
     rows = asked.series
     start, end = path.times[rows, k], path.times[rows, k + 1]

@@ -391,6 +391,12 @@ class LatentODEForecaster(BaseEstimator):
         return self._fitted.horizon
 
     @property
+    def history_(self) -> pd.DataFrame:
+        """Metrics of each epoch; empty where a fit left none."""
+        history = self._fitted.history
+        return pd.DataFrame() if history is None else history
+
+    @property
     def _fitted(self) -> FittedForecaster:
         if not hasattr(self, "fitted_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")

@@ -19,7 +19,7 @@ References:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -71,18 +71,7 @@ class Rows:
 
     def unfold(self, path: Trajectory) -> Trajectory:
         """A path with a row of its own for each that answers."""
-        if self.folded == 1:
-            return path
-
-        def apart(x: Tensor) -> Tensor:
-            return x.unflatten(2, (self.folded, -1)).transpose(1, 2).flatten(0, 1)
-
-        return replace(
-            path,
-            times=path.times.repeat_interleave(self.folded, dim=0),
-            states=apart(path.states),
-            slopes=apart(path.slopes),
-        )
+        return path.unfold(self.folded)
 
     def answering(self, samples: int) -> Tensor:
         """Where each query is answered along a path, sample by sample, shape `(samples * queries,)`."""

@@ -7,36 +7,38 @@ May import: `errors`. Of libraries torch, torchdiffeq, numba and numpy, neither 
 
 from latentode.ode.cnf import CNF, FlowDistribution
 from latentode.ode.context import Context, LinearControl, StepControl
-from latentode.ode.fields.clock import ClockDynamics
-from latentode.ode.fields.closed_form import ClosedForm
-from latentode.ode.fields.compartments import CompartmentDynamics
+from latentode.ode.exact import ClosedFormTrajectory
+from latentode.ode.fields import FIELDS, FieldKind
+from latentode.ode.fields.closed_form import ClosedForm, CompartmentDynamics, LinearDynamics
 from latentode.ode.fields.coupled import CoupledDynamics
 from latentode.ode.fields.extended import AugmentedDynamics, SecondOrderDynamics
 from latentode.ode.fields.gated import GatedDynamics
-from latentode.ode.fields.linear import LinearDynamics
-from latentode.ode.fields.mlp import Dynamics, MLPDynamics
+from latentode.ode.fields.mlp import Dynamics, FieldSizes, MLPDynamics
 from latentode.ode.layer import Augment, Autonomous, ODEBlock
-from latentode.ode.quadrature import integrate
 from latentode.ode.solver import ADAPTIVE, ADJOINTS, METHODS, NATIVE, Solver
-from latentode.ode.trajectory import Stats, Trajectory
+from latentode.ode.trajectory import HermiteTrajectory, Stats, Trajectory, integrate
 
 __all__ = [
     "ADAPTIVE",
     "ADJOINTS",
     "CNF",
+    "FIELDS",
     "METHODS",
     "NATIVE",
     "Augment",
     "AugmentedDynamics",
     "Autonomous",
-    "ClockDynamics",
     "ClosedForm",
+    "ClosedFormTrajectory",
     "CompartmentDynamics",
     "Context",
     "CoupledDynamics",
     "Dynamics",
+    "FieldKind",
+    "FieldSizes",
     "FlowDistribution",
     "GatedDynamics",
+    "HermiteTrajectory",
     "LinearControl",
     "LinearDynamics",
     "MLPDynamics",

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
-from latentode.ode.kernels.once import differentiable_once
-from latentode.ode.kernels.tape import AnyKernel, Kernel, Tape
+from latentode.ode.kernels.registry import AnyKernel, constant
+from latentode.ode.kernels.tape import Kernel, Tape, differentiable_once
 from latentode.ode.tableau import Plan, Step
 
 __all__ = ["integrate"]
@@ -104,12 +104,6 @@ def _runs(plan: Plan, size: int) -> tuple[_Run, ...]:
     return tuple(runs)
 
 
-@lru_cache(maxsize=256)
-def _knot_weights(plan: Plan, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """The weights of each step's next knot; kept, so that later solves copy nothing to the device."""
-    return tuple(torch.tensor(step.weights, dtype=dtype, device=device) for step in plan.steps)
-
-
 def _size(z0: Tensor, checkpoint: bool) -> int:
     """How many evaluations of states like these share a tape."""
     most = NUMBERS_PER_TAPE // max(1, z0.numel()) if checkpoint else ROWS_PER_TAPE
@@ -142,7 +136,7 @@ class _Forward:
         self._k_columns = self.k.view(plan.evaluations, -1).T
         self._sum = torch.empty_like(z0, memory_format=torch.contiguous_format)
         self._sum_flat = self._sum.view(-1)
-        self._weights = _knot_weights(plan, z0.dtype, z0.device)
+        self._weights = constant(plan.steps[0].weights, z0)
         self.states[0] = z0
         for run in _runs(plan, _size(z0, not differentiable)):
             count = len(run.steps)
@@ -168,8 +162,8 @@ class _Forward:
             tape.evaluate(slot, x, self._k_slots[e])
             slot, x = slot + stride, z
         if step.weights:
-            some = self._k_columns.narrow(1, step.since, len(step.weights))
-            torch.mv(some, self._weights[n], out=self._sum_flat)
+            some = self._k_columns.narrow(1, step.first, len(step.weights))
+            torch.mv(some, self._weights, out=self._sum_flat)
             torch.addcmul(z, self.width, self._sum, out=self._state_slots[n + 1])
 
     def slopes(self) -> Tensor:
@@ -245,7 +239,7 @@ class _Backward:
         self._kappa_flat = self.kappa.view(plan.evaluations, -1)
         self._lambda = self.cotangents.unbind()
         self._lambda_flat = self.cotangents.view(len(self._lambda), -1).unbind()
-        self._weights = _knot_weights(plan, states.dtype, states.device)
+        self._weights = constant(plan.steps[0].weights, states)
         self.scratch: dict[object, Tensor] = {}
 
     def redo(self, run: _Run, kernel: Kernel, tensors: Sequence[Tensor]) -> tuple[Tape, Tensor]:
@@ -274,8 +268,8 @@ class _Backward:
         for i in range(count - 1, -1, -1):
             step, n = run.steps[i], run.first + i
             if step.weights:
-                part = self._kappa_flat.narrow(0, step.since, len(step.weights))
-                part.addr_(self._weights[n], self._lambda_flat[n + 1])
+                part = self._kappa_flat.narrow(0, step.first, len(step.weights))
+                part.addr_(self._weights, self._lambda_flat[n + 1])
                 self._lambda[n].add_(self._lambda[n + 1])
             for stage in range(run.stages - 1, -1, -1):
                 g_stage, mu_stage = slots[i + stage * count], mu_slots[stage]

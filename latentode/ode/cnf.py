@@ -8,6 +8,14 @@ $$\frac{d \log p_t(z(t))}{dt} = -\mathrm{tr}\,\frac{\partial f}{\partial z}, \qq
 where $z(0)$ is x carried back. One solve of $[z, \int \mathrm{tr}]$ gives both, one way round for a
 density, the other way round for a sample. No structure is asked of f for it to be invertible.
 
+The divergence is pushed forwards, which leaves one backward pass for whoever trains through it:
+
+$$\mathrm{tr}\,\frac{\partial f}{\partial z} = \sum_i e_i^T \frac{\partial f}{\partial z} e_i
+  = E\Big[\epsilon^T \frac{\partial f}{\partial z} \epsilon\Big], \qquad E[\epsilon\epsilon^T] = 1.$$
+
+The sum is exact and pushes a unit vector per dimension; the mean, estimated from a single $\epsilon$
+(Hutchinson, 1990), pushes one whatever the dimension.
+
 References:
     Neural Ordinary Differential Equations (Chen et al., 2018), section 4, https://arxiv.org/abs/1806.07366
     FFJORD (Grathwohl et al., 2018), https://arxiv.org/abs/1810.01367
@@ -15,6 +23,7 @@ References:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,11 +32,12 @@ from torch.distributions import Distribution, Independent, Normal, constraints
 
 from latentode.errors import LatentODEError
 from latentode.ode.context import Context
-from latentode.ode.fields.divergence import estimated_divergence
 from latentode.ode.fields.mlp import Dynamics, MLPDynamics
+from latentode.ode.kernels.registry import divergence_of
 from latentode.ode.solver import Solver
+from latentode.ode.tableau import VectorField
 
-__all__ = ["CNF", "TRACES", "FlowDistribution"]
+__all__ = ["CNF", "TRACES", "FlowDistribution", "estimated_divergence", "exact_divergence"]
 
 TRACES = ("exact", "hutchinson")
 
@@ -240,14 +250,71 @@ class _Density(Dynamics):
     def __init__(self, field: Dynamics, features: int, estimated: bool) -> None:
         super().__init__()
         self.field, self.features, self.estimated = field, features, estimated
+        self.exactly = divergence_of(field) or partial(exact_divergence, field)
 
     def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
         z = z[:, : self.features]
         if not self.estimated:
-            value, trace = self.field.divergence(t, z, context)
+            value, trace = self.exactly(t, z, context)
         else:
             assert context is not None and context.fixed is not None
             known, probe = context.fixed[:, : -self.features], context.fixed[:, -self.features :]
             own = Context(known if known.shape[1] else None)
             value, trace = estimated_divergence(self.field, t, z, probe, own)
         return torch.cat([value, trace[:, None]], dim=1)
+
+
+def exact_divergence(
+    field: VectorField, t: Tensor, z: Tensor, context: Context | None = None
+) -> tuple[Tensor, Tensor]:
+    """f and its divergence, by as many forward derivatives as there are dimensions.
+
+    Args:
+        field: a vector field whose rows are independent.
+        t: shape `(rows,)`.
+        z: shape `(rows, latent)`.
+        context: what else each row is told.
+
+    Returns:
+        f, shape `(rows, latent)`, and its divergence, shape `(rows,)`.
+
+    Example:
+        >>> z = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> exact_divergence(lambda t, z, context: z**2, torch.zeros(2), z)[1]
+        tensor([ 6., 14.])
+    """
+    rows, size = z.shape
+    units = torch.eye(size, dtype=z.dtype, device=z.device).repeat_interleave(rows, dim=0)
+    copies = None if context is None else context.repeat(size)
+    value, pushed = _push(field, t.repeat(size), z.repeat(size, 1), units, copies)
+    return value[:rows], (units * pushed).sum(dim=1).view(size, rows).sum(dim=0)
+
+
+def estimated_divergence(
+    field: VectorField, t: Tensor, z: Tensor, probe: Tensor, context: Context | None = None
+) -> tuple[Tensor, Tensor]:
+    r"""f and Hutchinson's estimate $\epsilon^T (\partial f/\partial z) \epsilon$ of its divergence.
+
+    Args:
+        field: a vector field whose rows are independent.
+        t: shape `(rows,)`.
+        z: shape `(rows, latent)`.
+        probe: epsilon of each row, with mean 0 and covariance 1, shape `(rows, latent)`.
+        context: what else each row is told.
+
+    Returns:
+        f, shape `(rows, latent)`, and the estimate, shape `(rows,)`.
+
+    References:
+        FFJORD (Grathwohl et al., 2018), https://arxiv.org/abs/1810.01367
+    """
+    value, pushed = _push(field, t, z, probe, context)
+    return value, (probe * pushed).sum(dim=1)
+
+
+def _push(
+    field: VectorField, t: Tensor, z: Tensor, tangent: Tensor, context: Context | None
+) -> tuple[Tensor, Tensor]:
+    """f and its derivative by z in the direction of `tangent`."""
+    value, pushed, *_ = torch.func.jvp(lambda z: field(t, z, context), (z,), (tangent,))
+    return value, pushed

@@ -13,7 +13,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["Context", "LinearControl", "StepControl"]
+__all__ = ["Context", "LinearControl", "StepControl", "Windows"]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Which part of the span [0, 1] each node of a solve speaks for, in order of the solve.
+
+    Args:
+        begins: where the window of each node begins, shape `(nodes,)`, double precision, and so are
+            the others.
+        ends: where it ends; windows of nodes with a weight follow one another without a gap.
+        starts: 0 and the middles between each node and the next.
+        starts_back: the same seen from the end: 1 and the middles, descending.
+    """
+
+    begins: Tensor
+    ends: Tensor
+    starts: Tensor
+    starts_back: Tensor
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,52 @@ class StepControl:
         """The values in force at `t` of shape `(rows,)`: shape `(rows, controls)`."""
         index = (self.times <= t[:, None]).sum(dim=1).sub(1).clamp(min=0)
         return self.values[torch.arange(len(t), device=t.device), index]
+
+    def along(self, times: Tensor) -> Tensor:
+        """`at` for each of `times`, shape `(n, rows)`: shape `(n, rows, controls)`."""
+        index = _last(self.times, times.detach().T)
+        found = self.values.gather(1, index[..., None].expand(-1, -1, self.values.shape[2]))
+        return found.transpose(0, 1)
+
+    def averaged(self, t0: Tensor, t1: Tensor, windows: Windows) -> StepControl:
+        r"""The path by its means over windows of a span, each in force around the window's node.
+
+        Over a window $[a, b]$ that holds the jumps $\tau_k$ of size $\Delta_k$ the mean is
+        $u(a) + \sum_k \Delta_k (b - \tau_k)/(b - a)$. So a path that stays is left as it is, bit for
+        bit, and the sum of a solve's evaluations is the integral of the path.
+
+        Args:
+            t0: shape `(rows,)`.
+            t1: shape `(rows,)`, later or earlier.
+            windows: of the solve's nodes.
+        """
+        begin, width = t0.double()[:, None], (t1.double() - t0.double())[:, None]
+
+        low, high = begin + width * windows.begins, begin + width * windows.ends
+        means, back = self._means(low, high).to(self.values), width < 0
+        starts = begin + width * torch.where(back, windows.starts_back, windows.starts)
+        means = torch.where(back[..., None], means.flip(1), means)
+        return StepControl(starts.detach().to(self.times), means)
+
+    def _means(self, begin: Tensor, end: Tensor) -> Tensor:
+        """Means from `begin` to `end`, `(rows, windows)` in double precision; at a point the value."""
+        low, high = begin.minimum(end), begin.maximum(end)
+        # Relative to the span, and no further off than it: what happened long ago has no rounding.
+        origin = low.amin(dim=1, keepdim=True)
+        times = self.times.double() - origin
+        inside = times.minimum(high.amax(dim=1, keepdim=True) - origin).clamp(min=0)[:, 1:, None]
+        values = self.values.double()
+        moments = pad((values.diff(dim=1) * inside).cumsum(dim=1), (0, 0, 1, 0))
+
+        def last(bound: Tensor) -> Tensor:
+            found = _last(times, (bound - origin).detach())
+            return found[..., None].expand(-1, -1, values.shape[2])
+
+        first, final = last(low), last(high)
+        before, moved = values.gather(1, first), moments.gather(1, final) - moments.gather(1, first)
+        rise = (values.gather(1, final) - before) * (high - origin)[..., None] - moved
+        width = (high - low)[..., None]
+        return before + rise / torch.where(width > 0, width, torch.ones_like(width))
 
     def jumps(self, t0: Tensor, t1: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """Where the values change strictly between t0 and t1, in the order from t0 to t1.
@@ -119,6 +183,14 @@ class LinearControl:
         theta = ((t - start) / width).clamp(0, 1)[:, None]
         return torch.lerp(self.values[row, k], self.values[row, after], theta)
 
+    def along(self, times: Tensor) -> Tensor:
+        """`at` for each of `times`, shape `(n, rows)`: shape `(n, rows, controls)`."""
+        return torch.stack([self.at(t) for t in times])
+
+    def averaged(self, t0: Tensor, t1: Tensor, windows: Windows) -> LinearControl:
+        """The path itself: it is continuous, and a solve looks at it where it evaluates the field."""
+        return self
+
     def jumps(self, t0: Tensor, t1: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """None, shape `(rows, 0)`: the path is continuous, and every row is left whole."""
         return self.times[:, :0], torch.ones_like(t0, dtype=torch.bool)
@@ -144,6 +216,13 @@ class LinearControl:
         return LinearControl(*tensors)
 
 
+def _last(times: Tensor, at: Tensor) -> Tensor:
+    """The last of a row's times that is not after each of `at`, `(rows, n)`; the first if all are."""
+    dtype = torch.promote_types(times.dtype, at.dtype)
+    found = torch.searchsorted(times.to(dtype).contiguous(), at.to(dtype).contiguous(), right=True)
+    return (found - 1).clamp(min=0)
+
+
 @dataclass(frozen=True)
 class Context:
     """The fixed part and the control path of each row; either may be absent.
@@ -166,6 +245,12 @@ class Context:
     def held(self, t: Tensor, whole: Tensor) -> Context:
         """The same context with what the control path says at `t` for all time; see `StepControl`."""
         return self if self.control is None else Context(self.fixed, self.control.held(t, whole))
+
+    def averaged(self, t0: Tensor, t1: Tensor, windows: Windows) -> Context:
+        """The same context with its control path by means over windows; see `StepControl`."""
+        if self.control is None or self.control.times.shape[1] < 2:
+            return self
+        return Context(self.fixed, self.control.averaged(t0, t1, windows))
 
     def repeat(self, n: int) -> Context:
         """The same rows `n` times over, copy by copy: `n * rows` rows."""

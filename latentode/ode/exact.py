@@ -1,14 +1,15 @@
-r"""Closed-form solutions: knots and every time between them by the flow itself.
+r"""Closed-form solutions: knots and every time between them by the solution itself.
 
-Where dynamics know their flow $\phi_{\Delta t}$ (`ClosedForm`), a solve needs no steps, and a
-trajectory carries the knot before a time on to it instead of interpolating, exact at any time. Each
-knot keeps the force that acts from it on, so that a path may be joined where a control jumps.
+Where dynamics know their solution (`ClosedForm`), a solve needs no steps, and a trajectory carries a
+knot on to a time instead of interpolating, exact at any time. Each knot keeps the force that acts in
+its piece, so that paths may be joined where a control jumps. Between two knots the path is carried from
+the one that the solve came from, also after `reverse`: carrying a decayed mode back would lose it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, Self, cast
 
 import torch
 from torch import Tensor
@@ -16,72 +17,99 @@ from torch import Tensor
 from latentode.errors import SolveError
 from latentode.ode.context import Context
 from latentode.ode.fields.closed_form import ClosedForm
-from latentode.ode.trajectory import Stats, Trajectory
+from latentode.ode.kernels.hermite import locate
+from latentode.ode.kernels.registry import closed_form
+from latentode.ode.trajectory import NOTHING, Stats, Trajectory
 
-__all__ = ["Flow", "solve_exactly"]
+__all__ = ["ClosedFormTrajectory", "solve_exactly"]
 
 
 @dataclass(frozen=True)
-class Flow(Trajectory):
+class ClosedFormTrajectory(Trajectory):
     """A path of dynamics with a closed form.
 
     Args:
-        dynamics: whose flow it is.
-        force: what drives each row around each knot, shape `(rows, knots, latent)`; None for nothing.
+        times: knots, ascending or descending along each row, shape `(rows, knots)`.
+        states: z at the knots, shape `(rows, knots, latent)`.
+        dynamics: whose solution it is.
+        anchor: which of its two knots each stretch between knots is carried from, 0 the first and 1
+            the second, shape `(knots - 1,)`, int32.
+        force: what drives each row in the piece of each knot, shape `(rows, knots, latent)`; None for
+            nothing.
+        stats: what the solve took.
     """
 
-    dynamics: ClosedForm | None = None
+    times: Tensor
+    states: Tensor
+    dynamics: ClosedForm
+    anchor: Tensor
     force: Tensor | None = None
+    stats: Stats = NOTHING
+    knotwise: ClassVar[tuple[str, ...]] = ("states", "force")
 
     def at(self, rows: Tensor, times: Tensor) -> Tensor:
-        cell, _, _, _ = self._locate(rows, times)
-        elapsed = times - self.times.reshape(-1).index_select(0, cell)
-        assert self.dynamics is not None
-        z = self.states.flatten(0, 1).index_select(0, cell)
-        return self.dynamics.carry(z, elapsed[:, None], self._force(cell)).squeeze(1)
+        knot = self._anchored(rows, times)
+        elapsed = times - self.times.reshape(-1).index_select(0, knot)
+        z = self.states.flatten(0, 1).index_select(0, knot)
+        return self.dynamics.carry(z, elapsed[:, None], self._force(knot)).squeeze(1)
 
-    def derivative(self, times: Tensor) -> Tensor:
-        rows, flat = self._flat(times)
-        cell, _, _, _ = self._locate(rows, flat)
-        assert self.dynamics is not None
-        slope = self.dynamics.slope(self.at(rows, flat), self._force(cell))
-        return slope.reshape(*times.shape, -1)
+    def derivative_at(self, rows: Tensor, times: Tensor) -> Tensor:
+        force = self._force(self._anchored(rows, times))
+        return self.dynamics.slope(self.at(rows, times), force)
 
-    def join(self, *later: Trajectory, kinks: bool = False) -> Trajectory:
-        joined = super().join(*later, kinks=kinks)
-        if self.force is None:
-            return joined
-        forces = [cast(Tensor, cast(Flow, path).force) for path in later]
-        first = 0 if kinks else 1
-        return replace(
-            cast(Flow, joined), force=torch.cat([self.force, *(f[:, first:] for f in forces)], dim=1)
-        )
+    def panel(self, rows: Tensor) -> Tensor:
+        apart = self.times.detach().diff(dim=1).abs()[rows]
+        # Over the inverse of the fastest rate three points are exact to about a millionth.
+        rate = self.dynamics.fastest_rate(self.states[:, 0]).detach()[rows]
+        return torch.minimum(apart, 1 / rate[:, None])
 
-    def linear(self, weight: Tensor, bias: Tensor | None = None) -> Trajectory:
-        """Not to be had: between knots this path is the flow itself, and no polynomial."""
-        raise SolveError("this path is exact between its knots, too: apply the map to path(times)")
+    def join(self, *later: Trajectory, kinks: bool = False) -> Self:
+        """As for any path; both knots where two meet are kept, each with the force of its own piece."""
+        paths = [cast(ClosedFormTrajectory, path) for path in later]
+        if any(type(path) is type(self) and path.dynamics is not self.dynamics for path in paths):
+            raise SolveError("paths of different dynamics are not joined; solve both with the same")
+        forced = any(getattr(path, "force", None) is not None for path in (self, *paths))
+        first, *others = [path._forced() if forced else path for path in (self, *paths)]
+        joined = cast(ClosedFormTrajectory, Trajectory.join(first, *others, kinks=True))
+        meeting = self.anchor.new_zeros(1)
+        anchors = [part for path in paths for part in (meeting, path.anchor)]
+        return cast(Self, replace(joined, anchor=torch.cat([self.anchor, *anchors])))
 
-    def reverse(self) -> Trajectory:
-        force = None if self.force is None else self.force.flip(1)
-        return replace(cast(Flow, super().reverse()), force=force)
+    def reverse(self) -> Self:
+        return replace(super().reverse(), anchor=1 - self.anchor.flip(0))
 
-    def _force(self, cell: Tensor) -> Tensor | None:
-        return None if self.force is None else self.force.flatten(0, 1).index_select(0, cell)
+    def _forced(self) -> ClosedFormTrajectory:
+        """The same path with a force of zero in the place of none."""
+        return self if self.force is not None else replace(self, force=torch.zeros_like(self.states))
+
+    def _anchored(self, rows: Tensor, times: Tensor) -> Tensor:
+        """The knot that each time is carried from, knots numbered row after row."""
+        cell = locate(self.times, rows, times)[0]
+        return cell + self.anchor.index_select(0, cell - rows.int() * self.times.shape[1])
+
+    def _force(self, knot: Tensor) -> Tensor | None:
+        return None if self.force is None else self.force.flatten(0, 1).index_select(0, knot)
 
 
-def solve_exactly(dynamics: object, z0: Tensor, times: Tensor, context: Context | None) -> Trajectory:
+def solve_exactly(
+    dynamics: object, z0: Tensor, times: Tensor, context: Context | None
+) -> ClosedFormTrajectory:
     """The path through knots at `times` of shape `(rows, knots)`, the first those of z0.
 
     Raises:
         SolveError: for dynamics without a closed form, or driven by a path that is no step control.
     """
-    if not isinstance(dynamics, ClosedForm):
+    field = closed_form(dynamics)
+    if field is None:
+        reason = "has none"
+        if isinstance(dynamics, ClosedForm):
+            reason = "has one that its own forward or a hook may contradict"
         raise SolveError(
-            f"method 'exact' is for LinearDynamics and CompartmentDynamics, which have a closed form; "
-            f"{type(dynamics).__name__} has none, choose rk38"
+            f"method 'exact' is for LinearDynamics, CompartmentDynamics and others with a closed form; "
+            f"{type(dynamics).__name__} {reason}, choose rk38"
         )
     known = None if context is None else context.at(times[:, 0])
-    force = dynamics.force(known)
+    force = field.force(known)
     control = None if context is None else context.control
     if force is not None and control is not None and control.times.shape[1] > 1:
         raise SolveError(
@@ -89,9 +117,8 @@ def solve_exactly(dynamics: object, z0: Tensor, times: Tensor, context: Context 
             "where the solve is compiled); for any other control path choose rk38"
         )
     n = times.shape[1]
-    states = dynamics.carry(z0, times - times[:, :1], force)
+    states = field.carry(z0, times - times[:, :1], force)
     states = torch.cat([z0[:, None], states[:, 1:]], dim=1)
     force = None if force is None else force[:, None].expand(-1, n, -1)
-    flat = None if force is None else force.flatten(0, 1)
-    slopes = dynamics.slope(states.flatten(0, 1), flat).view_as(states)
-    return Flow(times, states, slopes, Stats(0, n - 1), dynamics, force)
+    anchor = torch.zeros(n - 1, dtype=torch.int32, device=times.device)
+    return ClosedFormTrajectory(times, states, field, anchor, force, Stats(0, n - 1))

@@ -1,4 +1,4 @@
-r"""torchdiffeq behind the package's solver: adaptive methods, Adams methods, continuous adjoint.
+r"""torchdiffeq behind the package's solver: adaptive methods and the continuous adjoint.
 
 All rows are integrated in $s = (t - t_0)/(t_1 - t_0)$, knot to knot: $dz/ds = w f(t_0 + s w, z)$ with
 $w = t_1 - t_0$. They share their adaptive steps, which the worst row decides: a step is taken when
@@ -9,7 +9,6 @@ as asked for.)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,14 +17,10 @@ from torch import Tensor, nn
 
 from latentode.errors import SolveError
 from latentode.ode.context import Context
+from latentode.ode.tableau import VectorField
 
-__all__ = ["RescaledField", "VectorField", "odeint"]
+__all__ = ["RescaledField", "odeint"]
 
-VectorField = Callable[[Tensor, Tensor, Context | None], Tensor]
-
-# torchdiffeq's own default lets the order grow to 12, unstable at any useful step. These orders are
-# counts of remembered slopes plus one: both methods are then of fourth order.
-ADAMS_ORDER = {"explicit_adams": 5, "implicit_adams": 4}
 # Its "rk4" is the 3/8 rule.
 NAMES = {"rk38": "rk4"}
 
@@ -75,20 +70,19 @@ def odeint(
     """States at each of `s`, shape `(len(s), rows, latent)`; `steps` fixed steps between two of them.
 
     Raises:
-        SolveError: if the method cannot go on, or cannot be differentiated as asked.
+        SolveError: if the method cannot go on.
     """
-    options, adjoint_options = _options(method, adaptive, s, steps)
+    options, adjoint_options = _options(adaptive, s, steps)
     arguments = {
         "rtol": tolerances[0],
         "atol": tolerances[1],
         "method": NAMES.get(method, method),
         "options": options,
     }
-    if adaptive and method != "scipy_solver":
+    if adaptive:
         field.count_steps()
     try:
         if not backsolve:
-            _check_differentiable(field, z0, method)
             return torchdiffeq.odeint(field, z0, s, **arguments)  # type: ignore[return-value]
         return torchdiffeq.odeint_adjoint(  # type: ignore[return-value]
             field,
@@ -111,17 +105,13 @@ def _worst_row(error: Tensor) -> Tensor:
     return error.abs().square().mean(dim=-1).amax().sqrt()
 
 
-def _options(method: str, adaptive: bool, s: Tensor, steps: int) -> tuple[dict, dict]:
+def _options(adaptive: bool, s: Tensor, steps: int) -> tuple[dict, dict]:
     """Options of the solve and of its adjoint."""
-    if method == "scipy_solver":
-        return {"solver": "RK45"}, {"solver": "RK45"}
     if adaptive:
         # Steps end on knots: between steps torchdiffeq interpolates, less exactly than it solves.
         return {"step_t": s, "norm": _worst_row}, {"norm": "seminorm"}
     # States are returned, and by the continuous adjoint kept, at `s` only, not at every step.
     options: dict = {"grid_constructor": partial(_grid, steps)}
-    if method in ADAMS_ORDER:
-        options["max_order"] = ADAMS_ORDER[method]
     return options, options
 
 
@@ -129,12 +119,3 @@ def _grid(steps: int, _field: object, _z0: Tensor, s: Tensor) -> Tensor:
     """Where the steps of a fixed-step method begin and end, `steps` of them between two of `s`."""
     part = torch.arange(steps, dtype=s.dtype, device=s.device) / steps
     return torch.cat([(s[:-1, None] + part * (s[1:] - s[:-1])[:, None]).flatten(), s[-1:]])
-
-
-def _check_differentiable(field: RescaledField, z0: Tensor, method: str) -> None:
-    wanted = z0.requires_grad or bool(field.differentiable())
-    if method == "scipy_solver" and torch.is_grad_enabled() and wanted:
-        raise SolveError(
-            "scipy_solver leaves torch, so adjoint='direct' cannot differentiate it; use "
-            "adjoint='backsolve', or solve under torch.no_grad()"
-        )

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from latentode.errors import SolveError
 from latentode.ode.context import Context
 from latentode.ode.fields.mlp import Dynamics
-from latentode.ode.kernels.tape import AnyKernel
+from latentode.ode.kernels.registry import perceptron_of
 from latentode.ode.solver import ADAPTIVE, NATIVE, Solver
 
 __all__ = ["Augment", "Autonomous", "ODEBlock"]
@@ -153,7 +153,7 @@ class ODEBlock(nn.Module):
     def evaluations(self) -> int:
         """Calls of the vector field in the last forward pass, each for the whole batch.
 
-        With a `Dynamics` or with "checkpoint", native methods evaluate the slope at the end too.
+        Of a perceptron or with "checkpoint", native methods evaluate the slope at the end too.
         """
         return self._calls.forward
 
@@ -182,9 +182,10 @@ class ODEBlock(nn.Module):
         """
         self._calls = calls = _Calls()
         solver, field, ends = self.solver, self._field(z, calls), self._ends(z)
-        if field.may_pull_back and solver.method in NATIVE and solver.adjoint != "backsolve":
-            # `advance` would leave out the dynamics' own pullback.
-            path = solver.solve(field, z, *ends, context)
+        native = solver.method in NATIVE and solver.adjoint != "backsolve"
+        if native and z.ndim == 2 and perceptron_of(self.dynamics, z) is not None:
+            # `advance` would leave out the pullback by hand.
+            path = solver.solve(self.dynamics, z, *ends, context)
             end, calls.forward = path.final, path.stats.evaluations
         else:
             end = solver.advance(field, z.flatten(1), *ends, context)
@@ -234,11 +235,6 @@ class _Field(Dynamics):
         self.dynamics, self.shape, self.calls = dynamics, shape, calls
         self.returning = False
 
-    @property
-    def may_pull_back(self) -> bool:
-        """Whether the dynamics may know how to differentiate their solve by hand."""
-        return len(self.shape) == 1 and isinstance(self.dynamics, Dynamics)
-
     def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
         self.calls.forward += not self.returning
         self.calls.backward += self.returning
@@ -250,11 +246,6 @@ class _Field(Dynamics):
                 f"shape {tuple(state.shape)}; dz/dt must have the shape of z"
             )
         return slope.flatten(1)
-
-    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> AnyKernel | None:
-        if len(self.shape) > 1 or not isinstance(self.dynamics, Dynamics):
-            return None
-        return self.dynamics.kernel(times, context, z0)
 
 
 def _check_callable(dynamics: nn.Module) -> None:

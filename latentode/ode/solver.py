@@ -11,29 +11,27 @@ $t_0 < \tau_1 < \dots < \tau_n < t_1$ and solved from one to the next, under a c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import pairwise
+from numbers import Integral, Real
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentode.errors import SolveError
 from latentode.ode.adjoint import integrate
-from latentode.ode.context import Context
+from latentode.ode.context import Context, Windows
 from latentode.ode.exact import solve_exactly
-from latentode.ode.external import RescaledField, VectorField, odeint
-from latentode.ode.fields.mlp import Dynamics
-from latentode.ode.kernels.tape import AnyKernel, AutogradKernel
-from latentode.ode.tableau import NATIVE, Plan, plan
-from latentode.ode.trajectory import Stats, Trajectory, check_finite
-from latentode.ode.unrolled import slopes_at, unroll
+from latentode.ode.external import RescaledField, odeint
+from latentode.ode.kernels.registry import checkpoint_kernel, constant, kernel_of
+from latentode.ode.tableau import NATIVE, Plan, VectorField, plan, slopes_at, unroll, windows
+from latentode.ode.trajectory import HermiteTrajectory, Stats, Trajectory, check_finite
 
 __all__ = ["ADAPTIVE", "ADJOINTS", "METHODS", "NATIVE", "Solver", "VectorField"]
 
-ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun", "scipy_solver")
-ADAMS = ("explicit_adams", "implicit_adams")
-METHODS = (*NATIVE, *ADAMS, *ADAPTIVE)
+ADAPTIVE = ("dopri5", "dopri8", "bosh3")
+METHODS = (*NATIVE, *ADAPTIVE)
 EXACT = "exact"
 ADJOINTS = ("direct", "checkpoint", "backsolve")
 
@@ -48,12 +46,9 @@ class Solver:
             this package's own: they take `steps` equal steps per interval, a row's answer is the
             same whatever its batch, nothing waits for the device. *rk38*, Kutta's 3/8 rule, is the
             one to start with: at the cost of *rk4* it is up to 2.6 times as exact
-            (`experiments/solver_choice`). *ab4* costs a quarter per step; on smooth, slow dynamics it
-            is up to a fifth faster for the same gradient (`experiments/solver_speed`), but its
-            stability interval is 0.3 against 2.8: a row whose fastest rate times the step exceeds 0.3
-            blows up. The others are torchdiffeq's. Adaptive
-            ones take the steps that the batch's worst row needs, so companions may change a row
-            within the tolerance.
+            (`experiments/solver_choice`). The others are torchdiffeq's adaptive methods, which take
+            the steps that the batch's worst row needs, so companions may change a row within the
+            tolerance.
         intervals: knots per solve, less one; the trajectory interpolates between them.
         steps: steps of a fixed-step method in each interval.
         rtol: relative tolerance of adaptive methods.
@@ -65,10 +60,15 @@ class Solver:
             in steps, a gradient exact only to tolerance. Over long contracting spans it is wrong in
             silence, for what contracted grows on the way back: with rates near 3 over four units of
             time at rtol 1e-3, the gradient by z0 was off ninefold (`experiments/memory`).
-        jumps: most jumps of a step control within a row's span at which `solve` begins anew, each
-            time with as many intervals: exact to the method's order, at the cost of one solve more
-            for each jump of the row that has the most. Steps go across the jumps of a row that has
-            more of them, as everywhere if 0. Not in an exported solve. *exact* begins anew at all.
+        jumps: most jumps of a step control within a row's span at which a fixed-step method begins
+            anew, each time with as many intervals: exact to the method's order, at the cost of one
+            solve more for each jump of the row that has the most. A row that has more of them, or
+            any if 0, is told the mean of its control around each evaluation: no dose is lost, and
+            each jump costs accuracy of second order. *exact* and adaptive methods begin anew at all
+            jumps. Not in an exported solve.
+
+    Raises:
+        SolveError: for an argument of another type or out of its range.
 
     Example:
         >>> decay = lambda t, z, context: -z
@@ -87,24 +87,18 @@ class Solver:
     jumps: int = 0
 
     def __post_init__(self) -> None:
-        if self.method not in (*METHODS, EXACT):
-            raise SolveError(
-                f"method {self.method!r} is unknown; choose from {', '.join((*METHODS, EXACT))}"
-            )
-        if self.adjoint not in ADJOINTS:
-            raise SolveError(f"adjoint {self.adjoint!r} is unknown; choose from {', '.join(ADJOINTS)}")
+        _check_choice("method", self.method, (*METHODS, EXACT))
+        _check_choice("adjoint", self.adjoint, ADJOINTS)
+        for name, least in (("intervals", 1), ("steps", 1), ("jumps", 0)):
+            _check_whole(name, getattr(self, name), least)
+        for name in ("rtol", "atol"):
+            _check_positive(name, getattr(self, name))
         if self.adjoint == "checkpoint" and self.method not in NATIVE:
             raise SolveError(
                 f"checkpoint is for {', '.join(NATIVE)}; {self.method} goes with direct or backsolve"
             )
         if self.adjoint != "direct" and self.method == EXACT:
             raise SolveError("exact has no steps to differentiate; it goes with direct")
-        if self.adjoint == "backsolve" and self.method == "ab4":
-            raise SolveError("ab4 goes with direct or checkpoint; for backsolve use explicit_adams")
-        if self.intervals < 1 or self.steps < 1:
-            raise SolveError("intervals and steps must be at least 1")
-        if self.jumps < 0:
-            raise SolveError(f"jumps must not be negative, got {self.jumps}")
 
     def solve(
         self,
@@ -143,7 +137,12 @@ class Solver:
         """Whether a solve is to begin anew where the control path jumps."""
         if context is None or context.control is None:
             return False
-        return self.jumps > 0 or self.method == EXACT
+        return self.jumps > 0 or self._at_all_jumps
+
+    @property
+    def _at_all_jumps(self) -> bool:
+        """Whether there are no fixed steps over whose evaluations a control could be averaged."""
+        return self.method == EXACT or self.method in ADAPTIVE
 
     def _from_jump_to_jump(
         self,
@@ -155,8 +154,7 @@ class Solver:
     ) -> Trajectory:
         """Solves between successive jumps; past a row's last one over no time at all."""
         assert context is not None and context.control is not None
-        # A closed form holds between jumps only, and goes from one to the next in one operation.
-        most = context.control.times.shape[1] if self.method == EXACT else self.jumps
+        most = context.control.times.shape[1] if self._at_all_jumps else self.jumps
         jumps, whole = context.control.jumps(t0, t1, most)
         pieces: list[Trajectory] = []
         z, within = z0, t0
@@ -178,9 +176,23 @@ class Solver:
         """The solve of a span in one."""
         if self.method == EXACT:
             return solve_exactly(dynamics, z0, self._knots(t0, t1), context)
-        if self.method in NATIVE and self.adjoint != "backsolve":
-            return self._native(dynamics, z0, t0, t1, context)
-        return self._external(dynamics, z0, t0, t1, context).check_finite()
+        context = self._seen(context, t0, t1)
+        if self._native:
+            return self._solve_natively(dynamics, z0, t0, t1, context)
+        return self._solve_externally(dynamics, z0, t0, t1, context).check_finite()
+
+    @property
+    def _native(self) -> bool:
+        return self.method in NATIVE and self.adjoint != "backsolve"
+
+    def _seen(self, context: Context | None, t0: Tensor, t1: Tensor) -> Context | None:
+        """The context as a fixed-step method is to see it: a step control by its means."""
+        if context is None or context.control is None or self.method in ADAPTIVE:
+            return context
+        method = "rk38" if self.method == "rk4" and not self._native else self.method
+        places = windows(method, self.intervals * self.steps)
+        own = Windows(*(constant(fractions, t0.double()) for fractions in places))
+        return context.averaged(t0, t1, own)
 
     def advance(
         self,
@@ -204,9 +216,11 @@ class Solver:
         """
         _check_shapes(z0, t0, t1)
         checkpoint = self.method in NATIVE and self.adjoint == "checkpoint"
-        if self.method == EXACT or checkpoint or self._jumping(context):
+        jumping = self._jumping(context) and not torch.compiler.is_compiling()
+        if self.method == EXACT or checkpoint or jumping:
             return self.solve(dynamics, z0, t0, t1, context).final
-        if self.method not in NATIVE or self.adjoint == "backsolve":
+        context = self._seen(context, t0, t1)
+        if not self._native:
             states = self._states(RescaledField(dynamics, t0, t1, context), z0)
             check_finite(self._knots(t0, t1), states)
             return states[:, -1]
@@ -239,7 +253,7 @@ class Solver:
             fine = finer.solve(dynamics, z0, t0, t1, context).states
         return (coarse - fine).square().mean(dim=2).sqrt().amax(dim=1)
 
-    def _native(
+    def _solve_natively(
         self,
         dynamics: VectorField,
         z0: Tensor,
@@ -248,13 +262,15 @@ class Solver:
         context: Context | None,
     ) -> Trajectory:
         made, times, width = self._plan(t0, t1)
-        kernel = self._kernel(dynamics, times, context, z0)
+        kernel = kernel_of(dynamics, times, context, z0)
+        if kernel is None and self.adjoint == "checkpoint":
+            kernel = checkpoint_kernel(dynamics, times, context)
         if kernel is None:
             states, slopes = map(torch.stack, unroll(made, dynamics, z0, times, width, context))
         else:
             states, slopes = integrate(made, kernel, z0, width, self.adjoint == "checkpoint")
         every = slice(None, None, self.steps)
-        return Trajectory(
+        return HermiteTrajectory(
             self._knots(t0, t1),
             states[every].transpose(0, 1),
             slopes[every].transpose(0, 1),
@@ -264,20 +280,9 @@ class Solver:
     def _plan(self, t0: Tensor, t1: Tensor) -> tuple[Plan, Tensor, Tensor]:
         """What to evaluate, when, shape `(evaluations, rows)`, and how long each row's span is."""
         made, width = plan(self.method, self.intervals * self.steps), t1 - t0
-        return made, torch.addcmul(t0, _column(made.positions, t0), width), width
+        return made, torch.addcmul(t0, constant(made.positions, t0)[:, None], width), width
 
-    def _kernel(
-        self, dynamics: VectorField, times: Tensor, context: Context | None, z0: Tensor
-    ) -> AnyKernel | None:
-        """The field's own pullback if it has one; None where plain backpropagation is to be used."""
-        if torch.compiler.is_compiling():
-            return None
-        kernel = dynamics.kernel(times, context, z0) if isinstance(dynamics, Dynamics) else None
-        if kernel is None and self.adjoint == "checkpoint" and isinstance(dynamics, nn.Module):
-            return AutogradKernel(dynamics, times, context)
-        return kernel
-
-    def _external(
+    def _solve_externally(
         self,
         dynamics: VectorField,
         z0: Tensor,
@@ -287,13 +292,15 @@ class Solver:
     ) -> Trajectory:
         field = RescaledField(dynamics, t0, t1, context)
         states, times = self._states(field, z0), self._knots(t0, t1)
-        slopes = slopes_at(dynamics, times, states, context)
+        slopes = slopes_at(dynamics, times, states, context).to(states.dtype)
         # Without the slopes at the knots, which the trajectory needs and the method does not.
         taken = field.accepted if self.method in ADAPTIVE else self.intervals * self.steps
-        return Trajectory(times, states, slopes, Stats(field.evaluations, taken, field.rejected))
+        return HermiteTrajectory(times, states, slopes, Stats(field.evaluations, taken, field.rejected))
 
     def _states(self, field: RescaledField, z0: Tensor) -> Tensor:
         """The states at the knots by torchdiffeq, shape `(rows, knots, latent)`."""
+        if not len(z0):  # no row whose error could decide on a step
+            return z0[:, None].expand(-1, self.intervals + 1, -1)
         adaptive, backsolve = self.method in ADAPTIVE, self.adjoint == "backsolve"
         s = torch.linspace(0, 1, self.intervals + 1, dtype=z0.dtype, device=z0.device)
         tolerances = (self.rtol, self.atol)
@@ -302,21 +309,25 @@ class Solver:
 
     def _knots(self, t0: Tensor, t1: Tensor) -> Tensor:
         """Times of the knots; the last is t1 itself, as t0 + (t1 - t0) may round to a neighbour."""
-        fractions = _column(tuple(k / self.intervals for k in range(self.intervals)), t0)
+        fractions = constant(tuple(k / self.intervals for k in range(self.intervals)), t0)[:, None]
         return torch.cat([torch.addcmul(t0, fractions, t1 - t0), t1[None]]).T.contiguous()
 
 
-def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
-    """Constants as a column of the same dtype and device."""
-    if torch.compiler.is_compiling():  # a traced tensor must not outlive its trace
-        return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
-    return _kept_column(values, like.dtype, like.device)
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SolveError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
 
 
-@lru_cache(maxsize=256)
-def _kept_column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Kept, so that a later solve copies nothing to the device."""
-    return torch.tensor(values, dtype=dtype, device=device)[:, None]
+def _check_whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise SolveError(f"{name} must be a whole number, got {value!r}")
+    if value < least:
+        raise SolveError(f"{name} must be at least {least}, got {value}")
+
+
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
+        raise SolveError(f"{name} must be a positive number, got {value!r}")
 
 
 def _check_shapes(z0: Tensor, t0: Tensor, t1: Tensor) -> None:

@@ -1,25 +1,46 @@
-r"""Explicit one-step and multistep methods as data, and the plan of a solve that follows from them.
+r"""Explicit Runge-Kutta methods as data, the plan of a solve that follows from them, and the plan run.
 
 An explicit Runge-Kutta method with coefficients $a_{ij}, b_i, c_i$ takes the step
 
 $$y_i = z_n + h \sum_{j<i} a_{ij} k_j, \qquad k_i = f(t_n + c_i h, y_i), \qquad
   z_{n+1} = z_n + h \sum_i b_i k_i.$$
 
-The four-step Adams-Bashforth method evaluates f once a step and remembers:
-$z_{n+1} = z_n + \frac{h}{24} (55 f_n - 59 f_{n-1} + 37 f_{n-2} - 9 f_{n-3})$. It starts with two
-steps of Heun's third-order method and one of the three-step one: what these err by, $O(h^4)$ a step,
-is made once and keeps the order, and three steps of RK4 would cost five evaluations more.
+A *plan* is all evaluations of a solve in a fixed order, each at a knot plus earlier slopes of the same
+step, and knots that are the knot before plus slopes. One sweep forwards and one backwards then serve
+every method; `unroll` is the plan in plain operations, which every faster sweep has to equal.
 
-Both are *plans*: evaluations in a fixed order, each at a knot plus earlier slopes of the same step, and
-knots that are earlier knots plus slopes. One sweep forwards and one backwards then serve every method.
+A method looks at the vector field at its *nodes* only, and the weight of a node is the sum of its
+$b_i h$. The *windows* of the nodes cut the span into parts as long as these weights, each around its
+node. A control path u(t) that is given by its mean over each window is integrated exactly,
+$\sum_j w_j \bar u_j = \int u\,dt$, however shortly it jumps.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
-__all__ = ["NATIVE", "TABLEAUS", "Plan", "Step", "Tableau", "plan"]
+import torch
+from torch import Tensor, nn
+
+from latentode.ode.context import Context
+
+__all__ = [
+    "NATIVE",
+    "TABLEAUS",
+    "Plan",
+    "Step",
+    "Tableau",
+    "VectorField",
+    "plan",
+    "slopes_at",
+    "unroll",
+    "windows",
+]
+
+VectorField = Callable[[Tensor, Tensor, Context | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -45,10 +66,6 @@ TABLEAUS = {
     "euler": Tableau(1, ((),), (1.0,), (0.0,)),
     # Runge, Math. Ann. 46 (1895) 167; HNW II.1.
     "midpoint": Tableau(2, ((), (1 / 2,)), (0.0, 1.0), (0.0, 1 / 2)),
-    # Heun, Z. Math. Phys. 45 (1900) 23: the trapezoidal rule with a predictor.
-    "heun2": Tableau(2, ((), (1.0,)), (1 / 2, 1 / 2), (0.0, 1.0)),
-    # Heun, ibid.; HNW II.1, table 1.1.
-    "heun3": Tableau(3, ((), (1 / 3,), (0.0, 2 / 3)), (1 / 4, 0.0, 3 / 4), (0.0, 1 / 3, 2 / 3)),
     # Kutta, Z. Math. Phys. 46 (1901) 435: "the" Runge-Kutta method; HNW II.1, table 1.2.
     "rk4": Tableau(
         4,
@@ -64,12 +81,7 @@ TABLEAUS = {
         (0.0, 1 / 3, 2 / 3, 1.0),
     ),
 }
-
-# Bashforth and Adams, An Attempt to Test the Theories of Capillary Action (1883); HNW III.1.
-# Newest slope last. Stable on the real axis for h lambda > -0.3, RK4 for h lambda > -2.78.
-ADAMS_BASHFORTH = {3: (5 / 12, -16 / 12, 23 / 12), 4: (-9 / 24, 37 / 24, -59 / 24, 55 / 24)}
-
-NATIVE = (*TABLEAUS, "ab4")
+NATIVE = tuple(TABLEAUS)
 
 
 @dataclass(frozen=True)
@@ -80,14 +92,12 @@ class Step:
         first: index of its first evaluation.
         positions: where its evaluations lie in the span, 0 to 1.
         stages: for each evaluation the weights of the step's earlier slopes, in spans.
-        since: index of the evaluation that the first of `weights` belongs to.
-        weights: weights of consecutive slopes in the next knot, in spans.
+        weights: weights of the step's slopes in the next knot, in spans; none in the last step.
     """
 
     first: int
     positions: tuple[float, ...]
     stages: tuple[tuple[float, ...], ...]
-    since: int
     weights: tuple[float, ...]
 
     @cached_property
@@ -122,38 +132,86 @@ def plan(method: str, steps: int) -> Plan:
     """The plan of `steps` equal steps of a native method.
 
     Example:
-        >>> plan("rk4", 3).evaluations, plan("ab4", 10).evaluations
-        (13, 15)
+        >>> plan("rk4", 3).evaluations, plan("euler", 10).evaluations
+        (13, 11)
     """
-    tableau = TABLEAUS["heun3" if method == "ab4" else method]
-    starting = min(2, steps) if method == "ab4" else steps
-    made: list[Step] = []
-    for n in range(starting):
-        made.append(_runge_kutta(tableau, n, steps))
-    knots = [step.first for step in made]  # each knot's slope is its step's first evaluation
-    for n in range(starting, steps):
-        knots.append(_after(made))
-        made.append(_adams_bashforth(knots, n, steps))
-    made.append(Step(_after(made), (1.0,), ((),), 0, ()))
+    tableau = TABLEAUS[method]
+    made = [_step(tableau, n, steps) for n in range(steps)]
+    made.append(Step(steps * len(tableau.b), (1.0,), ((),), ()))
     return Plan(tuple(made), tuple(p for step in made for p in step.positions))
 
 
-def _after(made: list[Step]) -> int:
-    return made[-1].first + len(made[-1].positions)
-
-
-def _runge_kutta(tableau: Tableau, n: int, steps: int) -> Step:
-    first = n * len(tableau.b)
+def _step(tableau: Tableau, n: int, steps: int) -> Step:
     stages = tuple(tuple(a / steps for a in row) for row in tableau.a)
     positions = tuple((n + c) / steps for c in tableau.c)
-    return Step(first, positions, stages, first, tuple(b / steps for b in tableau.b))
+    return Step(n * len(tableau.b), positions, stages, tuple(b / steps for b in tableau.b))
 
 
-def _adams_bashforth(knots: list[int], n: int, steps: int) -> Step:
-    coefficients = ADAMS_BASHFORTH[min(n + 1, 4)]
-    used = knots[-len(coefficients) :]
-    since = used[0]
-    weights = [0.0] * (knots[n] - since + 1)
-    for weight, knot in zip(coefficients, used, strict=True):
-        weights[knot - since] = weight / steps
-    return Step(knots[n], (n / steps,), ((),), since, tuple(weights))
+@lru_cache(maxsize=256)
+def windows(method: str, steps: int) -> tuple[tuple[float, ...], ...]:
+    """The fields of `Windows`, of `steps` equal steps of a native method.
+
+    Example:
+        >>> windows("rk38", 1)[1]
+        (0.125, 0.5, 0.875, 1.0)
+    """
+    made = plan(method, steps)
+    weight = dict.fromkeys(made.positions, 0.0)
+    for step in made.steps[:-1]:
+        for position, b in zip(step.positions, step.weights, strict=True):
+            weight[position] += b
+    nodes = sorted(weight)
+    between = tuple((a + b) / 2 for a, b in pairwise(nodes))
+    # A node without a weight, which only leads to others, speaks for what is nearest to it.
+    near = list(pairwise((0.0, *between, 1.0)))
+    found, reached = [], 0.0
+    for node, nearest in zip(nodes, near, strict=True):
+        end = min(reached + weight[node], 1.0)
+        found.append((reached, end) if weight[node] else nearest)
+        reached = end
+    begins, ends = zip(*found, strict=True)
+    return begins, ends, (0.0, *between), (1.0, *between[::-1])
+
+
+def unroll(
+    plan: Plan,
+    field: VectorField,
+    z0: Tensor,
+    times: Tensor,
+    width: Tensor,
+    context: Context | None,
+    end_slope: bool = True,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The plan in plain operations: for export, and for functions with gradients of their own.
+
+    Returns:
+        States and slopes at the knots, in the dtype of z0; without `end_slope` the last knot has none.
+    """
+    states, slopes, k, h = [z0], [], [], width[:, None]
+    for step in plan.steps if end_slope else plan.steps[:-1]:
+        z = states[-1]
+        for weights in step.stages:
+            y = z
+            for weight, slope in zip(weights, k[step.first :], strict=True):
+                if weight:
+                    y = y + weight * h * slope
+            k.append(field(times[len(k)], y, context).to(z0.dtype))
+        slopes.append(k[step.first])
+        if step.weights:
+            pairs = zip(step.weights, k[step.first :], strict=True)
+            states.append(z + h * sum(weight * slope for weight, slope in pairs if weight))
+    return states, slopes
+
+
+def slopes_at(dynamics: VectorField, times: Tensor, states: Tensor, context: Context | None) -> Tensor:
+    """dz/dt at all knots: of a module by one call, its rows laid out knot after knot."""
+    rows, knots = times.shape
+    if not isinstance(dynamics, nn.Module):  # a function may hold something of each row
+        each = zip(times.unbind(1), states.unbind(1), strict=True)
+        return torch.stack([dynamics(t, z, context) for t, z in each], dim=1)
+    flat = dynamics(
+        times.transpose(0, 1).reshape(-1),
+        states.transpose(0, 1).reshape(rows * knots, states.shape[2]),
+        None if context is None else context.repeat(knots),
+    )
+    return flat.reshape(knots, rows, states.shape[2]).transpose(0, 1)

@@ -1,28 +1,44 @@
 r"""Trajectory: the solution as a function of time, evaluated anywhere in its span.
 
-Between two knots $t_a, t_b$ with states $z_a, z_b$ and slopes $f_a, f_b$ it is the cubic Hermite
-polynomial in $u = (t - t_a)/(t_b - t_a)$,
+A trajectory answers three questions: the values z(t), their slopes dz/dt, and how finely an integral
+along it has to look. There are two kinds. A `HermiteTrajectory` is a cubic between two knots $t_a, t_b$
+with states $z_a, z_b$ and slopes $f_a, f_b$; in $u = (t - t_a)/(t_b - t_a)$
 
 $$z(t) = (1+2u)(1-u)^2 z_a + u^2(3-2u) z_b + (t_b-t_a)\,[u(1-u)^2 f_a - u^2(1-u) f_b],$$
 
-fourth-order accurate (Hairer, Norsett and Wanner, *Solving ODEs I*, II.6). So the cost of a solve
-does not depend on how many times are asked for, and asking for one more changes no other answer.
+fourth-order accurate (Hairer, Norsett and Wanner, *Solving ODEs I*, II.6). A `ClosedFormTrajectory` is
+the solution itself. Either way the cost of a solve does not depend on how many times are asked for, and
+asking for one more changes no other answer.
+
+Integrals of a function of the state,
+$\int_a^b g(z(t))\,dt \approx \sum_{\text{panels}} h \sum_{j=1}^{3} w_j\, g(z(t_a + u_j h))$, are by
+Gauss-Legendre quadrature with three points in panels as fine as the trajectory asks for: exact where
+$g \circ z$ is a polynomial of degree five in a panel. They cost evaluations of g, none of the vector
+field, and differentiate like any sum.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
 from latentode.errors import SolveError
-from latentode.ode.kernels.compiled_arrays import readable
-from latentode.ode.kernels.compiled_hermite import interpolate
-from latentode.ode.kernels.hermite import bracket, hermite
+from latentode.ode.kernels import hermite
+from latentode.ode.kernels.registry import interpolate
 
-__all__ = ["Stats", "Trajectory", "check_finite"]
+__all__ = ["POINTS", "WEIGHTS", "HermiteTrajectory", "Stats", "Trajectory", "check_finite", "integrate"]
+
+# Gauss and Legendre's points on [0, 1] and their weights.
+POINTS = (0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5)
+WEIGHTS = (5 / 18, 8 / 18, 5 / 18)
+# Between two knots, so that a rate that has run away asks for no more memory than there is.
+MOST_PANELS = 256
 
 
 @dataclass(frozen=True)
@@ -47,21 +63,51 @@ class Stats:
         )
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """A path per row through its own knots.
+NOTHING = Stats()
 
-    Args:
+
+class Trajectory(ABC):
+    """A path per row through its own knots; each kind is a frozen dataclass.
+
+    Attributes:
         times: knots, ascending or descending along each row, shape `(rows, knots)`.
         states: z at the knots, shape `(rows, knots, latent)`.
-        slopes: dz/dt at the knots, shape `(rows, knots, latent)`.
         stats: what the solve took.
+        knotwise: names of the fields of shape `(rows, knots, ...)` besides `times`; a field that is
+            None is left out.
     """
 
     times: Tensor
     states: Tensor
-    slopes: Tensor
-    stats: Stats = Stats()
+    stats: Stats
+    knotwise: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def at(self, rows: Tensor, times: Tensor) -> Tensor:
+        """z at flat (row, time) pairs: the unchecked form for callers that know their spans.
+
+        Args:
+            rows: shape `(queries,)`.
+            times: shape `(queries,)`; beyond a row's span its outermost piece goes on.
+
+        Returns:
+            Shape `(queries, latent)`.
+        """
+
+    @abstractmethod
+    def panel(self, rows: Tensor) -> Tensor:
+        """How finely an integral has to look: the widest panel in which three points see a path.
+
+        Args:
+            rows: shape `(n,)`.
+
+        Returns:
+            Between any two neighbouring knots of these rows, in units of time, shape `(n, knots - 1)`.
+        """
+
+    def derivative_at(self, rows: Tensor, times: Tensor) -> Tensor:
+        """dz/dt at flat (row, time) pairs, unchecked; shapes as for `at`, whose derivative it is."""
+        return torch.func.jvp(lambda t: self.at(rows, t), (times,), (torch.ones_like(times),))[1]
 
     @property
     def final(self) -> Tensor:
@@ -77,46 +123,17 @@ class Trajectory:
         Raises:
             SolveError: if a time lies outside its row's span; the message names both.
         """
-        rows, flat = self._flat(times)
-        return self.at(rows, flat).reshape(*times.shape, -1)
+        return self._each(self.at, times)
 
     def derivative(self, times: Tensor) -> Tensor:
-        """dz/dt of the interpolant at `times`, shapes as for a call.
+        """dz/dt of the path at `times`, shapes as for a call.
 
-        It is the derivative of the polynomial, third-order accurate; where the exact slope of the
-        model matters, call the vector field at `self(times)`.
+        Of a cubic it is third-order accurate; where the exact slope of the model matters, call the
+        vector field at `self(times)`.
         """
-        rows, flat = self._flat(times)
-        return self.derivative_at(rows, flat).reshape(*times.shape, -1)
+        return self._each(self.derivative_at, times)
 
-    def derivative_at(self, rows: Tensor, times: Tensor) -> Tensor:
-        """dz/dt of the interpolant at flat (row, time) pairs, unchecked; shapes as for `at`."""
-        cell, u, width, inverse = self._locate(rows, times)
-        states, slopes = self.states.flatten(0, 1), self.slopes.flatten(0, 1)
-        za, zb = states[cell], states[cell + 1]
-        fa, fb = slopes[cell], slopes[cell + 1]
-        u, width = u[:, None], width[:, None]
-        chord = (zb - za) * inverse[:, None]
-        slope = 6 * u * (1 - u) * chord + (1 - u) * (1 - 3 * u) * fa + u * (3 * u - 2) * fb
-        return torch.where(width == 0, fa, slope)
-
-    def at(self, rows: Tensor, times: Tensor) -> Tensor:
-        """z at flat (row, time) pairs: the unchecked form for callers that know their spans.
-
-        Args:
-            rows: shape `(queries,)`.
-            times: shape `(queries,)`; beyond a row's span its outermost polynomial goes on.
-
-        Returns:
-            Shape `(queries, latent)`.
-        """
-        moving = torch.is_grad_enabled() and (times.requires_grad or self.times.requires_grad)
-        if not moving and readable(self.times, self.states, self.slopes, times):
-            return interpolate(self.times, self.states, self.slopes, rows, times)
-        cell, u, width, _ = self._locate(rows, times)
-        return hermite(self.states.flatten(0, 1), self.slopes.flatten(0, 1), cell, u, width)
-
-    def check_finite(self) -> Trajectory:
+    def check_finite(self) -> Self:
         """This path, if every state on it is finite. Native solves leave this check to the caller.
 
         Raises:
@@ -125,25 +142,51 @@ class Trajectory:
         check_finite(self.times, self.states)
         return self
 
-    def join(self, *later: Trajectory, kinks: bool = False) -> Trajectory:
+    def join(self, *later: Trajectory, kinks: bool = False) -> Self:
         """This path followed by others, each begun where the one before ends, all one way in time.
 
         Args:
-            later: the others.
+            later: the others, of the same kind.
             kinks: whether the slope may jump where two paths meet: then both knots are kept, the one
                 with the slope from the left and the one with that to the right.
+
+        Raises:
+            SolveError: if the others are of another kind.
         """
+        for path in later:
+            if type(path) is not type(self):
+                raise SolveError(
+                    f"a {type(self).__name__} is joined to paths of its own kind, not to a "
+                    f"{type(path).__name__}; solve both with one method"
+                )
         first = 0 if kinks else 1
-        return replace(
-            self,
-            times=torch.cat([self.times, *(p.times[:, first:] for p in later)], dim=1),
-            states=torch.cat([self.states, *(p.states[:, first:] for p in later)], dim=1),
-            slopes=torch.cat([self.slopes, *(p.slopes[:, first:] for p in later)], dim=1),
-            stats=sum((p.stats for p in later), self.stats),
-        )
+
+        def joined(name: str) -> Tensor:
+            parts = (getattr(path, name)[:, first:] for path in later)
+            return torch.cat([getattr(self, name), *parts], dim=1)
+
+        fields = {name: joined(name) for name in self._at_knots()}
+        return self._with(fields, stats=sum((path.stats for path in later), self.stats))
+
+    def reverse(self) -> Self:
+        """The same path with its knots in the opposite order."""
+        return self._with({name: getattr(self, name).flip(1) for name in self._at_knots()})
+
+    def unfold(self, folded: int) -> Trajectory:
+        """The paths of several states that lie side by side in one row, each as a row of its own.
+
+        Args:
+            folded: how many, one after another.
+
+        Raises:
+            SolveError: if this kind of path cannot be taken apart.
+        """
+        if folded == 1:
+            return self
+        raise SolveError(f"a {type(self).__name__} is one of its whole state and has no parts")
 
     def linear(self, weight: Tensor, bias: Tensor | None = None) -> Trajectory:
-        """The path of W z + b. Interpolation is linear too, so the map is applied to the knots alone.
+        """The path of W z + b, where that can be had from the knots alone.
 
         Where few numbers are read out of a large state at many times, this costs a fraction of
         `linear(path(times), weight, bias)`, and is equal to it up to rounding.
@@ -153,34 +196,24 @@ class Trajectory:
             bias: shape `(out,)`, or None.
 
         Raises:
-            SolveError: for the path of a closed form, which is no polynomial between its knots.
+            SolveError: for a path that is no polynomial between its knots.
         """
-        states, slopes = linear(self.states, weight, bias), linear(self.slopes, weight)
-        return replace(self, states=states, slopes=slopes)
-
-    def reverse(self) -> Trajectory:
-        """The same path with its knots in the opposite order."""
-        return replace(
-            self,
-            times=self.times.flip(1),
-            states=self.states.flip(1),
-            slopes=self.slopes.flip(1),
+        raise SolveError(
+            f"a {type(self).__name__} is no polynomial between its knots: apply the map to path(times)"
         )
 
-    def _locate(self, rows: Tensor, times: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The cell of the knot before each time, the position after it in [0, 1], the width, 1 / it.
+    def _at_knots(self) -> tuple[str, ...]:
+        return ("times", *(name for name in self.knotwise if getattr(self, name) is not None))
 
-        Knots are numbered row after row.
-        """
-        cell = rows.int() * self.times.shape[1] + bracket(self.times, rows, times)
-        knots = self.times.reshape(-1)
-        start = knots.index_select(0, cell)
-        width = knots.index_select(0, cell + 1) - start
-        # A span of no length has one state; dividing by one instead of zero keeps gradients finite.
-        inverse = 1 / torch.where(width == 0, torch.ones_like(width), width)
-        return cell, (times - start) * inverse, width, inverse
+    def _with(self, fields: dict[str, Tensor], **others: object) -> Self:
+        return replace(self, **fields, **others)  # type: ignore[type-var]
 
-    def _flat(self, times: Tensor) -> tuple[Tensor, Tensor]:
+    def _each(self, answer: Callable[[Tensor, Tensor], Tensor], times: Tensor) -> Tensor:
+        self._check_inside(times)
+        rows = torch.arange(len(times), device=times.device).repeat_interleave(times.shape[1])
+        return answer(rows, times.reshape(-1)).reshape(*times.shape, self.states.shape[2])
+
+    def _check_inside(self, times: Tensor) -> None:
         if times.ndim != 2 or len(times) != len(self.times):
             raise SolveError(
                 f"times has shape {tuple(times.shape)}, expected (rows, queries) with "
@@ -195,8 +228,101 @@ class Trajectory:
                 f"time {times[row, query].item():g} of row {row} lies outside its span "
                 f"[{low[row].item():g}, {high[row].item():g}]; solve over a longer span"
             )
-        rows = torch.arange(len(times), device=times.device).repeat_interleave(times.shape[1])
-        return rows, times.reshape(-1)
+
+
+@dataclass(frozen=True)
+class HermiteTrajectory(Trajectory):
+    """A cubic between any two knots.
+
+    Args:
+        times: knots, ascending or descending along each row, shape `(rows, knots)`.
+        states: z at the knots, shape `(rows, knots, latent)`.
+        slopes: dz/dt at the knots, shape `(rows, knots, latent)`.
+        stats: what the solve took.
+    """
+
+    times: Tensor
+    states: Tensor
+    slopes: Tensor
+    stats: Stats = NOTHING
+    knotwise: ClassVar[tuple[str, ...]] = ("states", "slopes")
+
+    def at(self, rows: Tensor, times: Tensor) -> Tensor:
+        return interpolate(self.times, self.states, self.slopes, rows, times)
+
+    def derivative_at(self, rows: Tensor, times: Tensor) -> Tensor:
+        return hermite.slope(self.times, self.states, self.slopes, rows, times)
+
+    def panel(self, rows: Tensor) -> Tensor:
+        return self.times.detach().diff(dim=1).abs()[rows]
+
+    def unfold(self, folded: int) -> HermiteTrajectory:
+        def apart(x: Tensor) -> Tensor:
+            return x.unflatten(2, (folded, x.shape[2] // folded)).transpose(1, 2).flatten(0, 1)
+
+        if folded == 1:
+            return self
+        times = self.times.repeat_interleave(folded, dim=0)
+        return replace(self, times=times, states=apart(self.states), slopes=apart(self.slopes))
+
+    def linear(self, weight: Tensor, bias: Tensor | None = None) -> HermiteTrajectory:
+        states, slopes = linear(self.states, weight, bias), linear(self.slopes, weight)
+        return replace(self, states=states, slopes=slopes)
+
+
+def integrate(
+    path: Trajectory,
+    integrand: Callable[[Tensor, Tensor], Tensor],
+    rows: Tensor,
+    start: Tensor,
+    end: Tensor,
+) -> Tensor:
+    """Integrates along rows of a path, each from its own start to its own end.
+
+    Args:
+        path: the trajectory.
+        integrand: from rows `(points,)` and states `(points, latent)` to values `(points, k)`.
+        rows: which row each integral runs along, shape `(integrals,)`.
+        start: where it begins, inside the row's span, shape `(integrals,)`.
+        end: where it ends, inside the span and no earlier; the integral from a time to itself is 0.
+
+    Returns:
+        Shape `(integrals, k)`.
+
+    Example:
+        >>> times = torch.tensor([[0.0, 1.0, 2.0]])
+        >>> line = HermiteTrajectory(times, times[..., None], torch.ones(1, 3, 1))
+        >>> ends = torch.tensor([1.5, 2.0])
+        >>> integrate(line, lambda rows, z: z, torch.tensor([0, 0]), ends * 0, ends).squeeze(1)
+        tensor([1.1250, 2.0000])
+    """
+    owner, begin, width = _panels(path, rows, start, end)
+    times = begin[:, None] + width[:, None] * width.new_tensor(POINTS)
+    along = rows[owner].repeat_interleave(len(POINTS))
+    values = integrand(along, path.at(along, times.reshape(-1)))
+    each = values.reshape(len(owner), len(POINTS), values.shape[1]) * width.new_tensor(WEIGHTS)[:, None]
+    sums = each.sum(dim=1) * width[:, None]
+    return sums.new_zeros(len(rows), sums.shape[1]).index_add(0, owner, sums)
+
+
+def _panels(
+    path: Trajectory, rows: Tensor, start: Tensor, end: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which integral each panel belongs to, where it begins and how wide it is, `(panels,)` each."""
+    knots = path.times[rows]
+    early, late = knots[:, :-1].minimum(knots[:, 1:]), knots[:, :-1].maximum(knots[:, 1:])
+    begin = early.maximum(start[:, None])
+    width = late.minimum(end[:, None]) - begin
+    # Only cells that the integral runs through are looked at.
+    owner, cell = (width > 0).nonzero(as_tuple=True)
+    begin, width = begin[owner, cell], width[owner, cell]
+    panels = width.detach() / path.panel(rows)[owner, cell]
+    # A hundredth more than a whole number is rounding, not another panel.
+    count = (panels - 0.01).ceil().clamp(1, MOST_PANELS).nan_to_num(nan=1.0).long()
+    place = torch.arange(int(count.sum()), device=count.device)
+    place = place - (count.cumsum(0) - count).repeat_interleave(count)
+    each = (width / count).repeat_interleave(count)
+    return owner.repeat_interleave(count), begin.repeat_interleave(count) + place * each, each
 
 
 def check_finite(times: Tensor, states: Tensor) -> None:

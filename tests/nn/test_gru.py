@@ -170,6 +170,18 @@ def replaced_inside(gru):
     return gru
 
 
+def overridden(gru):
+    usual = gru.update
+    gru.update = lambda gates, state: 0.5 * (state + usual(gates, state))
+    return gru
+
+
+def overridden_inside(gru):
+    usual = gru.input_gates.forward
+    gru.input_gates.forward = lambda x: usual(x) + 0.5
+    return gru
+
+
 def pruned(gru):
     prune.l1_unstructured(gru, "state_weight", 0.5)
     return gru
@@ -182,6 +194,8 @@ CHANGES = (
     with_another_cell,
     parametrised,
     replaced_inside,
+    overridden,
+    overridden_inside,
     pruned,
 )
 

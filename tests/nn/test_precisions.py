@@ -54,7 +54,7 @@ def data():
         for s in range(8)
     ]
     frame, task = pd.concat(series), Forecasting(6.0, 12.0)
-    return IrregularDataModule(frame, frame, task=task, cuts=8, batch_size=8)
+    return IrregularDataModule(frame, frame, task=task, windows_per_epoch=8, batch_size=8)
 
 
 def losses(data, precision, options):

@@ -113,7 +113,7 @@ def test_each_method_has_the_gradient_of_plain_backpropagation(method, name, adj
 @pytest.mark.parametrize("name", ["mlp with all", "any module"])
 def test_many_tapes_make_the_gradient_of_one(monkeypatch, name, adjoint):
     field, problem = FIELDS[name](), _problem()
-    for method in ("rk4", "ab4"):
+    for method in ("rk4", "midpoint"):
         solver = Solver(method, 12, adjoint=adjoint)
         whole = _gradients(solver, field, *problem)
         monkeypatch.setattr("latentode.ode.adjoint.ROWS_PER_TAPE", 10 * 6)
@@ -190,11 +190,9 @@ def test_functional_parameters_receive_their_own_gradient():
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-def test_checkpoint_and_ab4_say_what_they_go_with():
+def test_checkpoint_says_what_it_goes_with():
     with pytest.raises(SolveError, match="direct or backsolve"):
         Solver("dopri5", adjoint="checkpoint")
-    with pytest.raises(SolveError, match="explicit_adams"):
-        Solver("ab4", adjoint="backsolve")
 
 
 def test_inference_equals_training():

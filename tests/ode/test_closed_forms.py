@@ -11,27 +11,16 @@ from scipy.integrate import solve_ivp
 from latentode.ode import ADAPTIVE, METHODS, Context, MLPDynamics, Solver
 
 FINE = {"intervals": 64, "steps": 4, "rtol": 1e-9, "atol": 1e-11}
-SLOW = {"adaptive_heun": {"rtol": 1e-7, "atol": 1e-8}}
 
 
 def fine(method):
-    """Solved far tighter than asserted; adaptive_heun would take minutes at 1e-9."""
-    return Solver(method, **(FINE | SLOW.get(method, {})))
+    """Solved far tighter than asserted."""
+    return Solver(method, **FINE)
 
 
-ORDERS = {
-    "euler": 1,
-    "midpoint": 2,
-    "heun2": 2,
-    "heun3": 3,
-    "rk4": 4,
-    "rk38": 4,
-    "ab4": 4,
-    "explicit_adams": 4,
-    "implicit_adams": 4,
-}
+ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4, "rk38": 4}
 # Leading error term of the rotation below: |z| T h^p w^(p+1) / (p+1)! with |z| < 1.8, h = 1/128.
-TOLERANCE = {"euler": 6e-2, "midpoint": 5e-4, "heun2": 5e-4, "heun3": 2e-6}
+TOLERANCE = {"euler": 6e-2, "midpoint": 5e-4}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -66,9 +55,6 @@ def test_backwards_in_time_inverts_forwards(method):
     tolerance = {
         "euler": 0.2,
         "midpoint": 1e-3,
-        "heun2": 1e-3,
-        "adaptive_heun": 1e-3,
-        "fehlberg2": 1e-3,
     }.get(method, 1e-5)
     assert (back.final - z0).abs().max() < tolerance
     assert torch.equal(back.times[:, -1], t0)

@@ -5,14 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentode.ode import Trajectory
-from latentode.ode.kernels.compiled_hermite import interpolate
-from latentode.ode.kernels.hermite import hermite
-
-
-def _by_tensors(path, rows, times):
-    cell, u, width, _ = path._locate(rows, times)
-    return hermite(path.states.flatten(0, 1), path.slopes.flatten(0, 1), cell, u, width)
+from latentode.ode import HermiteTrajectory
+from latentode.ode.kernels.hermite import cubic, cubic_in_bags, interpolate
 
 
 @settings(deadline=None)  # the first call compiles
@@ -46,21 +40,21 @@ def test_values_and_gradients_are_those_of_tensor_operations(
     if order == "by row and time":
         index = (asked * 1000 + times).argsort()
         times = times[index]
-    path = Trajectory(knots, states, slopes)
-    ours, theirs = path.at(asked, times), _by_tensors(path, asked, times)
+    path = HermiteTrajectory(knots, states, slopes)
+    ours, theirs = path.at(asked, times), cubic(knots, states, slopes, asked, times)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     weights = torch.randn_like(ours)
-    for a, b in zip(
-        torch.autograd.grad(ours, [states, slopes], weights),
-        torch.autograd.grad(theirs, [states, slopes], weights),
-        strict=True,
-    ):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    expected = torch.autograd.grad(theirs, [states, slopes], weights)
+    others = [ours, *([cubic_in_bags(knots, states, slopes, asked, times)] if queries else [])]
+    for found in others:
+        torch.testing.assert_close(found, theirs, rtol=1e-9, atol=1e-9)
+        for a, b in zip(torch.autograd.grad(found, [states, slopes], weights), expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 def test_a_gradient_by_the_times_is_still_to_be_had():
     knots = torch.linspace(0, 1, 4).expand(2, 4)
-    path = Trajectory(knots, torch.randn(2, 4, 3), torch.randn(2, 4, 3))
+    path = HermiteTrajectory(knots, torch.randn(2, 4, 3), torch.randn(2, 4, 3))
     times = torch.tensor([0.2, 0.7], requires_grad=True)
     rows = torch.arange(2)
     (g,) = torch.autograd.grad(path.at(rows, times).sum(), times)
@@ -81,7 +75,7 @@ def test_a_row_that_does_not_exist_is_refused():
 
 def test_a_time_that_is_none_spoils_its_own_answer_only():
     knots = torch.linspace(0, 1, 9).expand(1, 9)
-    path = Trajectory(knots, torch.randn(1, 9, 3), torch.randn(1, 9, 3))
+    path = HermiteTrajectory(knots, torch.randn(1, 9, 3), torch.randn(1, 9, 3))
     times = torch.tensor([0.9, float("nan"), 0.1])
     z = path.at(torch.zeros(3, dtype=torch.int64), times)
     assert torch.isnan(z[1]).all()
@@ -92,6 +86,6 @@ def test_states_of_other_knots_are_refused():
     knots, rows, times = torch.linspace(0, 1, 4).expand(5, 4), torch.zeros(1).long(), torch.zeros(1)
     for shape in ((2, 4, 3), (5, 2, 3)):
         with pytest.raises(ValueError, match="a state and a slope each"):
-            Trajectory(knots, torch.randn(shape), torch.randn(shape)).at(rows, times)
+            HermiteTrajectory(knots, torch.randn(shape), torch.randn(shape)).at(rows, times)
     with pytest.raises(ValueError, match="a state and a slope each"):
-        Trajectory(knots, torch.randn(5, 4, 3), torch.randn(4, 4, 3)).at(rows, times)
+        HermiteTrajectory(knots, torch.randn(5, 4, 3), torch.randn(4, 4, 3)).at(rows, times)

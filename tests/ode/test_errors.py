@@ -15,6 +15,14 @@ from latentode.ode import Solver
         ({"adjoint": "magic"}, "magic.*choose from"),
         ({"intervals": 0}, "at least 1"),
         ({"steps": 0}, "at least 1"),
+        ({"method": 3}, "method 3 is unknown"),
+        ({"adjoint": None}, "adjoint None is unknown"),
+        ({"steps": "many"}, "steps must be a whole number, got 'many'"),
+        ({"intervals": 2.5}, "intervals must be a whole number"),
+        ({"jumps": True}, "jumps must be a whole number"),
+        ({"rtol": "1e-3"}, "rtol must be a positive number"),
+        ({"atol": -1e-3}, "atol must be a positive number"),
+        ({"atol": float("nan")}, "atol must be a positive number"),
     ],
 )
 def test_a_solver_that_cannot_be_is_refused(options, message):

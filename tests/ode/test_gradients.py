@@ -4,7 +4,6 @@ import pytest
 import torch
 from fields import Decay, Product
 
-from latentode.errors import SolveError
 from latentode.ode import Context, MLPDynamics, Solver, StepControl
 
 
@@ -43,7 +42,7 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("name", FIELDS)
-@pytest.mark.parametrize("method", ["euler", "rk4", "ab4"])
+@pytest.mark.parametrize("method", ["euler", "rk4", "rk38"])
 @pytest.mark.parametrize("adjoint", ["direct", "checkpoint"])
 def test_gradcheck_reaches_state_times_context_and_control(name, method, adjoint):
     field, solver = FIELDS[name](), Solver(method, 2, 2, adjoint=adjoint)
@@ -124,16 +123,6 @@ def test_a_span_of_no_length_has_finite_gradients():
     assert z0.grad is not None and torch.equal(z0.grad, torch.ones(2, 2))
     assert t1.grad is not None and t1.grad.isfinite().all()
     assert field.a.grad is not None and field.a.grad == 0
-
-
-def test_scipy_refuses_to_be_differentiated_directly():
-    field, z0 = Decay(), torch.ones(2, 1)
-    with pytest.raises(SolveError, match="backsolve"):
-        Solver("scipy_solver").solve(field, z0, torch.zeros(2), torch.ones(2))
-    solver = Solver("scipy_solver", rtol=1e-10, atol=1e-10, adjoint="backsolve")
-    solver.solve(field, z0, torch.zeros(2), torch.ones(2)).final.sum().backward()
-    assert field.rate.grad is not None
-    torch.testing.assert_close(field.rate.grad, torch.tensor(-2 * 0.36787944117), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("method", ["dopri5", "bosh3", "rk38"])

@@ -18,7 +18,7 @@ def _imports(tree):
 
 
 def test_the_ode_package_imports_what_it_solves_with_and_errors_only():
-    for file in sorted(Path(latentode.ode.__file__).parent.glob("*.py")):
+    for file in sorted(Path(latentode.ode.__file__).parent.rglob("*.py")):
         for name in _imports(ast.parse(file.read_text())):
             own = name == "latentode.errors" or name.startswith("latentode.ode")
             assert own or name.split(".")[0] in ALLOWED, f"{file.name} imports {name}"

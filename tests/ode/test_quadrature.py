@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from latentode.ode import Dynamics, Solver, Trajectory, integrate
+from latentode.ode import Dynamics, HermiteTrajectory, Solver, integrate
 
 RATE = -0.7
 
@@ -19,7 +19,7 @@ class Exponential(Dynamics):
 def line(times):
     """z(t) = t, which cubic pieces hold exactly."""
     times = torch.tensor(times, dtype=torch.float64)
-    return Trajectory(times, times[..., None], torch.ones_like(times)[..., None])
+    return HermiteTrajectory(times, times[..., None], torch.ones_like(times)[..., None])
 
 
 def decay(intervals, rows=2):
@@ -74,7 +74,7 @@ def test_its_gradient_is_that_of_the_sum():
     ends = torch.tensor([[0.1], [1.0]], dtype=torch.float64)
 
     def of(states, slopes):
-        path = Trajectory(knots, states, slopes)
+        path = HermiteTrajectory(knots, states, slopes)
         return integrate(path, lambda row, z: z.exp(), torch.tensor([0]), *ends)
 
     assert torch.autograd.gradcheck(of, (states.requires_grad_(), slopes.requires_grad_()))

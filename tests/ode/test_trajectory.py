@@ -8,7 +8,7 @@ from fields import Product, Wave
 from torch import nn
 
 from latentode.errors import SolveError
-from latentode.ode import LinearDynamics, MLPDynamics, Solver, Trajectory
+from latentode.ode import HermiteTrajectory, LinearDynamics, MLPDynamics, Solver
 
 
 def _path(**options):
@@ -32,7 +32,7 @@ def test_interpolation_is_exact_on_cubics():
 
     knots = torch.tensor([[0.0, 0.7, 1.5, 4.0], [2.0, 1.9, -1.0, -3.0]])
     slopes = torch.stack([3 * knots**2 - 2, -2 * knots], dim=-1)
-    path = Trajectory(knots, cubic(knots), slopes)
+    path = HermiteTrajectory(knots, cubic(knots), slopes)
     times = torch.stack([torch.linspace(0, 4, 41), torch.linspace(-3, 2, 41)])
     assert (path(times) - cubic(times)).abs().max() < 1e-12
     exact = torch.stack([3 * times**2 - 2, -2 * times], dim=-1)

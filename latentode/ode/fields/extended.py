@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from latentode.errors import SolveError
 from latentode.ode.context import Context
-from latentode.ode.fields.mlp import Dynamics
-from latentode.ode.kernels.tape import AnyKernel
+from latentode.ode.fields.mlp import Dynamics, FieldSizes, MLPDynamics
 
 __all__ = ["AugmentedDynamics", "SecondOrderDynamics"]
 
@@ -33,6 +33,18 @@ class SecondOrderDynamics(Dynamics):
     def __init__(self, acceleration: nn.Module) -> None:
         super().__init__()
         self.acceleration = acceleration
+
+    @classmethod
+    def of(cls, sizes: FieldSizes) -> SecondOrderDynamics:
+        """An acceleration by a perceptron that is told the whole context.
+
+        Raises:
+            SolveError: if the state is not as many velocities as positions.
+        """
+        if sizes.state % 2:
+            raise SolveError(f"state is {sizes.state}; it must be even, for positions and velocities")
+        half, width = sizes.state // 2, (sizes.hidden,) * 2
+        return cls(MLPDynamics(sizes.state, width, sizes.context, out_size=half))
 
     def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
         velocity = z.chunk(2, dim=1)[1]
@@ -72,6 +84,3 @@ class AugmentedDynamics(Dynamics):
 
     def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
         return self.inner(t, z, context)
-
-    def kernel(self, times: Tensor, context: Context | None, z0: Tensor) -> AnyKernel | None:
-        return self.inner.kernel(times, context, z0)

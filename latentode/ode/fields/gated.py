@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from latentode.ode.context import Context
-from latentode.ode.fields.mlp import Dynamics
+from latentode.ode.fields.mlp import Dynamics, FieldSizes
 
 __all__ = ["GatedDynamics"]
 
@@ -44,6 +44,11 @@ class GatedDynamics(Dynamics):
         inputs = state_size + context_size + time_dependent
         self.gates = nn.Linear(inputs, 2 * state_size)
         self.candidate = nn.Linear(inputs, state_size)
+
+    @classmethod
+    def of(cls, sizes: FieldSizes) -> GatedDynamics:
+        """Gates that are told the whole context."""
+        return cls(sizes.state, sizes.context)
 
     def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
         known = None if context is None or not self.context_size else context.at(t)

@@ -1,4 +1,4 @@
-"""Tensors as the arrays that compiled loops read, and how rows are shared out among them."""
+"""What compiled sweeps read: plans and perceptrons as arrays, and rows shared out among threads."""
 
 from __future__ import annotations
 
@@ -7,15 +7,27 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latentode.ode.kernels.compiled_sweeps import Array, Coefficients, Network, Span
+from latentode.ode.kernels.compiled import Array, Span
 from latentode.ode.tableau import Plan
 
-__all__ = ["block_of", "coefficients", "each", "flat", "network", "parts_of", "readable", "small"]
+__all__ = [
+    "Coefficients",
+    "Gradients",
+    "Network",
+    "block_of",
+    "coefficients",
+    "each",
+    "flat",
+    "network",
+    "parts_of",
+    "small",
+]
 
 # Multiply-adds in one product up to which OpenBLAS starts no threads of its own.
 LARGEST_PRODUCT = 2**19 - 1
@@ -26,14 +38,61 @@ FEWEST_ROWS = 16
 ROWS_PER_THREAD = 256
 
 
-def readable(x: Tensor, *others: Tensor) -> bool:
-    """Whether compiled loops can read all of these, and nothing that torch records is lost by it."""
-    if x.dtype not in (torch.float32, torch.float64) or torch.is_autocast_enabled("cpu"):
-        return False
-    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    if tracing or torch.compiler.is_compiling():
-        return False
-    return all(y.device.type == "cpu" and y.dtype == x.dtype for y in (x, *others))
+class Coefficients(NamedTuple):
+    """A plan as arrays.
+
+    Args:
+        first: each step's first evaluation, shape `(steps,)`; and so is the next.
+        stages: how many evaluations a step has.
+        begins: where a step's weights begin in `weights`, shape `(steps + 1,)`.
+        weights: of a step's slopes in the next knot, step after step.
+        pair_begins: where an evaluation's pairs begin, shape `(evaluations + 1,)`.
+        pair_slopes: which earlier slope a pair adds.
+        pair_weights: with which weight.
+    """
+
+    first: Array
+    stages: Array
+    begins: Array
+    weights: Array
+    pair_begins: Array
+    pair_slopes: Array
+    pair_weights: Array
+
+
+class Network(NamedTuple):
+    """A perceptron.
+
+    Args:
+        sizes: of its input, hidden layers and output, shape `(layers + 1,)`.
+        weights: matrix after matrix, each of shape `(out, in)`.
+        transposed: the same, each of shape `(in, out)`.
+        offsets: of all layers but the first, one after the other.
+        first: offsets of the first layer, shape `(1 or evaluations, 1 or rows, out)`.
+    """
+
+    sizes: Array
+    weights: Array
+    transposed: Array
+    offsets: Array
+    first: Array
+
+
+class Gradients(NamedTuple):
+    """Where gradients are added up.
+
+    Args:
+        weights: laid out as `Network.weights`.
+        offsets: as `Network.offsets`.
+        first: as `Network.first`, but over all evaluations, shape `(1 or rows, out)`.
+        varying: each evaluation's cotangents of the first layer's sums, `(evaluations, rows, out)`,
+            set rather than added; of no size where `Network.first` is the same for all.
+    """
+
+    weights: Array
+    offsets: Array
+    first: Array
+    varying: Array
 
 
 def small(*matrices: Tensor) -> bool:
@@ -92,7 +151,6 @@ def coefficients(plan: Plan, dtype: torch.dtype) -> Coefficients:
     return Coefficients(
         first=np.array([step.first for step in plan.steps]),
         stages=np.array([len(step.stages) for step in plan.steps]),
-        since=np.array([step.since for step in plan.steps]),
         begins=np.cumsum([0, *counts]),
         weights=np.array([w for step in plan.steps for w in step.weights], number),
         pair_begins=np.cumsum([0, *map(len, pairs)]),

@@ -12,30 +12,25 @@ import torch
 from torch import Tensor, nn
 
 from latentode.errors import SolveError
+from latentode.ode.kernels.compiled import Span
 from latentode.ode.kernels.compiled_arrays import (
+    Gradients,
     block_of,
     coefficients,
     each,
     flat,
     network,
     parts_of,
-    readable,
-    small,
 )
-from latentode.ode.kernels.compiled_sweeps import Gradients, Span, backward, forward
-from latentode.ode.kernels.once import differentiable_once
+from latentode.ode.kernels.compiled_sweeps import backward, forward
+from latentode.ode.kernels.perceptron import by_input
+from latentode.ode.kernels.tape import differentiable_once
 from latentode.ode.tableau import Plan
 
-__all__ = ["CompiledKernel", "by_input"]
+__all__ = ["CompiledKernel"]
 
 # Rows times evaluations whose activations lie together where few are to be held at once.
 ROWS_PER_RUN = 2048
-
-
-def by_input(first: nn.Linear, state_size: int, fixed: Tensor | None) -> tuple[Tensor, ...]:
-    """The columns of a first layer's weight that read z, what is fixed and what varies."""
-    split = [state_size, 0 if fixed is None else fixed.shape[-1]]
-    return first.weight.split([*split, first.in_features - sum(split)], dim=1)
 
 
 class CompiledKernel:
@@ -66,12 +61,6 @@ class CompiledKernel:
         self.offsets = torch.cat([layer.bias for layer in layers[1:]])
         self.sizes = (state_size, *(layer.out_features for layer in layers))
 
-    @staticmethod
-    def suits(layers: Sequence[nn.Linear], z0: Tensor) -> bool:
-        """Whether the compiled sweeps serve states like `z0`."""
-        weights = [layer.weight for layer in layers]
-        return z0.numel() > 0 and readable(z0, *weights) and small(*weights)
-
     def integrate(
         self, plan: Plan, z0: Tensor, width: Tensor, checkpoint: bool
     ) -> tuple[Tensor, Tensor]:
@@ -86,8 +75,8 @@ class CompiledKernel:
         )
         if told[0] not in (1, rows) or told[-1] not in (1, rows):
             raise SolveError(f"the context has {max(told)} rows and z0 {rows}; they must be as many")
-        arguments = (z0, width, self.first, self.weights, self.offsets, self.varying, self.by_varying)
-        return _Solve.apply(plan, self.sizes, checkpoint, *arguments)  # type: ignore[return-value]
+        tensors = _Tensors(width, self.first, self.weights, self.offsets, self.varying, self.by_varying)
+        return _Solve.apply(plan, self.sizes, checkpoint, z0, *tensors)  # type: ignore[return-value]
 
 
 class _Run(NamedTuple):
@@ -112,9 +101,24 @@ def _runs(plan: Plan, size: int) -> tuple[_Run, ...]:
     return tuple(runs)
 
 
-def _within_steps(plan: Plan) -> bool:
-    """Whether no step reads slopes of earlier ones, so that each run may forget its own."""
-    return all(step.since >= step.first for step in plan.steps if step.weights)
+class _Tensors(NamedTuple):
+    """What a solve reads besides its first states.
+
+    Args:
+        width: t1 - t0, shape `(rows,)`.
+        first: offsets of the first layer, shape `(1 or rows, out)`.
+        weights: of all layers, matrix after matrix.
+        offsets: of all layers but the first.
+        varying: inputs that differ by evaluation, `(evaluations, rows, varying)`, or None.
+        by_varying: the columns of the first layer's weight that read them.
+    """
+
+    width: Tensor
+    first: Tensor
+    weights: Tensor
+    offsets: Tensor
+    varying: Tensor | None
+    by_varying: Tensor
 
 
 class _Sweep:
@@ -125,12 +129,10 @@ class _Sweep:
         sizes: of the perceptron's input, hidden layers and output.
         short: whether runs are short, because what they hold is not kept; or the plan is one run.
         states: of each knot, shape `(knots, rows, latent)`; the first is to be there.
-        width: t1 - t0, shape `(rows,)`.
-        first: offsets of the first layer, shape `(1 or rows, out)`.
-        weights: of all layers, and so are the others, as `CompiledKernel` has them.
+        tensors: what else the solve reads.
 
     Attributes:
-        k: slopes of a run's evaluations, or of all where steps read those of earlier ones.
+        k: slopes of the evaluations of the run taken last.
     """
 
     def __init__(
@@ -139,35 +141,21 @@ class _Sweep:
         sizes: tuple[int, ...],
         short: bool,
         states: Tensor,
-        width: Tensor,
-        first: Tensor,
-        weights: Tensor,
-        offsets: Tensor,
-        varying: Tensor | None,
-        by_varying: Tensor,
+        tensors: _Tensors,
     ) -> None:
-        self.plan, self.sizes, self.states = plan, sizes, states
-        self.varying, self.by_varying = varying, by_varying
-        self.first, self.weights, self.offsets = first, weights, offsets
+        self.plan, self.sizes, self.states, self.tensors = plan, sizes, states, tensors
         self.coefficients = coefficients(plan, states.dtype)
-        self.width = flat(width.to(states.dtype)[:, None].expand_as(states[0]))
-        self.network = network(sizes, first, weights, offsets)
+        self.width = flat(tensors.width.to(states.dtype)[:, None].expand_as(states[0]))
+        self.network = network(sizes, tensors.first, tensors.weights, tensors.offsets)
         self.rows = rows = states.shape[1]
         self.block, self.parts = block_of(rows, max(a * b for a, b in pairwise(sizes))), parts_of(rows)
         self.runs = _runs(plan, max(1, ROWS_PER_RUN // rows) if short else plan.evaluations)
-        self.forgets = len(self.runs) > 1 and _within_steps(plan)
         longest = max(run.last - run.first for run in self.runs)
-        held = longest if self.forgets else plan.evaluations
-        self.k = states.new_empty(held, *states.shape[1:])
-
-    def origin(self, run: _Run) -> int:
-        """The evaluation that the first of `k` belongs to."""
-        return run.first if self.forgets else 0
+        self.k = states.new_empty(longest, *states.shape[1:])
 
     def slopes(self, run: _Run) -> Tensor:
         """Slopes at the knots of a run just taken: those of each step's first evaluation."""
-        first = torch.from_numpy(self.coefficients.first[run.begin : run.end])
-        return self.k[first - self.origin(run)]
+        return self.k[: run.last - run.first : len(self.plan.steps[0].stages)]
 
     def forward(self, run: _Run, keep: bool, move: bool = True) -> tuple[Tensor, Tensor]:
         """Takes the steps of a run, and returns the states and activations of its evaluations.
@@ -183,51 +171,52 @@ class _Sweep:
         hidden = torch.from_numpy(
             np.empty(places * self.rows * sum(self.sizes[1:-1]), self.width.dtype)
         )
-        net = self.network
-        if self.varying is not None:
-            varying = self.varying.detach()[run.first : run.last]
-            sums = torch.matmul(varying, self.by_varying.detach().T).add_(self.first.detach())
+        net, tensors = self.network, self.tensors
+        if tensors.varying is not None:
+            varying = tensors.varying.detach()[run.first : run.last]
+            sums = torch.matmul(varying, tensors.by_varying.detach().T).add_(tensors.first.detach())
             net = net._replace(first=sums.numpy())
         steps, block, plan, width = (run.begin, run.end), self.block, self.coefficients, self.width
         states, k, at, kept = flat(self.states), flat(self.k), flat(y), flat(hidden)
-        origin = self.origin(run)
 
         def sweep(part: Span) -> None:
-            forward(plan, net, width, part, steps, block, keep, move, states, origin, k, at, kept)
+            forward(plan, net, width, part, steps, block, keep, move, states, k, at, kept)
 
         each(sweep, self.parts)
         return y, hidden
 
 
 class _Solve(torch.autograd.Function):
-    """Arguments: the plan, sizes, whether to checkpoint, z0, and `_Sweep`'s from `width` on."""
+    """Arguments: the plan, sizes, whether to checkpoint, z0, and `_Tensors` one by one."""
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, plan: Plan, sizes: tuple[int, ...], checkpoint: bool, z0: Tensor, *arguments: Tensor
+        ctx: Any, plan: Plan, sizes: tuple[int, ...], checkpoint: bool, z0: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         keep = any(ctx.needs_input_grad) and not checkpoint
         states = z0.new_empty(len(plan.steps), *z0.shape)
         states[0] = z0
-        solve, kept, slopes = _Sweep(plan, sizes, not keep, states, *arguments), (), []
+        slopes = torch.empty_like(states)
+        solve, kept = _Sweep(plan, sizes, not keep, states, _Tensors(*tensors)), ()
         for run in solve.runs:
             kept = solve.forward(run, keep)
-            slopes.append(solve.slopes(run))
+            slopes[run.begin : run.end] = solve.slopes(run)
         ctx.how = (plan, sizes, not keep)
         ctx.has_k = keep and ctx.needs_input_grad[4]
         k = (solve.k,) if ctx.has_k else ()
-        ctx.save_for_backward(states, *arguments, *k, *(kept if keep else ()))
-        return states, torch.cat(slopes)
+        ctx.save_for_backward(states, *tensors, *k, *(kept if keep else ()))
+        return states, slopes
 
     @staticmethod
     @differentiable_once
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *cotangents: Tensor
     ) -> tuple[Tensor | None, ...]:
-        states, *arguments = ctx.saved_tensors
-        arguments, kept = arguments[:6], arguments[6:]
+        states, *saved = ctx.saved_tensors
+        count = len(_Tensors._fields)
+        tensors, kept = _Tensors(*saved[:count]), saved[count:]
         plan, sizes, redo = ctx.how
-        solve = _Sweep(plan, sizes, redo, states, *arguments)
+        solve = _Sweep(plan, sizes, redo, states, tensors)
         if ctx.has_k:
             solve.k = kept.pop(0)
         of_states, of_slopes = cotangents
@@ -247,16 +236,16 @@ class _Back:
         self.of_slopes = of_slopes.contiguous()
         self.kappa = torch.zeros_like(solve.k)
         # Each thread adds up gradients of its own.
-        own = (solve.first, solve.weights, solve.offsets)
+        given = solve.tensors
+        own = (given.first, given.weights, given.offsets)
         self.first, self.weights, self.offsets = (x.new_zeros(len(solve.parts), *x.shape) for x in own)
-        self.by_varying = torch.zeros_like(solve.by_varying)
-        self.varying = None if solve.varying is None else torch.zeros_like(solve.varying)
+        self.by_varying = torch.zeros_like(given.by_varying)
+        self.varying = None if given.varying is None else torch.zeros_like(given.varying)
 
     def run(self, run: _Run, y: Tensor, hidden: Tensor) -> None:
         """Carries cotangents back over a run and gathers what they leave behind."""
-        solve, there = self.solve, slice(run.first, run.last)
-        if solve.forgets:
-            self.kappa.zero_()
+        solve, there, given = self.solve, slice(run.first, run.last), self.solve.tensors
+        self.kappa.zero_()
         sums = y.new_empty(0)
         if self.varying is not None:
             sums = y.new_empty(*y.shape[:2], solve.sizes[1])
@@ -266,18 +255,18 @@ class _Back:
         kept = (y, hidden, self.of_slopes, self.of_states, self.kappa)
         a, b, c, d, e = map(flat, kept)
         plan, net, width, block = solve.coefficients, solve.network, solve.width, solve.block
-        steps, origin = (run.begin, run.end), solve.origin(run)
+        steps = (run.begin, run.end)
 
         def sweep(part: Span) -> None:
-            backward(plan, net, width, part, steps, block, a, b, c, d, origin, e, found[part])
+            backward(plan, net, width, part, steps, block, a, b, c, d, e, found[part])
 
         each(sweep, solve.parts)
-        if self.span is not None and (solve.forgets or run.begin == 0):  # else kappa is not complete
-            held = run.last - solve.origin(run) if solve.forgets else len(self.kappa)
+        if self.span is not None:
+            held = run.last - run.first
             self.span += (self.kappa[:held] * solve.k[:held]).sum((0, 2))
-        if solve.varying is not None and self.varying is not None:
-            self.varying[there] = sums @ solve.by_varying.detach()
-            self.by_varying.addmm_(sums.flatten(0, 1).T, solve.varying.detach()[there].flatten(0, 1))
+        if given.varying is not None and self.varying is not None:
+            self.varying[there] = sums @ given.by_varying.detach()
+            self.by_varying.addmm_(sums.flatten(0, 1).T, given.varying.detach()[there].flatten(0, 1))
 
     def gradients(self, wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """By z0, width and the other arguments of the solve."""

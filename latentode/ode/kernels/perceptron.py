@@ -15,16 +15,24 @@ $\partial V_l = \sum \delta_l h_{l-1}^T$ is one matrix product over all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from latentode.ode.kernels.compiled_perceptron import by_input
+from latentode.ode.context import Context
+from latentode.ode.fields.mlp import MLPDynamics
 from latentode.ode.kernels.tape import Kernel, Tape
 
-__all__ = ["MLPKernel"]
+__all__ = ["MLPKernel", "by_input", "divergence"]
 
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+
+
+def by_input(first: nn.Linear, state_size: int, fixed: Tensor | None) -> tuple[Tensor, ...]:
+    """The columns of a first layer's weight that read z, what is fixed and what varies."""
+    split = [state_size, 0 if fixed is None else fixed.shape[-1]]
+    return first.weight.split([*split, first.in_features - sum(split)], dim=1)
 
 
 class MLPKernel(Kernel):
@@ -148,3 +156,36 @@ class _MLPTape(Tape):
             varying.index_add_(0, self.order, first @ self.by_varying)
         if weight is not None:
             weight.addmm_(first.flatten(0, 1).T, self.varying.flatten(0, 1))
+
+
+def divergence(
+    field: MLPDynamics, t: Tensor, z: Tensor, context: Context | None = None
+) -> tuple[Tensor, Tensor]:
+    r"""dz/dt of a perceptron and its divergence, at the price of one more layer.
+
+    With $d_k = 1 - \tanh^2$ at hidden layer k and $W_1$ the columns that z meets,
+    $\mathrm{tr}(W_2 D_1 W_1) = d_1 \cdot \mathrm{diag}(W_1 W_2)$ and
+    $\mathrm{tr}(W_3 D_2 W_2 D_1 W_1) = d_2^T (W_2 \circ (W_1 W_3)^T) d_1$: no derivative is pushed
+    through, whatever the dimension.
+
+    Args:
+        field: with one or two hidden layers.
+        t: shape `(rows,)`.
+        z: shape `(rows, latent)`.
+        context: what else each row is told.
+
+    Returns:
+        Shapes `(rows, latent)` and `(rows,)`.
+    """
+    x, slopes = field.inputs(t, z, context), []
+    for layer in field.layers[:-1]:
+        x = torch.tanh(layer(x))
+        slopes.append(1 - x * x)
+    value = field.layers[-1](x)
+    weights: list[Any] = [layer.weight for layer in field.layers]
+    first, *between, last = weights
+    first = first[:, : z.shape[1]]
+    if not between:
+        return value, slopes[0] @ (first * last.T).sum(dim=1)
+    around = between[0].T * (first @ last)
+    return value, ((slopes[0] @ around) * slopes[1]).sum(dim=1)

@@ -11,14 +11,36 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from latentode.ode.context import Context
-from latentode.ode.kernels.compiled_perceptron import CompiledKernel
 
-__all__ = ["AnyKernel", "AutogradKernel", "Kernel", "Tape"]
+__all__ = ["AutogradKernel", "Kernel", "Tape", "differentiable_once"]
+
+
+def differentiable_once(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """As torch's `once_differentiable`, which is silent where only what was saved needs a gradient.
+
+    Raises:
+        RuntimeError: where a gradient is asked for with `create_graph=True`.
+    """
+    once = once_differentiable(backward)
+
+    @wraps(backward)
+    def checked(ctx: Any, *cotangents: Any) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "this solve has first derivatives only, by a backward pass of its own; for second ones "
+                "(create_graph=True) wrap the dynamics in a module that is no Dynamics"
+            )
+        return once(ctx, *cotangents)
+
+    return checked
 
 
 class Tape(ABC):
@@ -92,9 +114,6 @@ class Kernel(ABC):
             y: where the solver writes the states of each slot; one slot if not differentiable.
             differentiable: whether slots will be pulled back.
         """
-
-
-AnyKernel = Kernel | CompiledKernel
 
 
 class AutogradKernel(Kernel):
