@@ -226,6 +226,7 @@ class Predictor(ABC):
             LatentODEError: if the model was trained without `observation_times`.
 
         Example:
+            >>> import numpy as np
             >>> from latentode import LatentODEForecaster
             >>> frame = pd.DataFrame({"id": 1, "time": np.arange(30.0), "x": np.sin(np.arange(30.0))})
             >>> options = {"latent_size": 2, "hidden_size": 8, "max_epochs": 1, "verbose": False}

@@ -179,8 +179,9 @@ def _root(
         return mixture_cdf(likelihood, own, at(part, place)) - level[place]
 
     start = np.zeros(len(level))
-    tolerances = {"xatol": RESOLUTION, "xrtol": 0.0}
-    root = find_root(excess, (start, start + 1), args=(every,), tolerances=tolerances)
+    root = find_root(
+        excess, (start, start + 1), args=(every,), tolerances={"xatol": RESOLUTION, "xrtol": 0.0}
+    )
     # Where both ends are on one side, by rounding, the level is reached at one.
     end = np.where(excess(start, every) >= 0, 0.0, 1.0)
     return at(np.where(root.status == NO_SIGN_CHANGE, end, root.x), every)
