@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
-from latentode.data import Classification, Climatology, ContextDropout, Schema, SeriesDataset
+from latentode.data import Classification, ContextDropout, Schema, SeriesDataset
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.queries import query_times
 from latentode.data.scaling import series_keys
@@ -141,8 +141,8 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         data = self._data(dataset, read, labels, span, context_length)
         self.classes_ = np.array(read.classes)
         with fitting.seeded(self.random_state, num_threads):
-            module, means = fitting.build_module(self, data), Climatology.fit(dataset)
-            self.fitted_ = fitting.left_behind(module, data, means, span, context_length)
+            module = fitting.build_module(self, data)
+            self.fitted_ = fitting.left_behind(module, data, span, context_length)
             fitting.train(self, module, data, None)
         return self
 

@@ -19,8 +19,10 @@ from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, durations, split_validation
 from latentode.data.task import ContextDropout, Forecasting
 from latentode.errors import LatentODEError
+from latentode.evaluation.residual_fit import fit_residuals
 from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FittedForecaster, Reader
+from latentode.forecast.residuals import Residuals
 from latentode.model.config import Config, ModelConfig
 from latentode.nn.likelihoods.choosing import refuse_unexplained
 from latentode.training.config import TrainingConfig
@@ -31,11 +33,12 @@ from latentode.training.module import LatentODEModule
 __all__ = [
     "build_module",
     "check_parameters",
+    "fit_forecaster",
     "fitted_by_lightning",
     "forecasting_data",
-    "held_out",
     "left_behind",
     "read_training",
+    "residuals_of",
     "seeded",
     "set_nested",
     "train",
@@ -151,16 +154,39 @@ def build_module(estimator: Any, data: IrregularDataModule) -> LatentODEModule:
 
 
 def left_behind(
-    module: LatentODEModule,
-    data: IrregularDataModule,
-    climatology: Climatology,
-    horizon: float,
-    context_length: float,
+    module: LatentODEModule, data: IrregularDataModule, horizon: float, context_length: float
 ) -> FittedForecaster:
     """What the training of a module leaves behind; it holds the network itself, trained or not yet."""
     reader = Reader(data.schema, data.axis, data.scaling)
     engine = Engine(module.model, data.scaling, context_length)
-    return FittedForecaster(reader, engine, climatology, horizon, classes=data.classes)
+    means = Climatology.fit(data.train.dataset)
+    return FittedForecaster(reader, engine, means, horizon, classes=data.classes)
+
+
+def fit_forecaster(
+    estimator: Any,
+    df: IntoFrame,
+    schema: Schema | None,
+    validation: IntoFrame | None,
+    save: Callable[[], None] | None,
+    num_threads: int | None,
+) -> None:
+    """Sets `fitted_` of a forecaster; arguments as for its `fit`, with `save` to save the model by."""
+    check_parameters(estimator)
+    dataset = read_training(df, schema, estimator.duplicates)
+    spans = durations(dataset, estimator.horizon, estimator.context_length)
+    held = None
+    if validation is not None:
+        held = read_training(validation, dataset.schema, estimator.duplicates)
+    data = forecasting_data(estimator, dataset, held, *spans)
+    with seeded(estimator.random_state, num_threads):
+        module = build_module(estimator, data)
+        estimator.fitted_ = left_behind(module, data, *spans)
+        train(estimator, module, data, save)
+        residuals = residuals_of(estimator.fitted_, data)
+        estimator.fitted_ = replace(estimator.fitted_, residuals=residuals)
+    if save is not None:
+        save()
 
 
 def train(
@@ -203,9 +229,11 @@ def train(
             save()  # again, with the whole history
 
 
-def held_out(data: IrregularDataModule) -> SeriesDataset:
-    """What a fit was validated on, else what it was trained on."""
-    return (data.train if data.validation is None else data.validation).dataset
+def residuals_of(fitted: FittedForecaster, data: IrregularDataModule) -> Residuals | None:
+    """The process of residuals, by what a fit was validated on, else by what it was trained on."""
+    if data.validation is None:
+        return fit_residuals(fitted, data.train.dataset)
+    return fit_residuals(fitted, data.validation.dataset, data.held_out_after)
 
 
 def fitted_by_lightning(
@@ -222,7 +250,7 @@ def fitted_by_lightning(
     trained = data.train.dataset
     horizon, context_length = durations(trained, task.horizon, task.context_length)
     module = module.cpu().eval()
-    fitted = left_behind(module, data, Climatology.fit(trained), horizon, context_length)
+    fitted = left_behind(module, data, horizon, context_length)
     drawn = {"batch_size": data.batch_size, "windows_per_epoch": data.windows_per_epoch}
     return fitted, {
         "horizon": task.horizon,

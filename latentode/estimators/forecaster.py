@@ -15,14 +15,13 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from latentode.data import Climatology, Schema, SeriesDataset
+from latentode.data import Schema, SeriesDataset
 from latentode.data.columns import IntoFrame, interval_levels, quantile_list
 from latentode.data.queries import At, query_times, warn_of_missing_known_values
-from latentode.data.split import durations
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.estimators import fitting
 from latentode.estimators.persistence import load_model, save_model
-from latentode.evaluation import BacktestPairs, backtest, fit_residuals
+from latentode.evaluation import BacktestPairs, backtest
 from latentode.evaluation.backtest import (
     ORIGINS,
     backtest_pairs,
@@ -67,12 +66,6 @@ class LatentODEForecaster(BaseEstimator):
         Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
         https://arxiv.org/abs/1907.03907
 
-    Example:
-        >>> frame = pd.DataFrame({"id": 1, "time": range(30), "x": [float(i % 7) for i in range(30)]})
-        >>> small, short = ModelConfig(latent_size=2, hidden_size=8), TrainingConfig(max_epochs=1)
-        >>> model = LatentODEForecaster(4, model=small, training=short, verbose=False).fit(frame)
-        >>> list(model.predict(frame, at=2, quantiles=0.5))
-        ['id', 'time', 'variable', 'mean', 'std', 'q0.5']
     """
 
     fitted_: FittedForecaster
@@ -96,11 +89,7 @@ class LatentODEForecaster(BaseEstimator):
         self.random_state = random_state
 
     def set_params(self, **params: Any) -> Self:
-        """Sets parameters by name, nested ones such as `model__latent_size` too.
-
-        Raises:
-            LatentODEError: for a setting that does not exist, listing those that do.
-        """
+        """Sets parameters by name, nested ones such as `model__latent_size` too."""
         return fitting.set_nested(self, params)
 
     def fit(
@@ -130,23 +119,8 @@ class LatentODEForecaster(BaseEstimator):
             SchemaError: for a table that cannot be read, before any training.
             LatentODEError: for parameters that do not go together.
         """
-        fitting.check_parameters(self)
-        dataset = fitting.read_training(df, schema, self.duplicates)
-        horizon, context_length = durations(dataset, self.horizon, self.context_length)
-        held = None
-        if validation is not None:
-            held = fitting.read_training(validation, dataset.schema, self.duplicates)
-        data = fitting.forecasting_data(self, dataset, held, horizon, context_length)
-        with fitting.seeded(self.random_state, num_threads):
-            module = fitting.build_module(self, data)
-            means = Climatology.fit(dataset)
-            self.fitted_ = fitting.left_behind(module, data, means, horizon, context_length)
-            fitting.train(self, module, data, None if save_to is None else partial(self.save, save_to))
-            self.fitted_ = replace(
-                self.fitted_, residuals=fit_residuals(self.fitted_, fitting.held_out(data))
-            )
-        if save_to is not None:
-            self.save(save_to)
+        save = None if save_to is None else partial(self.save, save_to)
+        fitting.fit_forecaster(self, df, schema, validation, save, num_threads)
         return self
 
     def predict(
@@ -366,7 +340,7 @@ class LatentODEForecaster(BaseEstimator):
         """
         fitted, parameters = fitting.fitted_by_lightning(module, data)
         made = cls(**parameters)
-        made.fitted_ = replace(fitted, residuals=fit_residuals(fitted, fitting.held_out(data)))
+        made.fitted_ = replace(fitted, residuals=fitting.residuals_of(fitted, data))
         return made
 
     @property

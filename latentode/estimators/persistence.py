@@ -17,7 +17,7 @@ import torch
 
 from latentode.data.scaling import Climatology, Scaling
 from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis
+from latentode.data.time_axis import TimeAxis, TimeUnits
 from latentode.errors import LatentODEError
 from latentode.forecast.calibration import Calibration
 from latentode.forecast.engine import Engine
@@ -101,7 +101,7 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster
         Reader(Schema.from_json(state["schema"]), TimeAxis(**state["axis"]), scaling),
         Engine(_network(state, folder), scaling, state["context_length"]),
         Climatology.from_dict(state["climatology"]),
-        state["horizon"],
+        TimeUnits(state["horizon"]),
         None if residuals is None else Residuals.from_dict(residuals),
         None if calibration is None else Calibration.from_dict(calibration),
         None if state["history"] is None else pd.DataFrame(state["history"]),

@@ -60,7 +60,12 @@ class BacktestPairs(NamedTuple):
     keys: pd.DataFrame
 
 
-def observed_ahead(dataset: SeriesDataset, horizon: float, origins: int | None = None) -> BacktestPairs:
+def observed_ahead(
+    dataset: SeriesDataset,
+    horizon: float,
+    origins: int | None = None,
+    since: np.ndarray | None = None,
+) -> BacktestPairs:
     """Pairs each observation with the times of its series up to `horizon` before it.
 
     Args:
@@ -68,6 +73,7 @@ def observed_ahead(dataset: SeriesDataset, horizon: float, origins: int | None =
         horizon: in time units.
         origins: most times per series to ask from, evenly spread over those with an observation
             within the horizon; None asks from all.
+        since: the earliest origin of each series, shape `(series,)`; None for its first time.
 
     Raises:
         LatentODEError: for fewer than one origin.
@@ -80,7 +86,10 @@ def observed_ahead(dataset: SeriesDataset, horizon: float, origins: int | None =
     upto = _upto(dataset, origin_series, origin, horizon)
     begin = _first_after(series, time, origin_series, origin)
     end = np.maximum(begin, _first_after(series, time, origin_series, upto))
-    return _pairs(dataset, origin, begin, (end - begin) * _spread(origin_series, end > begin, origins))
+    usable = end > begin
+    if since is not None:
+        usable &= origin >= since[origin_series]
+    return _pairs(dataset, origin, begin, (end - begin) * _spread(origin_series, usable, origins))
 
 
 def observed_after(dataset: SeriesDataset, horizon: float, cutoffs: At) -> BacktestPairs:

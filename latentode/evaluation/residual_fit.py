@@ -62,19 +62,25 @@ class ScorePairs:
     total: np.ndarray
 
 
-def fit_residuals(fitted: FittedForecaster, dataset: SeriesDataset) -> Residuals | None:
+def fit_residuals(
+    fitted: FittedForecaster, dataset: SeriesDataset, begin: np.ndarray | None = None
+) -> Residuals | None:
     """Estimates noise and correlation time of each variable.
 
     Args:
         fitted: trained.
         dataset: series with values to forecast, best held out.
+        begin: the time since each series' start from which on it is held out, shape `(series,)`; None
+            for all of it.
 
     Returns:
         None where too few pairs of values are observed within a horizon.
     """
     some = dataset.select(np.arange(min(len(dataset), ROWS)))
     origins = max(LEAST_ORIGINS, ROWS // max(1, len(some)))
-    queries, actual, keys = observed_ahead(some, fitted.horizon, origins)
+    queries, actual, keys = observed_ahead(
+        some, fitted.horizon, origins, None if begin is None else begin[: len(some)]
+    )
     if len(actual) < 2:
         return None
     answer = fitted.forecast(some, queries, keys)

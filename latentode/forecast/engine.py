@@ -165,8 +165,9 @@ class Engine:
         noise = shared_noise(self.n_samples, network.latent_size)
         device = next(network.parameters()).device
         at_once = LATENT_ROWS_AT_ONCE // (self.n_samples * network.rows_per_series)
+        ahead = network.span_ahead(torch.from_numpy(queries.time - queries.origin))
         for place, rows, origin in _batches(queries, min(ROWS_AT_ONCE, max(1, at_once))):
-            batch = series.batch_at(rows[0], rows[1], self.context_length)
+            batch = series.batch_at(rows[0], rows[1], self.context_length, ahead)
             local = Queries(
                 torch.from_numpy(origin),
                 torch.from_numpy(queries.variable[place]),

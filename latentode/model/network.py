@@ -272,6 +272,10 @@ class LatentODE(nn.Module):
         kinks = context.control is not None  # known columns may jump where two pieces meet
         return rows.unfold(pieces[0].join(*pieces[1:], kinks=kinks).check_finite())
 
+    def span_ahead(self, times: Tensor) -> float:
+        """How far ahead of the origin a path that answers at `times` is solved, in time units."""
+        return self._reach(times) * self.time_scale
+
     def _reach(self, times: Tensor) -> int:
         """How many time scales ahead of the origin the path has to go."""
         if len(times) == 0:

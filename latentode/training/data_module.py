@@ -82,10 +82,11 @@ class IrregularDataModule(LightningDataModule):
         self.task = self.training_task.undropped()
         self.scaling = Scaling.fit(train)
         self.train = Series(train, self.scaling)
-        self.validation_task = self.task.fixed()
+        self.validation_task, self.held_out_after = self.task.fixed(), None
         if isinstance(validation, HeldOut):
             if validation.begin is not None:
                 self.validation_task = self.task.rolling(validation.begin)
+                self.held_out_after = validation.begin
             validation = validation.dataset
         self.validation = None if validation is None else self._read(validation, "validation")
         labels = self.task.asked_labels()
