@@ -148,7 +148,7 @@ def test_labels_may_be_a_frame_and_integers():
     numbered = frame.assign(id=frame["id"].str[2:].astype(int))
     table = pd.DataFrame({"id": range(24), "outcome": [0, 1] * 12})
     model = classifier(latent="joint", max_epochs=1, **TINY).fit(numbered, table)
-    assert model.classes_.tolist() == [0, 1] and not model.of_times_
+    assert model.classes_.tolist() == [0, 1] and not model._of_times
     assert model.predict(numbered).isin([0, 1]).all()
     assert 0 <= model.score(numbered, table) <= 1
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from making import START, forecaster, same, tiny, traced, waves
+from making import START, forecaster, same, tiny, waves
 
 from latentode import LatentODEForecaster, Schema, SchemaError, SeriesDataset
 from latentode.data.covariates import tell
@@ -121,8 +121,6 @@ def test_a_known_column_that_is_not_told_for_the_horizon_is_held_with_a_warning(
     at = pd.DataFrame({"id": ["s1", "s1"], "time": [12.5, 13.0], "dose": [1.0, np.nan]})
     with pytest.warns(UserWarning, match=r"`dose` has no values up to the times asked of series 's1';"):
         informed.predict(history, at)
-    with pytest.warns(UserWarning, match="`dose`"):
-        traced(informed, history)
 
 
 def test_a_known_column_that_is_told_is_no_cause_for_a_warning(informed):

@@ -77,7 +77,7 @@ def durations(
     ahead = dataset.axis.duration(horizon)
     if context is None:
         return ahead, TimeUnits(CONTEXT_HORIZONS * ahead)
-    return ahead, dataset.axis.duration(context, "context")
+    return ahead, dataset.axis.duration(context, "context_length")
 
 
 def usual_horizon(dataset: SeriesDataset) -> float:

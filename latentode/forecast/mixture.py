@@ -49,7 +49,7 @@ RESOLUTION = 2.0**-40  # of a quantile, as a part of how far the components' qua
 STEP, REACH = 1 / 12, 12.0
 SCORES = np.arange(-REACH, REACH + STEP / 2, STEP)
 SCORE_WEIGHTS = STEP * np.exp(-0.5 * SCORES**2) / math.sqrt(2 * math.pi)
-POINTS, WEIGHTS = (0.5 * x for x in np.polynomial.legendre.leggauss(4))
+POINTS, WEIGHTS = (0.5 * x for x in np.polynomial.legendre.leggauss(8))
 # Scores of quantiles that bracket others, and between which the cdf is integrated.
 EDGES = np.r_[-FURTHEST, -6.0, -5.0, np.arange(-4.0, 4.25, 0.5), 5.0, 6.0, FURTHEST]
 CELLS_AT_ONCE = 4_000_000  # samples times quantiles, for the memory they take
@@ -133,7 +133,7 @@ def _between(
     low: np.ndarray,
     high: np.ndarray,
 ) -> np.ndarray:
-    """Where mixtures reach their levels, from `low` (at which they may) to `high` (at which they do)."""
+    """Where mixtures reach their levels, from `low` (where they may) to `high` (where they do)."""
     found, whole = np.empty(len(level)), likelihood.whole(distribution)
     for ask, place in ((_least_count, whole), (_root, ~whole)):
         own = np.flatnonzero(place)

@@ -11,19 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from latentode.ode.kernels.compiled_sweeps import (
-    Array,
-    Coefficients,
-    Gradients,
-    Network,
-    Span,
-    add,
-    backward,
-    compiled,
-    forward,
-    matrix,
-    tanh,
-)
+from latentode.ode.kernels.compiled import Array, Span, add, compiled, matrix, tanh
+from latentode.ode.kernels.compiled_arrays import Coefficients, Gradients, Network
+from latentode.ode.kernels.compiled_sweeps import backward, forward
 
 __all__ = ["Cell", "GapSolve", "Steps", "pull", "read"]
 
@@ -163,7 +153,6 @@ def read(
                     solve.steps > 0,
                     solve.steps > 0,
                     knots,
-                    0,
                     _of_step(solve.k, evaluations * size, begin, n),
                     _of_step(solve.y, evaluations * size, begin, n),
                     _of_step(solve.hidden, evaluations * solve.net.sizes[1:-1].sum(), begin, n),
@@ -300,7 +289,6 @@ def pull(
                     _of_step(solve.hidden, evaluations * solve.net.sizes[1:-1].sum(), begin, n),
                     of_slopes,
                     of_knots,
-                    0,
                     kappa,
                     found,
                 )

@@ -40,12 +40,11 @@ from latentode.nn.recurrence import (
     Sweeps,
     TensorLoop,
     gru_update,
-    traced,
     uncast,
 )
-from latentode.ode import MLPDynamics, Solver
-from latentode.ode.kernels.compiled_arrays import readable, small
+from latentode.ode import Solver
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
+from latentode.ode.kernels.registry import kernel_of, readable, recorded, small, untouched
 from latentode.ode.tableau import NATIVE, plan
 
 __all__ = ["GRU", "Gaps"]
@@ -167,10 +166,10 @@ def _fast_path(
 ) -> Sweeps | None:
     """The sweeps that give what the plain loop does; None where there are none.
 
-    The only place that asks whether a fast path fits. It answers by exact type, and for nothing that
-    is subclassed, hooked, parametrised or traced.
+    It answers by exact type, by the registry of kernels, and for nothing that is subclassed, hooked,
+    parametrised or recorded.
     """
-    if present is not None or traced() or not _untouched(gru, GRU, nn.Linear):
+    if present is not None or recorded(inputs.device.type) or not _exactly(gru, GRU, nn.Linear):
         return None
     weights = [*gru.parameters()]
     if readable(inputs, *weights) and small(gru.state_weight):
@@ -185,14 +184,12 @@ def _fast_path(
 def _ode_sweep(gaps: Gaps, like: Tensor) -> OdeSweep | None:
     """How compiled sweeps carry states like `like` over gaps; None where they do not serve the ODE."""
     solver, dynamics, width = gaps.solver, gaps.dynamics, gaps.end - gaps.start
-    if type(solver) is not Solver or not isinstance(dynamics, MLPDynamics):
-        return None
-    if not _untouched(dynamics, MLPDynamics, nn.ModuleList, nn.Linear):
+    if type(solver) is not Solver:
         return None
     native = solver.method in NATIVE and solver.adjoint == "direct"
     if not native or (width.requires_grad and torch.is_grad_enabled()):
         return None
-    kernel = dynamics.kernel(width[None], None, like)
+    kernel = kernel_of(dynamics, width[None], None, like)
     if not isinstance(kernel, CompiledKernel) or kernel.varying is not None:
         return None
     method = plan(solver.method, solver.intervals * solver.steps)
@@ -200,16 +197,7 @@ def _ode_sweep(gaps: Gaps, like: Tensor) -> OdeSweep | None:
     return OdeSweep(method, kernel.sizes, width.detach(), field)
 
 
-def _untouched(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module and all within it are exactly of these classes, unhooked and not overridden."""
-    return all(type(m) in kinds and not _changed(m) for m in module.modules())
-
-
-def _changed(module: nn.Module) -> bool:
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    )
-    return any(hooks) or not {"forward", "update"}.isdisjoint(vars(module))
+def _exactly(module: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """Whether a module and all within it are of these classes, unhooked and not overridden."""
+    own = all(type(m) in kinds and "update" not in vars(m) for m in module.modules())
+    return own and untouched(module)

@@ -30,8 +30,18 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from latentode.nn.compiled_gru import Cell, GapSolve, Steps, pull, read
-from latentode.ode.kernels.compiled_arrays import block_of, coefficients, each, flat, network, parts_of
-from latentode.ode.kernels.compiled_sweeps import Coefficients, Gradients, Network, Span
+from latentode.ode.kernels.compiled import Span
+from latentode.ode.kernels.compiled_arrays import (
+    Coefficients,
+    Gradients,
+    Network,
+    block_of,
+    coefficients,
+    each,
+    flat,
+    network,
+    parts_of,
+)
 from latentode.ode.tableau import Plan
 
 __all__ = ["Compiled", "Gradient", "OdeSweep", "Sweeps", "TensorLoop", "gru_update", "traced", "uncast"]
@@ -278,7 +288,7 @@ class Compiled(Sweeps):
 def _no_solve(none: np.ndarray) -> GapSolve:
     """An ODE of no steps: the state stands still."""
     whole = np.zeros(0, np.int64)
-    nothing = Coefficients(whole, whole, whole, whole, none, whole, whole, none)
+    nothing = Coefficients(whole, whole, whole, none, whole, whole, none)
     net = Network(whole, none, none, none, none.reshape(0, 1, 1))
     return GapSolve(0, nothing, net, none, none, none, none, none)
 

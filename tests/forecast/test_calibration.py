@@ -1,11 +1,13 @@
 """Quantiles are made to mean what forecasts that came true say, by variable and lead time."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from making import forecaster
 from scipy import integrate, stats
 from torch.distributions import Normal
 
@@ -147,6 +149,64 @@ def test_all_that_a_calibrated_forecast_says_is_of_one_distribution(calibrated):
         assert (drawn < calibrated.quantile(q)).mean(axis=0) == pytest.approx(q, abs=0.04)
     np.testing.assert_allclose(drawn.mean(axis=0), calibrated.mean, atol=0.08 * calibrated.std.max())
     np.testing.assert_allclose(drawn.std(axis=0), calibrated.std, rtol=0.08)
+
+
+def scores_of_series(m, each, rng):
+    """Normal scores of series that each have a bias of their own, as forecasts of new series do."""
+    return (0.8 * rng.normal(size=(m, 1)) + 0.6 * rng.normal(size=(m, each))).reshape(-1)
+
+
+def coverage_of_new_series(m, grouped, replicates=150):
+    """How often 80 % intervals hold values of new series, calibrated by m series of 60 forecasts."""
+    rng, inside = np.random.default_rng(0), []
+    for _ in range(replicates):
+        group = np.repeat(np.arange(m), 60) if grouped else None
+        n = 60 * m
+        past = 3.0 * scores_of_series(m, 60, rng)
+        made = Calibration.fit(["x"] * n, np.ones(n), past, 1, group)
+        low, high = made.of(["x"], np.ones(1)).stated(stats.norm.ppf([[0.1], [0.9]]))[:, 0]
+        new = 3.0 * scores_of_series(40, 1, rng)
+        inside.append(((new >= low) & (new <= high)).mean())
+    return np.mean(inside)
+
+
+def test_intervals_hold_for_new_series_as_far_as_the_number_of_series_guarantees():
+    assert coverage_of_new_series(9, grouped=True) >= 0.79
+    assert coverage_of_new_series(9, grouped=False) < 0.77  # as if origins were series
+    assert coverage_of_new_series(3, grouped=False) < 0.70
+    assert coverage_of_new_series(3, grouped=True) > 0.76  # not guaranteed, but widened by far
+    assert coverage_of_new_series(60, grouped=True) == pytest.approx(0.8 + 2 / 61, abs=0.03)
+
+
+def test_each_series_counts_once_whatever_the_number_of_its_forecasts():
+    score = np.r_[np.full(900, -2.0), np.linspace(-1, 1, 60), np.linspace(-1, 1, 60)]
+    group = np.repeat([0, 1, 2], [900, 60, 60])
+    found = Calibration.fit(["x"] * len(score), np.ones(len(score)), score, 1, group)
+    middle = found.of(["x"], np.ones(1)).stated(np.zeros(1))
+    assert middle[0] == pytest.approx(-0.5, abs=0.1)  # a third of the weight lies at -2
+
+
+def test_a_level_that_so_few_series_cannot_guarantee_warns_and_names_their_number(calibrated):
+    few = replace(
+        calibrated, score_transform=ScoreTransform.calibrated(replace(curves(5), count=np.full(5, 12)))
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        few.quantile(0.1), few.quantile(0.9), calibrated.quantile(0.001)
+    for q in (0.05, 0.95):
+        with pytest.warns(UserWarning, match=r"by 12 series .* from 0.1 to 0.9"):
+            few.quantile(q)
+
+
+def test_no_level_is_claimed_below_one_in_n_plus_one():
+    n = 60
+    rng = np.random.default_rng(0)
+    made = Calibration.fit(["x"] * n, np.ones(n), rng.normal(size=n))
+    found = made.of(["x"], np.ones(1))
+    with pytest.warns(UserWarning, match="0.01 is not guaranteed: calibration by 60"):
+        found.warn_of_unguaranteed(0.01)
+    tails = found.stated(stats.norm.ppf([[0.01], [0.025], [0.05]]))[:, 0]
+    assert (np.diff(tails) > 0.1).all()  # further out is wider, beyond the least score that was seen
 
 
 def noisy(n, seed):

@@ -8,6 +8,7 @@ import pytest
 from making import forecaster
 
 from latentode import Schema
+from latentode.forecast import ForecastQueries
 from latentode.forecast.residuals import Residuals, ScoreTransform
 
 LASTING = Residuals(noise=(0.3, 0.3, 0.3), length=(2.0, 2.0, 2.0))
@@ -89,3 +90,95 @@ def test_times_inside_a_history_are_sharper_than_from_the_past_alone(model, fram
     assert (both["std"] <= past["std"] + 1e-9).mean() > 0.6
     assert not np.allclose(both["mean"], past["mean"])
     assert np.isfinite(both[["mean", "std", "q0.1", "q0.9"]].to_numpy()).all()
+
+
+# ------------------------------------------------------------------ paths of every likelihood
+
+EVERY = ("normal", "student-t", "laplace", "quantile", "log-normal", "beta", "poisson", "bernoulli")
+
+
+@pytest.fixture(scope="module", params=["plain", "calibrated", "variational"])
+def every(request):
+    """A model of a variable of each likelihood in float64, and a table."""
+    rng = np.random.default_rng(1)
+    tables = []
+    for name in range(12):
+        time = np.sort(rng.uniform(0, 20, 30))
+        wave = np.sin(time / 3 + name)
+        table = {v: wave + 0.2 * rng.normal(size=30) for v in EVERY[:4]}
+        table["log-normal"] = np.exp(wave + 0.3 * rng.normal(size=30))
+        table["beta"] = 1 / (1 + np.exp(-wave - 0.3 * rng.normal(size=30)))
+        table["poisson"] = rng.poisson(np.exp(1 + wave)).astype(float)
+        table["bernoulli"] = (rng.uniform(size=30) < table["beta"]).astype(float)
+        tables.append(pd.DataFrame({"id": name, "time": time, **table}))
+    frame = pd.concat(tables, ignore_index=True)
+    likelihood = {v: v for v in EVERY}
+    options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 1, "verbose": False}
+    if request.param == "variational":
+        options["network"] = {"variational": True}
+    model = forecaster(4.0, 12.0, likelihood=likelihood, **options).fit(frame)
+    model.module_.double()
+    model.residuals_ = Residuals((0.3,) * len(EVERY), (2.0,) * len(EVERY))
+    if request.param == "calibrated":
+        model.calibrate(frame)
+    return model, frame[frame["id"] < 3]
+
+
+def test_readings_of_paths_have_the_quantiles_of_the_forecast(every):
+    model, frame = every
+    paths = model.paths(frame, draws=1500)
+    made = model.forecast(frame, 3.0)
+    drawn = paths._draw(paths_queries(paths, 3.0)).reading
+    for q in (0.1, 0.5, 0.9):
+        at = made.quantile(q)
+        share = (drawn <= at + 1e-9 * np.abs(at)).mean(axis=0)
+        assert np.abs(share - made.cdf(at)).max() < 0.065
+
+
+def paths_queries(paths, ahead):
+    n, v = len(paths.dataset), len(EVERY)
+    series = np.repeat(np.arange(n), v)
+    origin = paths.dataset.last[series]
+    return ForecastQueries(series, np.tile(np.arange(v), n), origin + ahead, origin)
+
+
+def test_the_rate_of_every_continuous_path_is_its_derivative(every):
+    model, frame = every
+    paths, step = model.paths(frame, draws=16), 1e-4
+    smooth = np.tile([v not in ("poisson", "bernoulli") for v in EVERY], 3)
+    for ahead in (0.7, 4.5):
+        before, after = (paths._draw(paths_queries(paths, ahead + s)).value for s in (-step, step))
+        slope = ((after - before) / (2 * step))[:, smooth]
+        rate = paths._draw(paths_queries(paths, ahead)).rate[:, smooth]
+        close = np.abs(rate - slope) < 1e-4 * (np.abs(slope) + np.abs(slope).mean(axis=0))
+        assert close.mean() > 0.995  # but where a kink of a quantile function lies in between
+
+
+def test_no_path_leaves_what_its_likelihood_allows(every):
+    model, frame = every
+    paths = model.paths(frame, draws=64)
+    assert (paths.first_passage_time("log-normal", below=0.0).cdf(4.0) == 0).all()
+    assert (paths.first_passage_time("beta", above=1.0).cdf(4.0) == 0).all()
+    assert (paths.first_passage_time("poisson", below=-1.0).cdf(4.0) == 0).all()
+    assert (paths.first_passage_time("bernoulli", above=0.5).cdf(4.0) > 0).any()
+    drawn = paths._draw(paths_queries(paths, 2.0)).value
+    drawn = {v: drawn[:, i :: len(EVERY)] for i, v in enumerate(EVERY)}
+    assert (drawn["log-normal"] > 0).all()
+    assert ((drawn["beta"] > 0) & (drawn["beta"] < 1)).all()
+    assert (drawn["poisson"] == np.round(drawn["poisson"])).all() and (drawn["poisson"] >= 0).all()
+    assert np.isin(drawn["bernoulli"], (0.0, 1.0)).all()
+
+
+def test_what_accumulates_has_the_integral_of_the_means_for_its_mean(every):
+    model, frame = every
+    if model.calibration_ is not None:
+        return  # what is moved by its scores is not moved by its mean
+    paths = model.paths(frame, draws=1000)
+    chosen = ["normal", "log-normal", "poisson"]
+    total = paths.integral(2.0, quantiles=(), variables=chosen)
+    fine = model.forecast(frame, 2.0, 40, variables=chosen)
+    means = fine.mean.reshape(3, 40, 3)
+    now = model.forecast(frame, 1e-6, variables=chosen).mean.reshape(3, 1, 3)
+    expected = np.trapezoid(np.concatenate([now, means], axis=1), dx=0.05, axis=1).reshape(-1)
+    error = total["std"].to_numpy() / np.sqrt(1000)
+    assert (np.abs(total["mean"].to_numpy() - expected) < 5 * error + 2e-2 * np.abs(expected)).all()

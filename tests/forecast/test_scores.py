@@ -1,6 +1,7 @@
 """Backtests, comparisons and scores of the forecaster."""
 
 import datetime as dt
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -80,3 +81,27 @@ def test_nothing_to_score_is_said(fitted):
     one = pd.DataFrame({"id": ["a"], "time": [0.0], "x": [1.0], "y": [1.0]})
     with pytest.raises(SchemaError, match="nothing can be scored"):
         fitted.score(one)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-9, 1e9])
+def test_a_variable_that_never_changes_spoils_no_score(frame, unit):
+    frame = frame.assign(stuck=7.0 * unit)
+    model = tiny().fit(frame)
+    found = model.backtest(frame)
+    found = found[found["variable"] != "stuck"]
+    last = model.compare(frame).query("model == 'last value' and variable != 'stuck'")
+    error, naive = (
+        (table["actual"] - table["mean"]).abs().groupby(table["variable"]).mean()
+        for table in (found, last)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert model.score(frame) == pytest.approx((1 - error / naive).mean(), rel=1e-6)
+
+
+def test_where_nothing_ever_changes_the_score_is_that_of_the_last_value():
+    frame = pd.DataFrame({"id": np.repeat(range(4), 20), "time": np.tile(np.arange(20.0), 4), "x": 7.0})
+    model = tiny().fit(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert model.score(frame) == 0.0
