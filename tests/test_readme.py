@@ -135,8 +135,6 @@ def given():
         "named": early.rename(columns={"patient": "id", "charttime": "time"}),
         "infusions": infusions(),
         "schema": Schema(id="patient", time="charttime", targets=("heart_rate", "lactate")),
-        "limits": 100.0,
-        "actual": 1.0,
     }
 
 
