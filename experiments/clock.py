@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from latentode.model.assembly import DYNAMICS, SOLVERS
-from latentode.ode import Context, Dynamics
+from latentode.ode import FIELDS, Context, Dynamics, FieldKind
 
 __all__ = ["ClockDynamics"]
 
@@ -33,5 +32,4 @@ class ClockDynamics(Dynamics):
         return slope
 
 
-DYNAMICS["clock"] = lambda sizes, fixed: ClockDynamics()
-SOLVERS["clock"] = {"method": "euler", "intervals": 1}
+FIELDS["clock"] = FieldKind(lambda sizes: ClockDynamics())  # with SolverConfig("euler", 1)

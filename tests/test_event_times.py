@@ -306,7 +306,7 @@ def test_a_forecaster_reads_off_intensities_counts_and_likelihoods(name, layout,
     alone = model.observation_times(frame[frame["id"] == "s1"]).log_likelihood()
     assert alone["log_likelihood"][0] == pytest.approx(likelihood["log_likelihood"][1], abs=1e-4)
 
-    flat = constant(model).times_log_likelihood(frame)
+    flat = constant(model).observation_times(frame).log_likelihood()
     np.testing.assert_allclose(flat["log_likelihood"], flat["constant"], rtol=1e-5)
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes, check_choice
-from latentode.model.dynamics import DYNAMICS
 from latentode.model.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.nn import ENCODERS
 from latentode.nn.decoders import Decoder, MLPDecoder, PoolDecoder, VariableDecoder
 from latentode.nn.latent_state import LatentFlows, LatentHead
 from latentode.nn.variable_encoder import VariableEncoder
-from latentode.ode import CoupledDynamics, Dynamics
+from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes
 
 __all__ = ["LAYOUTS", "LayoutEntry"]
 
@@ -50,7 +49,7 @@ def _joint(
     encoder = ENCODERS[config.encoder](sizes.n_variables, width)  # type: ignore[call-arg]
     flows = _flows(width + sizes.n_static, config)
     head = LatentHead(width, sizes.n_static, config.latent_size, variational, flows)
-    dynamics = DYNAMICS[config.dynamics].build(config, sizes, sizes.n_static)
+    dynamics = _field(config, sizes, sizes.n_static)
     return JointLayout(encoder, head, _joint_decoder(config, sizes, n_raw)), dynamics
 
 
@@ -77,15 +76,23 @@ def _per_variable(
     dynamics = (
         CoupledDynamics(sizes.n_variables, latent, embedding, others, config.hidden_size)
         if coupled
-        else DYNAMICS[config.dynamics].build(config, sizes, embedding + sizes.n_static)
+        else _field(config, sizes, embedding + sizes.n_static)
     )
     layout = PerVariableLayout(sizes.n_variables, embedding, encoder, head, decoder, coupled)
     return layout, dynamics
 
 
+def _field(config: ModelConfig, sizes: Sizes, n_fixed: int) -> Dynamics:
+    """The vector field of a latent row that is told so many numbers which stay along a solve."""
+    kind, size = FIELDS[config.dynamics], config.latent_size
+    if kind.even and size % 2:
+        raise LatentODEError(f"dynamics={config.dynamics!r} takes an even latent_size; it is {size}")
+    return kind.make(FieldSizes(size, config.hidden_size, n_fixed, sizes.n_known, sizes.known_zero))
+
+
 def _joint_decoder(config: ModelConfig, sizes: Sizes, n_raw: int) -> Decoder:
     shape = (config.latent_size, sizes.n_variables, n_raw, config.hidden_size)
-    if not DYNAMICS[config.dynamics].by_logarithm:
+    if not FIELDS[config.dynamics].positive:
         return MLPDecoder(*shape)
     units = None if sizes.variables is None else list(sizes.variables.values())
     return PoolDecoder(*shape, None if units is None else [_per_logarithm(u) for u in units])

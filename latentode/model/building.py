@@ -5,7 +5,6 @@ from __future__ import annotations
 from latentode.errors import LatentODEError
 from latentode.model.assembly import LAYOUTS, LayoutEntry
 from latentode.model.config import ModelConfig, Sizes, check_choice
-from latentode.model.dynamics import DYNAMICS
 from latentode.model.emission import VALUE_UNITS, Emission
 from latentode.model.event_times import OBSERVATION_TIMES, EventTimes
 from latentode.model.labelling import Labelling
@@ -13,17 +12,18 @@ from latentode.model.layouts import Layout
 from latentode.model.network import LatentODE
 from latentode.nn.decoders import Intensity, LabelHead
 from latentode.nn.likelihoods import likelihood_of
-from latentode.ode import Solver
+from latentode.ode import FIELDS, Solver
 
 __all__ = ["build_latent_ode"]
 
+CLOSED_FORM = {"method": "exact", "intervals": 1}
 DENSITIES = ("normal", "cnf")  # of z(t0), a posteriori and a priori
 
 
 def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     """The network that a configuration describes; see `ModelConfig.build`."""
     check_choice("latent", config.latent, LAYOUTS)
-    check_choice("dynamics", config.dynamics, DYNAMICS)
+    check_choice("dynamics", config.dynamics, FIELDS)
     check_choice("value_units", config.value_units, VALUE_UNITS)
     entry = LAYOUTS[config.latent]
     likelihood = likelihood_of(config.likelihood, sizes.n_variables, sizes.variables)
@@ -31,7 +31,8 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
         likelihood, sizes.n_variables, config.anchor, config.value_units, config.scale_growth
     )
     layout, dynamics = entry.build(config, sizes, likelihood.n_raw, _variational(entry, config))
-    suited = {"method": "rk38", "intervals": 6, **entry.solver, **DYNAMICS[config.dynamics].solver}
+    exact = CLOSED_FORM if FIELDS[config.dynamics].closed_form else {}
+    suited = {"method": "rk38", "intervals": 6, **entry.solver, **exact}
     network = LatentODE(
         layout,
         dynamics,
