@@ -8,7 +8,7 @@ import pytest
 from making import START, forecaster, same, tiny, waves
 
 from latentode import LatentODEForecaster, Schema, SchemaError, SeriesDataset
-from latentode.data.covariates import tell
+from latentode.data.queries import with_known_values
 
 ROLES = Schema(static_covariates=("kind", "age"), known_future=("dose",), targets=("x", "y"))
 
@@ -75,7 +75,7 @@ def test_a_question_wins_in_every_row_of_a_long_table_at_that_time(cell):
     long = pd.DataFrame({**rows, "variable": ["x", "y"] * 2, "value": [1.0, 2.0, np.nan, np.nan]})
     dataset = SeriesDataset.from_frame(long, Schema(known_future=("dose",)))
     at = pd.DataFrame({"id": "s0", "time": [1.0, 2.0], "dose": [3.0, 4.0]})
-    told = tell(long, dataset, at)
+    told = with_known_values(long, dataset, at)
     assert told[["time", "dose"]].to_numpy().tolist() == [[0, 1], [0, 1], [1, 3], [1, 3], [2, 4]]
     time, value, _ = SeriesDataset.from_frame(told, dataset.schema).known_paths()
     assert time.tolist() == [0, 0, 1, 1, 2] and value[:, 0].tolist() == [1, 1, 3, 3, 4]
@@ -85,7 +85,7 @@ def test_an_empty_cell_of_a_question_leaves_the_history_as_it_is(informed):
     history = with_features()
     time = history.loc[history["id"] == "s0", "time"].iloc[:2].tolist()
     at = pd.DataFrame({"id": "s0", "time": time, "dose": [np.nan, 7.0]})
-    told = tell(history, informed.read(history), at)
+    told = with_known_values(history, informed.read(history), at)
     changed = told["dose"].to_numpy() != history["dose"].to_numpy()
     assert len(told) == len(history) and changed.sum() == 1
     assert told.loc[changed, "time"].item() == time[1] and told.loc[changed, "dose"].item() == 7.0

@@ -9,7 +9,7 @@ import typer
 
 from latentode.cli.inputs import load, table_of
 from latentode.cli.options import Adapter, Model, NaValues, Table, blame
-from latentode.data.quantile_columns import quantile_list
+from latentode.data.columns import quantile_list
 from latentode.errors import LatentODEError
 
 __all__ = ["ask"]

@@ -11,7 +11,7 @@ import typer
 
 from latentode.cli.inputs import chosen, duration, load, question, table_of
 from latentode.cli.options import Adapter, Model, NaValues, Table, blame, split
-from latentode.data.quantile_columns import interval_levels, quantile_list
+from latentode.data.columns import interval_levels, quantile_list
 from latentode.errors import LatentODEError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import typer
 
 from latentode.cli.inputs import duration, load, table_of
 from latentode.cli.options import Adapter, Model, NaValues, Table, blame, split
-from latentode.data.quantile_columns import quantile_list, quantile_name
+from latentode.data.columns import quantile_list, quantile_name
 from latentode.errors import LatentODEError
 from latentode.evaluation.metrics import METRICS, USUAL, metric_list
 

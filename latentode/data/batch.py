@@ -10,8 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentode.data.covariates import cycle_phases
-from latentode.data.dataset import SeriesDataset
+from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.labels import Labels, SeriesLabels
 from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling, Units, series_keys
@@ -102,7 +101,7 @@ class Series:
         self.static = scaling.encode_static(dataset)
         self.timeline, self.keys = Timeline.of(dataset), series_keys(dataset)
         if dataset.schema.known_future:
-            time, value, self.known_parts = dataset.known_paths()
+            time, value, self.known_parts = _changes(*dataset.known_paths())
             self.known_time, self.known_value = time, scaling.scale_known(value)
 
     @property
@@ -119,7 +118,12 @@ class Series:
         return len(self.dataset)
 
     def batch(
-        self, indices: np.ndarray, task: Task, keys: np.ndarray | None = None, named: bool = False
+        self,
+        indices: np.ndarray,
+        task: Task,
+        keys: np.ndarray | None = None,
+        named: bool = False,
+        draws: np.ndarray | None = None,
     ) -> Batch:
         """Cuts and collates series.
 
@@ -128,9 +132,10 @@ class Series:
             task: how they are cut.
             keys: random key of each cut, uint64; the series' own by default.
             named: whether to say what the targets are in the table.
+            draws: which of the cuts of its series each is, counted from 0; the first unless told.
         """
         keys = self.keys[indices] if keys is None else keys
-        cut = task.cut(self.timeline.cuttable(indices, keys))
+        cut = task.cut(self.timeline.cuttable(indices, keys, draws))
         batch = self.collate(indices, cut)
         return replace(batch, names=self._names(cut.positions[cut.target])) if named else batch
 
@@ -201,9 +206,10 @@ class Series:
         )
 
     def _fixed(self, indices: np.ndarray, origin: np.ndarray) -> np.ndarray:
-        if not self.dataset.schema.cycles:
+        cycles, axis = self.dataset.schema.cycles, self.dataset.axis
+        if not cycles:
             return self.static[indices]
-        phases = cycle_phases(self.dataset, indices, origin)
+        phases = axis.cycle_phases(cycles, self.dataset.start[indices], origin)
         return np.concatenate([self.static[indices], phases], axis=1)
 
     def _controls(self, indices: np.ndarray, cut: Cut, until: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -228,3 +234,13 @@ class Series:
         end = np.maximum(parts.bisect(indices, lambda p: time[p] <= limit), begin + 1)
         width = int((end - begin).max(initial=1))
         return np.minimum(begin[:, None] + np.arange(width), end[:, None] - 1)
+
+
+def _changes(
+    time: np.ndarray, value: np.ndarray, parts: Ragged
+) -> tuple[np.ndarray, np.ndarray, Ragged]:
+    """Known paths with the rows left out that leave every value as it was: the same step functions."""
+    kept = np.ones(len(time), dtype=bool)
+    kept[1:] = (np.diff(value, axis=0) != 0).any(axis=1)
+    kept[parts.offsets[:-1]] = True  # every series has a row, and so a first value
+    return time[kept], value[kept], Ragged(np.r_[0, np.cumsum(kept)][parts.offsets])

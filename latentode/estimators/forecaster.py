@@ -16,10 +16,8 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from latentode.data import Climatology, Schema, SeriesDataset
-from latentode.data.columns import IntoFrame
-from latentode.data.covariates import warn_of_untold
-from latentode.data.quantile_columns import interval_levels, quantile_list
-from latentode.data.queries import At, query_times
+from latentode.data.columns import IntoFrame, interval_levels, quantile_list
+from latentode.data.queries import At, query_times, warn_of_missing_known_values
 from latentode.data.split import durations
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.estimators import fitting
@@ -203,7 +201,7 @@ class LatentODEForecaster(BaseEstimator):
         fitted = self._fitted
         dataset, asked = fitted.reader.read_question(history, at, self.duplicates)
         places = query_times(dataset, asked, count)
-        warn_of_untold(dataset, places, stacklevel=3)
+        warn_of_missing_known_values(dataset, places, stacklevel=3)
         chosen = chosen_variables(fitted.reader.schema, variables)
         return forecast_at(fitted, dataset, places, chosen, smooth)
 
