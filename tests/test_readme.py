@@ -21,6 +21,9 @@ from typer.testing import CliRunner
 from latentode import LatentODEClassifier, LatentODEForecaster, ModelConfig, Schema
 from latentode.cli import app
 from latentode.cli.settings import configurations
+from latentode.evaluation import METRICS
+from latentode.nn import ENCODERS, LIKELIHOODS
+from latentode.ode import ADJOINTS, FIELDS, METHODS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -300,3 +303,31 @@ def test_settings_that_a_page_names_exist(page):
         kind = getattr(import_module("latentode"), name)
         for setting in re.findall(r"(\w+)=", inner):
             assert setting in kind().get_params(), f"{name}({setting}=)"
+
+
+REGISTRIES = {
+    "encoders": ("latent-state.md", ENCODERS),
+    "dynamics": ("latent-state.md", [n for n, k in FIELDS.items() if "latentode" in k.make.__module__]),
+    "methods": ("latent-state.md", METHODS),
+    "adjoints": ("latent-state.md", ADJOINTS),
+    "likelihoods": ("likelihoods.md", LIKELIHOODS),
+    "metrics": ("judging.md", METRICS),
+}
+
+
+@pytest.mark.parametrize("registry", REGISTRIES)
+def test_every_choice_has_its_place_in_a_table(registry):
+    page, names = REGISTRIES[registry]
+    rows = re.findall(r"^\|([^|]*)\|", (ROOT / "docs" / page).read_text(), flags=re.MULTILINE)
+    listed = set(re.findall(r"`([\w-]+)`", " ".join(rows)))
+    assert {*names} <= listed, {*names} - listed
+
+
+@pytest.mark.parametrize("module", ["weather", "finance", "medical", "renames"])
+def test_every_reader_of_an_adapter_is_in_the_table_of_adapters(module):
+    home = import_module(f"latentode.adapters.{module}")
+    readers = [n for n in home.__all__ if callable(getattr(home, n)) and n.islower()]
+    (row,) = re.findall(rf"^\| `{module}` \|.*$", (ROOT / "docs/tables.md").read_text(), re.MULTILINE)
+    for name in readers:
+        if not name.startswith(("from_log", "physionet2012_")):  # `and back`, `outcomes`
+            assert f"`{name}`" in row, name
