@@ -24,12 +24,12 @@ from latentode.data.files import PARQUET
 from latentode.data.schema import ID_NAMES, TIME_NAMES, Schema
 from latentode.errors import LatentODEError
 
-__all__ = ["convert", "read_source", "schema_options_of", "settings_of"]
+__all__ = ["write_converted", "read_source", "schema_options_of", "settings_of"]
 
 ENDINGS = (".csv", ".csv.gz", *PARQUET)
 
 
-def convert(
+def write_converted(
     name: str, source: Path, out: Path, settings: Mapping[str, Any], overwrite: bool = False
 ) -> tuple[pd.DataFrame, Schema]:
     """Reads a source with an adapter and writes the table.
