@@ -13,7 +13,7 @@ from torch import nn
 
 from latentode import Forecasting, IrregularDataModule, LatentODEError, SchemaError
 from latentode.data import ContextDropout
-from latentode.data.observations import Observations, Queries
+from latentode.data.batch import Observations, Queries
 from latentode.model.emission import Emission
 from latentode.model.event_times import EventTimes, known_events, window_end
 from latentode.model.layouts import JointLayout

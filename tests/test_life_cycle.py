@@ -98,7 +98,7 @@ def test_loading_what_is_not_there_or_too_new_says_so(fitted, tmp_path):
     with pytest.raises(LatentODEError, match="later release"):
         LatentODEForecaster.load(tmp_path)
     path.write_text(saved.replace('"format": 2', '"format": 1'))
-    with pytest.raises(LatentODEError, match="earlier, unreleased version.*fit the model again"):
+    with pytest.raises(LatentODEError, match=r"earlier, unreleased version.*fit the model again"):
         LatentODEForecaster.load(tmp_path)
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from making import batch_of, built, network, noise_for, piece
 
-from latentode.data.observations import Queries
+from latentode.data.batch import Queries
 from latentode.errors import LatentODEError
-from latentode.model.assembly import LAYOUTS
+from latentode.model.building import LAYOUTS
 from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn import LIKELIHOODS
 from latentode.ode import FIELDS, Context, CoupledDynamics, Solver

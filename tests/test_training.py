@@ -19,8 +19,7 @@ from latentode import (
     SchemaError,
     SeriesDataset,
 )
-from latentode.data.batch import Batch
-from latentode.data.observations import Observations
+from latentode.data.batch import Batch, Observations
 from latentode.errors import SolveError
 from latentode.nn import ENCODERS
 from latentode.nn.likelihoods import mixture

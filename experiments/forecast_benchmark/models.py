@@ -17,10 +17,10 @@ from torch.distributions import Distribution
 from latentode import LatentODEModule
 from latentode.data import Batch, Queries
 from latentode.evaluation.baselines import Baseline, LastValue, LinearDrift, SeriesMean
+from latentode.nn.encoders import GRUEncoder
 from latentode.nn.latent_state import LatentState, mlp
 from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
 from latentode.nn.sequences import Events, last_values
-from latentode.nn.series_encoders import GRUEncoder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import clock  # noqa: F401 - names the dynamics "clock"

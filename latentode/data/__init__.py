@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from latentode.data.batch import Batch, Series
+    from latentode.data.batch import Batch, Observations, Queries, Series
     from latentode.data.dataset import SeriesDataset
     from latentode.data.files import read_table
-    from latentode.data.observations import Observations, Queries
     from latentode.data.scaling import Climatology, Scaling, Units
     from latentode.data.schema import Schema
     from latentode.data.task import Classification, ContextDropout, Forecasting, Interpolation, Task
@@ -49,10 +48,9 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "batch": ["Batch", "Series"],
+        "batch": ["Batch", "Observations", "Queries", "Series"],
         "dataset": ["SeriesDataset"],
         "files": ["read_table"],
-        "observations": ["Observations", "Queries"],
         "scaling": ["Climatology", "Scaling", "Units"],
         "schema": ["Schema"],
         "task": ["Classification", "ContextDropout", "Forecasting", "Interpolation", "Task"],

@@ -1,4 +1,11 @@
-"""Batch: several cut series as flat tensors, time counted from each one's forecast origin."""
+"""Observations and Queries: flat tensors, one element per value that exists.
+
+An observation is (series, variable, time, value). There is no mask and no padding: a dense table of
+asynchronous data is mostly empty cells, and a union of a batch's times would make one series' result
+depend on its companions.
+
+Batch: several cut series as flat tensors, time counted from each one's forecast origin.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +19,88 @@ from torch import Tensor
 
 from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.labels import Labels, SeriesLabels
-from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling, Units, series_keys
 from latentode.data.task import Task
 from latentode.data.windows import Cut, Timeline, cut_window, rounding
 
-__all__ = ["Batch", "Series", "TargetNames"]
+__all__ = ["Batch", "Observations", "Queries", "Series", "TargetNames"]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Where a value is asked for.
+
+    Args:
+        series: index of the series in its batch, int64, shape `(queries,)`.
+        variable: index of the variable, int64, shape `(queries,)`.
+        time: time since the series' forecast origin in time units, float64, shape `(queries,)`.
+    """
+
+    series: Tensor
+    variable: Tensor
+    time: Tensor
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def select(self, chosen: Tensor) -> Queries:
+        """Those at `chosen`: a boolean mask or indices."""
+        return Queries(self.series[chosen], self.variable[chosen], self.time[chosen])
+
+    def to(self, device: torch.device | str) -> Queries:
+        return Queries(self.series.to(device), self.variable.to(device), self.time.to(device))
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Values that exist, in any order.
+
+    Args:
+        series: index of the series in its batch, int64, shape `(observations,)`.
+        variable: index of the variable, int64, shape `(observations,)`.
+        time: time since the series' forecast origin in time units, float64.
+        value: the observed value, floating.
+    """
+
+    series: Tensor
+    variable: Tensor
+    time: Tensor
+    value: Tensor
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def queries(self) -> Queries:
+        """The same places without their values."""
+        return Queries(self.series, self.variable, self.time)
+
+    def select(self, chosen: Tensor) -> Observations:
+        """Those at `chosen`: a boolean mask or indices."""
+        return Observations(
+            self.series[chosen], self.variable[chosen], self.time[chosen], self.value[chosen]
+        )
+
+    def rescale_time(self, unit: float, dtype: torch.dtype) -> Observations:
+        """Time divided by `unit` in its own precision, then times and values cast to `dtype`."""
+        return replace(self, time=(self.time / unit).to(dtype), value=self.value.to(dtype))
+
+    def to(self, device: torch.device | str) -> Observations:
+        return Observations(
+            self.series.to(device),
+            self.variable.to(device),
+            self.time.to(device),
+            self.value.to(device),
+        )
+
+    @staticmethod
+    def cat(parts: list[Observations]) -> Observations:
+        """All of several, one after another."""
+        return Observations(
+            torch.cat([p.series for p in parts]),
+            torch.cat([p.variable for p in parts]),
+            torch.cat([p.time for p in parts]),
+            torch.cat([p.value for p in parts]),
+        )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from latentode.ode.kernels.compiled import Array, Span, add, compiled, matrix, tanh
-from latentode.ode.kernels.compiled_arrays import Coefficients, Gradients, Network
+from latentode.ode.kernels.compiled import (
+    Array,
+    Coefficients,
+    Gradients,
+    Network,
+    Span,
+    add,
+    compiled,
+    matrix,
+    tanh,
+)
 from latentode.ode.kernels.compiled_sweeps import backward, forward
 
 __all__ = ["Cell", "GapSolve", "Steps", "pull", "read"]
