@@ -296,6 +296,14 @@ def test_scripts_that_a_page_names_exist(page):
         assert (ROOT / script).exists(), script
 
 
+def test_files_that_contributing_names_exist_but_for_new_ones():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`((?:latentode|tests|docs|experiments)/[\w/.]*)`(, new)?", text)
+    assert named
+    for path, new in named:
+        assert (ROOT / path).exists() != bool(new), path
+
+
 @every_page
 def test_settings_that_a_page_names_exist(page):
     text = page.read_text()
