@@ -1,6 +1,7 @@
 """The package's shape: who may import whom, what may be imported at all, what is public."""
 
 import ast
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -28,6 +29,8 @@ ROOMS = (
     "cli",
 )
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
+MOST_ENTRIES, MOST_FILES, MOST_LINES = 14, 125, 350
+MOST_ARGUMENTS, MOST_OF_ESTIMATORS = 8, 15
 every_file = pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
 
 
@@ -70,6 +73,55 @@ def test_a_module_imports_only_from_rooms_before_its_own(file):
         assert "." in name, f"{file.name}:{line} imports from the package's public names"
         other = name.split(".")[1]
         assert other == own or LEVEL[other] < LEVEL[own], f"{file.name}:{line} imports {name}"
+
+
+def test_the_map_in_contributing_is_that_of_the_rooms():
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    (drawn,) = re.findall(r"^```map\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [re.fullmatch(r"(\w+) {2,}(\S.*)", line) for line in drawn.splitlines()]
+    assert all(lines), "each line is a room's name and what it is for"
+    assert tuple(line[1] for line in lines if line) == ROOMS
+
+
+def test_the_package_is_its_rooms_and_nothing_loose():
+    entries = {p.name.removesuffix(".py") for p in ROOT.iterdir() if p.name != "__pycache__"}
+    assert len(entries) <= MOST_ENTRIES
+    assert entries == {*ROOMS, "__init__", "py.typed"}
+
+
+def test_the_package_is_of_few_modules():
+    assert len(FILES) <= MOST_FILES
+
+
+@every_file
+def test_a_module_is_short(file):
+    assert len(file.read_text().splitlines()) <= MOST_LINES
+
+
+def constructors(file):
+    """(class, arguments beside self) of every constructor that is written out."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for method in node.body:
+            if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                given = method.args
+                named = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+                yield node.name, len(named) - 1
+
+
+@every_file
+def test_a_constructor_takes_few_arguments(file):
+    most = MOST_OF_ESTIMATORS if room_of(file) == "estimators" else MOST_ARGUMENTS
+    for name, arguments in constructors(file):
+        assert arguments <= most, name
+
+
+@pytest.mark.parametrize("room", [r for r in ROOMS if (ROOT / r).is_dir()])
+def test_a_room_says_what_comes_in_what_goes_out_and_what_it_may_import(room):
+    said = import_module(f"latentode.{room}").__doc__ or ""
+    for word in ("In:", "Out:", "May import:"):
+        assert word in said, word
 
 
 @every_file
