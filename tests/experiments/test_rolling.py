@@ -7,17 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode import Schema
+from latentode import ModelConfig, Schema, TrainingConfig
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCHEMA = Schema(id="id", time="time", targets=("x", "y"), cycles=("24h",))
-OPTIONS = {
-    "max_epochs": 1,
-    "windows_per_epoch": 32,
-    "latent_size": 4,
-    "hidden_size": 24,
-    "context": "24h",
-}
+MODEL = ModelConfig(latent_size=4, hidden_size=24)
+TRAINING = TrainingConfig(max_epochs=1, windows_per_epoch=32)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,7 @@ def found(rolling):
     table, cutoffs = waves(), pd.date_range("2024-01-15", periods=12, freq="9h")
     past = table[table["time"] <= cutoffs[0]]
     held_out = rolling.stretches(past, SCHEMA, "30h", "2D")
-    models = rolling.latent_odes(past, SCHEMA, "6h", held_out, **OPTIONS)
+    models = rolling.latent_odes(past, SCHEMA, "6h", MODEL, TRAINING, held_out, "24h")
     process = rolling.GaussianProcess(window=20, cycle="24h")
     return models, rolling.backtests(models, past, table, cutoffs, "6h", process)
 
