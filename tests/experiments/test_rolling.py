@@ -62,6 +62,10 @@ def test_the_network_without_an_ode_is_as_large_as_the_latent_ode(found):
     models, _ = found
     sizes = {n: sum(p.numel() for p in m.network_.parameters()) for n, m in models.items()}
     assert sizes["GRU, no ODE"] == pytest.approx(sizes["latent ODE, per variable"], rel=0.1)
+    fields = {n: type(m.network_.dynamics).__name__ for n, m in models.items()}
+    assert fields.pop("GRU, no ODE") == "ClockDynamics" and set(fields.values()) == {"MLPDynamics"}
+    network = models["GRU, no ODE"].network_
+    assert (network.solver.method, network.solver.intervals) == ("euler", 1)
 
 
 def test_every_model_answers_the_same_questions_with_quantiles_in_order(rolling, found):
