@@ -3,7 +3,7 @@
     python experiments/wti_cpi/run.py [--smoke] [--out FOLDER]
 
 Logarithms of daily WTI and monthly core CPI (datasets/wti_cpi), each value at the time at which it was
-known. Models are fitted on what came before 2011 and stopped by windows of 2011 and 2012, on which their
+known. Models are fitted on what came before 2011 and stopped by windows of 2011 and 2012, on which
 settings were chosen too; then, unchanged, they forecast 1 to 20 trading days ahead from every Thursday
 of 2013 to 2018. With the package arch (`pip install --no-deps arch==8.0.0`) the same for the S&P 500
 and the VIX, forecast through 2017 and 2018.
