@@ -189,6 +189,19 @@ def test_models_are_fitted_stored_and_evaluated_on_a_further_file(
     assert "| joint | 2 |" in capsys.readouterr().out
 
 
+def test_an_epoch_is_run_alone_and_nothing_is_scored(benchmark, data, tmp_path, monkeypatch):
+    kinds = ("per-variable", "per-variable-clock")
+    options = ("--smoke", "--epoch", "--models", *kinds, "--out", tmp_path)
+    run(benchmark, monkeypatch, "p12_hourly", *options)
+    found = json.loads((tmp_path / "epoch-p12_hourly.json").read_text())
+    observations = len(data["p12_hourly"][0])
+    assert {n: (f["series"], f["observations"]) for n, f in found.items()} == dict.fromkeys(
+        kinds, (6, observations)
+    )
+    assert found["per-variable"]["parameters"] > found["per-variable-clock"]["parameters"]
+    assert not (tmp_path / "results.json").exists()
+
+
 def test_a_setting_can_be_changed_from_the_command_line(benchmark):
     read = benchmark["protocol"].read_config
     changed = read("LEN01", ["training.lr=1e-2", "training.loss='mae'", "extra.name=[1, 2]"])
