@@ -15,8 +15,7 @@ from latentode import (
     ModelConfig,
     TrainingConfig,
 )
-from latentode.data.batch import Batch
-from latentode.data.observations import Observations
+from latentode.data.batch import Batch, Observations
 from latentode.data.split import by_key
 from latentode.estimators.fitting import forecasting_data
 from latentode.forecast.smoothing import forecast_along

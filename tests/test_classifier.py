@@ -148,7 +148,7 @@ def test_labels_may_be_a_frame_and_integers():
     numbered = frame.assign(id=frame["id"].str[2:].astype(int))
     table = pd.DataFrame({"id": range(24), "outcome": [0, 1] * 12})
     model = classifier(latent="joint", max_epochs=1, **TINY).fit(numbered, table)
-    assert model.classes_.tolist() == [0, 1] and not model.of_times_
+    assert model.classes_.tolist() == [0, 1] and not model._of_times
     assert model.predict(numbered).isin([0, 1]).all()
     assert 0 <= model.score(numbered, table) <= 1
 
@@ -225,7 +225,7 @@ def test_every_parameter_of_the_head_and_the_encoder_learns_from_labels(options)
 @pytest.mark.usefixtures("float64")
 def test_the_mean_of_a_path_is_read_beside_its_end():
     """With a linear field the mean over the context has a closed form."""
-    model = network(labels="series", solver={"intervals": 40}, n_static=0, n_known=0)
+    model = network(labels="series", n_classes=2, solver={"intervals": 40}, n_static=0, n_known=0)
     batch = labelled([replace(p, static=p.static[:0]) for p in pieces(sizes=((6, 1),))], "series")
     batch = replace(batch, control_value=batch.control_value[..., :0])
     z0 = model.encode(batch).sample(noise_for(1))
@@ -294,13 +294,13 @@ def test_what_cannot_be_classified_is_refused(trained):
     with pytest.raises(SchemaError, match="every label is 'up'"):
         classifier(**TINY).fit(frame, pd.Series("up", index=labels.index))
     with pytest.raises(LatentODEError, match="dropout must be at least 0"):
-        classifier(dropout=1.0).fit(frame, labels)
+        classifier(label_dropout=1.0).fit(frame, labels)
     with pytest.raises(SchemaError, match="'sideways' was not among the classes of training"):
         trained.score(frame, labels.replace("up", "sideways"))
     with pytest.raises(LatentODEError, match="leave out at="):
         trained.predict(frame, frame[["id", "time"]])
     with pytest.raises(LatentODEError, match="labels of 'rows' are unknown"):
-        network(labels="rows")
+        network(labels="rows", n_classes=2)
     with pytest.raises(LatentODEError, match="at least two classes"):
         network(labels="series", n_classes=1)
     with pytest.raises(LatentODEError, match="no label head"):

@@ -349,9 +349,13 @@ def test_the_recipe_for_point_forecasts_is_within_reach(latentode, patients, tmp
     status, _, err = latentode("fit", patients, "--out", tmp_path / "m", *sizes, *recipe, *more)
     assert status == 0, err
     model = LatentODEForecaster.load(tmp_path / "m")
-    assert model.ema_decay is None
-    assert (model.loss, model.monitor, model.observation_dropout) == ("mse+mae", "val_mae", 0.3)
-    assert model.cuts == 20
+    training = model.training
+    assert (training.loss, training.monitor, training.observation_dropout) == (
+        "mse+mae",
+        "val_mae",
+        0.3,
+    )
+    assert (training.windows_per_epoch, training.ema_decay) == (20, 0.0)
     assert model.network_.solver.method == "exact"
 
 
@@ -414,7 +418,7 @@ def test_questions_are_asked_on_the_command_line(latentode, patients, fitted, tm
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ((), "exactly one of --time-to, --rate, --integral"),
+        ((), "exactly one of --first-passage, --rate, --integral"),
         (("--first-passage", "hr>1", "--rate", "hr"), "exactly one"),
         (("--first-passage", "hr"), "'hr' names no level; write 'glucose>180'"),
         (("--first-passage", "hr>high"), "names no level"),

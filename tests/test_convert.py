@@ -11,7 +11,7 @@ from test_cli import latentode as latentode  # the fixture that runs the command
 
 from latentode import LatentODEError, Schema, SeriesDataset
 from latentode.adapters import CONVERTERS
-from latentode.cli.convert import convert, schema_options_of, settings_of
+from latentode.cli.inputs import schema_options_of, settings_of, write_converted
 from latentode.cli.options import schema_of
 from latentode.data.files import read_table
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_read(
     tmp_path, name, ending, settings, message
 ):
     with pytest.raises(LatentODEError, match=message):
-        convert(name, tmp_path, tmp_path / f"out.{ending}", settings)
+        write_converted(name, tmp_path, tmp_path / f"out.{ending}", settings)
     assert not list(tmp_path.iterdir())
 
 
@@ -95,9 +95,9 @@ def test_a_file_that_is_there_is_replaced_only_if_told(records, tmp_path):
     out = tmp_path / "out.csv"
     out.write_text("mine")
     with pytest.raises(LatentODEError, match=r"is there already; choose another --out"):
-        convert("physionet2012", records, out, {})
+        write_converted("physionet2012", records, out, {})
     assert out.read_text() == "mine"
-    convert("physionet2012", records, out, {}, overwrite=True)
+    write_converted("physionet2012", records, out, {}, overwrite=True)
     assert out.read_text().startswith("id,time,variable,value,Age")
 
 
@@ -141,7 +141,7 @@ def test_every_adapter_writes_a_table_that_its_options_read_back(name, tmp_path)
     file, text = FILES[name]
     (tmp_path / file).write_text(text)
     out = tmp_path / "out.csv"
-    frame, schema = convert(name, tmp_path / file, out, {})
+    frame, schema = write_converted(name, tmp_path / file, out, {})
     words = shlex.split(schema_options_of(schema, frame))
     options = {w[2:].replace("-", "_"): v for w, v in zip(words[::2], words[1::2], strict=True)}
     told = schema_of(**{**dict.fromkeys(signature(schema_of).parameters), **options})

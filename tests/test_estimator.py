@@ -9,17 +9,18 @@ import torch
 from making import forecaster, same, tiny, waves
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import ParameterGrid
 
-from latentode import (
-    LatentODEError,
-)
+from latentode import LatentODEError, LatentODEForecaster, ModelConfig, SolverConfig
 
 # ------------------------------------------------------------------ the estimator contract
 
 
 def test_the_constructor_stores_what_it_is_given_and_nothing_else():
     assert clone(tiny()).get_params() == tiny().get_params()
-    assert vars(forecaster()).keys() == forecaster().get_params().keys()
+    own = LatentODEForecaster()
+    assert vars(own).keys() == own.get_params(deep=False).keys()
+    assert own.get_params()["model__solver__adjoint"] == "direct"
 
 
 def test_a_clone_of_a_fitted_forecaster_is_unfitted(fitted):
@@ -30,18 +31,35 @@ def test_a_clone_of_a_fitted_forecaster_is_unfitted(fitted):
 
 
 def test_parameters_can_be_set_by_name():
-    model = tiny().set_params(lr=0.01, encoder="linear")
-    assert (model.lr, model.encoder) == (0.01, "linear")
+    model = tiny().set_params(
+        horizon=3.0, training__lr=0.01, model__encoder="linear", model__solver__steps=2
+    )
+    assert (model.horizon, model.training.lr, model.model.encoder) == (3.0, 0.01, "linear")
+    assert model.model.solver == SolverConfig(intervals=4, steps=2)
+    assert model.model.latent_size == 3
     with pytest.raises(ValueError, match="learning"):
         model.set_params(learning=0.1)
+    with pytest.raises(LatentODEError, match="no setting 'latent_sise'; did you mean 'latent_size'"):
+        model.set_params(model__latent_sise=3)
+    with pytest.raises(LatentODEError, match="training is a TrainingConfig"):
+        LatentODEForecaster(training={"max_epochs": 1}).fit(waves())
+
+
+def test_settings_are_searched_by_scikit_learn_and_never_shared():
+    first, second = ParameterGrid({"model__latent_size": np.array([2, 4])})
+    assert clone(tiny()).set_params(**first).model.latent_size == 2
+    assert clone(tiny()).set_params(**second).model.latent_size == 4
+    assert LatentODEForecaster().model == ModelConfig()
+    assert hash(ModelConfig()) == hash(ModelConfig(latent_size=16))
 
 
 def test_the_repr_names_what_differs_from_the_defaults():
-    assert repr(forecaster(horizon="24h")) == "forecaster(horizon='24h')"
+    model = LatentODEForecaster("24h", model=ModelConfig(latent_size=8))
+    assert repr(model) == "LatentODEForecaster(horizon='24h', model=ModelConfig(latent_size=8))"
 
 
 @pytest.mark.parametrize(
-    "method", ["predict", "forecast", "score", "save", "backtest", "compare", "trace"]
+    "method", ["predict", "forecast", "score", "save", "backtest", "compare", "sample_paths"]
 )
 def test_everything_but_fit_needs_a_fit_first(method, frame, tmp_path):
     arguments = {"predict": (frame, 1.0), "forecast": (frame, 1.0), "save": (tmp_path / "x",)}
@@ -91,7 +109,7 @@ def test_every_device_has_its_random_state_back_after_a_fit(frame, monkeypatch):
     model = tiny()
     monkeypatch.setattr(torch.random, "fork_rng", fork)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr("latentode.estimators.forecaster.run_fit", lambda *_, **__: None)
+    monkeypatch.setattr("latentode.estimators.fitting.run_fit", lambda *_, **__: None)
     model.fit(frame)
     assert forked == [0, 1]
 

@@ -13,7 +13,8 @@ from torch import nn
 
 from latentode import Forecasting, IrregularDataModule, LatentODEError, SchemaError
 from latentode.data import ContextDropout
-from latentode.data.observations import Observations, Queries
+from latentode.data.batch import Observations, Queries
+from latentode.model.emission import Emission
 from latentode.model.event_times import EventTimes, known_events, window_end
 from latentode.model.layouts import JointLayout
 from latentode.model.network import LatentODE
@@ -82,7 +83,8 @@ def test_the_likelihood_of_times_is_that_of_its_closed_form():
     layout = JointLayout(Nothing(), Point(), MLPDecoder(1, 2, 2, 4))
     process = EventTimes(Exponential(), True, (2.0, 0.5), 2, time_scale=2.0)
     solver = Solver("rk4", 64)
-    model = LatentODE(layout, Decay(), NormalLikelihood(), solver, time_scale=2.0, event_times=process)
+    emission = Emission(NormalLikelihood(), 2)
+    model = LatentODE(layout, Decay(), emission, solver, time_scale=2.0, event_times=process)
     rng = np.random.default_rng(0)
     batch = watched([piece(rng, 6, 6, n_variables=2, n_known=0) for _ in range(2)])
     terms = elbo_terms(model, batch, torch.zeros(1, 1, 1))
@@ -304,7 +306,7 @@ def test_a_forecaster_reads_off_intensities_counts_and_likelihoods(name, layout,
     alone = model.observation_times(frame[frame["id"] == "s1"]).log_likelihood()
     assert alone["log_likelihood"][0] == pytest.approx(likelihood["log_likelihood"][1], abs=1e-4)
 
-    flat = constant(model).times_log_likelihood(frame)
+    flat = constant(model).observation_times(frame).log_likelihood()
     np.testing.assert_allclose(flat["log_likelihood"], flat["constant"], rtol=1e-5)
 
 

@@ -104,7 +104,7 @@ def test_a_saved_model_and_a_checkpoint_say_the_same(model, frame, tmp_path):
     loaded = LatentODEModule.load_from_checkpoint(tmp_path / "c.ckpt", weights_only=True)
     one, other = (LatentODEForecaster.from_lightning(m, data) for m in (module, loaded))
     pd.testing.assert_frame_equal(one.predict(frame, 1.0), other.predict(frame, 1.0), check_exact=True)
-    assert other.likelihood == LIKELIHOOD
+    assert other.model.likelihood == LIKELIHOOD
     (table,) = trainer.predict(module, IrregularDataModule(
         frame, frame, schema=SCHEMA, task=Forecasting(2.0, 6.0)
     ))  # fmt: skip
@@ -132,7 +132,7 @@ def test_a_part_of_a_forecast_says_of_its_queries_what_the_whole_does(model, fra
     model.calibrate(table(n=10, seed=5), bins=2)
     whole = model.forecast(frame, at=every)
     model.fitted_ = replace(model.fitted_, calibration=None)
-    assert whole.joint is not None and whole.transforms and whole.revision.curves.changed.any()
+    assert whole.joint is not None and whole.transforms and whole.score_transform.curves.changed.any()
     places = np.random.default_rng(0).permutation(len(whole))[:60]
     part = whole.take(places)
     expected = whole.to_frame((0.1, 0.5)).iloc[places].reset_index(drop=True)
@@ -255,7 +255,7 @@ def test_the_command_line_takes_both(frame, tmp_path, monkeypatch, capsys):
     model = tmp_path / "m"
     assert run("fit", tmp_path / "t.csv", "--out", model, *size, *told)[0] == 0
     fitted = LatentODEForecaster.load(model)
-    assert fitted.likelihood == {"n": "poisson", "t": "laplace"}
+    assert fitted.model.likelihood == {"n": "poisson", "t": "laplace"}
     assert dict(fitted.schema_.transforms) == {"sat": ("logit", 0.0, 100.0)}
     status, out, _ = run("forecast", model, tmp_path / "t.csv", "--ahead", 1)
     assert status == 0 and "sat" in out

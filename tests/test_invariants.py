@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import N_VARIABLES, TIME_SCALE, batch_of, network, noise_for, piece, waves
 
-from latentode.data.batch import Series
+from latentode.data.batch import Observations, Queries, Series
 from latentode.data.dataset import SeriesDataset
-from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling
 from latentode.data.task import Forecasting
 from latentode.forecast import Engine, ForecastQueries

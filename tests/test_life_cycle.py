@@ -19,7 +19,9 @@ from latentode import (
     LatentODEError,
     LatentODEForecaster,
     LatentODEModule,
+    ModelConfig,
     SchemaError,
+    TrainingConfig,
 )
 from latentode.nn import ENCODERS
 
@@ -54,10 +56,8 @@ def test_a_loaded_model_is_the_saved_one_in_every_respect(fitted, frame, tmp_pat
     loaded = LatentODEForecaster.load(tmp_path)
     assert loaded.get_params() == fitted.get_params()
     assert (loaded.schema_, loaded.axis_) == (fitted.schema_, fitted.axis_)
-    assert (loaded.horizon_, loaded.fitted_.engine.context_length) == (
-        fitted.horizon_,
-        fitted.fitted_.engine.context_length,
-    )
+    assert loaded.horizon_ == fitted.horizon_
+    assert loaded.fitted_.engine.context_length == fitted.fitted_.engine.context_length
     assert loaded.fitted_.reader.scaling == fitted.fitted_.reader.scaling
     same(loaded.history_, fitted.history_)
     assert loaded.score(frame) == fitted.score(frame)
@@ -73,8 +73,8 @@ def test_a_model_with_parameters_from_numpy_can_be_saved_and_loaded(frame, tmp_p
     model.save(tmp_path)
     loaded = LatentODEForecaster.load(tmp_path)
     same(loaded.predict(frame, 1.0), model.predict(frame, 1.0))
-    assert loaded.hidden_size == 8
-    assert isinstance(loaded.lr, float)
+    assert loaded.model.hidden_size == 8
+    assert isinstance(loaded.training.lr, float)
     clone(loaded).fit(frame)
 
 
@@ -93,9 +93,20 @@ def test_loading_what_is_not_there_or_too_new_says_so(fitted, tmp_path):
         LatentODEForecaster.load(tmp_path)
     fitted.save(tmp_path)
     path = tmp_path / "forecaster.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    saved = path.read_text()
+    path.write_text(saved.replace('"format": 2', '"format": 99'))
     with pytest.raises(LatentODEError, match="later release"):
         LatentODEForecaster.load(tmp_path)
+    path.write_text(saved.replace('"format": 2', '"format": 1'))
+    with pytest.raises(LatentODEError, match=r"earlier, unreleased version.*fit the model again"):
+        LatentODEForecaster.load(tmp_path)
+
+
+def test_a_parameter_that_could_not_be_read_again_is_not_saved(fitted, tmp_path):
+    odd = clone(fitted).set_params(duplicates=object())
+    odd.fitted_ = fitted.fitted_
+    with pytest.raises(LatentODEError, match="could not be read again"):
+        odd.save(tmp_path)
 
 
 # ----------------------------------------------------------------- fitting: data and stops
@@ -197,7 +208,7 @@ def test_a_module_from_the_users_own_trainer_forecasts_as_a_forecaster(frame, tm
     assert np.isfinite(answer["mean"]).all()
     model.save(tmp_path)
     same(LatentODEForecaster.load(tmp_path).predict(frame, 2.0, 2), answer)
-    assert not hasattr(LatentODEForecaster.load(tmp_path), "history_")
+    assert LatentODEForecaster.load(tmp_path).history_.empty
 
 
 def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(frame):
@@ -213,22 +224,11 @@ def test_a_forecaster_from_lightning_has_the_parameters_that_were_trained_with(f
     }
     module = module_of(data.sizes, **network, lr=0.02)
     found = LatentODEForecaster.from_lightning(module, data)
-    params = found.get_params()
-    said = {
-        "horizon": 2.0,
-        "context_length": 6.0,
-        "batch_size": 7,
-        "random_state": 3,
-        "windows_per_epoch": 30,
-        "lr": 0.02,
-    }
-    said |= network
-    assert {name: params[name] for name in said} == said
-    again = clone(found).set_params(max_epochs=1, verbose=False).fit(frame)
+    assert (found.horizon, found.context_length, found.random_state) == (2.0, 6.0, 3)
+    assert found.model == ModelConfig.of(network)
+    assert found.training == TrainingConfig(batch_size=7, windows_per_epoch=30, lr=0.02)
+    again = clone(found).set_params(training__max_epochs=1, verbose=False).fit(frame)
     assert again.network_.latent_size == 3
     assert (again.horizon_, again.fitted_.engine.context_length) == (2.0, 6.0)
     small = module_of(data.sizes)  # what is left open has the network's defaults
-    assert (
-        LatentODEForecaster.from_lightning(small, data).latent_size
-        == small.model.layout.head.latent_size
-    )
+    assert LatentODEForecaster.from_lightning(small, data).model == ModelConfig()

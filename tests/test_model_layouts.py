@@ -7,12 +7,12 @@ import pytest
 import torch
 from making import batch_of, built, network, noise_for, piece
 
-from latentode.data.observations import Queries
+from latentode.data.batch import Queries
 from latentode.errors import LatentODEError
-from latentode.model.assembly import DYNAMICS, LAYOUTS
+from latentode.model.building import LAYOUTS
 from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn import LIKELIHOODS
-from latentode.ode import Context, CoupledDynamics, Solver
+from latentode.ode import FIELDS, Context, CoupledDynamics, Solver
 
 pytestmark = pytest.mark.usefixtures("float64")
 INTERACTIONS = ("encoder", "dynamics")
@@ -216,7 +216,7 @@ def test_what_does_not_go_together_is_refused(options, message):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dynamics", DYNAMICS)
+@pytest.mark.parametrize("dynamics", FIELDS)
 def test_dynamics_by_name_learn_in_every_layout_and_converge(layout, dynamics):
     extra = {"attention_heads": 2, "embedding_size": 4} if layout == "per-variable" else {}
     model = network(latent=layout, dynamics=dynamics, latent_size=4, n_known=0, **extra)

@@ -19,8 +19,7 @@ from latentode import (
     SchemaError,
     SeriesDataset,
 )
-from latentode.data.batch import Batch
-from latentode.data.observations import Observations
+from latentode.data.batch import Batch, Observations
 from latentode.errors import SolveError
 from latentode.nn import ENCODERS
 from latentode.nn.likelihoods import mixture
@@ -31,7 +30,7 @@ TINY = {"latent_size": 3, "hidden_size": 8, "solver": {"intervals": 2}}
 
 def some_data(validation=True, windows_per_epoch=24, **options):
     held_out = waves(3, 14, seed=1) if validation else None
-    task = Forecasting(horizon=2.0, context_length=6.0)
+    task = Forecasting(horizon=2.0, context_length=6.0, validate_at="last")
     return IrregularDataModule(
         waves(4, 14), held_out, task=task, batch_size=8, windows_per_epoch=windows_per_epoch, **options
     )

@@ -27,8 +27,8 @@ from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.adapters import medical
 from latentode.cli.demo import SCHEMA as STORMS
 from latentode.cli.demo import storms_path
+from latentode.data.columns import quantile_levels, quantile_name
 from latentode.data.files import read_table
-from latentode.data.quantile_columns import quantile_levels, quantile_name
 from latentode.evaluation.metrics import summarise
 from latentode.forecast.calibration import Calibration
 

@@ -18,10 +18,10 @@ from latentode import LatentODEModule, ModelConfig, TrainingConfig
 from latentode.data import Batch, Queries
 from latentode.evaluation.baselines import Baseline, LastValue, LinearDrift, SeriesMean
 from latentode.model import Sizes
+from latentode.nn.encoders import GRUEncoder
 from latentode.nn.latent_state import LatentState, mlp
 from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
 from latentode.nn.sequences import Events, last_values
-from latentode.nn.series_encoders import GRUEncoder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from clock import ClockConfig

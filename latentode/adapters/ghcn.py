@@ -21,7 +21,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.adapters.handing import Notes, hand_over, settle
+from latentode.adapters.handover import Notes, hand_over, settle
 from latentode.adapters.sheets import Readable, Sheet, Source, lines_of, open_sheet, text_of
 from latentode.data.schema import Schema
 from latentode.errors import SchemaError

@@ -12,7 +12,7 @@ from typing import cast
 
 import pandas as pd
 
-from latentode.adapters.handing import Notes, hand_over
+from latentode.adapters.handover import Notes, hand_over
 from latentode.adapters.sheets import Sheet, Source, open_sheets
 from latentode.data.schema import Schema
 from latentode.errors import SchemaError

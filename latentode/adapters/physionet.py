@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from latentode.adapters.handing import Notes, hand_over
+from latentode.adapters.handover import Notes, hand_over
 from latentode.adapters.sheets import Source, lines_of, open_sheet, text_of
 from latentode.data.schema import Schema
 from latentode.errors import SchemaError

@@ -13,8 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.adapters.clocks import to_instants
-from latentode.adapters.handing import Notes, hand_over
+from latentode.adapters.handover import Notes, hand_over, to_instants
 from latentode.adapters.sheets import Sheet, Source, open_sheets
 from latentode.data.schema import Schema
 from latentode.errors import SchemaError

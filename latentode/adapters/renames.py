@@ -11,7 +11,7 @@ from typing import cast
 
 import pandas as pd
 
-from latentode.adapters.handing import Notes, hand_over
+from latentode.adapters.handover import Notes, hand_over
 from latentode.adapters.sheets import Sheet, Source, open_sheet
 from latentode.data.columns import column_of
 from latentode.data.schema import Schema

@@ -16,8 +16,7 @@ from typing import cast
 
 import pandas as pd
 
-from latentode.adapters.clocks import to_instants
-from latentode.adapters.handing import Notes, hand_over
+from latentode.adapters.handover import Notes, hand_over, to_instants
 from latentode.adapters.sheets import Sheet, Source, open_sheet, open_sheets
 from latentode.data.files import MISSING
 from latentode.data.schema import Schema

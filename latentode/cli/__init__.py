@@ -13,11 +13,9 @@ import warnings
 import typer
 
 from latentode.cli.asking import ask
-from latentode.cli.forecasting import forecast, plot
-from latentode.cli.judging import calibrate, evaluate
+from latentode.cli.forecasting import calibrate, evaluate, forecast, plot
 from latentode.cli.options import in_options
-from latentode.cli.tables import convert, inspect
-from latentode.cli.training import demo, fit
+from latentode.cli.training import convert, demo, fit, inspect
 from latentode.errors import LatentODEError
 
 __all__ = ["main"]

@@ -1,18 +1,142 @@
-"""`latentode ask`."""
+"""Ask: the questions of the command line, from their texts to a frame of answers.
+
+`latentode ask`.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from latentode.cli.inputs import load, table_of
 from latentode.cli.options import Adapter, Model, NaValues, Table, blame
-from latentode.data.quantile_columns import quantile_list
+from latentode.data.columns import quantile_list
+from latentode.data.queries import At
 from latentode.errors import LatentODEError
+from latentode.estimators.forecaster import LatentODEForecaster
 
-__all__ = ["ask"]
+__all__ = ["When", "answer", "ask", "level_of"]
+
+_CROSSING = re.compile(r"^\s*(?P<name>.+?)\s*(?P<sign>[<>])=?\s*(?P<level>[^<>=\s]+)\s*$")
+
+
+@dataclass(frozen=True)
+class When:
+    """The times that a question names, as they were written.
+
+    Args:
+        at: timestamps, asked of every series.
+        ahead: a duration after each series' last observation.
+        count: with `ahead`, how many times up to it.
+        since: a timestamp to accumulate from.
+        until: a timestamp to accumulate up to.
+        readings: how far apart the sensor reads, where its readings are what counts.
+    """
+
+    at: Sequence[str] = ()
+    ahead: str | None = None
+    count: int | None = None
+    since: str | None = None
+    until: str | None = None
+    readings: str | None = None
+
+
+def level_of(text: str) -> tuple[str, str, float]:
+    """The variable, "above" or "below", and the level of a crossing.
+
+    Raises:
+        LatentODEError: for another text.
+
+    Example:
+        >>> level_of("glucose>180")
+        ('glucose', 'above', 180.0)
+        >>> level_of("mean pressure < 65.5")
+        ('mean pressure', 'below', 65.5)
+    """
+    found = _CROSSING.match(text)
+    try:
+        if found is None:
+            raise ValueError
+        side = "above" if found["sign"] == ">" else "below"
+        return found["name"], side, float(found["level"])
+    except ValueError:
+        raise LatentODEError(f"--first-passage {text!r} names no level; write 'glucose>180'") from None
+
+
+def answer(
+    model: LatentODEForecaster,
+    history: pd.DataFrame,
+    question: tuple[str, str],
+    when: When,
+    quantiles: Sequence[float],
+    draws: int,
+) -> pd.DataFrame:
+    """The answer to one question about each series of a table.
+
+    Args:
+        model: fitted.
+        history: table with the columns of training.
+        question: which one, "--first-passage", "--rate" or "--integral", and what it says.
+        when: the times.
+        quantiles: levels between 0 and 1.
+        draws: how many futures to look at.
+
+    Raises:
+        LatentODEError: for times that do not go with the question, or cannot be read.
+    """
+    option, text = question
+    _refuse_others(option, when)
+    if option == "--first-passage":
+        name, side, level = level_of(text)
+        paths = model.sample_paths(history, _span(model, when.ahead, "--ahead"), draws)
+        readings = _span(model, when.readings, "--readings")
+        return paths.first_passage_time(name, **{side: level}, readings=readings).to_frame(quantiles)
+    paths, chosen = model.sample_paths(history, draws=draws), [part.strip() for part in text.split(",")]
+    if option == "--rate":
+        return paths.rate(_place(model, when, "--rate"), when.count, quantiles, chosen)
+    if when.until is not None:
+        since = None if when.since is None else _stamp(model, when.since, "--from")
+        return paths.integral(_stamp(model, when.until, "--to"), since, quantiles, chosen)
+    if when.since is not None or when.ahead is None:
+        raise LatentODEError("say until when to accumulate: --to with a time, or --ahead alone")
+    ahead = model.axis_.duration(when.ahead, "--ahead")
+    return paths.integral(ahead, quantiles=quantiles, variables=chosen)
+
+
+def _refuse_others(option: str, when: When) -> None:
+    """Refuses times that the question would overlook."""
+    allowed = {
+        "--first-passage": {"ahead", "readings"},
+        "--rate": {"at", "ahead", "count"},
+        "--integral": {"ahead", "since", "until"},
+    }[option]
+    names = {"since": "--from", "until": "--to"}
+    for name, given in vars(when).items():
+        if given not in (None, (), []) and name not in allowed:
+            raise LatentODEError(f"{names.get(name, f'--{name}')} does not go with {option}")
+
+
+def _place(model: LatentODEForecaster, when: When, option: str) -> At:
+    if bool(when.at) == (when.ahead is not None):
+        raise LatentODEError(f"say when, for {option}: either --at or --ahead")
+    if when.at:
+        return list(model.axis_.parse(pd.Series(list(when.at)), "--at"))
+    return model.axis_.duration(str(when.ahead), "--ahead")
+
+
+def _stamp(model: LatentODEForecaster, text: str, option: str) -> At:
+    return list(model.axis_.parse(pd.Series([text]), option))
+
+
+def _span(model: LatentODEForecaster, text: str | None, option: str) -> float | None:
+    return None if text is None else model.axis_.duration(text, option)
+
 
 _UNITS = {
     "--first-passage": "probability within the horizon; quantiles in {unit} after the last observation",
@@ -56,7 +180,7 @@ def ask(
     out: Annotated[Path | None, typer.Option(help="CSV to write; a table if left out.")] = None,
 ) -> None:
     """Ask what only continuous time can answer: first crossings, rates, accumulated values."""
-    from latentode.cli.questions import When, answer
+    from latentode.cli.asking import When, answer
 
     asked = {"--first-passage": first_passage, "--rate": rate, "--integral": integral}
     questions = [(option, text) for option, text in asked.items() if text is not None]

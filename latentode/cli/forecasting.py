@@ -1,4 +1,7 @@
-"""`latentode forecast` and `latentode plot`."""
+"""`latentode forecast` and `latentode plot`.
+
+`latentode evaluate` and `latentode calibrate`: forecasts beside what came true.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,14 @@ import typer
 
 from latentode.cli.inputs import chosen, duration, load, question, table_of
 from latentode.cli.options import Adapter, Model, NaValues, Table, blame, split
-from latentode.data.quantile_columns import interval_levels, quantile_list
+from latentode.data.columns import interval_levels, quantile_list, quantile_name
 from latentode.errors import LatentODEError
+from latentode.evaluation.metrics import METRICS, USUAL, metric_list
+
+__all__ = ["calibrate", "evaluate", "forecast", "plot"]
 
 if TYPE_CHECKING:
     from latentode.data.dataset import SeriesDataset
-
-__all__ = ["forecast", "plot"]
 
 
 def forecast(
@@ -103,3 +107,107 @@ def _observed(dataset: SeriesDataset) -> pd.DataFrame:
     stamps = dataset.keys[time].iloc[dataset.row].reset_index(drop=True)
     names = [dataset.variables[v] for v in dataset.variable]
     return pd.DataFrame({time: stamps, "variable": names, "value": dataset.value})
+
+
+CALIBRATED = (50, 80, 95)  # per cent of the intervals that `calibrate` prints the coverage of
+
+
+def evaluate(
+    model: Model,
+    data: Table,
+    horizon: Annotated[str | None, typer.Option(help="How far ahead; as fitted if left out.")] = None,
+    origins: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Most times of a series to forecast from, evenly spread; 200 if left out."
+        ),
+    ] = None,
+    cutoffs: Annotated[
+        str | None, typer.Option(help="Times to forecast every series from instead, comma-separated.")
+    ] = None,
+    bins: Annotated[int, typer.Option(min=1, help="Into how many bins of lead time to split.")] = 3,
+    metrics: Annotated[
+        str, typer.Option(help=f"Which figures, comma-separated, of {', '.join(METRICS)}.")
+    ] = ",".join(USUAL),
+    quantiles: Annotated[
+        str, typer.Option(help="Levels to score, comma-separated; intervals are between them.")
+    ] = "0.1,0.5,0.9",
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+    out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML page to write: the tables, with pictures.")
+    ] = None,
+) -> None:
+    """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
+    from latentode.evaluation.backtest import ORIGINS
+    from latentode.evaluation.metrics import figures
+
+    with blame("--metrics"):
+        names = metric_list(split(metrics) or ())
+    with blame("--quantiles"):
+        levels = quantile_list(quantiles.split(","))
+    every = set(levels)
+    if report is not None:
+        from latentode.plotting.page import REPORT_LEVELS
+
+        every |= set(REPORT_LEVELS)
+
+    fitted, origins = load(model), ORIGINS if origins is None else origins
+    frame = table_of(fitted, data, na_values, adapter)
+    ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
+    compared = fitted.compare(frame, ahead, origins, when, sorted(every), "nll" in names)
+    if compared.empty:
+        raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
+    others = [quantile_name(q) for q in every - set(levels)]
+    table = figures(compared.drop(columns=others), names, bins)
+    unit = fitted.axis_.unit_name.strip() or "units of the time column"
+    about = (
+        f"forecast from up to {origins} times of each series, evenly spread (--origins)"
+        if when is None
+        else f"forecast from {compared['origin'].nunique()} of {len(when)} cutoffs"
+    )
+    typer.echo(about)
+    notes = [f"lead: upper end of a bin, in {unit}"]
+    if "coverage" in names and len(levels) > 1:
+        notes.append(f"coverage: of the {100 * (max(levels) - min(levels)):g} % interval")
+    typer.echo("; ".join(notes))
+    typer.echo(table.round(4).to_string())
+    if out is not None:
+        table.to_csv(out)
+    if report is not None:
+        from latentode.plotting.page import write_page
+
+        write_page(report, compared, f"{model.name}: forecasts of {data.name}", about, unit, bins)
+        typer.echo(f"report in {report}")
+
+
+def calibrate(
+    model: Model,
+    data: Table,
+    horizon: Annotated[str | None, typer.Option(help="How far ahead; as fitted if left out.")] = None,
+    origins: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most times of a series to forecast from; 200 if left out."),
+    ] = None,
+    cutoffs: Annotated[
+        str | None, typer.Option(help="Times to forecast every series from instead, comma-separated.")
+    ] = None,
+    bins: Annotated[int, typer.Option(min=1, help="Most bins of lead time to tell apart.")] = 6,
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+) -> None:
+    """Make a model's quantiles mean what its forecasts of a table that it has not seen say."""
+    from latentode.evaluation.backtest import ORIGINS
+
+    fitted = load(model)
+    frame = table_of(fitted, data, na_values, adapter)
+    ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
+    fitted.calibrate(frame, ahead, ORIGINS if origins is None else origins, when, bins).save(model)
+    typer.echo("share of the table inside the model's own intervals:")
+    calibration = fitted.fitted_.calibration
+    assert calibration is not None
+    for name, curve in calibration.curves.items():
+        shares = ", ".join(f"{curve.covered(p):.1%} of {p} %" for p in CALIBRATED)
+        typer.echo(f"  {name}: {shares} ({curve.forecasts} forecasts)")
+    typer.echo(f"{model} is calibrated by it; judge it on other data")

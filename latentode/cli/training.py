@@ -1,4 +1,7 @@
-"""`latentode fit` and `latentode demo`."""
+"""`latentode convert` and `latentode inspect`: before any model, and without torch.
+
+`latentode fit` and `latentode demo`.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,44 @@ from typing import Annotated, Any
 
 import typer
 
-from latentode.cli.inputs import read
+from latentode.adapters import CONVERTERS
+from latentode.cli.inputs import read, schema_options_of, settings_of, write_converted
 from latentode.cli.options import Adapter, NaValues, Quiet, Table, schema_options
 from latentode.cli.settings import configurations, setting_options
+from latentode.data.report import inspect as inspect_table
 from latentode.data.schema import Schema
 from latentode.errors import LatentODEError
 
-__all__ = ["demo", "fit"]
+__all__ = ["convert", "demo", "fit", "inspect"]
+
+
+def convert(
+    adapter: Annotated[str, typer.Argument(help=f"One of {', '.join(CONVERTERS)}.")],
+    source: Annotated[Path, typer.Argument(help="The file or folder that it reads.")],
+    out: Annotated[Path, typer.Option(help="CSV or Parquet to write.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An argument of the adapter, name=value; may be repeated."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Turn a field's own files into one table, and say how to fit it."""
+    frame, schema = write_converted(adapter, source, out, settings_of(set_ or ()), overwrite)
+    typer.echo(f"{len(frame)} rows in {out}: {schema.describe()}")
+    typer.echo(f"next: latentode fit {out} {schema_options_of(schema, frame)} --out model")
+
+
+@schema_options
+def inspect(
+    data: Table,
+    schema: Schema,
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+) -> None:
+    """Report what a table holds and how irregular it is, before any training."""
+    frame, schema = read(data, schema, na_values, adapter)
+    typer.echo(inspect_table(frame, schema).to_text())
+
 
 Duplicates = Annotated[
     str, typer.Option(help="Several rows of one (series, time): error, mean or last.")

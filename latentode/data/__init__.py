@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from latentode.data.batch import Batch, Series
-    from latentode.data.climatology import Climatology
+    from latentode.data.batch import Batch, Observations, Queries, Series
     from latentode.data.dataset import SeriesDataset
     from latentode.data.files import read_table
-    from latentode.data.observations import Observations, Queries
-    from latentode.data.scaling import Scaling, Units
+    from latentode.data.scaling import Climatology, Scaling, Units
     from latentode.data.schema import Schema
     from latentode.data.task import Classification, ContextDropout, Forecasting, Interpolation, Task
     from latentode.data.time_axis import TimeAxis
@@ -50,12 +48,10 @@ __all__ = [
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "batch": ["Batch", "Series"],
-        "climatology": ["Climatology"],
+        "batch": ["Batch", "Observations", "Queries", "Series"],
         "dataset": ["SeriesDataset"],
         "files": ["read_table"],
-        "observations": ["Observations", "Queries"],
-        "scaling": ["Scaling", "Units"],
+        "scaling": ["Climatology", "Scaling", "Units"],
         "schema": ["Schema"],
         "task": ["Classification", "ContextDropout", "Forecasting", "Interpolation", "Task"],
         "time_axis": ["TimeAxis"],

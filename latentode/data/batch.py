@@ -1,4 +1,11 @@
-"""Batch: several cut series as flat tensors, time counted from each one's forecast origin."""
+"""Observations and Queries: flat tensors, one element per value that exists.
+
+An observation is (series, variable, time, value). There is no mask and no padding: a dense table of
+asynchronous data is mostly empty cells, and a union of a batch's times would make one series' result
+depend on its companions.
+
+Batch: several cut series as flat tensors, time counted from each one's forecast origin.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +17,90 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentode.data.covariates import cycle_phases
-from latentode.data.dataset import SeriesDataset
+from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.labels import Labels, SeriesLabels
-from latentode.data.observations import Observations, Queries
 from latentode.data.scaling import Scaling, Units, series_keys
 from latentode.data.task import Task
 from latentode.data.windows import Cut, Timeline, cut_window, rounding
 
-__all__ = ["Batch", "Series", "TargetNames"]
+__all__ = ["Batch", "Observations", "Queries", "Series", "TargetNames"]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Where a value is asked for.
+
+    Args:
+        series: index of the series in its batch, int64, shape `(queries,)`.
+        variable: index of the variable, int64, shape `(queries,)`.
+        time: time since the series' forecast origin in time units, float64, shape `(queries,)`.
+    """
+
+    series: Tensor
+    variable: Tensor
+    time: Tensor
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def select(self, chosen: Tensor) -> Queries:
+        """Those at `chosen`: a boolean mask or indices."""
+        return Queries(self.series[chosen], self.variable[chosen], self.time[chosen])
+
+    def to(self, device: torch.device | str) -> Queries:
+        return Queries(self.series.to(device), self.variable.to(device), self.time.to(device))
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Values that exist, in any order.
+
+    Args:
+        series: index of the series in its batch, int64, shape `(observations,)`.
+        variable: index of the variable, int64, shape `(observations,)`.
+        time: time since the series' forecast origin in time units, float64.
+        value: the observed value, floating.
+    """
+
+    series: Tensor
+    variable: Tensor
+    time: Tensor
+    value: Tensor
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def queries(self) -> Queries:
+        """The same places without their values."""
+        return Queries(self.series, self.variable, self.time)
+
+    def select(self, chosen: Tensor) -> Observations:
+        """Those at `chosen`: a boolean mask or indices."""
+        return Observations(
+            self.series[chosen], self.variable[chosen], self.time[chosen], self.value[chosen]
+        )
+
+    def rescale_time(self, unit: float, dtype: torch.dtype) -> Observations:
+        """Time divided by `unit` in its own precision, then times and values cast to `dtype`."""
+        return replace(self, time=(self.time / unit).to(dtype), value=self.value.to(dtype))
+
+    def to(self, device: torch.device | str) -> Observations:
+        return Observations(
+            self.series.to(device),
+            self.variable.to(device),
+            self.time.to(device),
+            self.value.to(device),
+        )
+
+    @staticmethod
+    def cat(parts: list[Observations]) -> Observations:
+        """All of several, one after another."""
+        return Observations(
+            torch.cat([p.series for p in parts]),
+            torch.cat([p.variable for p in parts]),
+            torch.cat([p.time for p in parts]),
+            torch.cat([p.value for p in parts]),
+        )
 
 
 @dataclass(frozen=True)
@@ -102,7 +184,7 @@ class Series:
         self.static = scaling.encode_static(dataset)
         self.timeline, self.keys = Timeline.of(dataset), series_keys(dataset)
         if dataset.schema.known_future:
-            time, value, self.known_parts = dataset.known_paths()
+            time, value, self.known_parts = _changes(*dataset.known_paths())
             self.known_time, self.known_value = time, scaling.scale_known(value)
 
     @property
@@ -119,7 +201,12 @@ class Series:
         return len(self.dataset)
 
     def batch(
-        self, indices: np.ndarray, task: Task, keys: np.ndarray | None = None, named: bool = False
+        self,
+        indices: np.ndarray,
+        task: Task,
+        keys: np.ndarray | None = None,
+        named: bool = False,
+        draws: np.ndarray | None = None,
     ) -> Batch:
         """Cuts and collates series.
 
@@ -128,9 +215,10 @@ class Series:
             task: how they are cut.
             keys: random key of each cut, uint64; the series' own by default.
             named: whether to say what the targets are in the table.
+            draws: which of the cuts of its series each is, counted from 0; the first unless told.
         """
         keys = self.keys[indices] if keys is None else keys
-        cut = task.cut(self.timeline.cuttable(indices, keys))
+        cut = task.cut(self.timeline.cuttable(indices, keys, draws))
         batch = self.collate(indices, cut)
         return replace(batch, names=self._names(cut.positions[cut.target])) if named else batch
 
@@ -201,9 +289,10 @@ class Series:
         )
 
     def _fixed(self, indices: np.ndarray, origin: np.ndarray) -> np.ndarray:
-        if not self.dataset.schema.cycles:
+        cycles, axis = self.dataset.schema.cycles, self.dataset.axis
+        if not cycles:
             return self.static[indices]
-        phases = cycle_phases(self.dataset, indices, origin)
+        phases = axis.cycle_phases(cycles, self.dataset.start[indices], origin)
         return np.concatenate([self.static[indices], phases], axis=1)
 
     def _controls(self, indices: np.ndarray, cut: Cut, until: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -228,3 +317,13 @@ class Series:
         end = np.maximum(parts.bisect(indices, lambda p: time[p] <= limit), begin + 1)
         width = int((end - begin).max(initial=1))
         return np.minimum(begin[:, None] + np.arange(width), end[:, None] - 1)
+
+
+def _changes(
+    time: np.ndarray, value: np.ndarray, parts: Ragged
+) -> tuple[np.ndarray, np.ndarray, Ragged]:
+    """Known paths with the rows left out that leave every value as it was: the same step functions."""
+    kept = np.ones(len(time), dtype=bool)
+    kept[1:] = (np.diff(value, axis=0) != 0).any(axis=1)
+    kept[parts.offsets[:-1]] = True  # every series has a row, and so a first value
+    return time[kept], value[kept], Ragged(np.r_[0, np.cumsum(kept)][parts.offsets])

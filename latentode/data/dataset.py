@@ -19,6 +19,7 @@ from latentode.data.columns import IntoFrame, column_of
 from latentode.data.reading import (
     DUPLICATES,
     merge_duplicates,
+    observed_cells,
     read_columns,
     refuse_infinite,
     series_codes,
@@ -180,7 +181,7 @@ class SeriesDataset:
         ticks = axis.ticks_of(column_of(frame, str(schema.time)))
         start = np.full(len(ids), ticks.max(initial=0), dtype=ticks.dtype)
         np.minimum.at(start, codes, ticks)
-        row, variable, value = _observed(frame, schema)
+        row, variable, value = observed_cells(frame, schema)
         order = np.lexsort((variable, ticks[row], codes[row]))
         row, variable, value = row[order], variable[order], value[order]
         return cls(
@@ -345,18 +346,3 @@ class SeriesDataset:
         some = np.diff(offsets) > 0
         result[some] = self.time[edge[some]]
         return result
-
-
-def _observed(frame: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row, variable and value of every cell that holds a value."""
-    targets = list(schema.targets or ())
-    if schema.layout == "wide":
-        values = cast(pd.DataFrame, frame[targets]).to_numpy(dtype=np.float64, na_value=np.nan)
-        row, variable = np.nonzero(~np.isnan(values))
-        return row, variable, values[row, variable]
-    # Names are compared once each, not once per row.
-    codes, names = pd.factorize(column_of(frame, str(schema.variable)))
-    variable = pd.Index(targets).get_indexer(pd.Index(names).astype(str))[codes]
-    values = column_of(frame, str(schema.value)).to_numpy(dtype=np.float64, na_value=np.nan)
-    row = np.nonzero((variable >= 0) & ~np.isnan(values))[0]
-    return row, variable[row], values[row]

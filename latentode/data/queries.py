@@ -1,9 +1,15 @@
-"""Queries by a user: from `at=` to (identifier, time), each time as the user's own table has it."""
+"""Queries by a user: from `at=` to (identifier, time), each time as the user's own table has it.
+
+A query may give values of known-future columns ahead of the last observation. A known value holds until
+the next one; past the last value that a table gives it still holds, which is a guess like any other, so
+it is said.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -12,15 +18,26 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of
+from latentode.data.columns import IntoFrame, column_of
 from latentode.data.dataset import SeriesDataset
+from latentode.data.reading import numeric_column, read_columns
 from latentode.data.time_axis import Duration
 from latentode.errors import SchemaError
 
-__all__ = ["At", "QueryTimes", "listed", "query_times", "times_along"]
+__all__ = [
+    "At",
+    "QueryTimes",
+    "listed",
+    "query_times",
+    "times_along",
+    "warn_of_missing_known_values",
+    "with_known_values",
+]
 
 At = Duration | dt.date | pd.DataFrame | Sequence[object] | pd.Index | pd.Series | np.ndarray
 MAY_BE = "timestamps, a frame, or a duration such as '24h'"
+SHOWN = 3
+ROUNDINGS = 4  # a time and a place asked for may be reached by other sums
 _DURATION = re.compile(r"^\s*[+-]?[\d.]+\s*[A-Za-z]+(\s*[\d.]+\s*[A-Za-z]+)*\s*$")
 
 
@@ -98,6 +115,69 @@ def times_along(history: SeriesDataset, ahead: float, count: int) -> QueryTimes:
     return _make(history, series, column)
 
 
+def with_known_values(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.DataFrame | None:
+    """The history with the known values that a question gives: what the question says, wins.
+
+    A value of the question takes the place of the history's own at that time, cell by cell; an empty
+    cell of the question leaves the history's as it is. Times that the history has no row for become
+    rows without observations.
+
+    Args:
+        history: a table.
+        dataset: the same, read.
+        at: a question about it.
+
+    Returns:
+        A table to read instead; None where the question gives no known values.
+
+    Raises:
+        SchemaError: where the question gives two values for one series, time and column.
+    """
+    schema = dataset.schema
+    columns = [c for c in schema.known_future if isinstance(at, pd.DataFrame) and c in at.columns]
+    if not columns:
+        return None
+    asked = cast(pd.DataFrame, at)
+    places = query_times(dataset, asked)
+    values = _values_asked(asked[columns], dataset, places)
+    table, _, _ = read_columns(history, schema)
+    series = np.zeros(len(table), dtype=np.int64)
+    if schema.id is not None:
+        series = dataset.ids.get_indexer(pd.Index(column_of(table, schema.id)))
+    ticks = dataset.axis.ticks_of(column_of(table, str(schema.time)))
+    there = pd.MultiIndex.from_arrays([series, ticks])
+    for name in columns:
+        given = column_of(values, name).reindex(there).to_numpy()
+        own = column_of(table, name)
+        if not np.isnan(given).all():
+            table[name] = own.astype(np.float64).where(np.isnan(given), given)
+    return pd.concat([table, _rows_asked(values, there, dataset, places)], ignore_index=True)
+
+
+def warn_of_missing_known_values(
+    history: SeriesDataset, places: QueryTimes, stacklevel: int = 2
+) -> None:
+    """Warns of known columns that say nothing up to the times that are asked for.
+
+    Args:
+        history: with the rows that a question adds.
+        places: what is asked.
+        stacklevel: as for `warnings.warn`.
+    """
+    for name in history.schema.known_future:
+        last = _last_told(history, name)[places.series]
+        slack = ROUNDINGS * np.finfo(np.float64).eps * np.maximum(np.abs(last), np.abs(places.time))
+        untold = history.ids[np.unique(places.series[places.time > last + slack])]
+        if len(untold):
+            more = f" and {len(untold) - SHOWN} more" if len(untold) > SHOWN else ""
+            warnings.warn(
+                f"known column `{name}` has no values up to the times asked of series "
+                f"{', '.join(repr(i) for i in untold[:SHOWN])}{more}; its last value is held there. "
+                f"Give `{name}` at those times: as a column of the queries, or in rows of the history",
+                stacklevel=stacklevel + 1,
+            )
+
+
 def _is_duration(at: object) -> bool:
     if isinstance(at, str):
         return bool(_DURATION.match(at))
@@ -144,3 +224,43 @@ def _make(history: SeriesDataset, series: np.ndarray, column: pd.Series) -> Quer
     if history.schema.id is not None:
         keys.insert(0, history.schema.id, history.ids[series])
     return QueryTimes(series, time, keys)
+
+
+def _values_asked(given: pd.DataFrame, dataset: SeriesDataset, places: QueryTimes) -> pd.DataFrame:
+    """The known values of a question by series and tick, each pair once."""
+    ticks = dataset.axis.query_ticks(column_of(places.keys, str(dataset.schema.time)))
+    numbers = given.apply(numeric_column).astype(np.float64).reset_index(drop=True)
+    by_place = numbers.groupby([places.series, ticks], sort=False)
+    several = by_place.min() < by_place.max()
+    if several.to_numpy().any():
+        row, column = (int(i) for i in np.argwhere(several.to_numpy())[0])
+        series, name = several.index[row][0], several.columns[column]
+        raise SchemaError(
+            f"at gives known column `{name}` two values for series {dataset.name(series)!r} at one "
+            "time; give it one"
+        )
+    return by_place.first()
+
+
+def _rows_asked(
+    values: pd.DataFrame, there: pd.MultiIndex, dataset: SeriesDataset, places: QueryTimes
+) -> pd.DataFrame:
+    """Rows without observations at the places of a question for which the history has none."""
+    schema = dataset.schema
+    ticks = dataset.axis.query_ticks(column_of(places.keys, str(schema.time)))
+    once = ~pd.MultiIndex.from_arrays([places.series, ticks]).duplicated()
+    keys = places.keys[once].reset_index(drop=True)
+    statics = dataset.static_frame().iloc[places.series[once]].reset_index(drop=True)
+    rows = pd.concat([keys, statics, values.reset_index(drop=True)], axis=1)
+    rows = cast(pd.DataFrame, rows[~values.index.isin(there)])
+    if schema.layout == "long":
+        rows[str(schema.variable)] = dataset.variables[0]
+    return rows
+
+
+def _last_told(history: SeriesDataset, name: str) -> np.ndarray:
+    """When each series last tells a value, in time units; -inf where it never does."""
+    told = column_of(history.keys, name).notna().to_numpy()
+    series = history.series_of_row[told]
+    time = history.axis.to_units(history.row_ticks[told], history.start[series])
+    return pd.Series(time).groupby(series).max().reindex(range(len(history))).fillna(-np.inf).to_numpy()

@@ -21,6 +21,7 @@ __all__ = [
     "key_columns",
     "merge_duplicates",
     "numeric_column",
+    "observed_cells",
     "read_columns",
     "refuse_infinite",
     "series_codes",
@@ -71,6 +72,21 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> tuple[pd.DataFrame,
 def value_columns(schema: Schema) -> list[str]:
     """The columns that hold observed values."""
     return list(schema.targets or ()) if schema.layout == "wide" else [str(schema.value)]
+
+
+def observed_cells(frame: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, variable and value of every cell that holds a value."""
+    targets = list(schema.targets or ())
+    if schema.layout == "wide":
+        values = cast(pd.DataFrame, frame[targets]).to_numpy(dtype=np.float64, na_value=np.nan)
+        row, variable = np.nonzero(~np.isnan(values))
+        return row, variable, values[row, variable]
+    # Names are compared once each, not once per row.
+    codes, names = pd.factorize(column_of(frame, str(schema.variable)))
+    variable = pd.Index(targets).get_indexer(pd.Index(names).astype(str))[codes]
+    values = column_of(frame, str(schema.value)).to_numpy(dtype=np.float64, na_value=np.nan)
+    row = np.nonzero((variable >= 0) & ~np.isnan(values))[0]
+    return row, variable[row], values[row]
 
 
 def key_columns(schema: Schema) -> list[str]:

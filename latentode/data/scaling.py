@@ -1,8 +1,9 @@
 """Units: what the scaled values of queries are in the table, each by its own variable's transform.
 
-Scaling: what turns data units into model units, fitted on training observations only.
+Scaling: what turns data units into model units, fitted on training observations only. A variable that
+the schema says to transform is transformed first, then standardised.
 
-A variable that the schema says to transform is transformed first, then standardised.
+Climatology: what training series show on average, the reference of every score.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from sklearn.preprocessing import StandardScaler
 
 from latentode.data.columns import cell_name, column_of, refuse_text
 from latentode.data.dataset import SeriesDataset
-from latentode.data.task import mix
 from latentode.data.transforms import Transform, fit_transform, restore
+from latentode.data.windows import mix
 from latentode.errors import SchemaError
 
-__all__ = ["Scaling", "Units", "refuse_values", "series_keys"]
+__all__ = ["Climatology", "Scaling", "Units", "hour_of_day", "refuse_values", "series_keys"]
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,47 @@ class Scaling:
         )
 
 
+@dataclass(frozen=True)
+class Climatology:
+    """What training series show on average, in data units.
+
+    Args:
+        mean: of each variable, shape `(variables,)`; 0 for one never observed.
+        by_hour: of each variable by hour of the day in the table's own time zone, shape
+            `(variables, 24)`; the mean where an hour was never observed.
+    """
+
+    mean: np.ndarray
+    by_hour: np.ndarray
+
+    @classmethod
+    def fit(cls, dataset: SeriesDataset) -> Climatology:
+        """Averages every observation."""
+        n = len(dataset.variables)
+        mean = _group_mean(dataset.variable, dataset.value, n, np.zeros(n))
+        hour = hour_of_day(dataset, dataset.series, dataset.time)
+        cell = dataset.variable * 24 + hour
+        by_hour = _group_mean(cell, dataset.value, n * 24, np.repeat(mean, 24))
+        return cls(mean, by_hour.reshape(n, 24))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Primitives; `from_dict` is its inverse."""
+        return {"mean": self.mean.tolist(), "by_hour": self.by_hour.tolist()}
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> Climatology:
+        """Reads what `to_dict` wrote."""
+        return cls(np.array(state["mean"]), np.array(state["by_hour"]))
+
+
+def hour_of_day(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """Hour of the day in the table's own time zone; 0 for times that are plain numbers."""
+    if not dataset.axis.is_calendar:
+        return np.zeros(len(time), dtype=np.int64)
+    ticks = np.rint(dataset.axis.wall_clock(dataset.start[series], time)).astype(np.int64)
+    return pd.to_datetime(ticks, unit=dataset.axis.tick).hour.to_numpy()  # type: ignore[arg-type]
+
+
 def series_keys(dataset: SeriesDataset) -> np.ndarray:
     """A random key per series that depends on its identifier only, uint64."""
     # One by one: pandas formats an index of datetimes by all of its entries together.
@@ -267,3 +309,9 @@ def refuse_values(
     if schema.layout == "long":
         column = f"column `{schema.value}` (variable `{name}`)"
     raise SchemaError(f"{column}: {where}, but {what} wants {wants}; {fix}")
+
+
+def _group_mean(group: np.ndarray, value: np.ndarray, n: int, default: np.ndarray) -> np.ndarray:
+    counts = np.bincount(group, minlength=n)
+    sums = np.bincount(group, value, minlength=n)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), default)

@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import series_keys
-from latentode.data.task import uniform
 from latentode.data.time_axis import Duration, TimeUnits
+from latentode.data.windows import uniform
 from latentode.errors import SchemaError
 
-__all__ = ["by_key", "durations", "split_validation", "usual_horizon"]
+__all__ = ["HeldOut", "by_key", "durations", "split_validation", "usual_horizon"]
 
 MANY_SERIES = 20
 HELD_OUT = 0.2
+HELD_OUT_VALUES = 200
 SPAN_SHARE = 0.25
 MANY_TIMES = 50
 CONTEXT_HORIZONS = 8
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What a fit does not train on, to judge it by.
+
+    Args:
+        dataset: the held-out series, with all that they have shown.
+        begin: where only a last part of each series in time is held out, the time that it begins
+            after, since the series' start in time units, shape `(series,)`. What was observed by then
+            may have been trained on: it is context, and never a target. None where whole series are
+            held out.
+    """
+
+    dataset: SeriesDataset
+    begin: np.ndarray | None = None
+
+
 def split_validation(
     dataset: SeriesDataset, horizon: float, seed: int
-) -> tuple[SeriesDataset, SeriesDataset | None]:
-    """Holds out a fifth of the series where there are at least 20, else each one's last horizon.
+) -> tuple[SeriesDataset, HeldOut | None]:
+    """Holds out a fifth of the series where there are at least 20, else the last part of each.
+
+    That part is as many horizons long as hold 200 values, but no longer than a fifth of what the
+    series spans, and at least one horizon.
 
     Args:
         dataset: all that may be trained on.
@@ -33,25 +54,37 @@ def split_validation(
         seed: with a series' identifier it decides on which side it falls.
 
     Returns:
-        Training and validation data; in the second case validation holds the whole series, whose
-        last horizon training has not seen. None where too little would be left to train on.
+        Training and held-out data; None where too little would be left to train on. No value is in
+        training and a target of validation.
     """
     if len(dataset) >= MANY_SERIES:
         order = np.argsort(uniform(series_keys(dataset), seed), kind="stable")
         n = round(HELD_OUT * len(dataset))
         train = dataset.select(np.sort(order[n:]))
         if _all_observed(train):
-            return train, dataset.select(np.sort(order[:n]))
+            return train, HeldOut(dataset.select(np.sort(order[:n])))
     else:
-        train = dataset.until(np.maximum(dataset.last - horizon, dataset.first))
+        part = horizon * _horizons_held_out(dataset, horizon)
+        begin = np.maximum(dataset.last - part, dataset.first)
+        train = dataset.until(begin)
         if _all_observed(train) and (train.last > train.first).any():
-            return train, dataset
+            return train, HeldOut(dataset, begin)
     warnings.warn(
         "too little data to hold any out: training goes on for all epochs without early stopping; "
         "shorten the horizon, or pass validation=",
         stacklevel=3,
     )
     return dataset, None
+
+
+def _horizons_held_out(dataset: SeriesDataset, horizon: float) -> np.ndarray:
+    """How many of the last horizons of each series are held out, shape `(series,)`."""
+    most = np.maximum(HELD_OUT * (dataset.last - dataset.first) / horizon, 1).astype(np.int64)
+    before_end = dataset.last[dataset.series] - dataset.time
+    number = np.floor(before_end / horizon).astype(np.int64) + 1  # of its horizon, from the end
+    reachable = np.sort(number[number <= most[dataset.series]])
+    wanted = reachable[min(HELD_OUT_VALUES, len(reachable)) - 1]
+    return np.minimum(most, wanted)
 
 
 def by_key(dataset: SeriesDataset) -> SeriesDataset:
@@ -77,7 +110,7 @@ def durations(
     ahead = dataset.axis.duration(horizon)
     if context is None:
         return ahead, TimeUnits(CONTEXT_HORIZONS * ahead)
-    return ahead, dataset.axis.duration(context, "context")
+    return ahead, dataset.axis.duration(context, "context_length")
 
 
 def usual_horizon(dataset: SeriesDataset) -> float:

@@ -11,12 +11,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from latentode.data.time_axis import Duration, TimeAxis
-from latentode.data.windows import Cut, Cuttable, cut_window, snap
+from latentode.data.windows import (
+    Cut,
+    Cuttable,
+    Timeline,
+    counted,
+    cut_window,
+    first_times,
+    mix,
+    new_events,
+    random_moments,
+    random_observation_times,
+    snap,
+    uniform,
+)
 from latentode.errors import LatentODEError
 
 __all__ = [
@@ -24,12 +38,16 @@ __all__ = [
     "ContextDropout",
     "Forecasting",
     "Interpolation",
+    "RollingOrigins",
     "Task",
     "mix",
     "uniform",
 ]
 
 ORIGINS = ("random", "last", "end")
+MOMENTS = 0.5  # of random origins; 0 draws observation times only
+ROUNDING = 1e-9  # of a number of horizons
+HELD_OUT_CUTS = 512  # of all held-out series together, if they have room for so many
 
 
 class Task(ABC):
@@ -51,6 +69,18 @@ class Task(ABC):
         """The task to validate on: the same cuts every time. Itself unless it draws origins."""
         return self
 
+    def held_out_cuts(self, timeline: Timeline) -> np.ndarray:
+        """How many times `fixed` cuts each series to validate, shape `(series,)`."""
+        return np.ones(len(timeline), dtype=np.int64)
+
+    def rolling(self, begin: np.ndarray) -> Task:
+        """The task to validate on where only what comes after `begin` is held out.
+
+        Args:
+            begin: time since each series' start, shape `(series,)`.
+        """
+        return self.fixed()
+
     def undropped(self) -> Task:
         """The task itself where it hides a part of training contexts."""
         return self
@@ -67,14 +97,16 @@ class Forecasting(Task):
     Args:
         horizon: how far ahead to look.
         context_length: how far back the encoder sees; None for all.
-        origin: "random" (one of the series' own observation times, all but the last equally
-            likely), "last" (a horizon before the last observation, but no earlier than the first),
-            "end" (the last observation: everything is context), or a duration since the series'
-            start.
+        origin: "random" (any time of the series, see `moments`), "last" (a horizon before the last
+            observation, but no earlier than the first), "end" (the last observation: everything is
+            context), or a duration since the series' start.
         between: earliest and latest random origin since the series' start, where the series has a
             time there to begin at.
         count: how many of the times ahead are asked for at most; None for all within the horizon.
-        validate_at: where held-out series are cut if the origins of training are random: as `origin`.
+        validate_at: where held-out series are cut if the origins of training are random: as `origin`;
+            None for several random origins each.
+        moments: share of random origins that are any moment from which something is observed within
+            the horizon; the others are observation times, all of a series but its last equally likely.
 
     Example:
         >>> Forecasting("24h").resolve(TimeAxis("datetime")).horizon
@@ -86,19 +118,24 @@ class Forecasting(Task):
     origin: Duration = "random"
     between: tuple[Duration, Duration] | None = None
     count: int | None = None
-    validate_at: Duration = "last"
+    validate_at: Duration | None = None
+    moments: float = MOMENTS
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 1:
             raise LatentODEError(f"count must be at least 1, got {self.count}")
         if self.validate_at == "random":
-            raise LatentODEError("validate_at must name one origin per series; it cannot be random")
+            raise LatentODEError(
+                "validate_at names one origin per series; leave it out for random ones"
+            )
+        if not 0 <= self.moments <= 1:
+            raise LatentODEError(f"moments must be a share between 0 and 1, got {self.moments}")
 
     def resolve(self, axis: TimeAxis) -> Forecasting:
         def place(origin: Duration, name: str) -> Duration:
             return origin if origin in ORIGINS else axis.duration(origin, name)
 
-        ends = self.between
+        ends, at = self.between, self.validate_at
         if ends is not None:
             ends = (axis.duration(ends[0], "between"), axis.duration(ends[1], "between"))
         return replace(
@@ -109,11 +146,24 @@ class Forecasting(Task):
             else axis.duration(self.context_length, "context_length"),
             origin=place(self.origin, "origin"),
             between=ends,
-            validate_at=place(self.validate_at, "validate_at"),
+            validate_at=None if at is None else place(at, "validate_at"),
         )
 
     def fixed(self) -> Forecasting:
-        return replace(self, origin=self.validate_at) if self.origin == "random" else self
+        if self.origin != "random" or self.validate_at is None:
+            return self
+        return replace(self, origin=self.validate_at)
+
+    def held_out_cuts(self, timeline: Timeline) -> np.ndarray:
+        if self.origin != "random":
+            return super().held_out_cuts(timeline)
+        # No more than there are horizons in a series, so that they tell different things of it.
+        usual = min(max(-(-HELD_OUT_CUTS // max(len(timeline), 1)), 2), HELD_OUT_CUTS)
+        room = (timeline.last - timeline.first) / self.reach()
+        return np.clip(room, 1, usual).astype(np.int64)
+
+    def rolling(self, begin: np.ndarray) -> Task:
+        return RollingOrigins(self, begin) if self.origin == "random" else self.fixed()
 
     def reach(self) -> float:
         return float(self.horizon)  # type: ignore[arg-type]
@@ -121,16 +171,49 @@ class Forecasting(Task):
     def cut(self, series: Cuttable) -> Cut:
         horizon = self.reach()
         if self.origin == "random":
-            origin = _random_origins(series, self.between)
+            ends: Any = self.between  # resolved
+            origin = random_observation_times(series, ends)
+            origin = random_moments(series, self.moments, horizon, origin, ends)
         elif self.origin == "last":
             origin = np.maximum(series.last - horizon, series.first)
         elif self.origin == "end":
             origin = series.last
         else:
             origin = np.full(len(series.last), float(self.origin))  # type: ignore[arg-type]
+        return self.cut_at(series, origin)
+
+    def cut_at(self, series: Cuttable, origin: np.ndarray) -> Cut:
+        """Cuts each series at a given origin, time since its start, shape `(cuts,)`."""
         context = np.inf if self.context_length is None else float(self.context_length)  # type: ignore[arg-type]
-        made = cut_window(series, snap(series, origin), context, horizon)
-        return made if self.count is None else _first_times(series, made, self.count)
+        made = cut_window(series, snap(series, origin), context, self.reach())
+        return made if self.count is None else first_times(series, made, self.count)
+
+
+@dataclass(frozen=True, eq=False)
+class RollingOrigins(Task):
+    """Forecast origins a horizon apart, from a given time of each series on: each value is asked once.
+
+    Args:
+        task: what is seen and asked at each origin, resolved.
+        begin: the first origin of each series, time since its start, shape `(series,)`.
+    """
+
+    task: Forecasting
+    begin: np.ndarray
+
+    def resolve(self, axis: TimeAxis) -> RollingOrigins:
+        return self
+
+    def reach(self) -> float:
+        return self.task.reach()
+
+    def held_out_cuts(self, timeline: Timeline) -> np.ndarray:
+        horizons = (timeline.last - self.begin) / self.reach()
+        # The last origin of all lies before the last observation, by more than rounding.
+        return np.maximum(np.ceil(horizons * (1 - ROUNDING)), 1).astype(np.int64)
+
+    def cut(self, series: Cuttable) -> Cut:
+        return self.task.cut_at(series, self.begin[series.rows] + series.draws * self.reach())
 
 
 @dataclass(frozen=True)
@@ -154,74 +237,10 @@ class Interpolation(Task):
         line, rows = series.timeline, series.rows
         positions, owner = line.parts.gather(rows)
         # Events are counted within each series, so that no draw depends on the series before it.
-        event = _counted(_new_events(line.time[positions], owner), owner)
+        event = counted(new_events(line.time[positions], owner), owner)
         seen = uniform(series.keys[owner], event) < self.keep
         first, last = series.first, series.last
         return Cut(last, first, last, positions, owner, seen, ~seen)
-
-
-def uniform(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:
-    """Uniform numbers in [0, 1), one per (key, counter), by the splitmix64 finaliser.
-
-    References:
-        Fast splittable pseudorandom number generators (Steele, Lea and Flood, 2014).
-
-    Example:
-        >>> one = uniform(np.array([7], dtype=np.uint64), 3)
-        >>> both = uniform(np.array([5, 7], dtype=np.uint64), np.array([9, 3]))
-        >>> bool(one[0] == both[1])
-        True
-    """
-    return (mix(keys, counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def mix(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:
-    """A new uint64 key from each (key, counter)."""
-    golden = np.uint64(0x9E3779B97F4A7C15)
-    with np.errstate(over="ignore"):
-        x = keys + golden * (np.asarray(counter).astype(np.uint64) + np.uint64(1))
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
-
-
-def _new_events(time: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Mask of the first observation at each time of each cut."""
-    new = np.ones(len(time), dtype=bool)
-    new[1:] = (np.diff(owner) != 0) | (np.diff(time) != 0)
-    return new
-
-
-def _counted(marked: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """How many are marked up to each observation within its cut; owners ascend."""
-    passed = np.cumsum(marked)
-    begins = np.searchsorted(owner, owner)
-    return passed - np.r_[0, passed][begins]
-
-
-def _first_times(series: Cuttable, cut: Cut, count: int) -> Cut:
-    """The cut with targets at the first `count` times after each origin only."""
-    new = _new_events(series.timeline.time[cut.positions], cut.series)
-    return replace(cut, target=cut.target & (_counted(new & cut.target, cut.series) <= count))
-
-
-def _random_origins(series: Cuttable, between: tuple[Duration, Duration] | None) -> np.ndarray:
-    """One of each series' observation times before its last, drawn uniformly; else the last time.
-
-    Within `between`, if the series has such a time there.
-    """
-    rows, (time, parts) = series.rows, series.timeline.moments
-    begin, end = parts.offsets[rows], np.maximum(parts.offsets[rows + 1] - 1, parts.offsets[rows])
-    if between is not None:
-        low, high = (float(end) for end in between)  # type: ignore[arg-type]
-        inner = np.maximum(parts.bisect(rows, lambda p: time[p] < low), begin)
-        outer = np.minimum(parts.bisect(rows, lambda p: time[p] <= high), end)
-        begin, end = np.where(inner < outer, inner, begin), np.where(inner < outer, outer, end)
-    counts = end - begin
-    pick = begin + (uniform(series.keys, 0) * counts).astype(np.int64)
-    origin, some = series.last, counts > 0
-    origin[some] = time[pick[some]]
-    return origin
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,6 +313,9 @@ class ContextDropout(Task):
 
     def fixed(self) -> Task:
         return self.task.fixed()
+
+    def rolling(self, begin: np.ndarray) -> Task:
+        return self.task.rolling(begin)
 
     def undropped(self) -> Task:
         return self.task.undropped()

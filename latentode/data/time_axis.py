@@ -8,6 +8,8 @@ float32: an epoch in float32 resolves minutes. What comes in goes out again: sam
 from __future__ import annotations
 
 import datetime as dt
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, cast
@@ -130,6 +132,45 @@ class TimeAxis:
             raise SchemaError(
                 f"{name} {value!r} is not a duration; write '24h', '30min', '7D'"
             ) from error
+
+    def wall_clock(self, start: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """What the clock on the wall shows, in ticks: in the table's own zone, summer time included.
+
+        Args:
+            start: tick of each series' start.
+            time: time units since it, of the same shape.
+
+        Returns:
+            Ticks since 1970-01-01 00:00 local time; of numeric times the numbers themselves.
+        """
+        ticks = start + time * self.ticks_per_unit
+        if self.timezone is None:
+            return ticks
+        stamps = pd.to_datetime(np.rint(ticks).astype(np.int64), unit=cast(Any, self.tick))
+        local = stamps.tz_localize("UTC").tz_convert(self.timezone).tz_localize(None)
+        return local.as_unit(cast(Any, self.tick)).asi8
+
+    def cycle_phases(
+        self, cycles: Sequence[Duration], start: np.ndarray, time: np.ndarray
+    ) -> np.ndarray:
+        r"""Sine and cosine of the phase of each cycle of the wall's clock.
+
+        A model counts time from the forecast origin, so it does not know whether that is noon. Of a
+        clock that shows s and a period p it is told $\sin(2\pi s / p)$ and $\cos(2\pi s / p)$, and the
+        phase at any other time follows.
+
+        Args:
+            cycles: the periods.
+            start, time: as for `wall_clock`, shape `(moments,)`.
+
+        Returns:
+            Shape `(moments, 2 * cycles)`.
+        """
+        clock = self.wall_clock(start, time)
+        periods = np.array([self.duration(c, "cycles") for c in cycles]) * self.ticks_per_unit
+        # Remainders in ticks are exact; an angle made of ticks since 1970 would not be.
+        angle = 2 * math.pi * np.remainder(clock[:, None], periods) / periods
+        return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
 
     def ticks_of(self, column: pd.Series) -> np.ndarray:
         """The ticks of a column that `parse_times` produced or that holds this axis' type."""

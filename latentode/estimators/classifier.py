@@ -16,8 +16,8 @@ from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.queries import query_times
 from latentode.data.scaling import series_keys
 from latentode.data.split import HELD_OUT, MANY_SERIES
-from latentode.data.task import uniform
 from latentode.data.time_axis import Duration, TimeUnits
+from latentode.data.windows import uniform
 from latentode.errors import LatentODEError, SchemaError
 from latentode.estimators import fitting
 from latentode.estimators.persistence import load_model, save_model

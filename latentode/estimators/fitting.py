@@ -12,11 +12,11 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
-from latentode.data.climatology import Climatology
 from latentode.data.columns import IntoFrame
 from latentode.data.dataset import SeriesDataset
+from latentode.data.scaling import Climatology
 from latentode.data.schema import Schema
-from latentode.data.split import by_key, durations, split_validation
+from latentode.data.split import HeldOut, by_key, durations, split_validation
 from latentode.data.task import ContextDropout, Forecasting
 from latentode.errors import LatentODEError
 from latentode.forecast.engine import Engine
@@ -107,11 +107,12 @@ def forecasting_data(
 ) -> IrregularDataModule:
     """Training and held-out windows of a forecaster; what to hold out is chosen where not given."""
     training, seed = estimator.training, estimator.random_state
-    if validation is None:
-        dataset, validation = split_validation(dataset, horizon, seed)
+    held_out: SeriesDataset | HeldOut | None = validation
+    if held_out is None:
+        dataset, held_out = split_validation(dataset, horizon, seed)
     return IrregularDataModule(
         dataset,
-        validation,
+        held_out,
         task=ContextDropout(
             Forecasting(horizon, context_length),
             training.observation_dropout,

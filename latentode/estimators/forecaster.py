@@ -16,10 +16,8 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from latentode.data import Climatology, Schema, SeriesDataset
-from latentode.data.columns import IntoFrame
-from latentode.data.covariates import warn_of_untold
-from latentode.data.quantile_columns import interval_levels, quantile_list
-from latentode.data.queries import At, query_times
+from latentode.data.columns import IntoFrame, interval_levels, quantile_list
+from latentode.data.queries import At, query_times, warn_of_missing_known_values
 from latentode.data.split import durations
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.estimators import fitting
@@ -50,9 +48,9 @@ class LatentODEForecaster(BaseEstimator):
 
     Args:
         horizon: how far ahead to learn to look: "24h", or a number in the unit of a numeric time
-            column. None takes what is usual among the series of a quarter of a series' span, or of the time that
-            50 further observation times of it take where that is less. Longer questions are answered
-            too, by carrying the ODE on.
+            column. None takes what is usual among the series of a quarter of a series' span, or of
+            the time that 50 further observation times of it take where that is less. Longer questions
+            are answered too, by carrying the ODE on.
         context_length: how far back the encoder looks; None takes eight horizons.
         model: what the network is made of; `model__latent_size` and its like name its fields.
         training: how it is trained; likewise `training__max_epochs`.
@@ -168,9 +166,8 @@ class LatentODEForecaster(BaseEstimator):
         Args:
             history: table with the columns of training; targets may be empty anywhere.
             at: timestamps asked of every series, a frame of (identifier, time) and known-future
-                covariates, or a duration ahead of each series' last observation. Known values may also
-                be given in later rows of the history; where neither gives them, the last is held, with a
-                warning.
+                covariates, or a duration ahead of each series' last observation. Where neither it nor
+                later rows of the history give known values, the last are held, with a warning.
             count: with a duration, how many equally spaced times up to it.
             quantiles: levels between 0 and 1, or one of them.
             variables: which variables; all by default.
@@ -204,7 +201,7 @@ class LatentODEForecaster(BaseEstimator):
         fitted = self._fitted
         dataset, asked = fitted.reader.read_question(history, at, self.duplicates)
         places = query_times(dataset, asked, count)
-        warn_of_untold(dataset, places, stacklevel=3)
+        warn_of_missing_known_values(dataset, places, stacklevel=3)
         chosen = chosen_variables(fitted.reader.schema, variables)
         return forecast_at(fitted, dataset, places, chosen, smooth)
 
@@ -319,15 +316,15 @@ class LatentODEForecaster(BaseEstimator):
     ) -> Self:
         """Makes quantiles mean what they say, by forecasts of a table that came true.
 
-        All that says how likely a value is at a time ahead is calibrated from then on, sample paths too;
-        see `latentode.evaluation.calibrated`, also for what is guaranteed and raised.
+        All that says how likely a value is ahead is calibrated from then on, sample paths too; see
+        `latentode.evaluation.backtest.calibrated`, also for what is guaranteed and raised.
 
         Args:
             df: table that the fit has not seen; as many series, or as long a time, as can be had.
             horizon, origins, cutoffs: as for `backtest`.
             bins: of lead time, at most; fewer where a variable has under 200 forecasts for each.
-            exchangeable: "series", if new series are to be forecast, or "origins", if later times of the
-                same series are; by default "series", of a single one "origins".
+            exchangeable: "series", if new series are to be forecast, or "origins", if later times of
+                the same series are; by default "series", of a single one "origins".
         """
         fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
         self.fitted_ = calibrated(fitted, dataset, pairs, bins, exchangeable)

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode.data.climatology import Climatology
-from latentode.data.scaling import Scaling
+from latentode.data.scaling import Climatology, Scaling
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import LatentODEError

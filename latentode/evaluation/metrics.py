@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latentode.data.columns import quantile_levels, quantile_name
 from latentode.data.dataset import SeriesDataset
-from latentode.data.quantile_columns import quantile_levels, quantile_name
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError
 

@@ -40,7 +40,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from latentode.data.quantile_columns import interval_levels, quantile_levels, quantile_name
+from latentode.data.columns import interval_levels, quantile_levels, quantile_name
 from latentode.errors import LatentODEError
 from latentode.forecast.residuals import (
     FURTHEST,

@@ -27,9 +27,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from latentode.data.batch import Batch, Series
+from latentode.data.batch import Batch, Queries, Series
 from latentode.data.labels import Labels
-from latentode.data.observations import Queries
 from latentode.data.scaling import Scaling
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from latentode.data.quantile_columns import quantile_list, quantile_name
+from latentode.data.columns import quantile_list, quantile_name
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.errors import LatentODEError
 from latentode.forecast.fitted import Draws

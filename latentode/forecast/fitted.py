@@ -14,13 +14,11 @@ import pandas as pd
 from torch.distributions import Distribution
 
 from latentode.data.batch import Series
-from latentode.data.climatology import Climatology
 from latentode.data.columns import IntoFrame, frame_or_as_is, some_names, to_pandas
-from latentode.data.covariates import tell
 from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import At
+from latentode.data.queries import At, with_known_values
 from latentode.data.reading import read_columns
-from latentode.data.scaling import Scaling
+from latentode.data.scaling import Climatology, Scaling
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError
@@ -89,7 +87,7 @@ class Reader:
             duplicates: as for `read`.
         """
         dataset, asked = self.read(history, duplicates), cast(At, frame_or_as_is(at))
-        completed = tell(history, dataset, asked)
+        completed = with_known_values(history, dataset, asked)
         return (dataset if completed is None else self.read(completed, duplicates)), asked
 
     def extend(

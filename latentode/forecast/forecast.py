@@ -17,7 +17,7 @@ import torch
 from scipy import special
 from torch.distributions import Distribution
 
-from latentode.data.quantile_columns import quantile_list, quantile_name
+from latentode.data.columns import quantile_list, quantile_name
 from latentode.data.scaling import Units
 from latentode.data.transforms import Transform
 from latentode.errors import LatentODEError

@@ -28,7 +28,6 @@ from itertools import pairwise
 import numpy as np
 import torch
 from scipy import special
-from scipy.optimize.elementwise import find_root
 from torch.distributions import Distribution
 
 from latentode.forecast.residuals import FURTHEST
@@ -44,8 +43,9 @@ __all__ = [
     "moments_of_transform",
 ]
 
-NO_SIGN_CHANGE = -1  # what find_root says of a bracket without a root inside
-RESOLUTION = 2.0**-40  # of a quantile, as a part of how far the components' quantiles lie apart
+RESOLUTION = 2.0**-40  # of a quantile in its bracket, and of its normal score
+MOST_STEPS = 100
+FURTHEST_SCORE = 40.0
 STEP, REACH = 1 / 12, 12.0
 SCORES = np.arange(-REACH, REACH + STEP / 2, STEP)
 SCORE_WEIGHTS = STEP * np.exp(-0.5 * SCORES**2) / math.sqrt(2 * math.pi)
@@ -166,24 +166,42 @@ def _root(
     low: np.ndarray,
     high: np.ndarray,
 ) -> np.ndarray:
-    """Where continuous mixtures reach their levels, whatever the units of `low` and `high`."""
-    every = np.arange(len(level))
+    """Where continuous mixtures reach their levels, whatever the units of `low` and `high`.
 
-    def at(part: np.ndarray, place: np.ndarray) -> np.ndarray:
-        return low[place] + part * (high[place] - low[place])
+    By the Illinois method on normal scores, in which a quantile function is nearly straight.
+    """
+    aim, resolution = special.ndtri(level), RESOLUTION * (high - low)
 
-    def excess(part: np.ndarray, place: np.ndarray) -> np.ndarray:
-        own = distribution
-        if len(place) < len(level):
-            own = take(distribution, torch.from_numpy(place))
-        return mixture_cdf(likelihood, own, at(part, place)) - level[place]
+    def miss(value: np.ndarray, place: np.ndarray) -> np.ndarray:
+        every = len(place) == len(level)
+        own = distribution if every else take(distribution, torch.from_numpy(place))
+        return _score(mixture_cdf(likelihood, own, value)) - aim[place]
 
-    start = np.zeros(len(level))
-    tolerances = {"xatol": RESOLUTION, "xrtol": 0.0}
-    root = find_root(excess, (start, start + 1), args=(every,), tolerances=tolerances)
+    left, right, active = low.copy(), high.copy(), np.arange(len(level))
+    below, above = miss(left, active), miss(right, active)
     # Where both ends are on one side, by rounding, the level is reached at one.
-    end = np.where(excess(start, every) >= 0, 0.0, 1.0)
-    return at(np.where(root.status == NO_SIGN_CHANGE, end, root.x), every)
+    found = np.where(below >= 0, low, high)
+    active, side = np.flatnonzero((below < 0) & (above > 0)), np.zeros(len(level), dtype=np.int8)
+    for _ in range(MOST_STEPS):
+        if not len(active):
+            break
+        a, b, fa, fb = (x[active] for x in (left, right, below, above))
+        x = np.clip(a - fa * (b - a) / (fb - fa), a, b)
+        f = miss(x, active)
+        found[active], up = x, f >= 0
+        # An end that stays a second time in a row counts half, so that it moves too.
+        left[active], right[active] = np.where(up, a, x), np.where(up, x, b)
+        again = np.where(side[active] == np.where(up, 1, -1), 0.5, 1.0)
+        below[active], above[active] = np.where(up, again * fa, f), np.where(up, f, again * fb)
+        side[active] = np.where(up, 1, -1)
+        done = (np.abs(f) <= RESOLUTION) | (np.minimum(x - a, b - x) <= resolution[active])
+        active = active[~done]
+    return found
+
+
+def _score(level: np.ndarray) -> np.ndarray:
+    """The normal score of a level, finite also where the level rounds to 0 or 1."""
+    return np.clip(special.ndtri(level), -FURTHEST_SCORE, FURTHEST_SCORE)
 
 
 def moments_of_transform(

@@ -52,8 +52,8 @@ class ObservationTimes:
         """How often each series will be observed at the times asked, per time unit.
 
         Args:
-            at: as for `LatentODEForecaster.predict`; a time inside the history is answered from what had
-                been seen by then, right after the last observation no later than it.
+            at: as for `LatentODEForecaster.predict`; a time inside the history is answered from what
+                had been seen by then, right after the last observation no later than it.
             count: likewise.
             variables: which variables, where each has an intensity of its own; all by default.
 
@@ -68,7 +68,8 @@ class ObservationTimes:
     ) -> pd.DataFrame:
         """How many observations are expected between successive times after each series' last one.
 
-        With `at="24h", count=4`, in each of the four times six hours ahead. Arguments as for `intensity`.
+        With `at="24h", count=4`, in each of the four times six hours ahead. Arguments as for
+        `intensity`.
 
         Returns:
             A frame: identifier, `since` (the last observation, then the time before), `until`,

@@ -23,10 +23,9 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.batch import Series
-from latentode.data.covariates import warn_of_untold
+from latentode.data.columns import quantile_list, quantile_name
 from latentode.data.dataset import SeriesDataset
-from latentode.data.quantile_columns import quantile_list, quantile_name
-from latentode.data.queries import At, QueryTimes, query_times
+from latentode.data.queries import At, QueryTimes, query_times, warn_of_missing_known_values
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError, SchemaError
 from latentode.forecast.first_passage import FirstPassageTime, first_passages
@@ -154,7 +153,7 @@ class SamplePaths:
         until = self._once(b, "b")
         since = self._starts(until) if a is None else self._matched(self._once(a, "a"), until)
         self._refuse_backwards(since, until)
-        warn_of_untold(self.dataset, until, stacklevel=3)
+        warn_of_missing_known_values(self.dataset, until, stacklevel=3)
         time = str(self.fitted.reader.schema.time)
         series, variable = (
             np.repeat(until.series, len(chosen)),
@@ -225,7 +224,7 @@ class SamplePaths:
         levels = quantile_list(quantiles)
         chosen = chosen_variables(self.fitted.reader.schema, variables)
         places = query_times(self.dataset, at, count)
-        warn_of_untold(self.dataset, places, stacklevel=4)
+        warn_of_missing_known_values(self.dataset, places, stacklevel=4)
         queries, keys = queries_at(self.dataset, places, chosen)
         found = np.empty((self.draws, len(queries)))
         for some in _chunks(np.ones(len(queries))):

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from latentode.data.task import mix, uniform
+from latentode.data.windows import mix, uniform
 
 __all__ = [
     "NOISE_POINTS",

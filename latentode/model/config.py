@@ -119,7 +119,7 @@ def _default(f: Any) -> Any:
     return f.default
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sizes(Config):
     """What a network has to know of the data that it is for; `IrregularDataModule.sizes` makes it.
 
@@ -149,7 +149,7 @@ class Sizes(Config):
     n_classes: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SolverConfig(Config):
     """How a network's differential equation is solved; see `latentode.ode.Solver`.
 
@@ -187,7 +187,7 @@ class SolverConfig(Config):
         return {n: suited[n] if v is None and n in suited else v for n, v in chosen.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelConfig(Config):
     """What a network is made of.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.data.observations import Observations, Queries
+from latentode.data.batch import Observations, Queries
 from latentode.errors import LatentODEError
 from latentode.nn.likelihoods import Likelihood
 from latentode.nn.scales import RecentChange, ScaleGrowth

@@ -24,8 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from latentode.data.batch import Batch
-from latentode.data.observations import Queries
+from latentode.data.batch import Batch, Queries
 from latentode.errors import LatentODEError
 from latentode.model.layouts import Layout
 from latentode.nn.decoders import Intensity

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from latentode.data.observations import Observations, Queries
+from latentode.data.batch import Observations, Queries
 from latentode.nn.decoders import Decoder, VariableDecoder
+from latentode.nn.encoders import VariableEncoder
 from latentode.nn.latent_state import Encoder, LatentHead, LatentState
 from latentode.nn.sequences import Events, last_values
-from latentode.nn.variable_encoder import VariableEncoder
 from latentode.ode import Trajectory
 
 __all__ = ["JointLayout", "Layout", "PerVariableLayout", "Rows"]

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.data.batch import Batch
+from latentode.data.batch import Batch, Observations, Queries
 from latentode.data.labels import Labels
-from latentode.data.observations import Observations, Queries
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes
 from latentode.model.emission import Emission

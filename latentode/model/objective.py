@@ -24,8 +24,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from latentode.data.batch import Batch
-from latentode.data.observations import Observations
+from latentode.data.batch import Batch, Observations
 from latentode.model.network import LatentODE
 from latentode.nn.likelihoods import score, with_fixed_location
 

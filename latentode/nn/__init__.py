@@ -6,12 +6,11 @@ May import: `ode`, `data`, `errors`. Of libraries torch, scipy and numba.
 """
 
 from latentode.nn.decoders import Decoder, Intensity, LabelHead, MLPDecoder, VariableDecoder
+from latentode.nn.encoders import GRUEncoder, LinearEncoder, ODERNNEncoder, VariableEncoder
 from latentode.nn.latent_state import Encoder, LatentHead, LatentState
 from latentode.nn.likelihoods import LIKELIHOODS, Likelihood, likelihood_of
 from latentode.nn.scales import ScaleGrowth
 from latentode.nn.sequences import Events
-from latentode.nn.series_encoders import GRUEncoder, LinearEncoder, ODERNNEncoder
-from latentode.nn.variable_encoder import VariableEncoder
 
 __all__ = [
     "ENCODERS",

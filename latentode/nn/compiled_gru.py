@@ -1,8 +1,8 @@
 """The two sweeps of a GRU over packed sequences, compiled; its state may follow an ODE between steps.
 
-Sequences lie step after step, the longest first (see `gru` for the equations), so that of a
-step with n sequences the first n rows of the state take part. As in `ode.compiled_sweeps` every array
-is one-dimensional, and a block of rows is carried through all steps before the next one.
+Sequences lie step after step, the longest first (see `gru` for the equations), so that of a step with n
+sequences the first n rows of the state take part. Every array is one-dimensional, as in
+`ode.kernels.compiled`, and a block of rows is carried through all steps before the next one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from latentode.ode.kernels.compiled import Array, Span, add, compiled, matrix, tanh
-from latentode.ode.kernels.compiled_arrays import Coefficients, Gradients, Network
+from latentode.ode.kernels.compiled import (
+    Array,
+    Coefficients,
+    Gradients,
+    Network,
+    Span,
+    add,
+    compiled,
+    matrix,
+    tanh,
+)
 from latentode.ode.kernels.compiled_sweeps import backward, forward
 
 __all__ = ["Cell", "GapSolve", "Steps", "pull", "read"]

@@ -45,7 +45,7 @@ from latentode.nn.recurrence import (
 from latentode.ode import Solver
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
 from latentode.ode.kernels.registry import kernel_of, readable, recorded, small, untouched
-from latentode.ode.tableau import NATIVE, plan
+from latentode.ode.tableau import NATIVE, VectorField, plan
 
 __all__ = ["GRU", "Gaps"]
 
@@ -63,14 +63,14 @@ class Gaps:
     """
 
     solver: Solver
-    dynamics: nn.Module
+    dynamics: VectorField
     start: Tensor
     end: Tensor
 
     def carry(self, state: Tensor, rows: slice) -> Tensor:
         """The states of some rows at their own events."""
         start, end = self.start[rows].to(state.dtype), self.end[rows].to(state.dtype)
-        return self.solver.advance(self.dynamics, state, start, end)  # type: ignore[arg-type]
+        return self.solver.advance(self.dynamics, state, start, end)
 
 
 class GRU(nn.Module):
@@ -166,10 +166,11 @@ def _fast_path(
 ) -> Sweeps | None:
     """The sweeps that give what the plain loop does; None where there are none.
 
-    It answers by exact type, by the registry of kernels, and for nothing that is subclassed, hooked,
-    parametrised or recorded.
+    The only place that asks whether a fast path fits. It answers by exact type, and for nothing that
+    is subclassed, hooked, parametrised or traced.
     """
-    if present is not None or recorded(inputs.device.type) or not _exactly(gru, GRU, nn.Linear):
+    exact = type(gru) is GRU and type(gru.input_gates) is nn.Linear and "update" not in vars(gru)
+    if present is not None or not exact or not untouched(gru) or recorded(inputs.device.type):
         return None
     weights = [*gru.parameters()]
     if readable(inputs, *weights) and small(gru.state_weight):
@@ -184,9 +185,7 @@ def _fast_path(
 def _ode_sweep(gaps: Gaps, like: Tensor) -> OdeSweep | None:
     """How compiled sweeps carry states like `like` over gaps; None where they do not serve the ODE."""
     solver, dynamics, width = gaps.solver, gaps.dynamics, gaps.end - gaps.start
-    if type(solver) is not Solver:
-        return None
-    native = solver.method in NATIVE and solver.adjoint == "direct"
+    native = type(solver) is Solver and solver.method in NATIVE and solver.adjoint == "direct"
     if not native or (width.requires_grad and torch.is_grad_enabled()):
         return None
     kernel = kernel_of(dynamics, width[None], None, like)
@@ -195,9 +194,3 @@ def _ode_sweep(gaps: Gaps, like: Tensor) -> OdeSweep | None:
     method = plan(solver.method, solver.intervals * solver.steps)
     field = kernel.first, kernel.weights, kernel.offsets
     return OdeSweep(method, kernel.sizes, width.detach(), field)
-
-
-def _exactly(module: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module and all within it are of these classes, unhooked and not overridden."""
-    own = all(type(m) in kinds and "update" not in vars(m) for m in module.modules())
-    return own and untouched(module)

@@ -30,11 +30,11 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from latentode.nn.compiled_gru import Cell, GapSolve, Steps, pull, read
-from latentode.ode.kernels.compiled import Span
-from latentode.ode.kernels.compiled_arrays import (
+from latentode.ode.kernels.compiled import (
     Coefficients,
     Gradients,
     Network,
+    Span,
     block_of,
     coefficients,
     each,

@@ -37,7 +37,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from latentode.data.observations import Observations, Queries
+from latentode.data.batch import Observations, Queries
 from latentode.nn.sequences import last_values
 
 __all__ = ["RecentChange", "ScaleGrowth"]

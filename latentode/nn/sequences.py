@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentode.data.observations import Observations
+from latentode.data.batch import Observations
 from latentode.nn.recurrence import traced
 
 __all__ = ["N_FEATURES", "Events", "Histories", "Packed", "last_values"]

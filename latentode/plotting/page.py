@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment
 from markupsafe import Markup
 
-from latentode.data.quantile_columns import quantile_levels, quantile_name
+from latentode.data.columns import quantile_levels, quantile_name
 from latentode.evaluation.metrics import bin_leads, summarise
 from latentode.plotting.pictures import pyplot
 

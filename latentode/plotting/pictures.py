@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentode.data.quantile_columns import quantile_levels, quantile_name
+from latentode.data.columns import quantile_levels, quantile_name
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster

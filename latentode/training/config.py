@@ -14,7 +14,7 @@ __all__ = ["BALANCES", "TrainingConfig"]
 BALANCES = ("observations", "variables")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingConfig(Config):
     """How a network is trained.
 

@@ -15,7 +15,9 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.scaling import Scaling
 from latentode.data.schema import Schema
-from latentode.data.task import Task, mix
+from latentode.data.split import HeldOut
+from latentode.data.task import Task
+from latentode.data.windows import mix
 from latentode.errors import SchemaError
 from latentode.model.config import Sizes
 
@@ -36,7 +38,7 @@ class IrregularDataModule(LightningDataModule):
 
     Args:
         train: a frame, or a dataset already read.
-        validation: likewise, or None for no validation.
+        validation: likewise, or what `split_validation` holds out; None for no validation.
         schema: roles of the columns of the frames.
         task: how training series are cut; validation uses `task.fixed()`. Wrapped in
             `ContextDropout` it hides parts of training contexts; a `Classification` brings labels.
@@ -62,7 +64,7 @@ class IrregularDataModule(LightningDataModule):
     def __init__(
         self,
         train: pd.DataFrame | SeriesDataset,
-        validation: pd.DataFrame | SeriesDataset | None = None,
+        validation: pd.DataFrame | SeriesDataset | HeldOut | None = None,
         schema: Schema | None = None,
         task: Task | None = None,
         batch_size: int = 64,
@@ -80,6 +82,11 @@ class IrregularDataModule(LightningDataModule):
         self.task = self.training_task.undropped()
         self.scaling = Scaling.fit(train)
         self.train = Series(train, self.scaling)
+        self.validation_task = self.task.fixed()
+        if isinstance(validation, HeldOut):
+            if validation.begin is not None:
+                self.validation_task = self.task.rolling(validation.begin)
+            validation = validation.dataset
         self.validation = None if validation is None else self._read(validation, "validation")
         labels = self.task.asked_labels()
         self.classes = None if labels is None else self._label(labels)
@@ -103,7 +110,7 @@ class IrregularDataModule(LightningDataModule):
 
     def loader(self, table: pd.DataFrame | SeriesDataset) -> DataLoader:
         """Batches of a further table, cut as validation is: for `Trainer.test` or `Trainer.predict`."""
-        return self._fixed(self.read(table))
+        return self._fixed(self.read(table), self.task.fixed())
 
     def _read(self, table: pd.DataFrame | SeriesDataset, what: str) -> Series:
         held_out = _read(table, self.schema)
@@ -183,15 +190,18 @@ class IrregularDataModule(LightningDataModule):
         return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        return [] if self.validation is None else self._fixed(self.validation)
+        if self.validation is None:
+            return []
+        return self._fixed(self.validation, self.validation_task)
 
     def predict_dataloader(self) -> DataLoader | list[DataLoader]:
         """Of the validation series; `loader` makes one of any other table."""
         return self.val_dataloader()
 
-    def _fixed(self, series: Series) -> DataLoader:
-        data = _Cuts(series, self.task.fixed(), self.seed, named=True)
-        order = [(0, i, 0) for i in range(len(series))]
+    def _fixed(self, series: Series, task: Task) -> DataLoader:
+        data = _Cuts(series, task, self.seed, named=True)
+        counts = task.held_out_cuts(series.timeline)
+        order = [(0, i, draw) for i, n in enumerate(counts.tolist()) for draw in range(n)]
         # By name, since Lightning builds a loader anew to predict from it.
         return DataLoader(data, batch_size=self.batch_size, sampler=order, collate_fn=_as_is)
 
@@ -221,8 +231,9 @@ class _Cuts(Dataset[Batch]):
         return len(self.series)
 
     def __getitems__(self, keys: list[Key]) -> Batch:
-        index, own = self._draws(np.array(keys, dtype=np.int64))
-        return self.series.batch(index, self.task, own, self.named)
+        cuts = np.array(keys, dtype=np.int64)
+        index, own = self._draws(cuts)
+        return self.series.batch(index, self.task, own, self.named, cuts[:, 2])
 
     def context_sizes(self, keys: np.ndarray) -> np.ndarray:
         """How many observations the context of each cut has."""

@@ -101,8 +101,9 @@ def controlled():
 
 def test_control_paths_are_padded_by_their_own_last_value():
     batch = controlled().batch(np.array([0, 1]), Forecasting(1.0, origin="end"))
-    assert batch.control_time.tolist() == [[-3, -2, 0], [0, 0, 0]]
-    np.testing.assert_allclose(batch.control_value[:, :, 0] * np.sqrt(6) + 4, [[2, 2, 8], [4, 4, 4]])
+    # The row that leaves the dose as it was is no change.
+    assert batch.control_time.tolist() == [[-3, 0], [0, 0]]
+    np.testing.assert_allclose(batch.control_value[:, :, 0] * np.sqrt(6) + 4, [[2, 8], [4, 4]])
 
 
 def test_without_known_columns_control_paths_are_empty():

@@ -6,7 +6,6 @@ import pytest
 from making import same, tiny
 
 from latentode import Forecasting, IrregularDataModule, Schema, SchemaError, SeriesDataset
-from latentode.data.covariates import cycle_phases, wall_clock
 
 
 def hourly(start, n=30, zone=None):
@@ -17,7 +16,8 @@ def hourly(start, n=30, zone=None):
 def phases(frame, hours, *cycles, **options):
     dataset = SeriesDataset.from_frame(frame, Schema(cycles=cycles, **options))
     hours = np.asarray(hours, dtype=float)
-    return cycle_phases(dataset, np.zeros(len(hours), dtype=int), hours)
+    start = dataset.start[np.zeros(len(hours), dtype=int)]
+    return dataset.axis.cycle_phases(cycles, start, hours)
 
 
 def test_a_quarter_of_a_day_is_a_quarter_of_a_turn():
@@ -37,7 +37,7 @@ def test_phases_are_those_of_the_local_clock_also_after_a_change_to_summer_time(
 def test_the_clock_shows_what_pandas_says():
     frame = hourly("2024-10-26 13:17", 40, "America/New_York")
     dataset = SeriesDataset.from_frame(frame)
-    shown = wall_clock(dataset.axis, dataset.start[np.zeros(40, dtype=int)], dataset.time[::2])
+    shown = dataset.axis.wall_clock(dataset.start[np.zeros(40, dtype=int)], dataset.time[::2])
     wall = frame["time"].dt.tz_localize(None)
     assert (pd.to_datetime(shown, unit=dataset.axis.tick) == wall).all()
 

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import torch
 from frames import numeric, wide
+from scipy import stats
 
 from latentode import Forecasting, Interpolation, IrregularDataModule, Schema, SeriesDataset
-from latentode.data import Classification, ContextDropout
+from latentode.data import Classification, ContextDropout, Series
 from latentode.errors import LatentODEError, SchemaError
 
 
@@ -93,13 +94,42 @@ def test_validation_is_cut_the_same_every_time_and_in_order():
     data = module(validation=wide(5, 9, seed=3))
     shown = [[(b.start.tolist(), b.target.time.tolist()) for b in data.val_dataloader()] for _ in "ab"]
     assert shown[0] == shown[1]
-    assert sum(len(b) for b in data.val_dataloader()) == 5
+    held_out = SeriesDataset.from_frame(wide(5, 9, seed=3))
+    horizons = np.clip((held_out.last - held_out.first) / 4.0, 1, None).astype(int)
+    assert sum(len(b) for b in data.val_dataloader()) == horizons.sum() > 5
     assert module().val_dataloader() == []
 
 
-def test_validation_forecasts_the_last_horizon_of_each_series():
+def test_held_out_series_are_cut_several_times_at_places_like_those_of_training():
+    """No more often than a horizon fits into the series, and no more often than is needed."""
+    frame = wide(600, 30, seed=3)
+    task = Forecasting("4h")
+    data = module(wide(7, 9), validation=frame, task=task, batch_size=4096)
+    (batch,) = data.val_dataloader()
+    assert len(batch) == 2 * 600
+    training = Series(data.validation.dataset, data.scaling).batch(
+        np.arange(600), data.task, data.validation.keys
+    )
+    # The time since the last observation, and how much is asked, are distributed alike.
+    for measure in (last_seen, asked_for):
+        assert stats.ks_2samp(measure(batch), measure(training)).pvalue > 1e-3
+    few = module(wide(7, 9), validation=wide(2, 9), task=task).val_dataloader()
+    assert sum(len(b) for b in few) == 2 * 3
+
+
+def last_seen(batch):
+    times = pd.Series(batch.context.time.numpy()).groupby(batch.context.series.numpy())
+    return -times.max().to_numpy()
+
+
+def asked_for(batch):
+    return np.bincount(batch.target.series, minlength=len(batch))
+
+
+def test_validation_may_forecast_the_last_horizon_of_each_series():
     frame = wide(5, 9, seed=3)
-    (shown,) = module(validation=frame).val_dataloader()
+    task = Forecasting("4h", validate_at="last")
+    (shown,) = module(validation=frame, task=task).val_dataloader()
     last = frame.dropna(subset=["a", "b"], how="all").groupby("id")["time"].max()
     assert shown.target.time.max() <= 4.0
     for place, name in enumerate(last.index):

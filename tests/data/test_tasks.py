@@ -14,8 +14,8 @@ from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset, Ti
 from latentode.data.batch import Series
 from latentode.data.dataset import Ragged
 from latentode.data.scaling import Scaling, series_keys
-from latentode.data.task import ContextDropout, mix, uniform
-from latentode.data.windows import Timeline
+from latentode.data.task import ContextDropout
+from latentode.data.windows import Timeline, mix, uniform
 from latentode.errors import LatentODEError, SchemaError
 
 HOURLY = Schema(time_unit="h")  # of times that are numbers it says nothing
@@ -167,9 +167,40 @@ def test_random_origins_are_observation_times_each_equally_likely():
     dataset = SeriesDataset.from_frame(frame)
     keys = mix(np.arange(n).astype(np.uint64), 1)
     many = Timeline.of(dataset).cuttable(np.zeros(n, dtype=np.int64), keys)
-    origins, counts = np.unique(Forecasting(1.0).cut(many).origin, return_counts=True)
+    origins, counts = np.unique(Forecasting(1.0, moments=0.0).cut(many).origin, return_counts=True)
     assert origins.tolist() == times[:-1]
     assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_random_moments_are_those_from_which_something_is_observed_within_a_horizon():
+    times, n, horizon = np.array([2.0, 2.5, 3.0, 4.0, 9.0]), 4000, 1.5
+    dataset = SeriesDataset.from_frame(numeric(times, y=np.nan))
+    keys = mix(np.arange(n).astype(np.uint64), 1)
+    many = Timeline.of(dataset).cuttable(np.zeros(n, dtype=np.int64), keys)
+    made = Forecasting(horizon, moments=1.0).cut(many)
+    assert (np.bincount(made.series[made.target], minlength=n) >= 1).all()
+    # Of [0, 7] since the start all but (2, 5.5), from which nothing is seen, each time as likely.
+    place = np.where(made.origin <= 2.0, made.origin, made.origin - 3.5)
+    assert not ((made.origin > 2.0) & (made.origin < 5.5)).any()
+    assert stats.kstest(place / 3.5, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_so_many_random_origins_are_moments_and_the_others_what_they_were_without(share):
+    dataset = SeriesDataset.from_frame(wide(400, 9), HOURLY)
+    made = cut(dataset, Forecasting(3.0, moments=share))
+    plain = cut(dataset, Forecasting(3.0, moments=0.0))
+    seen = {*zip(dataset.series, dataset.time, strict=True)}
+    assert all(pair in seen for pair in enumerate(plain.origin))
+    moment = np.array([pair not in seen for pair in enumerate(made.origin)])
+    assert (made.origin == plain.origin)[~moment].all()
+    assert abs(moment.mean() - share) < 4 * np.sqrt(share * (1 - share) / 400) + 0.02
+    assert (made.origin >= dataset.first).all() and (made.origin < dataset.last).all()
+
+
+def test_a_share_of_moments_is_a_share():
+    with pytest.raises(LatentODEError, match=r"moments must be a share between 0 and 1, got 1.5"):
+        Forecasting(1.0, moments=1.5)
 
 
 def test_a_series_of_one_event_is_all_context():
@@ -215,8 +246,9 @@ def test_durations_are_resolved_to_time_units_once():
         Forecasting("2D", origin="first").resolve(hours)
 
 
-def test_validation_takes_the_last_horizon_unless_told_where():
-    assert Forecasting(4.0).fixed() == Forecasting(4.0, origin="last")
+def test_validation_draws_its_origins_as_training_does_unless_told_where():
+    assert Forecasting(4.0, validate_at="last").fixed().origin == "last"
+    assert Forecasting(4.0).fixed() == Forecasting(4.0)
     assert Forecasting(4.0, origin=2.0).fixed() == Forecasting(4.0, origin=2.0)
     assert Interpolation(0.2).fixed() == Interpolation(0.2)
 
@@ -256,25 +288,28 @@ def test_a_count_asks_for_the_first_times_ahead_only():
         Forecasting(1.0, count=0)
 
 
-def test_random_origins_lie_between_where_they_can():
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_random_origins_lie_between_where_they_can(share):
     dataset = SeriesDataset.from_frame(wide(60, 9), HOURLY)
     low, high = 4.0, 9.0
-    made = cut(dataset, Forecasting(3.0, between=(low, high)))
-    free = cut(dataset, Forecasting(3.0))
+    made = cut(dataset, Forecasting(3.0, between=(low, high), moments=share))
+    free = cut(dataset, Forecasting(3.0, moments=share))
     before = dataset.time < dataset.last[dataset.series]
     inside = before & (dataset.time >= low) & (dataset.time <= high)
     some = np.bincount(dataset.series[inside], minlength=60) > 0
     assert some.any()
     assert ((made.origin >= low) & (made.origin <= high))[some].all()
-    assert (made.origin == free.origin)[~some].all()
+    if share == 0:
+        assert (made.origin == free.origin)[~some].all() and not some.all()
+    beyond = cut(dataset, Forecasting(3.0, between=(50.0, 60.0), moments=share))
+    assert (beyond.origin == free.origin).all()
 
 
 def test_held_out_series_are_cut_where_the_task_says():
     task = Forecasting(3.0, validate_at=4.0)
     assert task.fixed().origin == 4.0
-    assert Forecasting(3.0).fixed().origin == "last"
     assert Forecasting(3.0, origin=1.0, validate_at=4.0).fixed().origin == 1.0
-    with pytest.raises(LatentODEError, match="cannot be random"):
+    with pytest.raises(LatentODEError, match="leave it out for random ones"):
         Forecasting(3.0, validate_at="random")
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from latentode.data import Forecasting, Interpolation, Scaling, Schema, Series, SeriesDataset
 from latentode.data.dataset import Ragged, ranges
-from latentode.data.task import ContextDropout, mix
-from latentode.data.windows import Timeline
+from latentode.data.task import ContextDropout
+from latentode.data.windows import Timeline, mix
 
 DOSED = Schema(known_future=("dose",), targets=("a", "b"))
 
@@ -118,13 +118,15 @@ def test_the_path_of_known_columns_in_a_window_is_that_of_the_whole_series(task)
     keys = mix(np.arange(5).astype(np.uint64), 9)
     batch = series.batch(rows, task, keys)
     cut = task.cut(series.timeline.cuttable(rows, keys))
+    told, doses, parts = series.dataset.known_paths()
+    doses = series.scaling.scale_known(doses)[:, 0]
     for place, row in enumerate(rows):
-        whole = slice(*series.known_parts.offsets[row : row + 2])
-        time = series.known_time[whole] - cut.origin[place]
+        whole = slice(*parts.offsets[row : row + 2])
+        time = told[whole] - cut.origin[place]
         start, end = float(batch.start[place]), float(batch.end[place])
         moments = [*np.linspace(start, end, 41), *time[(time >= start) & (time <= end)]]
         mine = batch.control_time[place].tolist(), batch.control_value[place, :, 0].tolist()
-        assert in_force(*mine, moments) == in_force(time, series.known_value[whole, 0], moments)
+        assert in_force(*mine, moments) == in_force(time, doses[whole], moments)
         assert mine[0] == sorted(mine[0]) and mine[0][-1] <= end + 1e-9
         assert sum(t <= start for t in set(mine[0])) <= 1
 
@@ -141,7 +143,8 @@ def test_the_path_at_a_given_origin_reaches_as_far_as_asked():
 
 
 def long_and_short(n):
-    return pd.DataFrame({"id": "s", "time": np.arange(float(n)), "a": 1.0, "b": 2.0, "dose": 1.0})
+    frame = pd.DataFrame({"id": "s", "time": np.arange(float(n)), "a": 1.0, "b": 2.0})
+    return frame.assign(dose=frame["time"] % 7)
 
 
 class Counting(np.ndarray):
@@ -179,7 +182,7 @@ def test_a_cut_gathers_its_window_and_not_its_series(dropout):
 def test_a_batch_of_a_long_series_is_the_batch_of_what_lies_around_its_windows():
     """The same window, with 40,000 rows before it and after it or without."""
     n, task = 80_001, Forecasting(24.0, 96.0, origin=40_000.0)
-    frame = long_and_short(n).assign(a=np.sin(np.arange(n)), dose=np.arange(n) % 7.0)
+    frame = long_and_short(n).assign(a=np.sin(np.arange(n)))
     near = frame[39_900:40_030]
     scaling = Scaling.fit(SeriesDataset.from_frame(frame, DOSED))
     one, other = (Series(SeriesDataset.from_frame(f, DOSED), scaling) for f in (frame, near))

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from making import forecaster
 from scipy import integrate, stats
 from torch.distributions import Normal
 

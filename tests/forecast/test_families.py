@@ -116,7 +116,7 @@ def every(request):
     options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 1, "verbose": False}
     if request.param == "variational":
         options["network"] = {"variational": True}
-    model = LatentODEForecaster(4.0, 12.0, likelihood=likelihood, **options).fit(frame)
+    model = forecaster(4.0, 12.0, likelihood=likelihood, **options).fit(frame)
     model.module_.double()
     model.residuals_ = Residuals((0.3,) * len(EVERY), (2.0,) * len(EVERY))
     if request.param == "calibrated":

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from latentode.data.observations import Observations
+from latentode.data.batch import Observations
 from latentode.nn import ENCODERS
+from latentode.nn.encoders import VariableEncoder
 from latentode.nn.sequences import Events, last_values
-from latentode.nn.variable_encoder import VariableEncoder
 
 SERIES, VARIABLES, SIZE = 5, 3, 6
 EXACT = {"rtol": 1e-11, "atol": 1e-12}

@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy import stats
 
-from latentode.nn.likelihoods import likelihood_of, score
+from latentode.nn.likelihoods import LIKELIHOODS, likelihood_of, score
 from latentode.nn.scales import ScaleGrowth
 
 pytestmark = pytest.mark.usefixtures("float64")
-TRUTHS = {
+TRUTHS = {  # an entry for each family
     "normal": stats.norm(2.0, 0.7),
     "student-t": stats.t(4.0, 2.0, 0.7),
     "laplace": stats.laplace(2.0, 0.7),
@@ -44,7 +44,7 @@ def fitted(name, values):
     return likelihood, *likelihood.in_data_units(made, at, one)
 
 
-@pytest.mark.parametrize("name", TRUTHS)
+@pytest.mark.parametrize("name", LIKELIHOODS)
 def test_a_family_finds_the_distribution_of_its_values(name):
     truth = TRUTHS[name]
     values = truth.rvs(size=4000, random_state=np.random.default_rng(1)).astype(np.float64)

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 
 from latentode.nn import gru as gru_module
+from latentode.nn.encoders import GRUEncoder, ODERNNEncoder
 from latentode.nn.gru import GRU, Gaps
 from latentode.nn.recurrence import Compiled, TensorLoop
 from latentode.nn.sequences import Events
-from latentode.nn.series_encoders import GRUEncoder, ODERNNEncoder
 from latentode.ode import MLPDynamics, Solver
 
 SOLVERS = [

@@ -195,7 +195,7 @@ def test_large_counts_have_quantiles_and_probabilities(name, size):
 def test_single_and_double_precision_say_the_same(name):
     own = likelihood(name)
     single, double = made(own, torch.float32), made(own)
-    assert single.mean.dtype == torch.float32
+    assert single.mean.dtype == mixture(single).variance.dtype == torch.float32
     torch.testing.assert_close(single.mean.double(), double.mean, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(single.stddev.double(), double.stddev, rtol=1e-4, atol=1e-4)
     value = torch.from_numpy(own.icdf(double, 0.33))
@@ -289,3 +289,4 @@ def test_wild_raw_numbers_give_finite_densities_and_gradients(name):
             assert torch.isfinite(found).all()
             assert torch.isfinite(gradient).all()
             assert torch.isfinite(distribution.variance).all()
+            assert (distribution.variance > 0).all()

@@ -2,7 +2,7 @@
 
 import torch
 
-from latentode.data.observations import Observations
+from latentode.data.batch import Observations
 from latentode.nn import LinearEncoder
 from latentode.nn.sequences import Events
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentode.data.observations import Observations
+from latentode.data.batch import Observations
+from latentode.nn.encoders import Exchange, VariableEncoder
 from latentode.nn.sequences import CHANGE_GAIN, CYCLES, Histories
-from latentode.nn.variable_encoder import Exchange, VariableEncoder
 
 pytestmark = pytest.mark.usefixtures("float64")
 EXACT = {"rtol": 0.0, "atol": 1e-12}

@@ -6,7 +6,7 @@ import torch
 from making import batch_of, built, network, noise_for, piece
 
 from latentode import LatentODEError
-from latentode.data.observations import Observations, Queries
+from latentode.data.batch import Observations, Queries
 from latentode.nn.scales import PRIOR_TIME, RecentChange
 
 pytestmark = pytest.mark.usefixtures("float64")

@@ -13,19 +13,20 @@ from latentode.nn.likelihoods.base import (
     with_parameters,
 )
 from latentode.nn.likelihoods.choosing import LIKELIHOODS, likelihood_of
+from latentode.nn.likelihoods.continuous import (
+    BetaLikelihood,
+    LaplaceLikelihood,
+    LogNormalLikelihood,
+    NormalLikelihood,
+    StudentTLikelihood,
+)
 from latentode.nn.likelihoods.counts import (
     BernoulliLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
 )
 from latentode.nn.likelihoods.per_variable import Mixed, PerVariable
-from latentode.nn.likelihoods.positive import BetaLikelihood, LogNormalLikelihood
 from latentode.nn.likelihoods.quantiles import QuantileLikelihood, Quantiles
-from latentode.nn.likelihoods.symmetric import (
-    LaplaceLikelihood,
-    NormalLikelihood,
-    StudentTLikelihood,
-)
 
 __all__ = [
     "LIKELIHOODS",

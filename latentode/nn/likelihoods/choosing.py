@@ -13,19 +13,20 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import refuse_values
 from latentode.errors import LatentODEError
 from latentode.nn.likelihoods.base import Likelihood
+from latentode.nn.likelihoods.continuous import (
+    BetaLikelihood,
+    LaplaceLikelihood,
+    LogNormalLikelihood,
+    NormalLikelihood,
+    StudentTLikelihood,
+)
 from latentode.nn.likelihoods.counts import (
     BernoulliLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
 )
 from latentode.nn.likelihoods.per_variable import PerVariable
-from latentode.nn.likelihoods.positive import BetaLikelihood, LogNormalLikelihood
 from latentode.nn.likelihoods.quantiles import QuantileLikelihood
-from latentode.nn.likelihoods.symmetric import (
-    LaplaceLikelihood,
-    NormalLikelihood,
-    StudentTLikelihood,
-)
 
 __all__ = ["LIKELIHOODS", "Named", "likelihood_of", "refuse_unexplained"]
 

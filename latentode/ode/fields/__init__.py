@@ -26,11 +26,13 @@ class FieldKind:
         make: the field of a model of these sizes.
         even: whether it takes states of an even size only.
         closed_form: whether its solution is known, so that `Solver("exact", intervals=1)` suits it.
+        positive: whether its states stay positive, so that a decoder may read their logarithm.
     """
 
     make: Callable[[FieldSizes], Dynamics]
     even: bool = False
     closed_form: bool = False
+    positive: bool = False
 
 
 FIELDS: dict[str, FieldKind] = {
@@ -38,5 +40,5 @@ FIELDS: dict[str, FieldKind] = {
     "gated": FieldKind(GatedDynamics.of),
     "linear": FieldKind(LinearDynamics.of, even=True, closed_form=True),
     "second-order": FieldKind(SecondOrderDynamics.of, even=True),
-    "compartments": FieldKind(CompartmentDynamics.of, even=True, closed_form=True),
+    "compartments": FieldKind(CompartmentDynamics.of, even=True, closed_form=True, positive=True),
 }

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from latentode.errors import SolveError
-from latentode.ode.kernels.compiled import Span
-from latentode.ode.kernels.compiled_arrays import (
+from latentode.ode.kernels.compiled import (
     Gradients,
+    Span,
     block_of,
     coefficients,
     each,

@@ -15,6 +15,9 @@ import numpy as np
 
 from latentode.ode.kernels.compiled import (
     Array,
+    Coefficients,
+    Gradients,
+    Network,
     Span,
     activate,
     add,
@@ -26,7 +29,6 @@ from latentode.ode.kernels.compiled import (
     damp,
     matrix,
 )
-from latentode.ode.kernels.compiled_arrays import Coefficients, Gradients, Network
 
 __all__ = ["backward", "forward"]
 

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
-from latentode.ode.kernels.compiled import Array, Span, compiled
-from latentode.ode.kernels.compiled_arrays import flat
+from latentode.ode.kernels.compiled import Array, Span, compiled, flat
 from latentode.ode.kernels.tape import differentiable_once
 
 __all__ = ["bracket", "cubic", "cubic_in_bags", "interpolate", "locate", "slope"]

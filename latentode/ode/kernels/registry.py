@@ -23,7 +23,7 @@ from latentode.ode.fields.closed_form import ClosedForm
 from latentode.ode.fields.extended import AugmentedDynamics
 from latentode.ode.fields.mlp import MLPDynamics
 from latentode.ode.kernels import hermite
-from latentode.ode.kernels.compiled_arrays import small
+from latentode.ode.kernels.compiled import small
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
 from latentode.ode.kernels.perceptron import MLPKernel, divergence
 from latentode.ode.kernels.tape import AutogradKernel, Kernel

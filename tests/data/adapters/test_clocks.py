@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 
 from latentode import SchemaError
-from latentode.adapters.clocks import to_instants
-from latentode.adapters.handing import Notes
+from latentode.adapters.handover import Notes, to_instants
 
 
 def placed(clocks, timezone, series=None):
