@@ -1,4 +1,4 @@
-r"""ClockDynamics: no ODE worth the name, for comparisons; importing this module names it "clock".
+r"""ClockConfig: a network without an ODE, for comparisons with one that has.
 
 What is left of a latent ODE whose decoder is told the lead time is an encoder and a decoder. The field
 $\dot z = (1, 0, \dots, 0)$ leaves the state as it is, but for a component that counts time; its path is
@@ -7,19 +7,22 @@ exact at any time with one step of Euler's method.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from latentode.ode import FIELDS, Context, Dynamics, FieldKind
+from latentode import LatentODE, ModelConfig
+from latentode.model import Sizes
+from latentode.ode import Context, Dynamics, Solver
 
-__all__ = ["ClockDynamics"]
+__all__ = ["ClockConfig", "ClockDynamics"]
 
 
 class ClockDynamics(Dynamics):
-    r"""$\dot z = (1, 0, \dots, 0)$.
+    r"""The vector field $\dot z = (1, 0, \dots, 0)$.
 
     Example:
-        >>> from latentode.ode import Solver
         >>> z0 = torch.tensor([[0.5, 3.0]])
         >>> start, end = torch.zeros(1), torch.full((1,), 4.0)
         >>> Solver("euler", 1).solve(ClockDynamics(), z0, start, end).final.tolist()
@@ -32,4 +35,12 @@ class ClockDynamics(Dynamics):
         return slope
 
 
-FIELDS["clock"] = FieldKind(lambda sizes: ClockDynamics())  # with SolverConfig("euler", 1)
+@dataclass(frozen=True, repr=False)
+class ClockConfig(ModelConfig):
+    """The settings of a network whose vector field is `ClockDynamics`, whatever `dynamics` names."""
+
+    def build(self, sizes: Sizes) -> LatentODE:
+        """The network of these settings with the clock in the place of its field and its solver."""
+        network = super().build(sizes)
+        network.dynamics, network.solver = ClockDynamics(), Solver("euler", 1)
+        return network

@@ -7,27 +7,34 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import clock  # noqa: F401 - names the dynamics "clock"
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
-from latentode import LatentODEForecaster, Schema, SeriesDataset
+from latentode import (
+    LatentODEForecaster,
+    ModelConfig,
+    Schema,
+    SeriesDataset,
+    TrainingConfig,
+)
 from latentode.data import Scaling
 from latentode.data.time_axis import Duration
 from latentode.evaluation.backtest import observed_after, observed_ahead
 from latentode.evaluation.baselines import BASELINES, Baseline
 from latentode.evaluation.metrics import score_frame
-from latentode.model.building import build_latent_ode
+from latentode.model import Sizes
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from classical.gaussian_process import GaussianProcess  # noqa: E402
 from classical.spread import Spread  # noqa: E402
+from clock import ClockConfig  # noqa: E402
 
 __all__ = [
     "LEVELS",
@@ -45,11 +52,8 @@ __all__ = [
 LEVELS = [round(0.05 * i, 2) for i in range(1, 20)]
 INTERVAL = ("q0.1", "q0.9")
 ORIGINS = 300  # of each training series, from which the spread of a baseline's errors is taken
-MODELS = {
-    "latent ODE, per variable": {"layout": "per-variable"},
-    "latent ODE, joint": {"layout": "joint"},
-    "GRU, no ODE": {"layout": "per-variable", "dynamics": "clock"},
-}
+MODELS = ("latent ODE, per variable", "latent ODE, joint", "GRU, no ODE")
+OURS, _, NO_ODE = MODELS
 
 
 def quiet() -> None:
@@ -87,9 +91,10 @@ def latent_odes(
     train: pd.DataFrame,
     schema: Schema,
     horizon: Duration,
+    model: ModelConfig,
+    training: TrainingConfig,
     validation: pd.DataFrame | None = None,
-    per_variable: Mapping[str, Any] | None = None,
-    **options: Any,
+    context_length: Duration | None = None,
 ) -> dict[str, LatentODEForecaster]:
     """Both layouts and the GRU without an ODE, as wide as gives it as many parameters; fitted.
 
@@ -97,46 +102,47 @@ def latent_odes(
         train: what was there before the first cutoff.
         schema: of it.
         horizon: to learn to look ahead.
+        model: of the network with a latent state per variable, from which the others are made.
+        training: how all are trained.
         validation: held-out series for early stopping; as `fit` chooses if none.
-        per_variable: further arguments of the networks of that layout, of which the GRU is one.
-        options: of every `LatentODEForecaster`.
+        context_length: how far back the encoders look.
     """
-    fitted = {}
-    for name, own in MODELS.items():
+    fitted: dict[str, LatentODEForecaster] = {}
+    for name in MODELS:
         begin = time.process_time()
-        given = {**options, **own, "horizon": horizon, "verbose": False}
-        if own["layout"] == "per-variable":
-            given["network"] = {**(options.get("network") or {}), **(per_variable or {})}
-        if own.get("dynamics") == "clock":
-            like = _size(next(iter(fitted.values())))
-            width = _width(train, schema, given, like)
-            given["hidden_size"] = width
-            given["network"] = {**given["network"], "encoder_size": width}
-        fitted[name] = LatentODEForecaster(**given).fit(train, schema, validation)
-        seconds = time.process_time() - begin
-        epochs = len(fitted[name].history_)
-        print(
-            f"{name}: {_size(fitted[name]):,} parameters, {epochs} epochs, {seconds:.0f} s", flush=True
+        if name == NO_ODE:
+            own = without_ode(model, train, schema, n_parameters(fitted[OURS].network_))
+        else:
+            own = model if name == OURS else model.replace(latent="joint")
+        forecaster = LatentODEForecaster(
+            horizon, context_length, model=own, training=training, verbose=False
         )
+        fitted[name] = forecaster.fit(train, schema, validation)
+        seconds = time.process_time() - begin
+        size, epochs = n_parameters(forecaster.network_), len(forecaster.history_)
+        print(f"{name}: {size:,} parameters, {epochs} epochs, {seconds:.0f} s", flush=True)
     return fitted
 
 
-def _size(model: LatentODEForecaster) -> int:
-    return sum(p.numel() for p in model.module_.model.parameters())
+def n_parameters(network: nn.Module) -> int:
+    """How many numbers are trained."""
+    return sum(p.numel() for p in network.parameters())
 
 
-def _width(train: pd.DataFrame, schema: Schema, options: dict[str, Any], size: int) -> int:
-    """The width of the networks by which a model has about `size` parameters."""
+def without_ode(model: ModelConfig, train: pd.DataFrame, schema: Schema, size: int) -> ClockConfig:
+    """The same settings without an ODE, of the width that comes nearest to `size` parameters."""
     dataset = SeriesDataset.from_frame(train, schema)
     n_static = Scaling.fit(dataset).n_static + 2 * len(dataset.schema.cycles)
-    own = {k: options[k] for k in ("layout", "dynamics", "latent_size", "likelihood") if k in options}
+    sizes = Sizes(n_variables=len(dataset.variables), n_static=n_static)
+    clock = ClockConfig(**model.get_params(deep=False))
 
-    def parameters(width: int) -> int:
-        network = {**own, **(options.get("network") or {}), "hidden_size": width, "encoder_size": width}
-        model = build_latent_ode(len(dataset.variables), n_static, **network)
-        return sum(p.numel() for p in model.parameters())
+    def of_width(width: int) -> ClockConfig:
+        return clock.replace(hidden_size=width, encoder_size=width)
 
-    return min(range(16, 257, 4), key=lambda width: abs(parameters(width) - size))
+    def miss(width: int) -> int:
+        return abs(n_parameters(of_width(width).build(sizes)) - size)
+
+    return of_width(min(range(16, 257, 4), key=miss))
 
 
 def backtests(
@@ -223,7 +229,7 @@ def over_the_best(found: pd.DataFrame) -> dict[str, float]:
     every = found.assign(total=found["crps"] * found["n"])
     wide = every.pivot_table(["total", "n"], "variable", "model", aggfunc="sum", sort=False)
     wide = wide["total"] / wide["n"]
-    return (wide[next(iter(MODELS))] / wide.drop(columns=list(MODELS)).min(axis=1)).to_dict()
+    return (wide[OURS] / wide.drop(columns=list(MODELS)).min(axis=1)).to_dict()
 
 
 def readable(found: pd.DataFrame) -> str:

@@ -155,7 +155,7 @@ def measure(smoke: bool) -> tuple[dict, dict[str, Run]]:
 
 
 def draw_flow(axes: Axes, run: Run, x: Tensor, colour: Tensor) -> None:
-    """SamplePaths of points, first and last coordinate, with a dot where they end."""
+    """Paths of points, first and last coordinate, with a dot where they end."""
     with torch.no_grad():
         path = run.block.path(run.network[0](x), torch.linspace(0, 1, 50))
     for i in range(len(x)):

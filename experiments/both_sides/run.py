@@ -18,18 +18,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode import LatentODEForecaster
-from latentode.data.batch import Series
+from latentode import LatentODEForecaster, ModelConfig, TrainingConfig
 from latentode.evaluation.metrics import score_frame
-from latentode.forecast import Engine, ForecastQueries
+from latentode.forecast import ForecastQueries
 
 mpl.use("Agg")
 
 HERE = Path(__file__).parent
 HIDDEN = 0.3
 BACK = 3.0  # how far after a time the origin lies from which the model goes back to it
-JOINT = {"layout": "joint", "latent_size": 4, "hidden_size": 32, "lr": 0.02}
-PER_VARIABLE = {"layout": "per-variable", "latent_size": 8, "hidden_size": 32, "lr": 0.01}
+JOINT = ModelConfig(latent="joint", latent_size=4, hidden_size=32)
+PER_VARIABLE = ModelConfig(latent="per-variable", latent_size=8, hidden_size=32)
+RATES = {"joint": 0.02, "per-variable": 0.01}
 System = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -81,15 +81,20 @@ def backwards(model: LatentODEForecaster, history: pd.DataFrame, at: pd.DataFram
     found = pd.merge_asof(places, seen, left_on="time", right_on="origin", by="series")
     origin = found["origin"].set_axis(places.index).sort_index().to_numpy()
     queries = ForecastQueries(series, np.zeros(len(at), dtype=np.int64), time, origin)
-    engine = Engine(model.module_.model, model.scaling_, model.context_)
-    keys = at.reset_index(drop=True)
-    return engine.forecast(Series(dataset, model.scaling_), queries, keys).to_frame()
+    fitted, keys = model.fitted_, at.reset_index(drop=True)
+    return fitted.engine.forecast(fitted.series(dataset), queries, keys).to_frame()
 
 
-def run(system: System, options: dict, n: int, epochs: int) -> dict[str, dict[str, float]]:
+def fit(system: System, config: ModelConfig, n: int, epochs: int) -> LatentODEForecaster:
+    """A forecaster of some of the system's series."""
+    training = TrainingConfig(max_epochs=epochs, lr=RATES[config.latent])
+    model = LatentODEForecaster(2.0, 5.0, model=config, training=training, verbose=False)
+    return model.fit(table(system, n, 0))
+
+
+def run(system: System, config: ModelConfig, n: int, epochs: int) -> dict[str, dict[str, float]]:
     """Scores by way of answering."""
-    model = LatentODEForecaster(2.0, context=5.0, max_epochs=epochs, verbose=False, **options)
-    model.fit(table(system, n, 0))
+    model = fit(system, config, n, epochs)
     history, asked = hide(table(system, max(10, n // 2), 1), 5)
     scores = {}
     for way, frame in answers(model, history, asked).items():
@@ -107,9 +112,7 @@ def draw(path: Path, n: int, epochs: int) -> None:
     """One held-out series with a gap, answered from both sides and from the past only."""
     import matplotlib.pyplot as plt
 
-    model = LatentODEForecaster(2.0, context=5.0, max_epochs=epochs, verbose=False, **JOINT)
-    model.fit(table(sine, n, 0))
-    one = table(sine, 1, 1)
+    model, one = fit(sine, JOINT, n, epochs), table(sine, 1, 1)
     history = one[~one["time"].between(4.0, 5.2)]
     at = pd.DataFrame({"id": 0, "time": np.linspace(2, 9.5, 300)})
     figure, panels = plt.subplots(2, 1, figsize=(8, 5), sharex=True, sharey=True)
@@ -134,9 +137,9 @@ def main() -> None:
     n, epochs = (12, 1) if arguments.smoke else (60, 12)
     figures = {}
     for system in (sine, damped):
-        for options in (JOINT,) if arguments.smoke else (JOINT, PER_VARIABLE):
-            for way, scores in run(system, options, n, epochs).items():
-                figures[f"{system.__name__}, {options['layout']}, {way}"] = scores
+        for config in (JOINT,) if arguments.smoke else (JOINT, PER_VARIABLE):
+            for way, scores in run(system, config, n, epochs).items():
+                figures[f"{system.__name__}, {config.latent}, {way}"] = scores
     print(pd.DataFrame(figures).T.round(3).to_string())
     (folder / "results.json").write_text(json.dumps(figures, indent=1) + "\n")
     draw(folder / "both_sides.png", n, epochs)

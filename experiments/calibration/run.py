@@ -15,7 +15,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from latentode import LatentODEForecaster, Schema
+from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.adapters import medical
 from latentode.cli.demo import SCHEMA as STORMS
 from latentode.cli.demo import storms_path
@@ -56,7 +56,7 @@ class Task:
         calibrate: what came true, for calibration.
         test: what is asked.
         cutoffs: of the calibration's and of the test's forecasts; None for many times of each series.
-        options: of the forecaster.
+        forecaster: not yet fitted.
     """
 
     schema: Schema
@@ -65,7 +65,7 @@ class Task:
     calibrate: pd.DataFrame
     test: pd.DataFrame
     cutoffs: tuple[Any, Any]
-    options: dict[str, Any]
+    forecaster: LatentODEForecaster
 
 
 def storms(smoke: bool) -> Task:
@@ -73,11 +73,12 @@ def storms(smoke: bool) -> Task:
     table = read_table(storms_path(), STORMS)
     year = pd.to_datetime(table.groupby("id")["time"].transform("min")).dt.year
     parts = table[year < 2012], table[year.between(2012, 2017)], table[year >= 2018]
-    options: dict[str, Any] = {"horizon": "72h"}
+    forecaster = LatentODEForecaster("72h", verbose=False)
     if smoke:
         parts = tuple(p[p["id"].isin(p["id"].unique()[:20])] for p in parts)  # type: ignore[assignment]
-        options |= {"max_epochs": 1, "hidden_size": 16, "latent_size": 4}
-    return Task(STORMS, parts[0], None, parts[1], parts[2], (None, None), options)
+        small = {"training__max_epochs": 1, "model__hidden_size": 16, "model__latent_size": 4}
+        forecaster.set_params(**small)
+    return Task(STORMS, parts[0], None, parts[1], parts[2], (None, None), forecaster)
 
 
 def glucose(smoke: bool) -> Task:
@@ -97,12 +98,15 @@ def glucose(smoke: bool) -> Task:
         list(pd.date_range(a, b, freq="97min"))
         for a, b in (("2010-08-01", "2010-08-31 22:00"), ("2010-09-01", "2010-10-10 22:57"))
     )
-    options: dict[str, Any] = {"horizon": "1h", "context": "3h", "likelihood": "student-t"}
+    forecaster = LatentODEForecaster(
+        "1h", "3h", model=ModelConfig(likelihood="student-t"), verbose=False
+    )
     if smoke:
         fit, cutoffs = fit[fit["time"] >= "2010-07-10"], tuple(c[:40] for c in cutoffs)
-        options |= {"max_epochs": 1, "hidden_size": 16, "cuts": 64}
+        forecaster.set_params(model__hidden_size=16)
+        forecaster.set_params(training__max_epochs=1, training__windows_per_epoch=64)
     august = table[times < "2010-09-01"]
-    return Task(schema, fit, validation, august, table, (cutoffs[0], cutoffs[1]), options)
+    return Task(schema, fit, validation, august, table, (cutoffs[0], cutoffs[1]), forecaster)
 
 
 def physionet(folder: Path) -> Task:
@@ -127,16 +131,20 @@ def physionet(folder: Path) -> Task:
 
     train, held_out = clipped(train), clipped(held_out)
     first = held_out["series"].isin(held_out["series"].unique()[::2])
-    options = {"horizon": 24.0, "context": 24.0, "hidden_size": 32, "likelihood": "student-t"}
-    options |= {"max_epochs": 12, "cuts": 3000}
+    forecaster = LatentODEForecaster(
+        24.0,
+        24.0,
+        model=ModelConfig(hidden_size=32, likelihood="student-t"),
+        training=TrainingConfig(max_epochs=12, windows_per_epoch=3000),
+        verbose=False,
+    )
     parts = held_out[first], held_out[~first]
-    return Task(PATIENTS, train, None, *parts, ([24.0], [24.0]), options)
+    return Task(PATIENTS, train, None, *parts, ([24.0], [24.0]), forecaster)
 
 
 def fitted(task: Task) -> LatentODEForecaster:
     """A forecaster that has seen neither what calibrates it nor what it is asked."""
-    model = LatentODEForecaster(verbose=False, **task.options)
-    return model.fit(task.fit, task.schema, task.validation)
+    return task.forecaster.fit(task.fit, task.schema, task.validation)
 
 
 def before_and_after(task: Task, model: LatentODEForecaster) -> dict[str, pd.DataFrame]:
@@ -152,7 +160,7 @@ def before_and_after(task: Task, model: LatentODEForecaster) -> dict[str, pd.Dat
 
 def as_it_comes_true(task: Task, model: LatentODEForecaster) -> pd.DataFrame:
     """Calibrated at the beginning of each week by all forecasts that had come true by then."""
-    model.calibration_ = None
+    model.fitted_ = replace(model.fitted_, calibration=None)
     begin, ask = task.cutoffs
     every = model.backtest(task.test, quantiles=LEVELS, cutoffs=[*begin, *ask])
     asked = every[every["origin"] >= ask[0]]

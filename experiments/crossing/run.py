@@ -2,8 +2,8 @@
 
     python experiments/crossing/run.py [--smoke] [--out FOLDER]
 
-The forecaster of experiments/glucose, fitted on 24 March to 31 August 2010, is asked `time_to` in
-September and October, beside climatology, drift, a Gaussian process and logistic regression. Figures
+The forecaster of experiments/glucose, fitted on 24 March to 31 August 2010, is asked for first passages
+in September and October, beside climatology, drift, a Gaussian process and logistic regression. Figures
 go to results.json, a picture to reliability.png, beside this file unless --out says otherwise.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode import LatentODEForecaster, Schema
+from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "glucose")]
@@ -33,7 +33,8 @@ from readings import (  # noqa: E402
     HORIZON,
     LAST_KEPT_DAY,
     LAST_TEST,
-    SETTINGS,
+    MODEL,
+    TRAINING,
     divided,
     read,
 )
@@ -67,7 +68,8 @@ class Size:
     last: str = LAST_TEST
     seeds: tuple[int, ...] = (0, 1, 2)
     draws: int = 500
-    settings: tuple[tuple[str, Any], ...] = tuple(SETTINGS.items())
+    model: ModelConfig = MODEL
+    training: TrainingConfig = TRAINING
 
 
 SMOKE = Size(
@@ -75,7 +77,8 @@ SMOKE = Size(
     last="2010-09-05",
     seeds=(0,),
     draws=40,
-    settings=(*SETTINGS.items(), ("max_epochs", 2), ("cuts", 64), ("hidden_size", 16)),
+    model=MODEL.replace(hidden_size=16),
+    training=TRAINING.replace(max_epochs=2, windows_per_epoch=64),
 )
 
 
@@ -93,11 +96,15 @@ def questions(table: pd.DataFrame, last: str = LAST_TEST) -> Questions:
     )
 
 
-def fitted(table: pd.DataFrame, schema: Schema, seed: int, **settings: Any) -> LatentODEForecaster:
+def fitted(
+    table: pd.DataFrame, schema: Schema, seed: int, model: ModelConfig, training: TrainingConfig
+) -> LatentODEForecaster:
     """As experiments/glucose fits its first model."""
     train, validation = divided(table[table["time"] < FIRST_TEST], schema)
-    model = LatentODEForecaster(HORIZON, random_state=seed, verbose=False, **settings)
-    return model.fit(train, schema, validation)
+    forecaster = LatentODEForecaster(
+        HORIZON, CONTEXT, model=model, training=training, verbose=False, random_state=seed
+    )
+    return forecaster.fit(train, schema, validation)
 
 
 def probabilities(
@@ -124,9 +131,8 @@ def probabilities(
         table.iloc[b:e].assign(person=f"{i:05d}")
         for i, (b, e) in enumerate(zip(begin, end, strict=True))
     ]
-    crossing = model.paths(pd.concat(seen, ignore_index=True), HORIZON, draws).first_passage_time(
-        "glucose", above=LEVEL, readings=readings
-    )
+    paths = model.sample_paths(pd.concat(seen, ignore_index=True), HORIZON, draws)
+    crossing = paths.first_passage_time("glucose", above=LEVEL, readings=readings)
     found = crossing.probability(by="60min").set_index("person")["probability"]
     return found.sort_index().to_numpy()
 
@@ -150,7 +156,7 @@ def answers(table: pd.DataFrame, schema: Schema, asked: Questions, size: Size) -
     found = {}
     parts = (asked.held_out, asked.test)
     for seed in size.seeds:
-        model = fitted(table, schema, seed, **dict(size.settings))
+        model = fitted(table, schema, seed, size.model, size.training)
         name = OURS if seed == size.seeds[0] else f"{OURS}, seed {seed}"
         found[name] = [probabilities(model, table, h, SENSOR, size.draws) for h in parts]
         if name == OURS:

@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from latentode import LatentODEForecaster, Schema
+from latentode import LatentODEForecaster, ModelConfig, Schema, SolverConfig, TrainingConfig
 from latentode.cli.demo import FIRST_TEST_YEAR, SCHEMA, storms_path
 from latentode.data.files import read_table
 
@@ -67,16 +67,24 @@ def true_log_likelihood(frame: pd.DataFrame, phases: np.ndarray) -> float:
     return float(total)
 
 
-def forecaster(smoke: bool, time_weight: float = 1.0, **options: object) -> LatentODEForecaster:
+def network(intervals: int) -> ModelConfig:
     """A latent ODE that models values and when they are observed."""
-    network = {"observation_times": "poisson", "time_weight": time_weight}
-    common = {"network": network, "monitor": "val_times", "verbose": False}
-    return LatentODEForecaster(**{**common, **options, **({"max_epochs": 4} if smoke else {})})
+    return ModelConfig(
+        latent="joint",
+        hidden_size=48,
+        solver=SolverConfig(intervals=intervals),
+        observation_times="poisson",
+    )
+
+
+def trained(epochs: int, **settings: float) -> TrainingConfig:
+    """Training that keeps the weights by which held-out times are likeliest."""
+    return TrainingConfig(max_epochs=epochs, monitor="val_times", **settings)  # type: ignore[arg-type]
 
 
 def per_event(model: LatentODEForecaster, frame: pd.DataFrame) -> dict[str, float]:
     """Held-out log-likelihood of times by the model and by the constant rate of training."""
-    found = model.times_log_likelihood(frame)
+    found = model.observation_times(frame).log_likelihood()
     events = int(found["events"].sum())
     return {
         "events": events,
@@ -106,18 +114,10 @@ def one_simulated(smoke: bool, seed: int, folder: Path | None = None) -> dict[st
     """Fits, scores on held-out series, and compares intensities ahead of histories cut at hour 12."""
     train, _ = simulated(60 if smoke else 300, 1)
     test, phases = simulated(20 if smoke else 100, 2)
-    model = forecaster(
-        smoke,
-        horizon=AHEAD,
-        context=CUT,
-        layout="joint",
-        hidden_size=48,
-        max_epochs=40,
-        solver={"intervals": 8},
-        random_state=seed,
+    training = trained(10, lr=1e-2) if smoke else trained(40)
+    model = LatentODEForecaster(
+        AHEAD, CUT, model=network(8), training=training, verbose=False, random_state=seed
     )
-    if smoke:
-        model.set_params(max_epochs=10, lr=1e-2)
     model.fit(train)
     figures = {"seed": seed, **per_event(model, test)}
     figures["true intensity"] = true_log_likelihood(test, phases) / figures["events"]
@@ -127,11 +127,12 @@ def one_simulated(smoke: bool, seed: int, folder: Path | None = None) -> dict[st
 
     history = test[test["time"] <= CUT]
     grid = np.linspace(CUT, CUT + AHEAD, 61)[1:]
-    found = model.intensity(history, at=grid)
+    times = model.observation_times(history)
+    found = times.intensity(at=grid)
     fitted = found["intensity"].to_numpy().reshape(len(phases), -1)
     truth = true_rate(grid, phases[:, None])
-    rate = np.full_like(truth, model.module_.hparams["event_rate"])
-    counts = model.expected_counts(history, at=[CUT, CUT + AHEAD])
+    rate = np.full_like(truth, model.network_.sizes.event_rate)  # type: ignore[union-attr]
+    counts = times.expected_counts(at=[CUT, CUT + AHEAD])
     expected = counts.groupby("id")["expected"].last().to_numpy()
     happened = test[(test["time"] > CUT) & (test["time"] <= CUT + AHEAD)].groupby("id").size()
     figures |= {
@@ -191,17 +192,8 @@ def on_storms(smoke: bool) -> dict[str, float]:
         keep = table["id"].isin(table["id"].drop_duplicates().iloc[::8])
         table, later = table[keep], later[keep]
     schema = Schema(id="id", time="time", targets=("lat", "long", "wind", "pressure"))
-    model = forecaster(
-        smoke,
-        horizon=12.0,
-        context=72.0,
-        layout="joint",
-        max_epochs=30,
-        solver={"intervals": 24},
-        hidden_size=48,
-        lr=1e-2,
-        time_weight=10.0,
-    )
+    training = trained(4 if smoke else 30, lr=1e-2, time_weight=10.0)
+    model = LatentODEForecaster(12.0, 72.0, model=network(24), training=training, verbose=False)
     return per_event(model.fit(table[~later], schema), table[later])
 
 
@@ -222,15 +214,8 @@ def on_patients(folder: Path, smoke: bool) -> dict[str, float]:
     schema = Schema(
         id="series", time="hours", targets=VITALS, layout="long", variable="variable", value="value"
     )
-    model = forecaster(
-        smoke,
-        horizon=4.0,
-        context=16.0,
-        layout="joint",
-        max_epochs=16,
-        hidden_size=48,
-        solver={"intervals": 8},
-    )
+    training = trained(4 if smoke else 16)
+    model = LatentODEForecaster(4.0, 16.0, model=network(8), training=training, verbose=False)
     return per_event(model.fit(read("train", 800), schema), read("validation", 200))
 
 

@@ -14,16 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode import LatentODEModule
+from latentode import LatentODEModule, ModelConfig, TrainingConfig
 from latentode.data import Batch, Queries
 from latentode.evaluation.baselines import Baseline, LastValue, LinearDrift, SeriesMean
+from latentode.model import Sizes
 from latentode.nn.encoders import GRUEncoder
 from latentode.nn.latent_state import LatentState, mlp
 from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
 from latentode.nn.sequences import Events, last_values
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-import clock  # noqa: F401 - names the dynamics "clock"
+from clock import ClockConfig
 
 __all__ = ["BASELINES", "MODELS", "DirectForecaster", "build", "n_parameters"]
 
@@ -50,6 +51,7 @@ class DirectForecaster(nn.Module):
 
     latent_size = 1  # of the noise that it has no use for
     rows_per_series = 1
+    variational = False
     event_times = labelling = None
 
     def __init__(
@@ -105,34 +107,35 @@ class DirectForecaster(nn.Module):
         return batch.start.new_zeros(len(batch))
 
 
-def build(kind: str, sizes: dict[str, Any], config: dict[str, Any]) -> LatentODEModule:
+def build(kind: str, sizes: Sizes, config: dict[str, Any], training: TrainingConfig) -> LatentODEModule:
     """An untrained model.
 
     Args:
         kind: of `MODELS`.
         sizes: of the data module.
-        config: sections `module` and one by the name of the layout; the GRU takes the joint one's.
+        config: settings of the network, a section by the name of each layout; the GRU takes the joint
+            one's.
+        training: how it is to be trained.
     """
-    options = config["module"]
     if kind == "per-variable":
-        return LatentODEModule(**sizes, **options, **config[kind], layout=kind)
+        return LatentODEModule(sizes, ModelConfig.of({**config[kind], "latent": kind}), training)
     if kind == "per-variable-clock":
-        own = {k: v for k, v in config["per-variable"].items() if k not in ("interaction", "solver")}
-        return LatentODEModule(**sizes, **options, **own, layout="per-variable", dynamics="clock")
-    module = LatentODEModule(**sizes, **options, **config["joint"], layout="joint")
+        own = {**config["per-variable"], "latent": "per-variable", "interaction": "encoder"}
+        return LatentODEModule(sizes, ClockConfig.of(own), training)
+    joint = ModelConfig.of({**config["joint"], "latent": "joint"})
+    module = LatentODEModule(sizes, joint, training)
     if kind == "gru":
-        hidden = config["joint"].get("hidden_size", 64)
-        module.model = _gru_of_size(n_parameters(module), sizes, hidden)  # type: ignore[assignment]
+        size = n_parameters(module)
+        module.model = _gru_of_size(size, sizes, joint.hidden_size)  # type: ignore[assignment]
     return module
 
 
-def _gru_of_size(size: int, sizes: dict[str, Any], hidden: int) -> DirectForecaster:
+def _gru_of_size(size: int, sizes: Sizes, hidden: int) -> DirectForecaster:
     """The GRU whose decoder is so wide that it has about as many parameters."""
 
     def make(width: int) -> DirectForecaster:
-        return DirectForecaster(
-            sizes["n_variables"], sizes["n_static"], sizes["time_scale"], hidden, width
-        )
+        shape = sizes.n_variables, sizes.n_static
+        return DirectForecaster(*shape, sizes.time_scale, hidden, width)
 
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         width = min(WIDTHS, key=lambda w: abs(n_parameters(make(w)) - size))

@@ -27,7 +27,7 @@ def read_config(name: str, changes: list[str] | None = None) -> dict[str, Any]:
 
     Args:
         name: of a file in `configs`.
-        changes: such as `module.lr=1e-3`.
+        changes: such as `training.lr=1e-3`.
     """
     config = tomllib.loads((CONFIGS / f"{name}.toml").read_text())
     for change in changes or []:

@@ -1,7 +1,7 @@
 """Forecasts on public data: baselines, a GRU and latent ODEs by each data set's own protocol.
 
     python experiments/forecast_benchmark/run.py p12_hourly --seeds 0 1 2 --models last-value joint
-        [--folds 0 1] [--minutes 30] [--test FILE ...] [--set module.lr=1e-3 ...] [--label NAME]
+        [--folds 0 1] [--minutes 30] [--test FILE ...] [--set training.lr=1e-3 ...] [--label NAME]
         [--stored] [--table] [--smoke]
 
 Trains on the training part, keeps the weights that do best on the validation part, evaluates them
@@ -29,7 +29,7 @@ from models import BASELINES, MODELS, build, n_parameters
 from protocol import CONFIGS, Part, Protocol, metrics, read_config
 from results import merge, show
 
-from latentode import IrregularDataModule, LatentODEModule, SeriesDataset
+from latentode import IrregularDataModule, LatentODEModule, SeriesDataset, TrainingConfig
 from latentode.data import ContextDropout, Scaling, Series
 from latentode.forecast import Engine, ForecastQueries
 from latentode.training.fit import cpu_threads, run_fit
@@ -49,6 +49,11 @@ class Setting:
     root: Path
     fold: int | None
     first: int | None
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How its models are trained."""
+        return TrainingConfig.of(self.config["training"])
 
     @property
     def folder(self) -> Path:
@@ -134,7 +139,7 @@ def _trained(
     path.parent.mkdir(parents=True, exist_ok=True)
     history = pd.DataFrame()
     if not a.stored:
-        history = _fit(module, data, setting.config["fit"], path, a)
+        history = _fit(module, data, path, a)
     module.load_state_dict(torch.load(path, weights_only=True))
     module.eval()
     found = {"parameters": n_parameters(module), "epochs": len(history)}
@@ -145,16 +150,23 @@ def _begun(
     setting: Setting, train: SeriesDataset, kind: str, seed: int
 ) -> tuple[LatentODEModule, IrregularDataModule]:
     """A model that has learnt nothing yet, and its data."""
-    config, protocol = setting.config, setting.protocol
-    options = dict(config["data"])
-    between, dropout = options.pop("between", None), options.pop("observation_dropout", 0.0)
-    task = ContextDropout(protocol.task(between), dropout)
+    protocol, training, windows = setting.protocol, setting.training, setting.config["windows"]
+    task = protocol.task(windows.get("between"))
     held_out = setting.part(protocol.validation).dataset(train.schema, everything=False)
-    data = IrregularDataModule(train, held_out, task=task, seed=seed, **options)
+    data = IrregularDataModule(
+        train,
+        held_out,
+        task=ContextDropout(task, training.observation_dropout, training.context_dropout),
+        batch_size=training.batch_size,
+        windows_per_epoch=training.windows_per_epoch,
+        seed=seed,
+        bucketed=windows.get("bucketed", False),
+    )
     torch.manual_seed(seed)
     # Losses and metrics in the protocol's units: val_mse is then the protocol's own.
     units = np.asarray(data.scaling.scale) / protocol.units(setting.root, train.variables)
-    return build(kind, {**data.sizes, "units": units.tolist()}, config), data
+    training = training.replace(error_units=units.tolist())
+    return build(kind, data.sizes, setting.config, training), data
 
 
 def time_epoch(setting: Setting, train: SeriesDataset, kind: str) -> dict[str, float]:
@@ -163,10 +175,10 @@ def time_epoch(setting: Setting, train: SeriesDataset, kind: str) -> dict[str, f
     begin = time.process_time()
     batches = sum(1 for _ in data.train_dataloader())
     alone = time.process_time() - begin
-    fit = {**setting.config["fit"], "max_epochs": 1}
+    once = module.training_config.replace(max_epochs=1)
     with cpu_threads(1):
         begin = time.process_time()
-        run_fit(module, data, verbose=False, on_end=lambda history: None, **fit)
+        run_fit(module, data, once, verbose=False, on_end=lambda history: None)
         epoch = time.process_time() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
@@ -182,15 +194,13 @@ def time_epoch(setting: Setting, train: SeriesDataset, kind: str) -> dict[str, f
 
 
 def _fit(
-    module: LatentODEModule,
-    data: IrregularDataModule,
-    fit: dict[str, Any],
-    path: Path,
-    a: argparse.Namespace,
+    module: LatentODEModule, data: IrregularDataModule, path: Path, a: argparse.Namespace
 ) -> pd.DataFrame:
     """Trains and leaves the best weights at `path`; the metrics of each epoch lie beside them."""
     epochs: list[pd.DataFrame] = []
-    options = {**fit, "max_epochs": 1} if a.smoke else fit
+    training = module.training_config.replace(max_minutes=a.minutes)
+    if a.smoke:
+        training = training.replace(max_epochs=1)
 
     def keep() -> None:
         new = path.with_suffix(".new")
@@ -198,15 +208,7 @@ def _fit(
         new.replace(path)
 
     with cpu_threads(a.threads):
-        run_fit(
-            module,
-            data,
-            verbose=not a.smoke,
-            on_end=epochs.append,
-            on_best=keep,
-            max_minutes=a.minutes,
-            **options,
-        )
+        run_fit(module, data, training, verbose=not a.smoke, on_end=epochs.append, on_best=keep)
     epochs[0].to_csv(path.with_suffix(".csv"), index=False)
     return epochs[0]
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from latentode import Schema
+from latentode import ModelConfig, Schema, TrainingConfig
 from latentode.adapters import medical
 
 HERE = Path(__file__).parent
@@ -25,7 +24,8 @@ __all__ = [
     "HORIZON",
     "LAST_KEPT_DAY",
     "LAST_TEST",
-    "SETTINGS",
+    "MODEL",
+    "TRAINING",
     "divided",
     "read",
 ]
@@ -35,12 +35,8 @@ FIRST_TEST, LAST_TEST = "2010-09-01", "2010-10-10 22:57"
 HORIZON, CONTEXT = "1h", "3h"
 LAST_KEPT_DAY = 24  # of each month; the days after it choose
 ENOUGH = 20  # readings, without which a held-out stretch says little
-SETTINGS: dict[str, Any] = {
-    "context": CONTEXT,
-    "likelihood": "student-t",
-    "max_epochs": 60,
-    "patience": 60,
-}
+MODEL = ModelConfig(likelihood="student-t")
+TRAINING = TrainingConfig(max_epochs=60, patience=60)
 
 
 def read() -> tuple[pd.DataFrame, Schema]:

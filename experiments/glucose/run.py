@@ -13,17 +13,25 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from latentode import Schema
+from latentode import ModelConfig, Schema, TrainingConfig
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import rolling  # noqa: E402
 from classical.gaussian_process import GaussianProcess  # noqa: E402
-from readings import FIRST_TEST, HORIZON, LAST_TEST, SETTINGS, divided, read  # noqa: E402
+from readings import (  # noqa: E402
+    CONTEXT,
+    FIRST_TEST,
+    HORIZON,
+    LAST_TEST,
+    MODEL,
+    TRAINING,
+    divided,
+    read,
+)
 
 EVERY = "97min"
 LEADS = (0.25, 0.5, 0.75, 1.0)
@@ -34,7 +42,8 @@ def figures(
     schema: Schema,
     cutoffs: pd.DatetimeIndex,
     process: GaussianProcess,
-    **settings: Any,
+    model: ModelConfig = MODEL,
+    training: TrainingConfig = TRAINING,
 ) -> pd.DataFrame:
     """Errors of every model by lead time, as `rolling.table` has them.
 
@@ -43,11 +52,12 @@ def figures(
         schema: of it.
         cutoffs: to forecast from; what lies before the first is what is fitted on.
         process: the Gaussian process among the baselines.
-        settings: of the latent ODEs.
+        model: of the latent ODEs.
+        training: how they are trained.
     """
     past = table[table["time"] < cutoffs[0]]
     train, validation = divided(past, schema)
-    models = rolling.latent_odes(train, schema, HORIZON, validation, **settings)
+    models = rolling.latent_odes(train, schema, HORIZON, model, training, validation, CONTEXT)
     made = rolling.backtests(models, past, table, cutoffs, HORIZON, process)
     return rolling.table(made, LEADS)
 
@@ -59,13 +69,15 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.out or (Path("build/glucose") if arguments.smoke else HERE)
     rolling.quiet()
-    (table, schema), settings, process = read(), SETTINGS, GaussianProcess()
+    (table, schema), process = read(), GaussianProcess()
+    model, training = MODEL, TRAINING
     cutoffs = pd.date_range(FIRST_TEST, LAST_TEST, freq=EVERY)
     if arguments.smoke:
         table = table[table["time"] >= "2010-07-20"]
-        cutoffs, settings = cutoffs[:8], {**SETTINGS, "max_epochs": 2, "cuts": 64, "hidden_size": 16}
+        cutoffs, model = cutoffs[:8], MODEL.replace(hidden_size=16)
+        training = TRAINING.replace(max_epochs=2, windows_per_epoch=64)
         process = GaussianProcess(window=20, windows=1)
-    found = figures(table, schema, cutoffs, process, **settings)
+    found = figures(table, schema, cutoffs, process, model, training)
     best = rolling.over_the_best(found)
     rolling.save(folder, found, cutoffs=len(cutoffs), crps_over_the_best_baselines=best)
     rolling.draw(folder / "crps.png", found, "h")

@@ -26,7 +26,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score, ro
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from latentode import LatentODEClassifier, Schema
+from latentode import LatentODEClassifier, Schema, SolverConfig
 
 HERE = Path(__file__).parent
 SCHEMA = Schema(id="series", time="hours", layout="long", variable="variable", value="value")
@@ -106,20 +106,22 @@ def figures(probability: np.ndarray, actual: pd.Series) -> dict[str, float]:
 
 def classifier(epochs: int, smoke: bool = False) -> LatentODEClassifier:
     """The latent ODE of this experiment."""
-    common = {"max_epochs": epochs, "verbose": False}
+    usual = LatentODEClassifier()
     if smoke:
-        return LatentODEClassifier(**common, layout="joint", latent_size=6, hidden_size=24, lr=1e-2)
-    return LatentODEClassifier(
-        **common,
-        hidden_size=32,
-        batch_size=64,
-        dropout=0.3,
-        observation_dropout=0.3,
-        weight_decay=1e-2,
-        reconstruction=0.1,
+        small = usual.model.replace(latent="joint", latent_size=6, hidden_size=24)
+        short = usual.training.replace(max_epochs=epochs, lr=1e-2)
+        return LatentODEClassifier(model=small, training=short, verbose=False)
+    solver = SolverConfig(intervals=5)
+    model = usual.model.replace(hidden_size=32, label_dropout=0.3, solver=solver)
+    training = usual.training.replace(
+        max_epochs=epochs,
         patience=6,
-        network={"solver": {"intervals": 5}},
+        batch_size=64,
+        weight_decay=1e-2,
+        observation_dropout=0.3,
+        value_weight=0.1,
     )
+    return LatentODEClassifier(model=model, training=training, verbose=False)
 
 
 def compared(

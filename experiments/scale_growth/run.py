@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from latentode import LatentODEForecaster, Schema
+from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.cli.demo import FIRST_TEST_YEAR, SCHEMA, SHOWN, storms_path
 from latentode.data.files import read_table
 
@@ -62,11 +62,10 @@ def fit(
     """The default forecaster, its scale told the lead or not."""
     model = LatentODEForecaster(
         horizon,
-        network={"scale_growth": growth},
-        max_epochs=epochs,
-        patience=epochs,
-        random_state=seed,
+        model=ModelConfig(scale_growth=growth),
+        training=TrainingConfig(max_epochs=epochs, patience=epochs),
         verbose=False,
+        random_state=seed,
     )
     return model.fit(train, schema)
 
@@ -136,7 +135,7 @@ def run_walks(
             np.sqrt((np.log(made["std"] / truth) ** 2).mean())
         )
         if growth:
-            (exponent,) = model.module_.model.growth.exponent.tolist()  # type: ignore[union-attr]
+            (exponent,) = model.network_.emission.growth.exponent.tolist()  # type: ignore[union-attr]
             found[kind]["learned exponent"] = exponent
         print(f"walks, growth {kind}", json.dumps(found[kind]), flush=True)
     return found, frames

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentode import LatentODEForecaster, Schema
+from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.ode import Context, Dynamics, MLPDynamics, Solver
 from latentode.plotting.phase import Plane, latent_paths
 from latentode.plotting.pictures import latent_slope_field, slope_field
@@ -94,16 +94,10 @@ def table(times: Tensor, states: Tensor) -> pd.DataFrame:
 
 def fit(frame: pd.DataFrame, epochs: int) -> LatentODEForecaster:
     """The classic latent ODE on the table: one state of four dimensions per series."""
-    model = LatentODEForecaster(
-        horizon=4.0,
-        context=8.0,
-        layout="joint",
-        latent_size=4,
-        hidden_size=48,
-        network={"anchor": False},  # z holds where the system is, not how far it is from last seen
-        max_epochs=epochs,
-        verbose=False,
-    )
+    # Without an anchor z holds where the system is, not how far it is from where it was last seen.
+    network = ModelConfig(latent="joint", latent_size=4, hidden_size=48, anchor=False)
+    training = TrainingConfig(max_epochs=epochs)
+    model = LatentODEForecaster(4.0, 8.0, model=network, training=training, verbose=False)
     return model.fit(frame, Schema(id="series", time="time"))
 
 

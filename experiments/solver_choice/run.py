@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode import LatentODEForecaster
+from latentode import LatentODEForecaster, TrainingConfig
 from latentode.cli.demo import FIRST_TEST_YEAR, SCHEMA, storms_path
 from latentode.data.dataset import SeriesDataset
 from latentode.data.files import read_table
@@ -51,13 +51,13 @@ def storms(smoke: bool) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def forecasts(model: LatentODEForecaster, history: pd.DataFrame, solver: Solver) -> pd.DataFrame:
     """Means and deviations 3 to 72 hours ahead."""
-    model.module_.model.solver = solver
+    model.network_.solver = solver
     return model.predict(history, "72h", count=24, quantiles=())
 
 
 def training_step(model: LatentODEForecaster, batch: object, solver: Solver) -> float:
     """Milliseconds of forward and backward."""
-    network = model.module_.model
+    network = model.network_
     network.solver = solver
     noise = torch.zeros(1, 1, network.latent_size)
     begin = time.process_time()
@@ -77,8 +77,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     train, test = storms(arguments.smoke)
-    model = LatentODEForecaster(horizon="72h", max_epochs=1 if arguments.smoke else arguments.epochs)
-    model.fit(train, SCHEMA)
+    training = TrainingConfig(max_epochs=1 if arguments.smoke else arguments.epochs)
+    model = LatentODEForecaster("72h", training=training).fit(train, SCHEMA)
     dataset = SeriesDataset.from_frame(train, SCHEMA)
     data = IrregularDataModule(dataset, task=Forecasting(horizon="72h"), batch_size=64)
     data.setup("fit")

@@ -24,7 +24,14 @@ import torch
 from lightning import Trainer, seed_everything
 from torch import Tensor, nn
 
-from latentode import Forecasting, IrregularDataModule, LatentODEModule, Schema
+from latentode import (
+    Forecasting,
+    IrregularDataModule,
+    LatentODEModule,
+    ModelConfig,
+    Schema,
+    TrainingConfig,
+)
 from latentode.data import Batch
 
 HERE = Path(__file__).parent
@@ -32,11 +39,12 @@ SCHEMA = Schema(id="id", time="time", targets=("x", "y"))
 SEEN, ASKED = 1.0, 1.5  # turns: seen up to the first, asked for up to the second
 NOISE = 0.1
 BATCH, LR = 50, 1e-2  # of all models
-NETWORK = {"layout": "joint", "hidden_size": 32, "t0": "start", "anchor": False}
+CLASSIC = ModelConfig(latent="joint", latent_size=6, hidden_size=32, t0="start", anchor=False)
 LATENT = {
-    "latent ODE": {**NETWORK, "latent_size": 6},
-    "latent ODE, linear": {**NETWORK, "latent_size": 8, "dynamics": "linear"},
+    "latent ODE": CLASSIC,
+    "latent ODE, linear": CLASSIC.replace(latent_size=8, dynamics="linear"),
 }
+TRAINING = TrainingConfig(lr=LR, context_weight=1.0, kl_warmup=300, samples=1)
 # Widths that give the recurrent networks as many parameters as the latent ODE has.
 RECURRENT = {"RNN": (nn.RNN, 81), "GRU": (nn.GRU, 46)}
 
@@ -134,9 +142,7 @@ def fit_latent_ode(
         batch_size=BATCH,
         windows_per_epoch=len(train.times),
     )
-    module = LatentODEModule(
-        **data.sizes, lr=LR, context_weight=1.0, kl_warmup=300, samples=1, **LATENT[kind]
-    )
+    module = LatentODEModule(data.sizes, LATENT[kind], TRAINING)
     trainer = Trainer(
         max_epochs=epochs,
         gradient_clip_val=1.0,

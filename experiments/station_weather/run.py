@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from latentode import Schema
+from latentode import ModelConfig, Schema, TrainingConfig
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -34,15 +33,14 @@ HORIZON, CONTEXT, EVERY = "24h", "24h", "9h"
 TENDENCY = pd.Timedelta("3h")  # over which stations report the change of pressure
 LEADS = (3.0, 6.0, 12.0, 24.0)
 LAST_KEPT_DAY = 24  # of each month; the days after it choose
-SETTINGS: dict[str, Any] = {
-    "context": CONTEXT,
-    "likelihood": "student-t",
-    "observation_dropout": 0.2,
-    "balance": "variables",  # gusts are reported seldom
-    "max_epochs": 60,
-    "patience": 60,
-    "lr": 8e-3,
-}
+MODEL = ModelConfig(likelihood="student-t")
+TRAINING = TrainingConfig(
+    max_epochs=60,
+    patience=60,
+    lr=8e-3,
+    balance="variables",  # gusts are reported seldom
+    observation_dropout=0.2,
+)
 
 
 def read() -> pd.DataFrame:
@@ -78,7 +76,11 @@ def divided(past: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def figures(
-    table: pd.DataFrame, cutoffs: pd.DatetimeIndex, process: GaussianProcess, **settings: Any
+    table: pd.DataFrame,
+    cutoffs: pd.DatetimeIndex,
+    process: GaussianProcess,
+    model: ModelConfig = MODEL,
+    training: TrainingConfig = TRAINING,
 ) -> pd.DataFrame:
     """Errors of every model by variable and lead time, as `rolling.table` has them.
 
@@ -86,11 +88,12 @@ def figures(
         table: all of it.
         cutoffs: to forecast from; what lies before the first is what is fitted on.
         process: the Gaussian process among the baselines.
-        settings: of the latent ODEs.
+        model: of the latent ODEs.
+        training: how they are trained.
     """
     past = table[table["time"] < cutoffs[0]]
     train, validation = divided(past)
-    models = rolling.latent_odes(train, SCHEMA, HORIZON, validation, **settings)
+    models = rolling.latent_odes(train, SCHEMA, HORIZON, model, training, validation, CONTEXT)
     return rolling.table(rolling.backtests(models, past, table, cutoffs, HORIZON, process), LEADS)
 
 
@@ -101,13 +104,15 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.out or (Path("build/station_weather") if arguments.smoke else HERE)
     rolling.quiet()
-    table, settings, process = read(), SETTINGS, GaussianProcess(cycle="24h")
+    table, process = read(), GaussianProcess(cycle="24h")
+    model, training = MODEL, TRAINING
     cutoffs = pd.date_range(FIRST_TEST, "2013-12-29T23:00Z", freq=EVERY)
     if arguments.smoke:
         table = table[table["time"] >= "2013-08-01T00:00Z"]
-        cutoffs, settings = cutoffs[:4], {**SETTINGS, "max_epochs": 2, "cuts": 64, "hidden_size": 16}
+        cutoffs, model = cutoffs[:4], MODEL.replace(hidden_size=16)
+        training = TRAINING.replace(max_epochs=2, windows_per_epoch=64)
         process = GaussianProcess(window=20, windows=1, cycle="24h")
-    found = figures(table, cutoffs, process, **settings)
+    found = figures(table, cutoffs, process, model, training)
     best = rolling.over_the_best(found)
     rolling.save(folder, found, cutoffs=len(cutoffs), crps_over_the_best_baselines=best)
     shown = found[found["variable"].isin(VARIABLES)]

@@ -23,8 +23,7 @@ from peers import before_loss, union_loss
 from torch import Tensor
 
 from latentode.data import Batch, Observations
-from latentode.model.building import build_latent_ode
-from latentode.model.network import LatentODE
+from latentode.model import LatentODE, ModelConfig, Sizes
 from latentode.model.objective import elbo_terms, negative_elbo
 
 HERE = Path(__file__).parent
@@ -56,9 +55,8 @@ def make_batch(n_series: int, least: int, most: int, seed: int = 0) -> Batch:
 def make_model(encoder: str) -> LatentODE:
     """The model in the joint layout, the one that reference code has."""
     torch.manual_seed(0)
-    return build_latent_ode(
-        VARIABLES, layout="joint", latent_size=LATENT, hidden_size=WIDTH, encoder=encoder
-    )
+    config = ModelConfig(latent="joint", latent_size=LATENT, hidden_size=WIDTH, encoder=encoder)
+    return config.build(Sizes(n_variables=VARIABLES))
 
 
 def stepper(encoder: str, batch: Batch, samples: int = 1) -> Callable[[], None]:

@@ -3,7 +3,7 @@
     python experiments/wti_cpi/run.py [--smoke] [--out FOLDER]
 
 Logarithms of daily WTI and monthly core CPI (datasets/wti_cpi), each value at the time at which it was
-known. Models are fitted on what came before 2011 and stopped by cuts of 2011 and 2012, on which their
+known. Models are fitted on what came before 2011 and stopped by windows of 2011 and 2012, on which
 settings were chosen too; then, unchanged, they forecast 1 to 20 trading days ahead from every Thursday
 of 2013 to 2018. With the package arch (`pip install --no-deps arch==8.0.0`) the same for the S&P 500
 and the VIX, forecast through 2017 and 2018.
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from latentode import Schema
+from latentode import ModelConfig, Schema, TrainingConfig
 from latentode.adapters import finance
 from latentode.forecast.calibration import Calibration
 
@@ -39,15 +39,16 @@ DAY = pd.Timedelta("1D")
 CPI_KNOWN_AFTER = "45D"  # the first of a month to the middle of the next one
 DECAY = 0.94  # of RiskMetrics, per trading day
 TRADING_DAYS = 5 / 7  # a day
-OPTIONS: dict[str, Any] = {
-    "likelihood": "student-t",
-    "latent_size": 4,
-    "hidden_size": 16,
-    "lr": 2e-3,
-    "max_epochs": 14,
-    "network": {"value_units": "recent", "encoder_size": 16},
-}
-PER_VARIABLE = {"embedding_size": 4, "attention_layers": 1}
+MODEL = ModelConfig(
+    latent_size=4,
+    hidden_size=16,
+    encoder_size=16,
+    embedding_size=4,
+    attention_layers=1,
+    likelihood="student-t",
+    value_units="recent",
+)
+TRAINING = TrainingConfig(max_epochs=14, lr=2e-3)
 RECALIBRATED = "latent ODE, per variable, recalibrated"
 
 
@@ -147,7 +148,7 @@ def study(
     schema: Schema,
     prices: tuple[str, ...],
     years: tuple[str, str, str],
-    **options: Any,
+    training: TrainingConfig = TRAINING,
 ) -> pd.DataFrame:
     """Every model's and baseline's forecasts of the test years.
 
@@ -156,15 +157,14 @@ def study(
         schema: of it.
         prices: variables for which the walk of moving volatility is answered too.
         years: starts of validation, of the test, and its end.
-        options: in place of those of `OPTIONS`.
+        training: how the latent ODEs are trained.
     """
     stop, begin, end = (pd.Timestamp(y) for y in years)
     horizon = pd.Timedelta(HORIZON)
     held_out = pd.date_range(stop, begin - horizon, freq="W-THU")
     train, known = frame[frame["time"] < stop], frame[frame["time"] < begin]
     checked = windows(known, held_out[::2])
-    chosen = {**OPTIONS, **options}
-    models = latent_odes(train, schema, HORIZON, checked, per_variable=PER_VARIABLE, **chosen)
+    models = latent_odes(train, schema, HORIZON, MODEL, training, checked)
     cutoffs = list(pd.date_range(begin, end - horizon, freq="W-THU"))
     found = backtests(models, known, frame, cutoffs, HORIZON, GaussianProcess(window=60))
     name = next(iter(models))
@@ -183,11 +183,12 @@ def main() -> None:
     out = arguments.out or (Path("build/wti_cpi") if arguments.smoke else HERE)
     quiet()
     frame, schema = oil_and_prices()
-    years, less = ("2011-01-01", "2013-01-01", "2018-12-31"), {}
+    years, training = ("2011-01-01", "2013-01-01", "2018-12-31"), TRAINING
     if arguments.smoke:
         frame = frame[frame["time"].between("2010-01-01", "2013-05-01")]
-        years, less = ("2012-01-01", "2013-01-01", "2013-05-01"), {"max_epochs": 1}
-    forecasts = study(frame, schema, ("DCOILWTICO",), years, **less)
+        years = ("2012-01-01", "2013-01-01", "2013-05-01")
+        training = TRAINING.replace(max_epochs=1)
+    forecasts = study(frame, schema, ("DCOILWTICO",), years, training)
     found = table(forecasts, LEADS)
     besides: dict[str, Any] = {
         f"80 % interval of WTI covers, by year: {model}": by_year(forecasts, "DCOILWTICO", model)

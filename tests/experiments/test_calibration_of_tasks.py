@@ -6,7 +6,8 @@ import pytest
 from running import experiment
 from scipy.special import ndtri
 
-from latentode import Schema
+from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
+from latentode.forecast import FittedForecaster
 
 run = experiment("calibration")
 SCHEMA = Schema(id="id", time="time", targets=("x",))
@@ -25,9 +26,10 @@ def noisy(n, seed):
 @pytest.fixture(scope="module")
 def made():
     run.rolling.quiet()
-    options = {"horizon": 2.0, "latent_size": 4, "hidden_size": 16, "max_epochs": 4}
+    small, short = ModelConfig(latent_size=4, hidden_size=16), TrainingConfig(max_epochs=4)
+    forecaster = LatentODEForecaster(2.0, model=small, training=short, verbose=False)
     parts = noisy(40, 0), None, noisy(60, 1), noisy(60, 2)
-    task = run.Task(SCHEMA, *parts, (None, None), options)
+    task = run.Task(SCHEMA, *parts, (None, None), forecaster)
     return run.before_and_after(task, run.fitted(task))
 
 
@@ -62,7 +64,7 @@ def test_week_by_week_nothing_is_known_before_it_has_come_true():
     class Foreseen:
         """Answers for a forecaster: quantiles of a standard normal, of values that scatter more."""
 
-        calibration_ = None
+        fitted_ = FittedForecaster(*[None] * 4)
         scatter = 3.0
 
         def backtest(self, table, quantiles, cutoffs):

@@ -74,8 +74,8 @@ def test_hours_of_training_recalibration_and_test_share_no_day(asked):
 @pytest.fixture(scope="module")
 def model(readings):
     run.rolling.quiet()
-    options = {**run.SETTINGS, "max_epochs": 15, "windows_per_epoch": 384, "hidden_size": 32}
-    return run.fitted(*readings, seed=0, **options)
+    training = run.TRAINING.replace(max_epochs=15, windows_per_epoch=384)
+    return run.fitted(*readings, 0, run.MODEL.replace(hidden_size=32), training)
 
 
 def test_nothing_after_an_origin_is_seen(model, readings, asked):

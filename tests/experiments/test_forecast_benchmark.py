@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from latentode import IrregularDataModule
-from latentode.model.layouts import JointLayout, PerVariableLayout
+from latentode import IrregularDataModule, TrainingConfig
+from latentode.model import JointLayout, PerVariableLayout, Sizes
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "forecast_benchmark"
 NAMES = ("physionet2012", "p12_hourly", "LEN01")
@@ -189,10 +189,23 @@ def test_models_are_fitted_stored_and_evaluated_on_a_further_file(
     assert "| joint | 2 |" in capsys.readouterr().out
 
 
+def test_an_epoch_is_run_alone_and_nothing_is_scored(benchmark, data, tmp_path, monkeypatch):
+    kinds = ("per-variable", "per-variable-clock")
+    options = ("--smoke", "--epoch", "--models", *kinds, "--out", tmp_path)
+    run(benchmark, monkeypatch, "p12_hourly", *options)
+    found = json.loads((tmp_path / "epoch-p12_hourly.json").read_text())
+    observations = len(data["p12_hourly"][0])
+    assert {n: (f["series"], f["observations"]) for n, f in found.items()} == dict.fromkeys(
+        kinds, (6, observations)
+    )
+    assert found["per-variable"]["parameters"] > found["per-variable-clock"]["parameters"]
+    assert not (tmp_path / "results.json").exists()
+
+
 def test_a_setting_can_be_changed_from_the_command_line(benchmark):
     read = benchmark["protocol"].read_config
-    changed = read("LEN01", ["module.lr=1e-2", "module.loss='mae'", "extra.name=[1, 2]"])
-    assert changed["module"]["lr"] == 0.01 and changed["module"]["loss"] == "mae"
+    changed = read("LEN01", ["training.lr=1e-2", "training.loss='mae'", "extra.name=[1, 2]"])
+    assert changed["training"]["lr"] == 0.01 and changed["training"]["loss"] == "mae"
     assert changed["extra"] == {"name": [1, 2]}
     assert changed["protocol"] == read("LEN01")["protocol"]
 
@@ -201,17 +214,19 @@ def test_a_setting_can_be_changed_from_the_command_line(benchmark):
 def test_every_config_names_options_that_exist(name, benchmark):
     config = benchmark["protocol"].read_config(name)
     benchmark["protocol"].Protocol(**config["protocol"])
-    sizes = {"n_variables": 3, "n_static": 0, "n_known": 0, "time_scale": 1.0}
-    for kind in ("gru", "joint"):
-        module = benchmark["models"].build(kind, sizes, config)
-        assert module.hparams["loss"] == config["module"]["loss"]
+    training, sizes = TrainingConfig.of(config["training"]), Sizes(n_variables=3)
+    assert {"between", "bucketed"} >= set(config["windows"])
+    for kind in benchmark["models"].MODELS:
+        module = benchmark["models"].build(kind, sizes, config, training)
+        assert module.hparams["training"]["loss"] == config["training"]["loss"]
+        assert not module.model.variational
 
 
 @pytest.mark.parametrize("kind", ["gru", "joint", "per-variable", "per-variable-clock"])
 def test_a_row_is_the_layout_that_it_is_named_after(kind, benchmark):
     config = benchmark["protocol"].read_config("p12_hourly")
-    sizes = {"n_variables": 3, "n_static": 0, "time_scale": 1.0}
-    model = benchmark["models"].build(kind, sizes, config).model
+    training = TrainingConfig.of(config["training"])
+    model = benchmark["models"].build(kind, Sizes(n_variables=3), config, training).model
     if kind == "gru":
         assert isinstance(model, benchmark["models"].DirectForecaster)
     else:
@@ -225,7 +240,8 @@ def test_the_gru_knows_only_its_history_and_the_lead_time(benchmark, data, tmp_p
     protocol = benchmark["protocol"].Protocol(**config["protocol"])
     train = protocol.read(tmp_path / "physiome_ode" / "LEN01-fold0-train.parquet").dataset()
     module = IrregularDataModule(train, train, task=protocol.task())
-    model = benchmark["models"].build("gru", module.sizes, config).model.eval()
+    training = TrainingConfig.of(config["training"])
+    model = benchmark["models"].build("gru", module.sizes, config, training).model.eval()
     (batch,) = module.val_dataloader()
     queries, noise = batch.target.queries(), torch.zeros(2, 1, 1)
     together = model(batch, queries, noise)[0].mean

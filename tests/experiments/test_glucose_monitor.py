@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from making import forecaster
 from running import EXPERIMENTS, experiment
+
+from latentode import LatentODEForecaster
 
 run = experiment("glucose")
 pytestmark = pytest.mark.filterwarnings("ignore:.*merged into others")
@@ -36,14 +37,14 @@ def test_in_a_short_training_already_it_is_ahead_of_the_last_value(readings):
     some = table[table["time"].between("2010-07-15", "2010-08-31")].reset_index(drop=True)
     cutoffs = pd.date_range("2010-08-22", "2010-08-30", freq=run.EVERY)
     train, held_out = run.divided(some[some["time"] <= cutoffs[0]], schema)
-    options = {
-        **run.SETTINGS,
-        "max_epochs": 12,
-        "windows_per_epoch": 256,
-        "hidden_size": 32,
-        "verbose": False,
-    }
-    model = forecaster(run.HORIZON, **options).fit(train, schema, held_out)
+    model = LatentODEForecaster(
+        run.HORIZON,
+        run.CONTEXT,
+        model=run.MODEL.replace(hidden_size=32),
+        training=run.TRAINING.replace(max_epochs=12, windows_per_epoch=256),
+        verbose=False,
+    )
+    model.fit(train, schema, held_out)
     compared = model.compare(some, cutoffs=cutoffs)
     later = compared[compared["lead"].between(0.4, 0.6)]
     error = (later["actual"] - later["mean"]).abs().groupby(later["model"]).mean()

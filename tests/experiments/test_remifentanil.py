@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 
 run = experiment("remifentanil")
 LEAST = 1e-6  # ng/ml, which the compartments add
-QUICK = {"horizon": 60.0, "max_epochs": 24, "windows_per_epoch": 256, "lr": 0.01}
+QUICK = run.TRAINING.replace(max_epochs=24, windows_per_epoch=256, lr=0.01)
 
 
 def simulated(n, seed):
@@ -119,7 +119,7 @@ def test_copies_at_other_strengths_keep_their_answer_to_a_dose():
 def test_with_known_rates_the_error_is_at_most_half_and_twice_the_dose_twice_the_drug(monkeypatch):
     monkeypatch.setattr(run, "FITS", 1)
     train, stopping, test = (simulated(n, seed=n) for n in (40, 10, 16))
-    models = {told: run.fitted(train, stopping, told, 0, **QUICK) for told in (True, False)}
+    models = {told: run.fitted(train, stopping, told, 0, QUICK, 60.0) for told in (True, False)}
     wanted = run.asked(test)["conc"].to_numpy()
     for until in (0.0, run.SEEN):
         errors = {

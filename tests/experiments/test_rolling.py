@@ -7,17 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode import Schema
+from latentode import ModelConfig, Schema, TrainingConfig
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCHEMA = Schema(id="id", time="time", targets=("x", "y"), cycles=("24h",))
-OPTIONS = {
-    "max_epochs": 1,
-    "windows_per_epoch": 32,
-    "latent_size": 4,
-    "hidden_size": 24,
-    "context": "24h",
-}
+MODEL = ModelConfig(latent_size=4, hidden_size=24)
+TRAINING = TrainingConfig(max_epochs=1, windows_per_epoch=32)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,7 @@ def found(rolling):
     table, cutoffs = waves(), pd.date_range("2024-01-15", periods=12, freq="9h")
     past = table[table["time"] <= cutoffs[0]]
     held_out = rolling.stretches(past, SCHEMA, "30h", "2D")
-    models = rolling.latent_odes(past, SCHEMA, "6h", held_out, **OPTIONS)
+    models = rolling.latent_odes(past, SCHEMA, "6h", MODEL, TRAINING, held_out, "24h")
     process = rolling.GaussianProcess(window=20, cycle="24h")
     return models, rolling.backtests(models, past, table, cutoffs, "6h", process)
 
@@ -67,6 +62,10 @@ def test_the_network_without_an_ode_is_as_large_as_the_latent_ode(found):
     models, _ = found
     sizes = {n: sum(p.numel() for p in m.network_.parameters()) for n, m in models.items()}
     assert sizes["GRU, no ODE"] == pytest.approx(sizes["latent ODE, per variable"], rel=0.1)
+    fields = {n: type(m.network_.dynamics).__name__ for n, m in models.items()}
+    assert fields.pop("GRU, no ODE") == "ClockDynamics" and set(fields.values()) == {"MLPDynamics"}
+    network = models["GRU, no ODE"].network_
+    assert (network.solver.method, network.solver.intervals) == ("euler", 1)
 
 
 def test_every_model_answers_the_same_questions_with_quantiles_in_order(rolling, found):

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from running import EXPERIMENTS
 
-from latentode import Schema
+from latentode import ModelConfig, Schema, TrainingConfig
 
 sys.path.insert(0, str(EXPERIMENTS))
 
 import rolling
 
-SMALL = {"latent_size": 2, "hidden_size": 24, "max_epochs": 1}
+SMALL = ModelConfig(latent_size=2, hidden_size=24), TrainingConfig(max_epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ SCHEMA = Schema(id="id", time="time", targets=("x", "y"), static_covariates=("ag
 
 @pytest.fixture(scope="module")
 def models(waves):
-    return rolling.latent_odes(waves[waves["time"] < 45], SCHEMA, 4.0, **SMALL)
+    return rolling.latent_odes(waves[waves["time"] < 45], SCHEMA, 4.0, *SMALL)
 
 
 def test_without_cutoffs_held_out_series_are_asked_from_all_of_their_times(models, waves):

@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from making import forecaster
 from running import EXPERIMENTS, experiment
 
-from latentode import Schema
+from latentode import LatentODEForecaster, Schema
 
 run = experiment("station_weather")
 
@@ -52,14 +51,14 @@ def test_in_a_short_training_already_it_knows_day_from_night(table):
     cutoffs = pd.date_range("2013-09-10", periods=18, freq="9h", tz="UTC")
     past = some[some["time"] < cutoffs[0]]
     held_out = run.rolling.stretches(past, schema, "48h", "4D")
-    options = {
-        **run.SETTINGS,
-        "max_epochs": 10,
-        "windows_per_epoch": 256,
-        "hidden_size": 32,
-        "verbose": False,
-    }
-    model = forecaster(run.HORIZON, **options).fit(past, schema, held_out)
+    model = LatentODEForecaster(
+        run.HORIZON,
+        run.CONTEXT,
+        model=run.MODEL.replace(hidden_size=32),
+        training=run.TRAINING.replace(max_epochs=10, windows_per_epoch=256),
+        verbose=False,
+    )
+    model.fit(past, schema, held_out)
     compared = model.compare(some, cutoffs=list(cutoffs))
     half_a_day = compared[(compared["variable"] == "temp") & compared["lead"].between(6, 18)]
     error = (half_a_day["actual"] - half_a_day["mean"]).abs().groupby(half_a_day["model"]).mean()

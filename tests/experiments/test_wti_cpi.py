@@ -5,10 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from making import forecaster
 from running import experiment
 
-from latentode import Schema
+from latentode import LatentODEForecaster, Schema
 
 run = experiment("wti_cpi")
 
@@ -33,12 +32,12 @@ def test_no_value_is_known_before_its_publication():
 
 def test_intervals_follow_the_volatility_and_cover_and_the_mean_stays_near_the_last_value():
     frame, size = restless(2600, 0)
-    options = {**run.OPTIONS, "max_epochs": 4, "verbose": False}
-    options["network"] = {**options["network"], **run.PER_VARIABLE}
     begin = frame["time"].iloc[1800]
     schema = Schema(id="id", time="time", targets=("x",), time_unit="D")
     train = frame[frame["time"] < begin]
-    model = forecaster(horizon="28D", **options).fit(train, schema)
+    training = run.TRAINING.replace(max_epochs=4)
+    model = LatentODEForecaster("28D", model=run.MODEL, training=training, verbose=False)
+    model.fit(train, schema)
     cutoffs = list(pd.date_range(begin, frame["time"].iloc[-21], freq="7D"))
     found = model.backtest(frame, "28D", run.LEVELS, cutoffs=cutoffs)
     last = frame.set_index("time")["x"].asof(pd.DatetimeIndex(found["origin"])).to_numpy()
