@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import typer
@@ -19,7 +19,9 @@ from latentode.cli.options import Adapter, Model, NaValues, Table, blame
 from latentode.data.columns import quantile_list
 from latentode.data.queries import At
 from latentode.errors import LatentODEError
-from latentode.estimators.forecaster import LatentODEForecaster
+
+if TYPE_CHECKING:
+    from latentode.estimators.forecaster import LatentODEForecaster
 
 __all__ = ["When", "answer", "ask", "level_of"]
 
