@@ -451,7 +451,7 @@ def test_a_model_is_calibrated_by_held_out_data(latentode, patients, fitted, tmp
     asked = {"history": frame, "at": "3h", "level": 80}
     wide, said = after.predict(**asked), before.predict(**asked)
     assert not np.allclose(wide["q0.9"] - wide["q0.1"], said["q0.9"] - said["q0.1"])
-    expected = before.calibrate(frame, "6h", bins=2).predict(**asked)
+    expected = before.calibrate(frame, bins=2, horizon="6h").predict(**asked)
     pd.testing.assert_frame_equal(wide, expected)
     status, _, err = latentode("calibrate", fitted, patients, "--horizon", "6y")
     assert status != 0 and "--horizon" in err

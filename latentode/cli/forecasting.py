@@ -156,7 +156,8 @@ def evaluate(
     fitted, origins = load(model), ORIGINS if origins is None else origins
     frame = table_of(fitted, data, na_values, adapter)
     ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
-    compared = fitted.compare(frame, ahead, origins, when, sorted(every), "nll" in names)
+    asked = {"horizon": ahead, "origins": origins, "cutoffs": when}
+    compared = fitted.compare(frame, sorted(every), "nll" in names, **asked)
     if compared.empty:
         raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
     others = [quantile_name(q) for q in every - set(levels)]
@@ -194,6 +195,10 @@ def calibrate(
         str | None, typer.Option(help="Times to forecast every series from instead, comma-separated.")
     ] = None,
     bins: Annotated[int, typer.Option(min=1, help="Most bins of lead time to tell apart.")] = 6,
+    exchangeable: Annotated[
+        str | None,
+        typer.Option(help="What new forecasts will be like: other series, or later origins of these."),
+    ] = None,
     na_values: NaValues = None,
     adapter: Adapter = None,
 ) -> None:
@@ -203,7 +208,8 @@ def calibrate(
     fitted = load(model)
     frame = table_of(fitted, data, na_values, adapter)
     ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
-    fitted.calibrate(frame, ahead, ORIGINS if origins is None else origins, when, bins).save(model)
+    asked = {"horizon": ahead, "origins": ORIGINS if origins is None else origins, "cutoffs": when}
+    fitted.calibrate(frame, bins, exchangeable, **asked).save(model)
     typer.echo("share of the table inside the model's own intervals:")
     calibration = fitted.fitted_.calibration
     assert calibration is not None

@@ -58,13 +58,13 @@ class LatentODEForecaster(BaseEstimator):
         random_state: seed of weights, windows and their order.
 
     Attributes:
-        fitted_: what the fit has left behind: how tables are read, the network, training means, the
-            process of residuals, calibration. Replace it to take something back, as in
-            `dataclasses.replace(fitted_, calibration=None)`.
+        fitted_: what the fit has left behind; `dataclasses.replace(fitted_, calibration=None)` takes
+            a calibration back.
+        network_, schema_, axis_, horizon_, history_: parts of it: the trained `nn.Module`, what the
+            columns and the times mean, how far it has learnt to look, and the metrics of each epoch.
 
     References:
-        Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
-        https://arxiv.org/abs/1907.03907
+        https://arxiv.org/abs/1806.07366, https://arxiv.org/abs/1907.03907
 
     """
 
@@ -107,13 +107,9 @@ class LatentODEForecaster(BaseEstimator):
             schema: roles of its columns; what it leaves open is detected.
             validation: table of held-out series. Without it a fifth of the series is held out where
                 there are at least 20, otherwise the last part of every series.
-            save_to: folder to save the best model so far into, during the fit, so that a crash or
-                an interruption loses nothing.
+            save_to: folder for the best model so far, so that a crash or interruption loses nothing.
             num_threads: CPU threads to train with; None leaves them as they are. Matrices this small
-                gain nothing from more than one (`experiments/training_step`). Restored afterwards.
-
-        Returns:
-            Itself.
+                gain nothing from more than one (`experiments/training_step`).
 
         Raises:
             SchemaError: for a table that cannot be read, before any training.
@@ -203,11 +199,7 @@ class LatentODEForecaster(BaseEstimator):
         return SamplePaths(fitted, dataset, ahead, draws, seed)
 
     def observation_times(self, history: IntoFrame) -> ObservationTimes:
-        """When series are observed: `.intensity(at)`, `.expected_counts(at)`, `.log_likelihood()`.
-
-        Raises:
-            LatentODEError: for a model without `ModelConfig(observation_times=...)`.
-        """
+        """When series are observed, for a model with `ModelConfig(observation_times=...)`."""
         return ObservationTimes(self._fitted, self.read(history))
 
     def backtest(
@@ -235,9 +227,6 @@ class LatentODEForecaster(BaseEstimator):
         Returns:
             A long frame: identifier, `origin`, time, `lead` (in time units), `variable`, `actual`,
             `mean`, `std` and quantiles (and `log_prob`), for `latentode.evaluation.summarise`.
-
-        Raises:
-            SchemaError: for a table or cutoffs that cannot be read, or that leave nothing to forecast.
         """
         fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
         return backtest(fitted, dataset, pairs, quantile_list(quantiles), log_prob)
@@ -245,48 +234,36 @@ class LatentODEForecaster(BaseEstimator):
     def compare(
         self,
         df: IntoFrame,
-        horizon: Duration | None = None,
-        origins: int | None = ORIGINS,
-        cutoffs: At | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         log_prob: bool = False,
+        **asked: Any,
     ) -> pd.DataFrame:
         """The backtest of model and baselines, told apart by `model`; arguments as for `backtest`."""
-        fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
+        fitted, dataset, pairs = self._pairs(df, **asked)
         return compare_with_baselines(fitted, dataset, pairs, quantile_list(quantiles), log_prob)
 
     def evaluate(
         self,
         df: IntoFrame,
-        horizon: Duration | None = None,
-        origins: int | None = ORIGINS,
-        cutoffs: At | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         metrics: str | Sequence[str] = USUAL,
         bins: int = 3,
+        **asked: Any,
     ) -> pd.DataFrame:
         """Mean figures of `compare`: by variable, lead time and model, as `latentode evaluate` prints.
 
         Args:
-            df, horizon, origins, cutoffs: as for `backtest`.
+            df: held-out table.
             quantiles: levels between 0 and 1, which "pinball", intervals and the CRPS are taken at.
             metrics: of `latentode.evaluation.METRICS`; baselines have no "nll".
             bins: of lead time, each named by its upper end in time units.
-
-        Returns:
-            A frame indexed by `variable`, `lead`, `model`, with `n` and the figures.
+            **asked: `horizon`, `origins` and `cutoffs`, as for `backtest`.
         """
-        fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
+        fitted, dataset, pairs = self._pairs(df, **asked)
         return evaluate(fitted, dataset, pairs, quantile_list(quantiles), metrics, bins)
 
     def calibrate(
-        self,
-        df: IntoFrame,
-        horizon: Duration | None = None,
-        origins: int | None = ORIGINS,
-        cutoffs: At | None = None,
-        bins: int = 6,
-        exchangeable: str | None = None,
+        self, df: IntoFrame, bins: int = 6, exchangeable: str | None = None, **asked: Any
     ) -> Self:
         """Makes quantiles mean what they say, by forecasts of a table that came true.
 
@@ -295,12 +272,12 @@ class LatentODEForecaster(BaseEstimator):
 
         Args:
             df: table that the fit has not seen; as many series, or as long a time, as can be had.
-            horizon, origins, cutoffs: as for `backtest`.
             bins: of lead time, at most; fewer where a variable has under 200 forecasts for each.
             exchangeable: "series", if new series are to be forecast, or "origins", if later times of
                 the same series are; by default "series", of a single one "origins".
+            **asked: `horizon`, `origins` and `cutoffs`, as for `backtest`.
         """
-        fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
+        fitted, dataset, pairs = self._pairs(df, **asked)
         self.fitted_ = calibrated(fitted, dataset, pairs, bins, exchangeable)
         return self
 
@@ -316,7 +293,7 @@ class LatentODEForecaster(BaseEstimator):
         return self._fitted.reader.read(frame, self.duplicates)
 
     def save(self, folder: str | Path) -> None:
-        """Writes `forecaster.json` and `weights.pt` into a folder, which is made if need be."""
+        """Writes `forecaster.json` and `weights.pt` into a folder."""
         save_model(Path(folder), self._fitted, self.get_params(deep=False))
 
     @classmethod
@@ -329,14 +306,9 @@ class LatentODEForecaster(BaseEstimator):
 
     @classmethod
     def from_lightning(cls, module: LatentODEModule, data: IrregularDataModule) -> Self:
-        """A fitted forecaster around a module that your own `Trainer` has trained.
+        """A fitted forecaster around a module that your own `Trainer` has trained on `data`.
 
-        Args:
-            module: trained on `data`; its settings become the forecaster's parameters.
-            data: with a `Forecasting` task; its schema and scaling are taken over.
-
-        Raises:
-            LatentODEError: if the task is another.
+        Their settings become its parameters; a task other than `Forecasting` is a `LatentODEError`.
         """
         fitted, parameters = fitting.fitted_by_lightning(module, data)
         made = cls(**parameters)
@@ -345,27 +317,22 @@ class LatentODEForecaster(BaseEstimator):
 
     @property
     def network_(self) -> LatentODE:
-        """The trained network, a plain `nn.Module`."""
         return self._fitted.engine.network
 
     @property
     def schema_(self) -> Schema:
-        """The schema with every column named."""
         return self._fitted.reader.schema
 
     @property
     def axis_(self) -> TimeAxis:
-        """What the time column means."""
         return self._fitted.reader.axis
 
     @property
     def horizon_(self) -> float:
-        """How far ahead it has learnt to look, in time units of `axis_`."""
         return self._fitted.horizon
 
     @property
     def history_(self) -> pd.DataFrame:
-        """Metrics of each epoch; empty where a fit left none."""
         history = self._fitted.history
         return pd.DataFrame() if history is None else history
 
@@ -376,7 +343,11 @@ class LatentODEForecaster(BaseEstimator):
         return self.fitted_
 
     def _pairs(
-        self, df: IntoFrame, horizon: Duration | None, origins: int | None, cutoffs: At | None
+        self,
+        df: IntoFrame,
+        horizon: Duration | None = None,
+        origins: int | None = ORIGINS,
+        cutoffs: At | None = None,
     ) -> tuple[FittedForecaster, SeriesDataset, BacktestPairs]:
         fitted, dataset = self._fitted, self.read(df)
         return fitted, dataset, backtest_pairs(fitted, dataset, horizon, origins, cutoffs)

@@ -192,7 +192,7 @@ def test_a_forecaster_is_evaluated_by_the_metrics_asked_for(fitted, frame):
     pd.testing.assert_frame_equal(usual, expected.loc[usual.index])
     assert usual.index.get_level_values("lead").nunique() == 3
     levels = [0.1, 0.25, 0.5, 0.75, 0.9]
-    found = fitted.evaluate(frame, 1.3, quantiles=levels, metrics=METRICS, bins=1)
+    found = fitted.evaluate(frame, horizon=1.3, quantiles=levels, metrics=METRICS, bins=1)
     assert {"pinball_q0.25", "interval_50", "interval_80", "coverage_50", "nll"} <= set(found)
     ours = found.xs("latent ODE", level="model")
     assert ours.notna().all(axis=None)

@@ -31,7 +31,7 @@ def test_a_model_that_repeats_the_last_value_scores_zero(frame):
 
 
 def test_a_comparison_asks_every_model_the_same(fitted, frame):
-    compared = fitted.compare(frame, 1.3)
+    compared = fitted.compare(frame, horizon=1.3)
     assert list(compared["model"].unique()) == [
         "latent ODE",
         "last value",
@@ -65,7 +65,7 @@ def test_every_score_asks_from_at_most_so_many_times_of_a_series(fitted):
     assert every.groupby("id")["origin"].nunique().max() > 200
     usual = fitted.backtest(frame, 0.3)
     assert (usual.groupby("id")["origin"].nunique() == 200).all()
-    few = fitted.compare(frame, 0.3, origins=7)
+    few = fitted.compare(frame, horizon=0.3, origins=7)
     assert (few.groupby(["id", "model"])["origin"].nunique() == 7).all()
     assert few["actual"].notna().all() and few["mean"].notna().all()
     assert fitted.score(frame, origins=7) != fitted.score(frame, origins=9)
