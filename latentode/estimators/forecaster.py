@@ -63,9 +63,6 @@ class LatentODEForecaster(BaseEstimator):
         network_, schema_, axis_, horizon_, history_: parts of it: the trained `nn.Module`, what the
             columns and the times mean, how far it has learnt to look, and the metrics of each epoch.
 
-    References:
-        https://arxiv.org/abs/1806.07366, https://arxiv.org/abs/1907.03907
-
     """
 
     fitted_: FittedForecaster
