@@ -66,7 +66,7 @@ def test_recent_units_are_learned_with_the_gradient_of_finite_differences(layout
         way = torch.ones_like(parameter)
         wanted = derivative(lambda: loss_of(model, batch), parameter, way)
         assert abs(wanted) > 1e-6, name
-        torch.testing.assert_close(found[f"recent.{name}"].sum(), wanted, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(found[f"emission.recent.{name}"].sum(), wanted, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

@@ -24,7 +24,7 @@ CONVERTERS: dict[str, Callable[..., tuple[pd.DataFrame, Schema]]] = {
     "physionet2012": medical.physionet2012,
     "lab-events": medical.lab_events,
     "visits": medical.visits,
-    "medical": medical.glucose,
+    "glucose": medical.glucose,
     "ghcn-daily": weather.ghcn_daily,
     "global-hourly": weather.global_hourly,
     "station-table": weather.station_table,

@@ -30,7 +30,7 @@ from latentode.evaluation.backtest import (
     evaluate,
     skill,
 )
-from latentode.evaluation.metrics import USUAL
+from latentode.evaluation.metrics import USUAL, metric_list
 from latentode.forecast import FittedForecaster, Forecast, ObservationTimes, SamplePaths
 from latentode.forecast.queries import chosen_variables
 from latentode.forecast.smoothing import forecast_at
@@ -256,8 +256,8 @@ class LatentODEForecaster(BaseEstimator):
             bins: of lead time, each named by its upper end in time units.
             **asked: `horizon`, `origins` and `cutoffs`, as for `backtest`.
         """
-        fitted, dataset, pairs = self._pairs(df, **asked)
-        return evaluate(fitted, dataset, pairs, quantile_list(quantiles), metrics, bins)
+        names, levels = metric_list(metrics), quantile_list(quantiles)
+        return evaluate(*self._pairs(df, **asked), levels, names, bins)
 
     def calibrate(
         self, df: IntoFrame, bins: int = 6, exchangeable: str | None = None, **asked: Any

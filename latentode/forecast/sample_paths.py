@@ -53,10 +53,11 @@ class SamplePaths:
         seed: another seed, other futures.
 
     Example:
-        >>> from latentode import LatentODEForecaster
+        >>> from latentode import LatentODEForecaster, ModelConfig, TrainingConfig
         >>> frame = pd.DataFrame({"id": 1, "time": np.arange(30.0), "x": np.sin(np.arange(30.0))})
-        >>> options = {"latent_size": 2, "hidden_size": 8, "max_epochs": 1, "verbose": False}
-        >>> paths = LatentODEForecaster(4.0, **options).fit(frame).paths(frame)
+        >>> small, short = ModelConfig(latent_size=2, hidden_size=8), TrainingConfig(max_epochs=1)
+        >>> model = LatentODEForecaster(4.0, model=small, training=short, verbose=False).fit(frame)
+        >>> paths = model.sample_paths(frame)
         >>> list(paths.rate(at=2.0, quantiles=0.5))
         ['id', 'time', 'variable', 'mean', 'std', 'q0.5']
         >>> list(paths.integral(2.0, quantiles=()))

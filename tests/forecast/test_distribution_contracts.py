@@ -12,7 +12,7 @@ from latentode.data.scaling import Units
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.residuals import HONEST, Curves, ScoreTransform
 from latentode.forecast.sampler import Joint
-from latentode.nn.likelihoods import DATA_UNITS, LIKELIHOODS, LogNormalLikelihood, likelihood_of
+from latentode.nn.likelihoods import LIKELIHOODS, LogNormalLikelihood, likelihood_of
 
 pytestmark = pytest.mark.usefixtures("float64")
 QUERIES, SAMPLES, DRAWS = 6, 4, 2000
@@ -25,7 +25,7 @@ TRANSFORMS = {
     "smoothed": ScoreTransform(SHIFT, SPREAD),
     "both": ScoreTransform(-SHIFT, SPREAD, CURVES),
 }
-every_family = pytest.mark.parametrize("name", [*LIKELIHOODS, *DATA_UNITS])
+every_family = pytest.mark.parametrize("name", LIKELIHOODS)
 every_kind = pytest.mark.parametrize("kind", TRANSFORMS)
 
 

@@ -60,9 +60,9 @@ def test_rates_are_slopes_of_the_same_futures(model, frame):
 def test_the_rate_of_a_count_is_that_of_its_mean(model, frame):
     step = 2e-2
     at, later = (model.forecast(frame, 2.0 + s, variables="n").mean for s in (0.0, step))
-    told = model.paths(frame, draws=40).rate(2.0 + step / 2, quantiles=(), variables="n")
+    told = model.sample_paths(frame, draws=40).rate(2.0 + step / 2, quantiles=(), variables="n")
     np.testing.assert_allclose(told["mean"], (later - at) / step, rtol=5e-3, atol=2e-3)
-    values = model.paths(frame, draws=40).value(2.0, variables="n", quantiles=(0.1, 0.6))
+    values = model.sample_paths(frame, draws=40).value(2.0, variables="n", quantiles=(0.1, 0.6))
     assert (values[["q0.1", "q0.6"]] >= 0).all(axis=None)
 
 
@@ -117,8 +117,9 @@ def every(request):
     if request.param == "variational":
         options["network"] = {"variational": True}
     model = forecaster(4.0, 12.0, likelihood=likelihood, **options).fit(frame)
-    model.module_.double()
-    model.residuals_ = Residuals((0.3,) * len(EVERY), (2.0,) * len(EVERY))
+    model.network_.double()
+    lasting = Residuals((0.3,) * len(EVERY), (2.0,) * len(EVERY))
+    model.fitted_ = replace(model.fitted_, residuals=lasting)
     if request.param == "calibrated":
         model.calibrate(frame)
     return model, frame[frame["id"] < 3]
@@ -126,7 +127,7 @@ def every(request):
 
 def test_readings_of_paths_have_the_quantiles_of_the_forecast(every):
     model, frame = every
-    paths = model.paths(frame, draws=1500)
+    paths = model.sample_paths(frame, draws=1500)
     made = model.forecast(frame, 3.0)
     drawn = paths._draw(paths_queries(paths, 3.0)).reading
     for q in (0.1, 0.5, 0.9):
@@ -144,7 +145,7 @@ def paths_queries(paths, ahead):
 
 def test_the_rate_of_every_continuous_path_is_its_derivative(every):
     model, frame = every
-    paths, step = model.paths(frame, draws=16), 1e-4
+    paths, step = model.sample_paths(frame, draws=16), 1e-4
     smooth = np.tile([v not in ("poisson", "bernoulli") for v in EVERY], 3)
     for ahead in (0.7, 4.5):
         before, after = (paths._draw(paths_queries(paths, ahead + s)).value for s in (-step, step))
@@ -156,7 +157,7 @@ def test_the_rate_of_every_continuous_path_is_its_derivative(every):
 
 def test_no_path_leaves_what_its_likelihood_allows(every):
     model, frame = every
-    paths = model.paths(frame, draws=64)
+    paths = model.sample_paths(frame, draws=64)
     assert (paths.first_passage_time("log-normal", below=0.0).cdf(4.0) == 0).all()
     assert (paths.first_passage_time("beta", above=1.0).cdf(4.0) == 0).all()
     assert (paths.first_passage_time("poisson", below=-1.0).cdf(4.0) == 0).all()
@@ -171,9 +172,9 @@ def test_no_path_leaves_what_its_likelihood_allows(every):
 
 def test_what_accumulates_has_the_integral_of_the_means_for_its_mean(every):
     model, frame = every
-    if model.calibration_ is not None:
+    if model.fitted_.calibration is not None:
         return  # what is moved by its scores is not moved by its mean
-    paths = model.paths(frame, draws=1000)
+    paths = model.sample_paths(frame, draws=1000)
     chosen = ["normal", "log-normal", "poisson"]
     total = paths.integral(2.0, quantiles=(), variables=chosen)
     fine = model.forecast(frame, 2.0, 40, variables=chosen)

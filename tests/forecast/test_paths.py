@@ -167,13 +167,13 @@ def test_without_residuals_a_point_has_one_path(frame):
 
 def test_rates_are_per_time_unit_of_the_calendar():
     frame = calendar(START)
-    options = {"horizon": "2h", "context": "6h"}
+    options = {"horizon": "2h", "context_length": "6h"}
     hours = tiny(**options).fit(frame)
-    rate = hours.rate(frame, "1h", quantiles=())
+    rate = hours.sample_paths(frame).rate("1h", quantiles=())
     ahead = {d: hours.sample_paths(frame).value(d, quantiles=())["mean"] for d in ("59min", "61min")}
     slope = (ahead["61min"] - ahead["59min"]) * 30
     np.testing.assert_allclose(rate["mean"], slope, rtol=0.02, atol=2e-3)
-    total = hours.integral(frame, "60min", quantiles=())
+    total = hours.sample_paths(frame).integral("60min", quantiles=())
     assert (total["until"] - total["since"] == pd.Timedelta("1h")).all()
     assert total["mean"].abs().max() < 10  # in units times hours, not seconds
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from making import tiny, waves
+from making import forecaster, tiny, waves
 
-from latentode import LatentODEError, LatentODEForecaster, Schema
+from latentode import LatentODEError, Schema
 from latentode.data.dataset import Ragged
 from latentode.data.task import ContextDropout, Forecasting
 from latentode.data.windows import Timeline
@@ -30,9 +30,9 @@ def unobserved():
 @pytest.mark.slow
 def test_the_answer_is_the_prior_given_the_statics_with_honest_width():
     table = patients(60, 0)
-    sizes = {"layout": "joint", "latent_size": 4, "hidden_size": 16, "lr": 0.03, "max_epochs": 20}
+    sizes = {"latent": "joint", "latent_size": 4, "hidden_size": 16, "lr": 0.03, "max_epochs": 20}
     quick = {"ema_decay": None, "context_dropout": 0.5, "verbose": False}
-    model = LatentODEForecaster(2.0, context=5.0, **quick, **sizes)
+    model = forecaster(2.0, context_length=5.0, **quick, **sizes)
     model.fit(table, Schema(static_covariates=("kind",)))
     found = model.predict(unobserved(), 1.0, quantiles=())
     spread = table.groupby("kind")["x"].std()
@@ -46,7 +46,7 @@ def test_the_answer_is_the_prior_given_the_statics_with_honest_width():
 def test_by_default_its_width_is_about_the_spread_of_the_training_data():
     table = waves(30, 20, seed=2)
     sizes = {"latent_size": 4, "hidden_size": 16, "lr": 0.02, "max_epochs": 8, "verbose": False}
-    model = LatentODEForecaster(2.0, context=6.0, **sizes).fit(table)
+    model = forecaster(2.0, context_length=6.0, **sizes).fit(table)
     new = pd.DataFrame({"id": ["n"], "time": [0.0], "x": [np.nan], "y": [np.nan]})
     found = model.predict(new, 1.0, quantiles=()).set_index("variable")
     for name in ("x", "y"):
