@@ -16,6 +16,7 @@ from latentode.model.event_times import OBSERVATION_TIMES, EventTimes
 from latentode.model.labelling import Labelling
 from latentode.model.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.model.network import LatentODE
+from latentode.model.structure import StructuralBlock
 from latentode.nn import ENCODERS
 from latentode.nn.decoders import (
     Decoder,
@@ -33,6 +34,7 @@ from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 __all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode"]
 
 INTERACTIONS = ("encoder", "dynamics")
+STRUCTURES = ("mixture", None)
 WIDEST = 48  # of the per-variable encoder: it runs once for each variable of each series
 
 Build = Callable[[ModelConfig, Sizes, int, bool], tuple[Layout, Dynamics]]
@@ -143,7 +145,12 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     entry = LAYOUTS[config.latent]
     likelihood = likelihood_of(config.likelihood, sizes.n_variables, sizes.variables)
     emission = Emission(
-        likelihood, sizes.n_variables, config.anchor, config.value_units, config.scale_growth
+        likelihood,
+        sizes.n_variables,
+        config.anchor,
+        config.value_units,
+        config.scale_growth,
+        _structure(config, sizes),
     )
     layout, dynamics = entry.build(config, sizes, likelihood.n_raw, _variational(entry, config))
     exact = CLOSED_FORM if FIELDS[config.dynamics].closed_form else {}
@@ -175,6 +182,15 @@ def _variational(entry: LayoutEntry, config: ModelConfig) -> bool:
     if config.variational is None:
         return entry.variational or bool(flows)
     return config.variational
+
+
+def _structure(config: ModelConfig, sizes: Sizes) -> StructuralBlock | None:
+    """The structural block; None where none is asked for."""
+    check_choice("structure", config.structure, STRUCTURES)
+    if config.structure is None:
+        return None
+    periods = [p / sizes.time_scale for p in sizes.periods or ()]
+    return StructuralBlock(sizes.n_variables, sizes.n_known, periods, config.harmonics)
 
 
 def _event_times(config: ModelConfig, sizes: Sizes, layout: Layout) -> EventTimes | None:

@@ -135,6 +135,7 @@ class Sizes(Config):
         variable_rates: typical observations per time unit of each variable; None for `event_rate`.
         labels: "series" or "times": what has a class; None where nothing is to be classified.
         n_classes: number of classes.
+        periods: of the schema's cycles, in time units of the data; None for none.
     """
 
     n_variables: int = 1
@@ -147,6 +148,7 @@ class Sizes(Config):
     variable_rates: Sequence[float] | None = None
     labels: str | None = None
     n_classes: int = 0
+    periods: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -220,6 +222,11 @@ class ModelConfig(Config):
             walk: for prices and what else has no level and is now calm, now restless.
         scale_growth: whether the scale is told the lead time, beginning with the growth of a random
             walk.
+        structure: "mixture" begins with a structural forecast: last value, level, slope, the schema's
+            cycles and effects of known-future columns, fitted to each context in closed form and mixed
+            by learned weights, which the latent state corrects. It takes the place of `anchor`,
+            `value_units` and `scale_growth`. None for none.
+        harmonics: how many sines each cycle of that forecast is made of.
         variational: False makes z(t0) a point, as it is per variable; True a normal distribution, as it
             is jointly; None takes what suits the latent state.
         posterior: "normal", or "cnf": a continuous normalising flow that is told what the encoder has
@@ -250,6 +257,8 @@ class ModelConfig(Config):
     anchor: bool = True
     value_units: str = "training"
     scale_growth: bool = False
+    structure: str | None = None
+    harmonics: int = 4
     variational: bool | None = None
     posterior: str = "normal"
     prior: str = "normal"
@@ -258,7 +267,8 @@ class ModelConfig(Config):
     label_dropout: float = 0.0
 
     def check(self) -> None:
-        for name in ("latent_size", "hidden_size", "embedding_size", "attention_heads"):
+        sizes = ("latent_size", "hidden_size", "embedding_size", "attention_heads", "harmonics")
+        for name in sizes:
             if getattr(self, name) < 1:
                 raise LatentODEError(f"{name} must be at least 1, got {getattr(self, name)!r}")
         if not 0 <= self.label_dropout < 1:

@@ -11,7 +11,6 @@ adds pieces and changes no earlier answer.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -320,8 +319,7 @@ class LatentODE(nn.Module):
     def emit(self, z: Tensor, batch: Batch, queries: Queries) -> Distribution:
         """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
         raw = self.layout.read(z, queries.variable).to(self.value_dtype)
-        asked = replace(queries, time=self._model_time(queries.time, self.value_dtype))
-        return self.emission(raw, self._scaled(batch.context), asked, len(batch))
+        return self.emission(raw, batch, queries, self.time_scale)
 
     def _t0(self, batch: Batch) -> Tensor:
         start = self._model_time(batch.start, self.value_dtype)

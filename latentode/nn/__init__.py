@@ -9,7 +9,6 @@ from latentode.nn.decoders import Decoder, Intensity, LabelHead, MLPDecoder, Var
 from latentode.nn.encoders import GRUEncoder, LinearEncoder, ODERNNEncoder, VariableEncoder
 from latentode.nn.latent_state import Encoder, LatentHead, LatentState
 from latentode.nn.likelihoods import LIKELIHOODS, Likelihood, likelihood_of
-from latentode.nn.scales import ScaleGrowth
 from latentode.nn.sequences import Events
 
 __all__ = [
@@ -27,7 +26,6 @@ __all__ = [
     "LinearEncoder",
     "MLPDecoder",
     "ODERNNEncoder",
-    "ScaleGrowth",
     "VariableDecoder",
     "VariableEncoder",
     "likelihood_of",

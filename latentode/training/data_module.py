@@ -141,6 +141,8 @@ class IrregularDataModule(LightningDataModule):
         reach = self.task.reach()
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
         known, labels = len(self.schema.known_future), self.train.labels
+        axis = self.train.dataset.axis
+        periods = [float(axis.duration(c, "cycles")) for c in self.schema.cycles]
         return Sizes(
             n_variables=len(self.schema.targets or ()),
             n_static=self.scaling.n_static + 2 * len(self.schema.cycles),
@@ -152,6 +154,7 @@ class IrregularDataModule(LightningDataModule):
             variable_rates=self.variable_rates,
             labels=None if labels is None else "series" if labels.time is None else "times",
             n_classes=len(self.classes or ()),
+            periods=periods or None,
         )
 
     def _variables(self) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from latentode.nn.likelihoods import LIKELIHOODS, likelihood_of, score
-from latentode.nn.scales import ScaleGrowth
+from latentode.model.emission import ScaleGrowth
 
 pytestmark = pytest.mark.usefixtures("float64")
 TRUTHS = {  # an entry for each family

@@ -7,7 +7,7 @@ from making import batch_of, built, network, noise_for, piece
 
 from latentode import LatentODEError
 from latentode.data.batch import Observations, Queries
-from latentode.nn.scales import PRIOR_TIME, RecentChange
+from latentode.model.emission import PRIOR_TIME, RecentChange
 
 pytestmark = pytest.mark.usefixtures("float64")
 RECENT = {"value_units": "recent"}
