@@ -40,7 +40,7 @@ class Table:
         future: their later rows, with `y`.
         schema: of all three.
         model: arguments of the forecaster.
-        columns: numbers in which y is linear but for noise, from (rows' series, time and known columns).
+        columns: of rows, the numbers in which y is linear but for noise.
         season: period of the seasonal naive forecast; None where there is no cycle.
         pooled: whether one regression serves all series, or each has its own.
     """

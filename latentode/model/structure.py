@@ -320,7 +320,7 @@ class _Context:
         basis = self.block.basis(shifted[late], self.seen.variable[late], self.known[late])
         means, leverages, variances = members.at(cell, basis)
         surprise = (value[:, None] - means).square() / (variances * (1 + leverages))
-        total = torch.ones_like(surprise[:1]).expand(len(self.chosen), -1)
+        total = surprise.new_ones(len(self.chosen), surprise.shape[1])
         count = torch.bincount(cell, minlength=len(self.chosen))[:, None]
         return total.index_add(0, cell, surprise) / (1 + count)
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from latentode.nn.likelihoods import LIKELIHOODS, likelihood_of, score
 from latentode.model.emission import ScaleGrowth
+from latentode.nn.likelihoods import LIKELIHOODS, likelihood_of, score
 
 pytestmark = pytest.mark.usefixtures("float64")
 TRUTHS = {  # an entry for each family
