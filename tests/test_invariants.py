@@ -45,13 +45,20 @@ RECENT = [
         {"latent": "per-variable", "variational": True, "attention_heads": 2},
     )
 ]
+STRUCTURE = [
+    pytest.param({"structure": "mixture", "periods": [1.5], **more}, id=f"structure-{more['latent']}")
+    for more in (
+        {"latent": "joint"},
+        {"latent": "per-variable", "variational": True, "attention_heads": 2},
+    )
+]
 FLOWS = [
     pytest.param({"posterior": "cnf", "prior": "cnf"}, id="flows"),
     pytest.param(
         {"posterior": "cnf", "latent": "per-variable", "attention_heads": 2}, id="flows-per-variable"
     ),
 ]
-every_network = pytest.mark.parametrize("options", JOINT + PER_VARIABLE + RECENT + FLOWS)
+every_network = pytest.mark.parametrize("options", JOINT + PER_VARIABLE + RECENT + STRUCTURE + FLOWS)
 randomly = settings(max_examples=4, deadline=None, derandomize=True)
 lengths = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 5)), min_size=2, max_size=5)
 seeds = st.integers(0, 2**32 - 1)

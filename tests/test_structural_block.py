@@ -1,5 +1,7 @@
 """The structural block: regressions in closed form, mixed by evidence, and nothing of a companion's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -304,6 +306,23 @@ def test_in_single_precision_it_answers_the_same(latent):
     assert found.mean.dtype == torch.float32
     torch.testing.assert_close(found.mean.double(), wanted.mean, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(found.stddev.double(), wanted.stddev, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("latent", LAYOUTS)
+def test_slopes_of_its_distribution_in_time_are_right(latent):
+    model = network(latent=latent, **MIXTURE)
+    batch = batch_of(scene())
+    queries = batch.target.queries()
+    z = torch.zeros(1, len(queries), 3)
+
+    def mean_and_scale(time):
+        made = model.emit(z, batch, replace(queries, time=time))
+        return torch.stack([made.mean, made.stddev])
+
+    time, step = queries.time + 0.012345, 1e-5  # away from changes of the known column
+    _, slope = torch.func.jvp(mean_and_scale, (time,), (torch.ones_like(time),))
+    change = mean_and_scale(time + step) - mean_and_scale(time - step)
+    torch.testing.assert_close(slope, change / (2 * step), rtol=1e-6, atol=1e-7)
 
 
 def test_it_refuses_what_it_replaces_and_unknown_names():

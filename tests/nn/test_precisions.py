@@ -28,6 +28,7 @@ OPTIONS = {
     "flows-joint": {"latent": "joint", "posterior": "cnf", "prior": "cnf"},
     "times": {"observation_times": "poisson-per-variable"},
     "recent": {"value_units": "recent", "scale_growth": True},
+    "structure": {"structure": "mixture"},
     "coupled": {"interaction": "dynamics"},
     "gated": {"dynamics": "gated"},
     "linear": {"dynamics": "linear"},
