@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -89,14 +89,13 @@ class Regression:
 
     Args:
         coefficients: shape `(cells, half-lives, columns)`.
-        factor: lower Cholesky factor of A, its columns scaled to ones on the diagonal.
-        unit: what the columns were multiplied by for that.
+        root: a matrix W with $A^{-1} = W^\\top W$, so that the leverage is $|W \\phi|^2$, shape
+            `(cells, half-lives, columns, columns)`.
         variance: residual variance $s^2$, shape `(cells, half-lives)`.
     """
 
     coefficients: Tensor
-    factor: Tensor
-    unit: Tensor
+    root: Tensor
     variance: Tensor
 
     @classmethod
@@ -104,6 +103,8 @@ class Regression:
         cls, gram: Tensor, moment: Tensor, energy: Tensor, ridge: Tensor, noise: Tensor
     ) -> Regression:
         """The regressions of the module's equations; the first column is the level.
+
+        Columns are scaled to ones on the diagonal of A before it is factored.
 
         Args:
             gram: $\\sum w \\phi \\phi^\\top$, shape `(cells, half-lives, columns, columns)`.
@@ -116,23 +117,24 @@ class Regression:
         unit = (gram.diagonal(dim1=-2, dim2=-1) + ridge).rsqrt()
         eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
         scaled = unit[..., None] * gram * unit[..., None, :]
-        own = (ridge * unit**2 + JITTER)[..., None] * eye
-        factor = torch.linalg.cholesky(scaled + own)
-        answer = torch.cholesky_solve((unit * moment)[..., None], factor).squeeze(-1) * unit
+        factor = torch.linalg.cholesky(scaled + (ridge * unit**2 + JITTER)[..., None] * eye)
         inverse = torch.linalg.solve_triangular(factor, eye.expand_as(factor), upper=False)
-        unlearned = (ridge * unit**2 * inverse.square().sum(dim=-2)).sum(dim=-1)
+        root = inverse * unit[..., None, :]
+        answer = (root.transpose(-1, -2) @ (root @ moment[..., None])).squeeze(-1)
+        unlearned = (ridge * root.square().sum(dim=-2)).sum(dim=-1)
         freedom = gram[..., 0, 0] - (gram.shape[-1] - unlearned)
         rest = (energy - (moment * answer).sum(dim=-1)).clamp(min=0)
-        return cls(answer, factor, unit, (noise + rest) / (1 + freedom.clamp(min=0)))
+        return cls(answer, root, (noise + rest) / (1 + freedom.clamp(min=0)))
 
-    def at(self, rows: CellRows, basis: Tensor) -> tuple[Tensor, Tensor]:
-        """Predictions less the last value, and leverages, both of shape `(rows, half-lives)`."""
-        laid, owner = rows.lay(basis)[:, None], rows.owner
-        mean = (laid @ self.coefficients[owner][..., None]).squeeze(-1)
-        scaled = (laid * self.unit[owner][..., None, :]).transpose(-1, -2)
-        solved = torch.linalg.solve_triangular(self.factor[owner], scaled, upper=False)
-        leverage = solved.square().sum(dim=-2)
-        return rows.pick(mean.transpose(1, 2)), rows.pick(leverage.transpose(1, 2))
+    def readout(self, columns: list[int], n_columns: int) -> Tensor:
+        """c and W of each half-life under each other, among all columns of the basis.
+
+        Returns:
+            Shape `(cells, half-lives * (1 + columns), n_columns)`.
+        """
+        rows = torch.cat([self.coefficients[:, :, None], self.root], dim=2).flatten(1, 2)
+        place = torch.tensor(columns, device=rows.device)
+        return rows.new_zeros(*rows.shape[:2], n_columns).index_copy(2, place, rows)
 
 
 class StructuralBlock(nn.Module):
@@ -186,7 +188,7 @@ class StructuralBlock(nn.Module):
         wanted = torch.zeros(n_series * self.n_variables, dtype=torch.bool, device=asked.series.device)
         wanted[asked.series * self.n_variables + asked.variable] = True
         seen = seen.select(wanted[seen.series * self.n_variables + seen.variable])
-        context = _Context(self, wanted, seen.rescale_time(1.0, torch.float64), n_series, control)
+        context = _Context(self, wanted, seen.rescale_time(1.0, torch.float64), control)
         time = asked.time.double()
         means, leverages, variances = context.at(asked, time)
         variable = asked.variable
@@ -202,14 +204,17 @@ class StructuralBlock(nn.Module):
         self, logits: Tensor, means: Tensor, leverages: Tensor, variances: Tensor, time: Tensor
     ) -> Tensor:
         """What the gate adds to the logits; its inputs have no unit."""
+        own = next(self.gate.parameters()).dtype
+        dtype = torch.promote_types(own, torch.float32)
+        logits, means, leverages, variances, time = (
+            x.to(dtype) for x in (logits, means, leverages, variances, time)
+        )
         location, variance = _moments(logits.softmax(dim=-1), means, variances)
-        apart = torch.asinh((means - location[:, None]) * variance.rsqrt()[:, None])
+        apart = (means - location[:, None]) * variance.rsqrt()[:, None]
         fit = variances.log() - variance.log()[:, None]
-        lead = torch.stack([time, time.square()], dim=-1)
-        lead = lead / (1 + lead.abs())
-        features = torch.cat([apart, fit, leverages.log1p(), lead], dim=-1)
-        first = next(self.gate.parameters())
-        return self.gate(features.to(first.dtype)).to(time.dtype)
+        numbers = [apart, leverages, torch.stack([time, time.square()], dim=-1)]
+        bounded = [x / (1 + x.abs()) for x in numbers]
+        return self.gate(torch.cat([fit, *bounded], dim=-1).to(own)).double()
 
     def basis(self, time: Tensor, variable: Tensor, known: Tensor) -> Tensor:
         """$\\phi$: level, slope (damped ahead of time 0), cosines and sines, known columns.
@@ -237,114 +242,115 @@ def _moments(weights: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor,
 
 @dataclass(frozen=True)
 class _Members:
-    """Every member of every cell, fitted up to an origin of each cell's own.
+    """Every member of every cell.
 
     Args:
-        regressions: with the columns of each.
         last: the last value of each cell, shape `(cells,)`.
-        plain: variances of the last value and of the mean of training, shape `(cells, 2)`.
+        variances: residual ones, shape `(cells, members)`.
+        readout: of regressions, one after another, shape `(cells, rows, columns)`.
+        sizes: how many rows of the readout each has.
     """
 
-    regressions: list[tuple[list[int], Regression]]
     last: Tensor
-    plain: Tensor
+    variances: Tensor
+    readout: Tensor
+    sizes: list[int]
+
+    @classmethod
+    def fit(
+        cls, block: StructuralBlock, seen: Observations, known: Tensor, variable: Tensor
+    ) -> _Members:
+        """Fits members to cells.
+
+        Args:
+            block: whose parameters are taken.
+            seen: what was observed of them; `series` is the cell, times count from its own origin.
+            known: values of known columns, shape `(observations, known)`.
+            variable: of each cell.
+        """
+        cell, n_cells = seen.series, len(variable)
+        last = last_values(replace(seen, variable=torch.zeros_like(cell)), n_cells, 1).squeeze(1)
+        basis, value = block.basis(seen.time, seen.variable, known), seen.value
+        table = torch.cat([basis, (value - last[cell])[:, None], value[:, None]], dim=1)
+        half_life = block.log_half_life.double().exp()[seen.variable]
+        sums = CellRows.of(cell, n_cells).products(table, torch.exp2(seen.time[:, None] / half_life))
+        ridge, noise = block.ridge(variable), block.log_noise.double().exp()[variable]
+        found = []
+        for c in block.members:
+            parts = sums[..., c, :][..., c], sums[..., c, -2], sums[..., -2, -2], ridge[:, c], noise
+            found.append(Regression.solve(*parts))
+        count = sums[..., 0, 0]
+        of_mean = (1 + sums[:, 1, -1, -1]) / (1 + count[:, 1])  # over all the context
+        of_last = (noise[:, 0] + sums[:, 0, -2, -2]) / (1 + count[:, 0])  # of late
+        seen_once = torch.bincount(cell, minlength=n_cells) > 0
+        plain = torch.stack([torch.where(seen_once, of_last, of_mean), of_mean], dim=1)
+        pairs = zip(found, block.members, strict=True)
+        readout = torch.cat([r.readout(c, basis.shape[1]) for r, c in pairs], dim=1)
+        sizes = [1 + len(c) for c in block.members for _ in HALF_LIVES]
+        return cls(last, torch.cat([plain, *(r.variance for r in found)], dim=1), readout, sizes)
 
     def at(self, cell: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means, leverages and residual variances, each of shape `(rows, members)`."""
-        last = self.last[cell][:, None]
-        none = torch.zeros_like(last)
-        means, leverages, variances = [last, none], [none, none], [self.plain[cell]]
-        rows = CellRows.of(cell, len(self.last))
-        for columns, regression in self.regressions:
-            ahead, leverage = regression.at(rows, basis[:, columns])
-            means.append(last + ahead)
-            leverages.append(leverage)
-            variances.append(regression.variance[cell])
-        return torch.cat(means, 1), torch.cat(leverages, 1), torch.cat(variances, 1)
+        rows, last = CellRows.of(cell, len(self.last)), self.last[cell][:, None]
+        read = rows.lay(basis) @ self.readout[rows.owner].transpose(1, 2)
+        size = torch.tensor(self.sizes, device=cell.device)
+        first = size.cumsum(0) - size
+        own = torch.eye(len(size), dtype=read.dtype, device=cell.device).repeat_interleave(size, dim=0)
+        leverages = rows.pick(read.square() @ own.index_fill(0, first, 0.0))
+        ahead, none = rows.pick(read[..., first]), torch.zeros_like(last)
+        means = torch.cat([last, none, last + ahead], dim=1)
+        return means, torch.cat([none, none, leverages], dim=1), self.variances[cell]
 
 
 class _Context:
-    """What was observed of the cells that are asked for.
+    """What was observed of the cells that are asked for, up to the origin and up to an earlier one.
 
     Args:
         block: whose members are fitted.
         wanted: which cells are asked for, shape `(series * variables,)`.
         seen: observations of those cells, in double precision.
-        n_series: number of series.
         control: paths of known columns, or None.
     """
 
     def __init__(
-        self,
-        block: StructuralBlock,
-        wanted: Tensor,
-        seen: Observations,
-        n_series: int,
-        control: StepControl | None,
+        self, block: StructuralBlock, wanted: Tensor, seen: Observations, control: StepControl | None
     ) -> None:
-        self.block, self.seen, self.n_series, self.control = block, seen, n_series, control
-        self.chosen = wanted.nonzero().squeeze(1)
-        self.variable = self.chosen % block.n_variables
+        self.block, self.control = block, control
+        self.variable = wanted.nonzero().squeeze(1) % block.n_variables
         self.number = wanted.cumsum(0) - 1
-        self.cell = self.cell_of(seen)
-        self.known = self.known_at(seen.series, seen.time)
+        known = self._known(seen.series, seen.time)
+        n_cells = len(self.variable)
+        seen = replace(seen, series=self._cell(seen))
+        oldest = seen.time.new_zeros(n_cells).scatter_reduce(0, seen.series, seen.time, "amin")
+        back = (-oldest / 2).clamp(max=1.0)
+        shifted = replace(seen, series=seen.series + n_cells, time=seen.time + back[seen.series])
+        early = shifted.time <= 0
+        both = Observations.cat([seen, shifted.select(early)])
+        self.late, self.late_known = shifted.select(~early), known[~early]
+        variables = self.variable.repeat(2)
+        self.members = _Members.fit(block, both, torch.cat([known, known[early]]), variables)
 
-    def cell_of(self, rows: Observations | Queries) -> Tensor:
+    def _cell(self, rows: Observations | Queries) -> Tensor:
         """The number of each row's cell among those that are asked for."""
         return self.number[rows.series * self.block.n_variables + rows.variable]
 
-    def known_at(self, series: Tensor, time: Tensor) -> Tensor:
+    def _known(self, series: Tensor, time: Tensor) -> Tensor:
         """Values of known columns, shape `(rows, known)`."""
         if self.control is None or not self.block.n_known:
             return time.detach().new_zeros(len(time), 0)
         return self.control.of_rows(series, time)
 
     def at(self, asked: Queries, time: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Means, leverages and variances of members fitted up to the forecast origin."""
-        members = self._fit(torch.ones_like(self.cell, dtype=torch.bool), self.seen.time)
-        basis = self.block.basis(time, asked.variable, self.known_at(asked.series, time))
-        cell = self.cell_of(asked)
-        means, leverages, variances = members.at(cell, basis)
-        return means, leverages, variances * (1 + leverages) * self._inflation()[cell]
-
-    def _inflation(self) -> Tensor:
-        """r: squared errors after an earlier origin over their expected size, `(cells, members)`."""
-        time, cell = self.seen.time, self.cell
-        oldest = time.new_zeros(len(self.chosen)).scatter_reduce(0, cell, time, "amin")
-        back = (-oldest / 2).clamp(max=1.0)
-        shifted = time + back[cell]
-        early = shifted <= 0
-        members = self._fit(early, shifted)
-        late = ~early
-        cell, value = cell[late], self.seen.value[late]
-        basis = self.block.basis(shifted[late], self.seen.variable[late], self.known[late])
-        means, leverages, variances = members.at(cell, basis)
-        surprise = (value[:, None] - means).square() / (variances * (1 + leverages))
-        total = surprise.new_ones(len(self.chosen), surprise.shape[1])
-        count = torch.bincount(cell, minlength=len(self.chosen))[:, None]
-        return total.index_add(0, cell, surprise) / (1 + count)
-
-    def _fit(self, chosen: Tensor, time: Tensor) -> _Members:
-        """Members fitted to some observations, times counted from an origin of each cell's own."""
-        block, seen, cell, time = self.block, self.seen.select(chosen), self.cell[chosen], time[chosen]
-        last = last_values(seen, self.n_series, block.n_variables).flatten()[self.chosen]
-        basis = block.basis(time, seen.variable, self.known[chosen])
-        from_last = seen.value - last[cell]
-        table = torch.cat([basis, from_last[:, None], seen.value[:, None]], dim=1)
-        half_life = block.log_half_life.double().exp()[seen.variable]
-        weight = torch.exp2(time[:, None] / half_life)
-        sums = CellRows.of(cell, len(self.chosen)).products(table, weight)
-        ridge, noise = block.ridge(self.variable), block.log_noise.double().exp()[self.variable]
-        regressions = []
-        for c in block.members:
-            parts = sums[..., c, :][..., c], sums[..., c, -2], sums[..., -2, -2], ridge[:, c], noise
-            regressions.append((c, Regression.solve(*parts)))
-        return _Members(regressions, last, self._plain(sums, noise[:, 0], cell))
-
-    def _plain(self, sums: Tensor, noise: Tensor, cell: Tensor) -> Tensor:
-        """Variances about the last value (of late) and about the mean of training (all the time)."""
-        count = sums[..., 0, 0]
-        of_mean = (1 + sums[:, 1, -1, -1]) / (1 + count[:, 1])
-        of_last = (noise + sums[:, 0, -2, -2]) / (1 + count[:, 0])
-        empty = torch.bincount(cell, minlength=len(sums)) == 0
-        return torch.stack([torch.where(empty, of_mean, of_last), of_mean], dim=1)
+        """Means, leverages and variances of queries, the latter with what later errors say."""
+        late, cell, n = self.late, self._cell(asked), len(time)
+        rows = torch.cat([cell, late.series])
+        known = torch.cat([self._known(asked.series, time), self.late_known])
+        variable = torch.cat([asked.variable, late.variable])
+        basis = self.block.basis(torch.cat([time, late.time]), variable, known)
+        means, leverages, variances = self.members.at(rows, basis)
+        variances = variances * (1 + leverages)
+        surprise = (late.value[:, None] - means[n:]).square() / variances[n:]
+        earlier, n_cells = late.series - len(self.variable), len(self.variable)
+        total = surprise.new_ones(n_cells, surprise.shape[1]).index_add(0, earlier, surprise)
+        inflation = total / (1 + torch.bincount(earlier, minlength=n_cells)[:, None])
+        return means[:n], leverages[:n], variances[:n] * inflation[cell]

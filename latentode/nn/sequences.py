@@ -282,7 +282,7 @@ class CellRows:
         Returns:
             Shape `(cells, weights, columns, columns)`.
         """
-        laid = self.lay(table)[:, None]
-        weighted = laid * self.lay(weight).transpose(1, 2)[..., None]
-        each = laid.transpose(-1, -2) @ weighted
+        laid, weights = self.lay(table), self.lay(weight)
+        weighted = (weights[..., None] * laid[:, :, None]).flatten(2)
+        each = (laid.transpose(1, 2) @ weighted).unflatten(2, (weight.shape[1], -1)).transpose(1, 2)
         return table.new_zeros(self.n_cells, *each.shape[1:]).index_add(0, self.owner, each)
