@@ -192,8 +192,8 @@ class StructuralBlock(nn.Module):
         time = asked.time.double()
         means, leverages, variances = context.at(asked, time)
         variable = asked.variable
-        logits = self.prior.double()[variable]
-        logits = logits - 0.5 * self.log_evidence.double().exp()[variable] * variances.log()
+        logits = self.prior.double().index_select(0, variable)
+        logits = logits - 0.5 * _positive(self.log_evidence, variable) * variances.log()
         logits = logits + self._gate(logits, means, leverages, variances, time)
         weights = logits.softmax(dim=-1)
         location, variance = _moments(weights, means, variances)
@@ -206,14 +206,11 @@ class StructuralBlock(nn.Module):
         """What the gate adds to the logits; its inputs have no unit."""
         own = next(self.gate.parameters()).dtype
         dtype = torch.promote_types(own, torch.float32)
-        logits, means, leverages, variances, time = (
-            x.to(dtype) for x in (logits, means, leverages, variances, time)
-        )
         location, variance = _moments(logits.softmax(dim=-1), means, variances)
         apart = (means - location[:, None]) * variance.rsqrt()[:, None]
-        fit = variances.log() - variance.log()[:, None]
+        fit = (variances / variance[:, None]).to(dtype).log()
         numbers = [apart, leverages, torch.stack([time, time.square()], dim=-1)]
-        bounded = [x / (1 + x.abs()) for x in numbers]
+        bounded = [x.to(dtype) / (1 + x.to(dtype).abs()) for x in numbers]
         return self.gate(torch.cat([fit, *bounded], dim=-1).to(own)).double()
 
     def basis(self, time: Tensor, variable: Tensor, known: Tensor) -> Tensor:
@@ -221,7 +218,7 @@ class StructuralBlock(nn.Module):
 
         Args: `(n,)`, `(n,)` and `(n, known)`. Returns `(n, columns)`.
         """
-        damping = self.log_damping.to(time.dtype).exp()[variable, 0]
+        damping = _positive(self.log_damping, variable).squeeze(1)
         ahead = time.clamp(min=0)
         slope = time.clamp(max=0) - damping * torch.expm1(-ahead / damping)
         angle = time[:, None] * time.new_tensor(self.frequencies)
@@ -231,7 +228,12 @@ class StructuralBlock(nn.Module):
     def ridge(self, variable: Tensor) -> Tensor:
         """The diagonal of $\\Lambda$ of cells of these variables, shape `(cells, columns)`."""
         order = self.log_precision.new_tensor(self.orders).double()
-        return self.log_precision.double().exp()[variable][:, self.kinds] * order**2
+        return _positive(self.log_precision, variable)[:, self.kinds] * order**2
+
+
+def _positive(logarithm: Tensor, variable: Tensor) -> Tensor:
+    """What a parameter's logarithm says for each of `variable`, in double precision."""
+    return logarithm.double().exp().index_select(0, variable)
 
 
 def _moments(weights: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
@@ -242,13 +244,8 @@ def _moments(weights: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor,
 
 @dataclass(frozen=True)
 class _Members:
-    """Every member of every cell.
-
-    Args:
-        last: the last value of each cell, shape `(cells,)`.
-        variances: residual ones, shape `(cells, members)`.
-        readout: of regressions, one after another, shape `(cells, rows, columns)`.
-        sizes: how many rows of the readout each has.
+    """Every member of every cell: `last` values, `(cells,)`, residual variances, `(cells, members)`,
+    and readouts of regressions, one after another, `(cells, rows, columns)`, with `sizes` in rows.
     """
 
     last: Tensor
@@ -260,7 +257,7 @@ class _Members:
     def fit(
         cls, block: StructuralBlock, seen: Observations, known: Tensor, variable: Tensor
     ) -> _Members:
-        """Fits members to cells.
+        """Fits members to cells of these variables.
 
         Args:
             block: whose parameters are taken.
@@ -271,10 +268,10 @@ class _Members:
         cell, n_cells = seen.series, len(variable)
         last = last_values(replace(seen, variable=torch.zeros_like(cell)), n_cells, 1).squeeze(1)
         basis, value = block.basis(seen.time, seen.variable, known), seen.value
-        table = torch.cat([basis, (value - last[cell])[:, None], value[:, None]], dim=1)
-        half_life = block.log_half_life.double().exp()[seen.variable]
+        table = torch.cat([basis, (value - last.index_select(0, cell))[:, None], value[:, None]], dim=1)
+        half_life = _positive(block.log_half_life, seen.variable)
         sums = CellRows.of(cell, n_cells).products(table, torch.exp2(seen.time[:, None] / half_life))
-        ridge, noise = block.ridge(variable), block.log_noise.double().exp()[variable]
+        ridge, noise = block.ridge(variable), _positive(block.log_noise, variable)
         found = []
         for c in block.members:
             parts = sums[..., c, :][..., c], sums[..., c, -2], sums[..., -2, -2], ridge[:, c], noise
@@ -291,25 +288,21 @@ class _Members:
 
     def at(self, cell: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Means, leverages and residual variances, each of shape `(rows, members)`."""
-        rows, last = CellRows.of(cell, len(self.last)), self.last[cell][:, None]
-        read = rows.lay(basis) @ self.readout[rows.owner].transpose(1, 2)
+        rows, last = CellRows.of(cell, len(self.last)), self.last.index_select(0, cell)[:, None]
+        read = rows.lay(basis) @ self.readout.index_select(0, rows.owner).transpose(1, 2)
         size = torch.tensor(self.sizes, device=cell.device)
         first = size.cumsum(0) - size
         own = torch.eye(len(size), dtype=read.dtype, device=cell.device).repeat_interleave(size, dim=0)
         leverages = rows.pick(read.square() @ own.index_fill(0, first, 0.0))
         ahead, none = rows.pick(read[..., first]), torch.zeros_like(last)
         means = torch.cat([last, none, last + ahead], dim=1)
-        return means, torch.cat([none, none, leverages], dim=1), self.variances[cell]
+        return means, torch.cat([none, none, leverages], dim=1), self.variances.index_select(0, cell)
 
 
 class _Context:
     """What was observed of the cells that are asked for, up to the origin and up to an earlier one.
 
-    Args:
-        block: whose members are fitted.
-        wanted: which cells are asked for, shape `(series * variables,)`.
-        seen: observations of those cells, in double precision.
-        control: paths of known columns, or None.
+    `wanted` says which those are, `(series * variables,)`; `seen` is of them, in double precision.
     """
 
     def __init__(
@@ -353,4 +346,4 @@ class _Context:
         earlier, n_cells = late.series - len(self.variable), len(self.variable)
         total = surprise.new_ones(n_cells, surprise.shape[1]).index_add(0, earlier, surprise)
         inflation = total / (1 + torch.bincount(earlier, minlength=n_cells)[:, None])
-        return means[:n], leverages[:n], variances[:n] * inflation[cell]
+        return means[:n], leverages[:n], variances[:n] * inflation.index_select(0, cell)

@@ -270,7 +270,7 @@ class CellRows:
 
     def pick(self, blocks: Tensor) -> Tensor:
         """The inverse of `lay`."""
-        return blocks.flatten(0, 1)[self.place]
+        return blocks.flatten(0, 1).index_select(0, self.place)
 
     def products(self, table: Tensor, weight: Tensor) -> Tensor:
         """Weighted sums of outer products of each cell's rows, $\\sum_i w_i d_i d_i^\\top$.
