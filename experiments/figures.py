@@ -70,6 +70,16 @@ def of_kinds(data: str, key: str, show: str = "{:.3f}") -> Read:
     return read
 
 
+def three_models(table: str) -> Read:
+    """Errors of the default forecaster, the structural one and the classical model of a table."""
+
+    def read(results: Any) -> str:
+        models = ("latent ODE", "latent ODE, structural", "regression")
+        return ", ".join(f"{results[table][m]['MAE']:.2f}" for m in models)
+
+    return read
+
+
 def ratio(one: tuple[str, ...], other: tuple[str, ...], show: str = "{:.2g} x") -> Read:
     """The quotient of the numbers at two paths."""
 
@@ -289,6 +299,15 @@ FIGURES = [
            of_kinds("walks", "log deviation over the true one, rms")),
     Figure("scale_growth", "storms: CRPS in standard deviations, off and on",
            of_kinds("storms", "CRPS")),
+    *(
+        Figure("ordinary_tables", f"{what}: MAE without, with the structural block, classical model",
+               three_models(table))
+        for table, what in (
+            ("lines", "lines of own slopes"), ("one_line", "one line"), ("sine", "a sine"),
+            ("daily_and_weekly", "daily and weekly cycles"), ("known_columns", "known columns"),
+            ("known_columns_of_many", "known columns, sixty short series"),
+        )
+    ),
     *(
         Figure("forecast_benchmark", f"{dataset}, validation MSE, {model}", benchmark(dataset, model))
         for dataset in ("physionet2012", "p12_hourly", "LEN01", "LI01", "DUP03")

@@ -193,12 +193,11 @@ def regression(table: Table) -> np.ndarray:
 
 
 def seasonal_naive(history: pd.DataFrame, future: pd.DataFrame, season: float) -> np.ndarray:
-    """The latest value that was observed nearest to the same phase, of one series."""
+    """The value of the last season whose phase is nearest, of one series."""
     t, y = clock(history), history["y"].to_numpy()
-    ahead = clock(future)[:, None] - t
-    off = np.abs((ahead + season / 2) % season - season / 2)
-    recent = ahead <= season * np.ceil(ahead.min() / season + 1)
-    return y[np.where(recent, off, np.inf).argmin(axis=1)]
+    y, t = y[t > t.max() - season], t[t > t.max() - season]
+    off = np.abs((clock(future)[:, None] - t + season / 2) % season - season / 2)
+    return y[off.argmin(axis=1)]
 
 
 def forecast(table: Table, structure: str | None, epochs: int, seed: int) -> pd.DataFrame:
