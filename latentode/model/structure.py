@@ -15,8 +15,8 @@ $$s_k^2 = \frac{\sigma_0^2 + \sum_i w_{ik} (x_i - x_n)^2 - b_k^\top c_k}
 
 $s^2$ is the residual variance and $\phi^\top A^{-1}\phi$ the leverage; r says how much larger squared
 errors were than that when the member was fitted up to an earlier origin (one unit of model time back,
-or half of the cell's context if less) and asked for what came after it. The last value and the mean of
-training are members too. The forecast is their mixture,
+or half of the cell's context if less) and asked for what came after it, shrunk to a usual factor of the
+variable. The last value and the mean of training are members too. The forecast is their mixture,
 
 $$m = \sum_k \pi_k m_k, \quad v = \sum_k \pi_k \big(v_k + (m_k - m)^2\big), \quad
   \pi = \mathrm{softmax}\big(a_k - \tfrac{\beta}{2} \log v_k + g_k\big)$$
@@ -50,16 +50,11 @@ DAMPING = 30.0  # initial: the model time in which a slope dies away
 PRECISIONS = (0.01, 0.1, 0.1, 0.1)  # initial, of level, slope, first harmonics and known columns
 NOISE = 0.05  # initial variance, in units of the training data, that one observation before any has
 EVIDENCE = 4.0  # initial weight of the evidence, as if of so many independent errors
+GAIN = 10.0  # of what chooses between members: a few hundred steps of training are to change the choice
 JITTER = 1e-10  # of a column's own precision
 GATE_SIZE = 16
-LEVEL, SLOPE, CYCLE, KNOWN = range(4)
-MEMBERS = (
-    {LEVEL},
-    {LEVEL, SLOPE},
-    {LEVEL, CYCLE},
-    {LEVEL, CYCLE, KNOWN},
-    {LEVEL, SLOPE, CYCLE, KNOWN},
-)
+LEVEL, SLOPE, CYCLE, KNOWN = KINDS = range(4)
+MEMBERS = ((LEVEL,), (LEVEL, SLOPE), (LEVEL, CYCLE), (LEVEL, CYCLE, KNOWN), KINDS)
 
 
 @dataclass(frozen=True)
@@ -70,8 +65,7 @@ class Outlook:
         location: mean of the mixture, shape `(queries,)`.
         deviation: its standard deviation, in the values' units, likewise.
         growth: the factor by which parameters that are not known well widen it, at least 1, likewise.
-        weights, means, variances: of the members, shape `(queries, members)`.
-        leverages: likewise; 0 for those that have no parameters.
+        weights, means, variances, leverages: of the members, shape `(queries, members)`.
     """
 
     location: Tensor
@@ -168,7 +162,12 @@ class StructuralBlock(nn.Module):
             return nn.Parameter(torch.tensor(initial).log().repeat(n_variables, 1))
 
         self.log_half_life, self.log_precision = own(*HALF_LIVES), own(*PRECISIONS)
-        self.log_damping, self.log_noise, self.log_evidence = own(DAMPING), own(NOISE), own(EVIDENCE)
+        self.log_damping, self.log_noise, self.log_evidence = (
+            own(DAMPING),
+            own(NOISE),
+            own(EVIDENCE ** (1 / GAIN)),
+        )
+        self.log_trust, self.log_inflation = own(1.0), own(*[1.0] * n_members)
         self.prior = nn.Parameter(torch.zeros(n_variables, n_members))
         self.gate = mlp(3 * n_members + 2, GATE_SIZE, n_members)
         nn.init.zeros_(self.gate[-1].weight)  # type: ignore[arg-type]
@@ -189,11 +188,10 @@ class StructuralBlock(nn.Module):
         wanted[asked.series * self.n_variables + asked.variable] = True
         seen = seen.select(wanted[seen.series * self.n_variables + seen.variable])
         context = _Context(self, wanted, seen.rescale_time(1.0, torch.float64), control)
-        time = asked.time.double()
+        time, variable = asked.time.double(), asked.variable
         means, leverages, variances = context.at(asked, time)
-        variable = asked.variable
-        logits = self.prior.double().index_select(0, variable)
-        logits = logits - 0.5 * _positive(self.log_evidence, variable) * variances.log()
+        logits = GAIN * self.prior.double().index_select(0, variable)
+        logits = logits - 0.5 * _positive(GAIN * self.log_evidence, variable) * variances.log()
         logits = logits + self._gate(logits, means, leverages, variances, time)
         weights = logits.softmax(dim=-1)
         location, variance = _moments(weights, means, variances)
@@ -338,12 +336,15 @@ class _Context:
         late, cell, n = self.late, self._cell(asked), len(time)
         rows = torch.cat([cell, late.series])
         known = torch.cat([self._known(asked.series, time), self.late_known])
-        variable = torch.cat([asked.variable, late.variable])
-        basis = self.block.basis(torch.cat([time, late.time]), variable, known)
+        variable, time = torch.cat([asked.variable, late.variable]), torch.cat([time, late.time])
+        basis = self.block.basis(time, variable, known)
         means, leverages, variances = self.members.at(rows, basis)
         variances = variances * (1 + leverages)
         surprise = (late.value[:, None] - means[n:]).square() / variances[n:]
         earlier, n_cells = late.series - len(self.variable), len(self.variable)
-        total = surprise.new_ones(n_cells, surprise.shape[1]).index_add(0, earlier, surprise)
-        inflation = total / (1 + torch.bincount(earlier, minlength=n_cells)[:, None])
+        count = torch.bincount(earlier, minlength=n_cells)[:, None]
+        total = surprise.new_zeros(n_cells, surprise.shape[1]).index_add(0, earlier, surprise)
+        trust = _positive(self.block.log_trust, self.variable)
+        usual = trust * _positive(GAIN * self.block.log_inflation, self.variable)
+        inflation = (usual + total / (1 + count)) / (trust + count / (1 + count))
         return means[:n], leverages[:n], variances[:n] * inflation.index_select(0, cell)
