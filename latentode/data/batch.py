@@ -215,7 +215,7 @@ class Series:
             task: how they are cut.
             keys: random key of each cut, uint64; the series' own by default.
             named: whether to say what the targets are in the table.
-            draws: which of the cuts of its series each is, counted from 0; the first unless told.
+            draws: which of the cuts of its series each is, counted from 0; the first by default.
         """
         keys = self.keys[indices] if keys is None else keys
         cut = task.cut(self.timeline.cuttable(indices, keys, draws))
@@ -258,7 +258,7 @@ class Series:
             indices: the series of each cut.
             cut: where they are cut.
             known_until: until when the paths of known columns are needed, time since each series'
-                start; the end of the cut unless told.
+                start; the end of the cut by default.
         """
         time = self.dataset.time[cut.positions] - cut.origin[cut.series]
         flat = Observations(

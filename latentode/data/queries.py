@@ -64,7 +64,7 @@ def query_times(history: SeriesDataset, at: At, count: int | None = None) -> Que
         at: one of: a duration ("24h", a timedelta; for number times a single number) ahead of each
             series' last observation; timestamps, asked of every series; or a frame with the
             identifier and time columns.
-        count: with a duration, how many equally spaced times to answer up to it (1 unless told).
+        count: with a duration, how many equally spaced times to answer up to it (1 by default).
 
     Raises:
         SchemaError: for an unknown series, a frame without a time, times that cannot be read.

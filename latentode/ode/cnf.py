@@ -98,7 +98,7 @@ class CNF(nn.Module):
 
         Args:
             context: what it is conditional on, shape `(..., context_size)`.
-            base: of points of shape `(features,)`; a standard normal unless told.
+            base: of points of shape `(features,)`; a standard normal by default.
             until: the time at which to look; at 0 it is the base.
 
         Returns:
@@ -273,7 +273,7 @@ def exact_divergence(
         field: a vector field whose rows are independent.
         t: shape `(rows,)`.
         z: shape `(rows, latent)`.
-        context: what else each row is told.
+        context: what else each row is given.
 
     Returns:
         f, shape `(rows, latent)`, and its divergence, shape `(rows,)`.
@@ -300,7 +300,7 @@ def estimated_divergence(
         t: shape `(rows,)`.
         z: shape `(rows, latent)`.
         probe: epsilon of each row, with mean 0 and covariance 1, shape `(rows, latent)`.
-        context: what else each row is told.
+        context: what else each row is given.
 
     Returns:
         f, shape `(rows, latent)`, and the estimate, shape `(rows,)`.

@@ -100,7 +100,7 @@ class ODEBlock(nn.Module):
 
     Args:
         dynamics: a `Dynamics`, or any module of (t, z, context) that returns dz/dt of the shape of z;
-            t has shape `(batch,)`, context is what the block is given, None unless told. A module of
+            t has shape `(batch,)`, context is what the block is given, None by default. A module of
             z alone goes into `Autonomous`. Samples must not mix, or a sample's result depends on its
             companions: no batch normalisation inside; group normalisation does.
         method: one of `latentode.ode.METHODS`: fixed steps such as "euler", "midpoint", "rk4" or

@@ -43,7 +43,7 @@ class IrregularDataModule(LightningDataModule):
         task: how training series are cut; validation uses `task.fixed()`. Wrapped in
             `ContextDropout` it hides parts of training contexts; a `Classification` brings labels.
         batch_size: cuts per batch.
-        windows_per_epoch: cuts per epoch, at least one per series; unless told five per series, but no
+        windows_per_epoch: cuts per epoch, at least one per series; by default five per series, but no
             fewer than 512 and, for their sake, no more than 4,096.
         seed: of the cuts and of their order.
         bucketed: whether a training batch holds contexts of like length, so that little is padded;

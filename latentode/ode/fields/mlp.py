@@ -53,7 +53,7 @@ class Dynamics(nn.Module, ABC):
         Args:
             t: the time of each row, shape `(rows,)`.
             z: the states, shape `(rows, latent)`.
-            context: what else a row is told, or None.
+            context: what else a row is given, or None.
 
         Returns:
             dz/dt, shape `(rows, latent)`.

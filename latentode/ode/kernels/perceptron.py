@@ -172,7 +172,7 @@ def divergence(
         field: with one or two hidden layers.
         t: shape `(rows,)`.
         z: shape `(rows, latent)`.
-        context: what else each row is told.
+        context: what else each row is given.
 
     Returns:
         Shapes `(rows, latent)` and `(rows,)`.
