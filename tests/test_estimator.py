@@ -39,7 +39,7 @@ def test_parameters_can_be_set_by_name():
     assert model.model.latent_size == 3
     with pytest.raises(ValueError, match="learning"):
         model.set_params(learning=0.1)
-    with pytest.raises(LatentODEError, match="no setting 'latent_sise'; did you mean 'latent_size'"):
+    with pytest.raises(LatentODEError, match="no setting `latent_sise`; did you mean `latent_size`"):
         model.set_params(model__latent_sise=3)
     with pytest.raises(LatentODEError, match="training is a TrainingConfig"):
         LatentODEForecaster(training={"max_epochs": 1}).fit(waves())

@@ -31,7 +31,7 @@ def forecast(
         list[str] | None, typer.Option(help="A timestamp, asked of every series; may be repeated.")
     ] = None,
     queries: Annotated[
-        Path | None, typer.Option(help="Table of (identifier, time) and known columns.")
+        Path | None, typer.Option(help="Table of (identifier, time) and known-future columns.")
     ] = None,
     ahead: Annotated[
         str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")

@@ -269,7 +269,7 @@ class LatentODE(nn.Module):
             z = pieces[-1].final if pieces else flat
             begin = origin + piece
             pieces.append(self.solver.solve(self.dynamics, z, begin, begin + 1, context))
-        kinks = context.control is not None  # known columns may jump where two pieces meet
+        kinks = context.control is not None  # known-future columns may jump where two pieces meet
         return rows.unfold(pieces[0].join(*pieces[1:], kinks=kinks).check_finite())
 
     def span_ahead(self, times: Tensor) -> float:
