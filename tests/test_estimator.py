@@ -86,6 +86,13 @@ def test_fitting_twice_is_fitting_once(frame, fitted):
     assert (other.predict(frame, 2.0)["mean"] != fitted.predict(frame, 2.0)["mean"]).any()
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_fit_takes_gradients_wherever_it_is_called(frame, fitted, mode):
+    with mode():
+        again = tiny(max_epochs=2).fit(frame)
+    same(again.predict(frame, 2.0, 3), fitted.predict(frame, 2.0, 3))
+
+
 def test_the_order_of_rows_and_of_series_does_not_change_a_fit(frame):
     for table, held_out in ((frame, None), (waves(24, 12), None), (frame, waves(3, 12, 9))):
         one = tiny().fit(table, validation=held_out)

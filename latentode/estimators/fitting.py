@@ -136,14 +136,19 @@ def forecasting_data(
 
 @contextmanager
 def seeded(seed: int, num_threads: int | None) -> Iterator[None]:
-    """Runs with torch's generators seeded and so many CPU threads, then with all as before.
+    """Runs with torch's generators seeded, gradients on and so many CPU threads, then all as before.
 
     Raises:
         LatentODEError: for fewer than one thread.
     """
     if num_threads is not None and num_threads < 1:
         raise LatentODEError(f"num_threads must be at least 1, or None; got {num_threads!r}")
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
+    with (
+        torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+        torch.inference_mode(mode=False),  # a fit takes gradients wherever it is called
+        torch.enable_grad(),
+        cpu_threads(num_threads),
+    ):
         torch.manual_seed(seed)
         yield
 
