@@ -146,11 +146,12 @@ class Forecast:
         """Moments after the score transform: integrals of the cdf, or sums over whole numbers."""
         if len(self) == 0:
             return np.zeros(0), np.zeros(0)
+        assert self.score_transform is not None
         if whole:
             return moments_of_counts(
                 self.cdf, *(self._at_level(special.ndtr(t)) for t in EDGES[[0, -1]])
             )
-        edges = np.stack([self._at_level(level) for level in special.ndtr(EDGES)])
+        edges = np.stack([self._at_level(self.score_transform.level(t)) for t in EDGES])
         return moments_of_cdf(self.cdf, edges)
 
     @cached_property
@@ -159,8 +160,20 @@ class Forecast:
         return self.likelihood.whole(self.distribution)
 
     def cdf(self, value: np.ndarray) -> np.ndarray:
-        """P(x <= value) of each query, `value` in data units, shape `(queries,)`."""
-        found = self._cdf(value)
+        """P(x <= value) of each query, shape `(queries,)`.
+
+        Args:
+            value: in data units, one for all queries or of shape `(queries,)`.
+
+        Raises:
+            LatentODEError: for any other shape.
+        """
+        value = np.asarray(value, dtype=np.float64)
+        if value.shape not in ((), (len(self),)):
+            raise LatentODEError(
+                f"cdf takes one value or one per query, of shape ({len(self)},); got shape {value.shape}"
+            )
+        found = self._cdf(np.broadcast_to(value, (len(self),)))
         return found if self.score_transform is None else self.score_transform.cdf(found)
 
     def _cdf(self, value: np.ndarray) -> np.ndarray:
@@ -307,7 +320,7 @@ class Forecast:
         return np.clip(special.ndtri(level), -FURTHEST, FURTHEST)
 
     def scores(self, actual: np.ndarray, inside: float | np.ndarray = 0.5) -> np.ndarray:
-        """The normal scores of what was observed: standard normal if the forecast is honest.
+        """The normal scores of what was observed: standard normal if the forecast is calibrated.
 
         Args:
             actual: in data units, shape `(queries,)`.
