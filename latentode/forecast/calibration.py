@@ -19,11 +19,13 @@ lies below the lower p-quantile with a probability of at most p, and likewise ab
 group has one forecast; by Jensen's inequality also of the mean over draws, where the density of the
 scores falls off outwards from the middle. This holds for $1 / (m + 1) \le p \le m / (m + 1)$ only.
 
-**Further out** c goes on parallel to the identity: the tails of the forecast are shifted in score and
-keep their shape, so that its mean and standard deviation stay sane however few groups there are. That
-guarantees nothing, and a quantile that is asked for there warns. The origins of one series say nothing
-of how series differ: counted as if each were a series of its own, intervals would be far too narrow for
-a new series.
+**Further out** the tails of the forecast are shifted in score and keep their shape, so that its mean
+and standard deviation stay sane however few groups there are: a nominal score grows with the calibrated
+one at slope 1, or at the mean slope of the guaranteed part where that is less, as of forecasts that are
+too wide. That guarantees nothing, and a quantile that is asked for there warns.
+
+The origins of one series say nothing of how series differ: counted as if each were a series of its own,
+intervals would be far too narrow for a new series.
 
 References:
     Distributional conformal prediction (Chernozhukov, Wuthrich and Zhu, 2021),
@@ -125,7 +127,8 @@ class Curve:
 def _nominal_scores(score: np.ndarray, group: np.ndarray) -> np.ndarray:
     """The nominal scores at `CALIBRATED_SCORES`, ascending, shape `(knots,)`.
 
-    Beyond the outermost levels that so many groups can guarantee, parallel to the identity.
+    Beyond the outermost levels that so many groups can guarantee, on straight lines of one slope: that
+    of the curve between those levels, and at most 1.
     """
     ordered = _mean_order_statistics(score, group)
     groups = len(ordered)
@@ -134,7 +137,8 @@ def _nominal_scores(score: np.ndarray, group: np.ndarray) -> np.ndarray:
     guaranteed = guaranteed_levels(groups)
     knots = CALIBRATED_SCORES[1:-1][guaranteed]
     nearest = np.clip(CALIBRATED_SCORES, knots[0], knots[-1])
-    return np.interp(nearest, knots, inside[guaranteed]) + CALIBRATED_SCORES - nearest
+    slope = 1.0 if len(knots) == 1 else min(1.0, np.ptp(inside[guaranteed]) / np.ptp(knots))
+    return np.interp(nearest, knots, inside[guaranteed]) + slope * (CALIBRATED_SCORES - nearest)
 
 
 def _mean_order_statistics(score: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -291,10 +295,7 @@ class Calibration:
         """Reads what `to_dict` wrote."""
         arrays = ("leads", "nominal_scores", "shares")
         return cls(
-            {
-                name: Curve(*(np.array(c[a]) for a in arrays), c["forecasts"], c["groups"])
-                for name, c in state.items()
-            }
+            {name: Curve(**c | {a: np.array(c[a]) for a in arrays}) for name, c in state.items()}
         )
 
 

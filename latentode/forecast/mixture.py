@@ -15,9 +15,9 @@ distribution that is known by its cdf G, with any centre a,
 $$E[X] = a + \int_a^\infty (1 - G)\,dx - \int_{-\infty}^a G\,dx, \qquad
   E[(X - a)^2] = 2 \int_a^\infty (x - a)(1 - G)\,dx + 2 \int_{-\infty}^a (a - x)\,G\,dx,$$
 
-by Gauss and Legendre's rule between quantiles of G, with its median for a (no further from the mean than
-a standard deviation, so that nothing cancels), or for whole numbers by the sums over the support that
-the integrals then are.
+by Gauss and Legendre's rule between quantiles of G, with its median for a (no further from the mean
+than a standard deviation, so that nothing cancels), or for whole numbers by the sums over the support
+that the integrals then are.
 """
 
 from __future__ import annotations

@@ -173,9 +173,9 @@ class ScoreTransform:
     r"""The transform of a query's normal score, by calibration, by what was observed later, or both.
 
     Where F is the cdf of a forecast and c its calibration curve, values observed elsewhere on the path
-    say that the calibrated score $c(\Phi^{-1}(F(x)))$ is $N(\mu, \tau^2)$. So the transformed distribution
-    has the cdf $\Phi((c(\Phi^{-1}(F(x))) - \mu) / \tau)$, whatever the likelihood. With $\mu = 0$,
-    $\tau = 1$ and c the identity the forecast stays as it was.
+    say that the calibrated score $c(\Phi^{-1}(F(x)))$ is $N(\mu, \tau^2)$. So the transformed
+    distribution has the cdf $\Phi((c(\Phi^{-1}(F(x))) - \mu) / \tau)$, whatever the likelihood. With
+    $\mu = 0$, $\tau = 1$ and c the identity the forecast stays as it was.
 
     Args:
         shift: $\mu$, shape `(queries,)`.

@@ -257,8 +257,16 @@ def test_beyond_the_guaranteed_levels_the_tails_of_the_forecast_are_shifted():
     assert found[3] - found[2] > 3
 
 
+def test_of_forecasts_that_are_too_wide_the_tails_shrink_as_the_middle_does():
+    score = 0.1 * np.random.default_rng(0).normal(size=2000)
+    curve = Calibration.fit(["x"] * 2000, np.ones(2000), score, 1).of(["x"], np.ones(1))
+    np.testing.assert_allclose(
+        curve.nominal_score(np.array([[-5.0], [5.0]])), [[-0.5], [0.5]], atol=0.1
+    )
+
+
 @pytest.mark.parametrize("constant", [0.0, 1.7, -4.3])
-def test_a_variable_that_is_constant_has_a_spread_that_its_quantiles_have(constant):
+def test_the_moments_of_a_nearly_constant_variable_are_those_of_its_quantiles(constant):
     score = constant + 1e-3 * np.random.default_rng(0).normal(size=400)
     made = Calibration.fit(["x"] * 400, np.ones(400), score)
     plain = Forecast(
@@ -268,12 +276,16 @@ def test_a_variable_that_is_constant_has_a_spread_that_its_quantiles_have(consta
         np.full(1, 5.0),
         np.full(1, 2.0),
     )
-    after = replace(plain, score_transform=ScoreTransform.calibrated(made.of(["x"], np.ones(1))))
-    drawn = after.sample(4000, seed=1)
-    unit = after.quantile(0.9) - after.quantile(0.1)
-    assert after.std > 0.3 * unit
-    assert after.mean == pytest.approx(drawn.mean(), abs=5 * drawn.std() / np.sqrt(4000))
-    assert after.quantile(0.5) == pytest.approx(5.0 + 2.0 * constant, abs=1e-3)
+    curve = made.of(["x"], np.ones(1))
+    after = replace(plain, score_transform=ScoreTransform.calibrated(curve))
+    # The calibrated distribution is that of 5 + 2 c^-1(Z), Z standard normal.
+    z = np.linspace(-7, 7, 20_001)
+    weight = stats.norm.pdf(z) / stats.norm.pdf(z).sum()
+    value = 5.0 + 2.0 * curve.nominal_score(z[:, None])[:, 0]
+    mean = weight @ value
+    std = np.sqrt(weight @ (value - mean) ** 2)
+    np.testing.assert_allclose((after.mean - mean) / std, 0, atol=2e-3)
+    np.testing.assert_allclose(after.std, std, rtol=2e-3)
 
 
 def test_no_level_is_claimed_below_one_in_n_plus_one():
@@ -351,6 +363,22 @@ def test_at_its_origin_a_forecast_is_calibrated_as_right_after_it(fitted_model):
     now, after = found[["mean", "std", "q0.1", "q0.9"]].to_numpy()
     np.testing.assert_allclose(now, after, rtol=1e-4)
     fitted_model.fitted_ = replace(fitted_model.fitted_, calibration=None)
+
+
+@pytest.mark.parametrize("m", [2, 3, 6, 12])
+def test_few_series_do_not_spoil_the_means_of_a_fitted_model(fitted_model, m):
+    test = noisy(20, 2)
+    before = fitted_model.backtest(test)
+    fitted_model.calibrate(noisy(m, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        after = fitted_model.backtest(test)
+    fitted_model.fitted_ = replace(fitted_model.fitted_, calibration=None)
+    for name, own in before.groupby("variable"):
+        later = after[after["variable"] == name]
+        error, plain = ((f["mean"] - f["actual"]).abs().mean() for f in (later, own))
+        assert error < 1.1 * plain
+        assert 0.5 < later["std"].median() / own["std"].median() < 2
 
 
 def test_nothing_to_calibrate_by_is_an_error(fitted_model):
