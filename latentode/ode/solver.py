@@ -211,7 +211,7 @@ class Solver:
             return context
         method = "rk38" if self.method == "rk4" and not self._native else self.method
         steps = self.intervals * self.steps
-        own = Windows(*(constant(part, t0.double()) for part in windows(method, steps)), steps)
+        own = Windows(steps, *(constant(part, t0.double()) for part in windows(method, steps)))
         return context.averaged(t0, t1, own)
 
     def advance(

@@ -158,6 +158,7 @@ class Windows:
     Every step has as many nodes, of which the last may be the first of the next step.
 
     Args:
+        steps: how many there are.
         begins: where the window of each node begins, shape `(nodes,)`, double precision, and so are
             the others.
         ends: where it ends; windows of nodes with a weight follow one another without a gap.
@@ -165,16 +166,15 @@ class Windows:
         starts_back: the same seen from the end: 1 and the middles, descending.
         nodes: where the nodes lie, shape `(nodes,)`.
         weights: of the nodes of one step, in spans, shape `(stages,)`.
-        steps: how many there are.
     """
 
+    steps: int
     begins: Tensor
     ends: Tensor
     starts: Tensor
     starts_back: Tensor
     nodes: Tensor
     weights: Tensor
-    steps: int
 
     @property
     def places(self) -> Tensor:

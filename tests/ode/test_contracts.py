@@ -454,7 +454,7 @@ def test_a_flow_refuses_a_slope_that_is_not_like_its_points(what, trace):
     call, _ = WRONG[what]
     flow = CNF(4, field=Called(call), trace=trace)
     for carried in (flow.inverse, flow.transport, flow.points):
-        with pytest.raises(SolveError, match="must have the (shape|dtype) of z"):
+        with pytest.raises(SolveError, match=r"must have the (shape|dtype) of z"):
             carried(torch.randn(4, 4))
 
 
