@@ -35,7 +35,7 @@ from latentode.ode.context import Context
 from latentode.ode.fields.mlp import Dynamics, MLPDynamics
 from latentode.ode.kernels.registry import divergence_of
 from latentode.ode.solver import Solver
-from latentode.ode.tableau import VectorField
+from latentode.ode.tableau import VectorField, slope_of
 
 __all__ = ["CNF", "TRACES", "FlowDistribution", "estimated_divergence", "exact_divergence"]
 
@@ -316,5 +316,5 @@ def _push(
     field: VectorField, t: Tensor, z: Tensor, tangent: Tensor, context: Context | None
 ) -> tuple[Tensor, Tensor]:
     """f and its derivative by z in the direction of `tangent`."""
-    value, pushed, *_ = torch.func.jvp(lambda z: field(t, z, context), (z,), (tangent,))
+    value, pushed, *_ = torch.func.jvp(lambda z: slope_of(field, t, z, context), (z,), (tangent,))
     return value, pushed

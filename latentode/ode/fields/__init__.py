@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from latentode.ode.fields.closed_form import CompartmentDynamics, LinearDynamics
 from latentode.ode.fields.extended import SecondOrderDynamics
-from latentode.ode.fields.gated import GatedDynamics
-from latentode.ode.fields.mlp import Dynamics, FieldSizes, MLPDynamics
+from latentode.ode.fields.mlp import Dynamics, FieldSizes, GatedDynamics, MLPDynamics
 
 __all__ = ["FIELDS", "FieldKind"]
 
