@@ -1,4 +1,4 @@
-"""Vector fields: one idea per module, each a `Dynamics`, rows independent of one another.
+"""Vector fields, each a `Dynamics`, by kind: rows are independent of one another.
 
 `FIELDS` names those that a model may ask for. To add one: write its module with a class method `of`
 that makes it from `FieldSizes`, and add a line to `FIELDS`; `tests/ode/test_contracts.py` then runs
