@@ -445,9 +445,12 @@ def test_a_model_is_calibrated_by_held_out_data(latentode, patients, fitted, tmp
     before = LatentODEForecaster.load(fitted)
     status, out, err = latentode("calibrate", fitted, patients, "--horizon", "6h", "--bins", 2)
     assert status == 0, err
-    assert re.search(r"lactate: [\d.]+% of 50 %, [\d.]+% of 80 %, [\d.]+% of 95 %", out)
+    printed = re.search(r"lactate: [\d.]+% of 50 %, ([\d.]+)% of 80 %, [\d.]+% of 95 %", out)
     after = LatentODEForecaster.load(fitted)
     frame = pd.read_csv(patients, dtype={"id": str})
+    pairs = before.backtest(frame, horizon="6h", quantiles=(0.1, 0.9)).query("variable == 'lactate'")
+    covered = pairs["actual"].between(pairs["q0.1"], pairs["q0.9"]).mean()
+    assert printed and float(printed[1]) == pytest.approx(100 * covered, abs=0.06)
     asked = {"history": frame, "at": "3h", "level": 80}
     wide, said = after.predict(**asked), before.predict(**asked)
     assert not np.allclose(wide["q0.9"] - wide["q0.1"], said["q0.9"] - said["q0.1"])

@@ -39,7 +39,7 @@ def test_parameters_can_be_set_by_name():
     assert model.model.latent_size == 3
     with pytest.raises(ValueError, match="learning"):
         model.set_params(learning=0.1)
-    with pytest.raises(LatentODEError, match="no setting 'latent_sise'; did you mean 'latent_size'"):
+    with pytest.raises(LatentODEError, match="no setting `latent_sise`; did you mean `latent_size`"):
         model.set_params(model__latent_sise=3)
     with pytest.raises(LatentODEError, match="training is a TrainingConfig"):
         LatentODEForecaster(training={"max_epochs": 1}).fit(waves())
@@ -84,6 +84,13 @@ def test_fitting_twice_is_fitting_once(frame, fitted):
     same(refitted.predict(frame, 2.0, 3), fitted.predict(frame, 2.0, 3))
     other = tiny(max_epochs=2, random_state=1).fit(frame)
     assert (other.predict(frame, 2.0)["mean"] != fitted.predict(frame, 2.0)["mean"]).any()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_fit_takes_gradients_wherever_it_is_called(frame, fitted, mode):
+    with mode():
+        again = tiny(max_epochs=2).fit(frame)
+    same(again.predict(frame, 2.0, 3), fitted.predict(frame, 2.0, 3))
 
 
 def test_the_order_of_rows_and_of_series_does_not_change_a_fit(frame):

@@ -1,4 +1,4 @@
-"""Static and known columns in the forecaster."""
+"""Static and known-future columns in the forecaster."""
 
 import warnings
 
@@ -99,7 +99,7 @@ def test_a_question_that_says_two_values_for_one_moment_is_refused(informed):
         informed.predict(with_features(), at)
 
 
-@pytest.mark.filterwarnings("ignore:known column")
+@pytest.mark.filterwarnings("ignore:known-future column")
 def test_known_columns_may_be_left_out_of_the_question(informed):
     history = with_features()
     at = dosed(9.0)[["id", "time"]]
@@ -135,7 +135,7 @@ def test_a_known_column_that_is_told_is_no_cause_for_a_warning(informed):
         informed.compare(history)
 
 
-@pytest.mark.filterwarnings("ignore:known column")
+@pytest.mark.filterwarnings("ignore:known-future column")
 def test_statics_change_the_forecast(informed):
     history = with_features()
     other = history.assign(age=history["age"].mask(history["id"] == "s0", 90.0))

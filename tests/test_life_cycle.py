@@ -102,6 +102,28 @@ def test_loading_what_is_not_there_or_too_new_says_so(fitted, tmp_path):
         LatentODEForecaster.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("forecaster.json", b"{"),
+        ("forecaster.json", b"[]"),
+        ("forecaster.json", b'{"format": 2}'),
+        ("weights.pt", b"junk"),
+        ("weights.pt", None),
+    ],
+)
+def test_a_damaged_model_is_refused_with_what_is_damaged(fitted, tmp_path, name, content):
+    fitted.save(tmp_path)
+    path = tmp_path / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(LatentODEError, match=r"damaged|holds no fitted model"):
+        LatentODEForecaster.load(tmp_path)
+    with pytest.raises(LatentODEError, match="is a file"):
+        fitted.save(tmp_path / "forecaster.json")
+
+
 def test_a_parameter_that_could_not_be_read_again_is_not_saved(fitted, tmp_path):
     odd = clone(fitted).set_params(duplicates=object())
     odd.fitted_ = fitted.fitted_

@@ -26,6 +26,7 @@ import pandas as pd
 
 HERE = Path(__file__).parent
 ITEMS = {50931: "mg/dL", 50912: "mg/dL", 50971: "mEq/L", 50983: "mEq/L", 51006: "mg/dL", 51222: "g/dL"}
+COMMAND = [sys.executable, "-c", "from latentode.cli import main; main()"]
 ROLES = ["--id", "subject_id", "--time", "charttime", "--variable", "itemid", "--value", "valuenum"]
 RECORDS = ["--adapter", "physionet2012"]
 
@@ -79,7 +80,7 @@ def run(*arguments: str | Path) -> Taken:
     Raises:
         RuntimeError: with what it said, if it failed.
     """
-    command = [sys.executable, "-m", "latentode.cli", *map(str, arguments)]
+    command = [*COMMAND, *map(str, arguments)]
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -96,6 +96,10 @@ class DirectForecaster(nn.Module):
     def reach(self, batch: Batch, past: bool) -> None:
         """None: there is no path."""
 
+    def span_ahead(self, times: Tensor) -> float:
+        """How far ahead of the origin it is asked, in time units: there is no path to solve further."""
+        return float(times.max()) if len(times) else self.time_scale
+
     def answer(
         self, batch: Batch, queries: Queries, noise: Tensor, through: None = None
     ) -> tuple[Distribution, LatentState, None]:

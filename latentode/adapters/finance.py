@@ -43,7 +43,7 @@ def log_prices(
     Args:
         frame: wide or long.
         schema: its own, with targets named.
-        variables: which targets; all unless told.
+        variables: which targets; all by default.
 
     Raises:
         SchemaError: for a price that is not above 0, by its row.
@@ -68,7 +68,7 @@ def from_log_prices(answer: pd.DataFrame, variables: Sequence[str] | None = None
 
     Args:
         answer: with `variable`, and `mean`, `std`, `q...`, `actual` as far as they are there.
-        variables: whose values are logarithms; all unless told.
+        variables: whose values are logarithms; all by default.
 
     Example:
         >>> answer = pd.DataFrame({"variable": ["close"], "mean": [0.0], "std": [0.1], "q0.5": [0.0]})
@@ -100,7 +100,7 @@ def log_returns(
     Args:
         frame: wide or long, rows in any order.
         schema: its own, with targets named.
-        variables: which targets; all unless told.
+        variables: which targets; all by default.
 
     Raises:
         SchemaError: for a price that is not above 0, by its row.
@@ -131,7 +131,7 @@ def from_log_returns(
         schema: its own.
         start: the price from which the returns lead on, or by series (by variable, if long without
             identifiers).
-        variables: which targets; all unless told.
+        variables: which targets; all by default.
 
     Example:
         >>> table = pd.DataFrame({"time": [0, 1, 3], "close": [np.nan, np.log(1.1), np.log(0.9)]})

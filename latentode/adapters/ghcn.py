@@ -55,7 +55,7 @@ def ghcn_daily(
     Args:
         source: `.dly`, or either layout of `.csv`, gzipped or not; also with several stations.
         elements: which to take; None takes all that the file has.
-        flagged: whether to keep values that failed a check of quality; left out unless told.
+        flagged: whether to keep values that failed a check of quality; left out by default.
         tenths: whether the file holds tenths, as NOAA's archive does. Orders from Climate Data Online
             and its "daily-summaries" in metric units hold whole units: say False.
         static_covariates: of the access layout, columns constant for a station, such as LATITUDE.

@@ -51,8 +51,8 @@ def macro(
             after its date ("45D"), the column of the file that says it ("realtime_start", as ALFRED
             writes), or a function of the dates. Left out, a value stands at the end of its period, as
             its dates are spaced, and a warning says that publications are later.
-        variables: columns to take; all that hold numbers unless told.
-        time: column of dates; found by its usual names unless told.
+        variables: columns to take; all that hold numbers by default.
+        time: column of dates; found by its usual names by default.
         timezone: IANA name of the zone of publication; times stay naive without it.
         time_format: strptime format of dates that are not ISO 8601.
         missing: texts that mean no value, such as FRED's ".".

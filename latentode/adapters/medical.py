@@ -69,9 +69,9 @@ def glucose(
         unit: of the result, "mg/dL" or "mmol/L".
         id: column of patients in a table of several; without one, and without a mapping, the table is
             one series.
-        time: column of times; found by its usual names unless told.
-        value: column of readings; found by its usual names unless told.
-        value_unit: unit of the readings; from the column's name unless told, else mg/dL.
+        time: column of times; found by its usual names by default.
+        value: column of readings; found by its usual names by default.
+        value_unit: unit of the readings; from the column's name by default, else mg/dL.
         limits: what "Low" and "High" are taken to be, in mg/dL; None leaves such readings out.
         scans: of LibreView, also the readings by hand (record type 1), not the historic ones alone.
         timezone: IANA name of the zone of the monitor's clock; times stay naive without it.
@@ -220,7 +220,7 @@ def visits(
         source: table with a row per visit.
         id: column of patients.
         time: column of offsets in days, from 0 or not.
-        targets: columns to model; all numeric ones that change within some patient unless told.
+        targets: columns to model; all numeric ones that change within some patient by default.
         static_covariates: columns constant within a patient, known at entry; text is kept as text.
         missing: further texts that mean nothing was measured.
         duplicates: several rows of one patient and day: "error", "mean" or "last".

@@ -45,7 +45,7 @@ def physionet2012(
         folder: holds the records; other text files in it, such as the outcomes, are not read.
         outcomes: the file of outcomes, to be carried along as columns. They have no role in the
             schema: what became of a patient is not known when a forecast is made.
-        parameters: the variables to take; all unless told.
+        parameters: the variables to take; all by default.
         duplicates: what to do with several values of one parameter in the same minute: "mean",
             "last" or "error".
 

@@ -46,7 +46,7 @@ def bars(
         fields: columns to model, in any case; those of the file that are not named are left out.
         id: column of symbols; found by its usual names; without one, and without a mapping, the table
             is one series.
-        time: column of times; found by its usual names unless told.
+        time: column of times; found by its usual names by default.
         timezone: zone of the exchange, or of each symbol. Without it times stay naive, as they are.
         closes: of daily bars, the clock time at which they end, such as "16:00", or by symbol. A date
             without one is known at the end of its day.
@@ -107,7 +107,7 @@ def quotes(
         time: column of times, as for `bars`.
         timezone: zone of times that have none, or of each symbol's.
         epoch: unit of times written as whole numbers since 1970 in UTC: "s", "ms", "us" or "ns".
-        crossed: whether to keep quotes whose bid is above the ask; left out unless told. Quotes with a
+        crossed: whether to keep quotes whose bid is above the ask; left out by default. Quotes with a
             side that is not above 0 have no price and are always left out.
         time_format: strptime format of times that are not ISO 8601.
         duplicates: several quotes of one instrument at one instant: "last", "mean" or "error".

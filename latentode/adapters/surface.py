@@ -80,7 +80,7 @@ def global_hourly(
         quality: codes to accept; a value of another code is left out. The default accepts what passed
             its checks or was put right by hand: not suspect (2, 6) nor erroneous (3, 7).
         reports: kinds of report to take, such as ["FM-15"] for METAR; all but the summaries of days
-            and months unless told.
+            and months by default.
         duplicates: several reports of a station in the same minute, as of a METAR and a SYNOP: "mean",
             "last" or "error".
 
@@ -172,7 +172,7 @@ def station_table(
         id: column of stations; found by its usual names; without one the table is one series.
         time: column of times, found by its usual names; or those of year, month, day and hour, and
             minute if there is one.
-        variables: columns to model; all others that hold numbers unless told.
+        variables: columns to model; all others that hold numbers by default.
         timezone: zone whose clocks the times show. On the night on which they are set back, rows are
             told apart by their order.
         missing: texts that mean nothing was observed.

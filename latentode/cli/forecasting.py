@@ -31,7 +31,7 @@ def forecast(
         list[str] | None, typer.Option(help="A timestamp, asked of every series; may be repeated.")
     ] = None,
     queries: Annotated[
-        Path | None, typer.Option(help="Table of (identifier, time) and known columns.")
+        Path | None, typer.Option(help="Table of (identifier, time) and known-future columns.")
     ] = None,
     ahead: Annotated[
         str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")
@@ -202,7 +202,7 @@ def calibrate(
     na_values: NaValues = None,
     adapter: Adapter = None,
 ) -> None:
-    """Make a model's quantiles mean what its forecasts of a table that it has not seen say."""
+    """Calibrate a model's quantiles by forecasts of a held-out table."""
     from latentode.evaluation.backtest import ORIGINS
 
     fitted = load(model)
@@ -210,10 +210,10 @@ def calibrate(
     ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
     asked = {"horizon": ahead, "origins": ORIGINS if origins is None else origins, "cutoffs": when}
     fitted.calibrate(frame, bins, exchangeable, **asked).save(model)
-    typer.echo("share of the table inside the model's own intervals:")
+    typer.echo("share of the table's values inside the model's intervals before calibration:")
     calibration = fitted.fitted_.calibration
     assert calibration is not None
     for name, curve in calibration.curves.items():
-        shares = ", ".join(f"{curve.covered(p):.1%} of {p} %" for p in CALIBRATED)
+        shares = ", ".join(f"{curve.uncalibrated_coverage(p):.1%} of {p} %" for p in CALIBRATED)
         typer.echo(f"  {name}: {shares} ({curve.forecasts} forecasts)")
     typer.echo(f"{model} is calibrated by it; judge it on other data")

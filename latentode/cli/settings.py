@@ -31,6 +31,15 @@ CONFIGS = {"model": ModelConfig, "training": TrainingConfig}
 PANELS = {"model": "The network", "training": "Training"}
 
 
+class _Settings(yaml.SafeLoader):
+    """Reads 1e-3 as the number that it is, for which YAML 1.1 wants a point and a sign."""
+
+
+_Settings.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def setting_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command an option for every field of the configurations, in place of `settings`.
 
@@ -63,14 +72,14 @@ def settings_file(path: Path) -> dict[str, dict[str, Any]]:
         LatentODEError: for a file that is no mapping of `model` and `training`.
     """
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        said = yaml.load(path.read_text(encoding="utf-8"), _Settings)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise LatentODEError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(said, Mapping) or not all(isinstance(v, Mapping) for v in said.values()):
         raise LatentODEError(f"{path} must hold `model:` and `training:`, each with settings by name")
     unknown = next((n for n in said if n not in CONFIGS), None)
     if unknown is not None:
-        raise LatentODEError(f"{path} speaks of {unknown!r}; it may speak of {' and '.join(CONFIGS)}")
+        raise LatentODEError(f"{path} has the section {unknown!r}; it may have {' and '.join(CONFIGS)}")
     return {group: dict(said.get(group, {})) for group in CONFIGS}
 
 

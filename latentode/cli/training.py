@@ -81,7 +81,7 @@ def fit(
         Path | None,
         typer.Option(help="YAML file of settings, `model:` and `training:`, each by name."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training cuts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training windows.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
     quiet: Quiet = False,

@@ -215,7 +215,7 @@ class Series:
             task: how they are cut.
             keys: random key of each cut, uint64; the series' own by default.
             named: whether to say what the targets are in the table.
-            draws: which of the cuts of its series each is, counted from 0; the first unless told.
+            draws: which of the cuts of its series each is, counted from 0; the first by default.
         """
         keys = self.keys[indices] if keys is None else keys
         cut = task.cut(self.timeline.cuttable(indices, keys, draws))
@@ -245,8 +245,8 @@ class Series:
             indices: which series, in batch order, shape `(cuts,)`.
             origin: forecast origin of each, time since its start, shape `(cuts,)`.
             context: how far back of the origin the encoder sees, in time units.
-            ahead: how far ahead of the origin the paths of known columns are needed, in time units;
-                None for all that is known of them.
+            ahead: how far ahead of the origin the paths of known-future columns are needed, in time
+                units; None for all that is known of them.
         """
         cut = cut_window(self.timeline.cuttable(indices, self.keys[indices]), origin, context, 0.0)
         return self.collate(indices, cut, origin + (np.inf if ahead is None else ahead))
@@ -257,8 +257,8 @@ class Series:
         Args:
             indices: the series of each cut.
             cut: where they are cut.
-            known_until: until when the paths of known columns are needed, time since each series'
-                start; the end of the cut unless told.
+            known_until: until when the paths of known-future columns are needed, time since each
+                series' start; the end of the cut by default.
         """
         time = self.dataset.time[cut.positions] - cut.origin[cut.series]
         flat = Observations(
@@ -296,7 +296,7 @@ class Series:
         return np.concatenate([self.static[indices], phases], axis=1)
 
     def _controls(self, indices: np.ndarray, cut: Cut, until: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The paths of known columns from the start of each context to `until`, padded."""
+        """The paths of known-future columns from the start of each context to `until`, padded."""
         if not self.dataset.schema.known_future:
             empty = torch.zeros(len(indices), 0, 0, dtype=torch.float64)
             return empty.flatten(1), empty

@@ -1,4 +1,4 @@
-"""Column reports: what a table's variables, static columns and known columns hold."""
+"""Column reports: what a table's variables, static columns and known-future columns hold."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class VariableReport:
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """One static or known column.
+    """One static or known-future column.
 
     Args:
         name: its column.

@@ -66,9 +66,9 @@ def some_names(columns: Iterable[object], limit: int = 8) -> str:
     return shown + (f" and {len(columns) - limit} more" if len(columns) > limit else "")
 
 
-def refuse_text(column: pd.Series) -> None:
-    """Raises the error for the first cell of a numeric column that is not a number."""
-    name, where = column.name, f"leave `{column.name}` out of targets"
+def refuse_text(column: pd.Series, role: str = "targets") -> None:
+    """Raises the error for the first cell that is not a number of a column whose role asks for them."""
+    name, where = column.name, f"leave `{column.name}` out of {role}"
     if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
         raise SchemaError(
             f"column `{name}` has dtype {column.dtype}: it holds times, not numbers; {where}, or "

@@ -89,7 +89,7 @@ class SeriesDataset:
         schema: resolved.
         axis: what the time column means.
         ids: identifier of each series as the table has it, in order of first appearance.
-        keys: identifier, time, static and known columns of every row, in the table's order.
+        keys: identifier, time, static and known-future columns of every row, in the table's order.
         dtypes: dtype of each target column.
         row: position in `keys` of each observation, int64, shape `(observations,)`.
         variable: index into `schema.targets`, int64; observations are sorted by series, time,
@@ -333,7 +333,7 @@ class SeriesDataset:
         if missing.any():
             at, column = (int(i) for i in np.argwhere(missing)[0])
             raise SchemaError(
-                f"series {self.name(series[at])!r} has no value of known column "
+                f"series {self.name(series[at])!r} has no value of known-future column "
                 f"`{columns[column]}`; give it at least once"
             )
         time = self.axis.to_units(ticks[order], self.start[series])

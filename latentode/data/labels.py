@@ -114,7 +114,7 @@ def read_labels(
     Args:
         labels: see above.
         dataset: whose series they are of.
-        classes: what they may be; of the labels themselves unless told.
+        classes: what they may be; of the labels themselves by default.
         others: identifiers of further series that labels may be of.
 
     Raises:

@@ -64,7 +64,7 @@ def query_times(history: SeriesDataset, at: At, count: int | None = None) -> Que
         at: one of: a duration ("24h", a timedelta; for number times a single number) ahead of each
             series' last observation; timestamps, asked of every series; or a frame with the
             identifier and time columns.
-        count: with a duration, how many equally spaced times to answer up to it (1 unless told).
+        count: with a duration, how many equally spaced times to answer up to it (1 by default).
 
     Raises:
         SchemaError: for an unknown series, a frame without a time, times that cannot be read.
@@ -157,7 +157,7 @@ def with_known_values(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.
 def warn_of_missing_known_values(
     history: SeriesDataset, places: QueryTimes, stacklevel: int = 2
 ) -> None:
-    """Warns of known columns that say nothing up to the times that are asked for.
+    """Warns of known-future columns that say nothing up to the times that are asked for.
 
     Args:
         history: with the rows that a question adds.
@@ -171,7 +171,7 @@ def warn_of_missing_known_values(
         if len(untold):
             more = f" and {len(untold) - SHOWN} more" if len(untold) > SHOWN else ""
             warnings.warn(
-                f"known column `{name}` has no values up to the times asked of series "
+                f"known-future column `{name}` has no values up to the times asked of series "
                 f"{', '.join(repr(i) for i in untold[:SHOWN])}{more}; its last value is held there. "
                 f"Give `{name}` at those times: as a column of the queries, or in rows of the history",
                 stacklevel=stacklevel + 1,
@@ -229,15 +229,15 @@ def _make(history: SeriesDataset, series: np.ndarray, column: pd.Series) -> Quer
 def _values_asked(given: pd.DataFrame, dataset: SeriesDataset, places: QueryTimes) -> pd.DataFrame:
     """The known values of a question by series and tick, each pair once."""
     ticks = dataset.axis.query_ticks(column_of(places.keys, str(dataset.schema.time)))
-    numbers = given.apply(numeric_column).astype(np.float64).reset_index(drop=True)
+    numbers = given.apply(numeric_column, role="known_future").astype(np.float64).reset_index(drop=True)
     by_place = numbers.groupby([places.series, ticks], sort=False)
     several = by_place.min() < by_place.max()
     if several.to_numpy().any():
         row, column = (int(i) for i in np.argwhere(several.to_numpy())[0])
         series, name = several.index[row][0], several.columns[column]
         raise SchemaError(
-            f"at gives known column `{name}` two values for series {dataset.name(series)!r} at one "
-            "time; give it one"
+            f"at gives known-future column `{name}` two values for series {dataset.name(series)!r} "
+            "at one time; give it one"
         )
     return by_place.first()
 

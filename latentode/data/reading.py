@@ -62,7 +62,8 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> tuple[pd.DataFrame,
     if schema.layout == "long":
         _blank_other_variables(table, schema)
     for name in (*value_columns(schema), *schema.known_future):
-        table[name] = numeric_column(column_of(table, name))
+        role = "known_future" if name in schema.known_future else "targets"
+        table[name] = numeric_column(column_of(table, name), role)
     codes, _ = series_codes(table, schema)
     _check_static(table, schema, codes)
     _check_known(table, schema, codes)
@@ -175,15 +176,19 @@ def _blank_other_variables(table: pd.DataFrame, schema: Schema) -> None:
     table[str(schema.value)] = values
 
 
-def numeric_column(column: pd.Series) -> pd.Series:
+def numeric_column(column: pd.Series, role: str) -> pd.Series:
     """The column as numbers; one without any value becomes NaN.
+
+    Args:
+        column: of a table.
+        role: the schema's name of its role, for the error.
 
     Raises:
         SchemaError: for text, and for integers too large to compute with.
     """
     if not pd.api.types.is_numeric_dtype(column):
         if column.notna().any():
-            refuse_text(column)
+            refuse_text(column, role)
         return pd.Series(np.nan, index=column.index, name=column.name)
     if pd.api.types.is_integer_dtype(column):
         large = ((column > EXACT) | (column < -EXACT)).fillna(False).to_numpy(dtype=bool)
@@ -191,7 +196,7 @@ def numeric_column(column: pd.Series) -> pd.Series:
             raise SchemaError(
                 f"column `{column.name}` holds the integer {column.iloc[int(large.argmax())]} at "
                 f"{row_name(column, large)}, too large to be computed with exactly; leave "
-                f"`{column.name}` out of targets if it is an identifier, or convert it to float"
+                f"`{column.name}` out of {role} if it is an identifier, or convert it to float"
             )
     return column
 
@@ -218,6 +223,6 @@ def _check_known(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> None
         if (counts == 0).any():
             begins = row_name(column, counts == 0)
             raise SchemaError(
-                f"known column `{name}` has no value anywhere in the series that begins at {begins}; "
-                "give it at least once"
+                f"known-future column `{name}` has no value anywhere in the series that begins at "
+                f"{begins}; give it at least once"
             )

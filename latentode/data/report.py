@@ -40,7 +40,7 @@ class Report:
         n_series: series.
         rows_per_series: fewest, median and most rows of a series.
         variables: each target.
-        features: each static and known column.
+        features: each static and known-future column.
         left_out: columns without a role; in the long layout also variables that are no targets.
         span: first and last time, of the table's own type.
         gaps: quantile -> gap between successive distinct times within a series, a `Timedelta` or a
@@ -75,7 +75,7 @@ class Report:
 
     @property
     def constant(self) -> tuple[str, ...]:
-        """Variables and known columns that never change."""
+        """Variables and known-future columns that never change."""
         known = (f.name for f in self.features if f.role == "known" and f.constant)
         return (*(v.name for v in self.variables if v.constant), *known)
 

@@ -70,13 +70,13 @@ class Units:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Standardisation of variables, known columns and numeric statics; categories of the others.
+    """Standardisation of variables, known-future columns and numeric statics; categories of the others.
 
     Args:
         loc: mean of each variable, transformed where it is, over its training observations.
         scale: standard deviation likewise; 1 for a constant.
-        known_loc: mean of each known column.
-        known_scale: standard deviation of each known column.
+        known_loc: mean of each known-future column.
+        known_scale: standard deviation of each known-future column.
         static_loc: per numeric static column its mean.
         static_scale: per numeric static column its standard deviation.
         categories: per text static column its values in training, in sorted order.
@@ -266,7 +266,7 @@ def _refuse_outside(dataset: SeriesDataset, variable: int, transform: Transform)
 
 def _static_numbers(column: pd.Series) -> np.ndarray:
     if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
-        refuse_text(column)
+        refuse_text(column, "static_covariates")
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 

@@ -44,13 +44,13 @@ class Schema:
         variable: in the long layout, the column that names the variable.
         value: in the long layout, the column of values.
         time_unit: "s", "min", "h", "D" or "W": the unit of time of a table of datetimes or dates; hours
-            unless told, days for dates. Plain numbers are durations of datetimes only where it is
+            by default, days for dates. Plain numbers are durations of datetimes only where it is
             declared.
         timezone: IANA name; naive times are taken to be in it, aware ones are converted to it.
         time_format: strptime format of times written as text, unless they are ISO 8601.
         cycles: periods of the clock that values follow, such as `("24h", "7D")`; a forecast is told
             where in each its origin lies, by the clock of the table's own zone.
-        transforms: per variable "log", "logit" (or `("logit", low, high)`; 0 and 1 unless told),
+        transforms: per variable "log", "logit" (or `("logit", low, high)`; 0 and 1 by default),
             "box-cox" or "yeo-johnson": what its distribution is transformed by, fitted on training
             data, so that forecasts of a positive or bounded variable stay so.
 

@@ -66,7 +66,7 @@ class Timeline:
 
     @classmethod
     def of(cls, dataset: SeriesDataset) -> Timeline:
-        """The observation times of a dataset; known columns tell of a series from its first row on."""
+        """The observation times of a dataset; known-future columns tell from the first row on."""
         since = np.zeros(len(dataset)) if dataset.schema.known_future else dataset.first
         return cls(dataset.time, dataset.parts, dataset.watched_until, since)
 
@@ -160,8 +160,8 @@ def cut_window(series: Cuttable, origin: np.ndarray, context: float, horizon: fl
 
     Both ends are inclusive up to the rounding of the times, so that an hourly table's observation one
     hour ahead is a target wherever the origin lies. There is no target where the horizon is 0. A
-    context begins with its first observation, or as early as known columns tell of the series: what
-    they say moves its state before anything is observed.
+    context begins with its first observation, or as early as known-future columns tell of the series:
+    what they say moves its state before anything is observed.
     """
     line, rows = series.timeline, series.rows
     time, bisect = line.time, line.parts.bisect

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -18,7 +19,7 @@ from latentode.data.scaling import Climatology
 from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, durations, split_validation
 from latentode.data.task import ContextDropout, Forecasting
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, SchemaError
 from latentode.evaluation.residual_fit import fit_residuals
 from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FittedForecaster, Reader
@@ -63,6 +64,8 @@ def set_nested(estimator: Estimator, params: dict[str, Any]) -> Estimator:
         head, _, rest = name.partition("__")
         if rest and isinstance(getattr(estimator, head, None), Config):
             nested.setdefault(head, {})[rest] = value
+        elif rest and hasattr(estimator, head):
+            raise LatentODEError(f"{head} has no settings of its own; give {head}= as a whole")
         else:
             own[name] = value
     if own:
@@ -80,6 +83,8 @@ def check_parameters(estimator: Any) -> None:
             raise LatentODEError(
                 f"{name} is a {kind.__name__}, such as {name}={kind.__name__}(); got {given!r}"
             )
+    if not isinstance(estimator.random_state, Integral):
+        raise LatentODEError(f"random_state must be a whole number, got {estimator.random_state!r}")
     if estimator.random_state < 0:
         raise LatentODEError(f"random_state must not be negative, got {estimator.random_state!r}")
 
@@ -90,6 +95,8 @@ def read_training(df: IntoFrame, schema: Schema | None, duplicates: str) -> Seri
     Warns:
         UserWarning: counting rows that were merged, as `duplicates` asks.
     """
+    if schema is not None and not isinstance(schema, Schema):
+        raise SchemaError(f"schema is a Schema, such as Schema(id='patient'); got {schema!r}")
     dataset = SeriesDataset.from_frame(df, schema, duplicates)
     dataset.require_observed()
     if dataset.merged:
@@ -129,14 +136,19 @@ def forecasting_data(
 
 @contextmanager
 def seeded(seed: int, num_threads: int | None) -> Iterator[None]:
-    """Runs with torch's generators seeded and so many CPU threads, then with all as before.
+    """Runs with torch's generators seeded, gradients on and so many CPU threads, then all as before.
 
     Raises:
         LatentODEError: for fewer than one thread.
     """
     if num_threads is not None and num_threads < 1:
         raise LatentODEError(f"num_threads must be at least 1, or None; got {num_threads!r}")
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), cpu_threads(num_threads):
+    with (
+        torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+        torch.inference_mode(mode=False),  # a fit takes gradients wherever it is called
+        torch.enable_grad(),
+        cpu_threads(num_threads),
+    ):
         torch.manual_seed(seed)
         yield
 

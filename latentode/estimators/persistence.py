@@ -53,6 +53,8 @@ def save_model(
             "this network was put together by hand, so nothing says how to build it again; build it by "
             "ModelConfig(...).build(sizes), or save its state_dict yourself"
         )
+    if folder.exists() and not folder.is_dir():
+        raise LatentODEError(f"{folder} is a file; a model is saved into a folder: name another")
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,
@@ -87,17 +89,39 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster
     path = folder / f"{kind}.json"
     if not path.exists():
         raise LatentODEError(f"{folder} holds no fitted model (no {kind}.json); fit one first")
-    state = json.loads(path.read_text())
-    if state["format"] > FORMAT:
+    try:
+        state = json.loads(path.read_text())
+        newer, older = state["format"] > FORMAT, state["format"] < FORMAT
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+    if newer:
         raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
-    if state["format"] < FORMAT:
+    if older:
         raise LatentODEError(
             f"{folder} was saved by an earlier, unreleased version of latentode, whose layout this one "
             "does not read; fit the model again"
         )
+    try:
+        return _fitted(state, folder), _parameters(state)
+    except LatentODEError:
+        raise
+    except Exception as error:  # whatever torch meets in bytes that are no weights
+        raise _damaged(folder, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> LatentODEError:
+    what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+    return LatentODEError(
+        f"{path} is damaged and cannot be read: {what}; copy it again from where it was saved, or fit "
+        "the model again"
+    )
+
+
+def _fitted(state: dict[str, Any], folder: Path) -> FittedForecaster:
+    """What a description and weights say that a fit has left behind."""
     scaling = Scaling.from_dict(state["scaling"])
     residuals, calibration = state["residuals"], state["calibration"]
-    fitted = FittedForecaster(
+    return FittedForecaster(
         Reader(Schema.from_json(state["schema"]), TimeAxis(**state["axis"]), scaling),
         Engine(_network(state, folder), scaling, state["context_length"]),
         Climatology.from_dict(state["climatology"]),
@@ -107,8 +131,12 @@ def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster
         None if state["history"] is None else pd.DataFrame(state["history"]),
         None if state["classes"] is None else tuple(state["classes"]),
     )
-    parameters = state["parameters"]
-    return fitted, {n: CONFIGS[n].of(v) if n in CONFIGS else v for n, v in parameters.items()}
+
+
+def _parameters(state: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of the estimator."""
+    named = state["parameters"]
+    return {n: CONFIGS[n].of(v) if n in CONFIGS else v for n, v in named.items()}
 
 
 def _network(state: dict[str, Any], folder: Path) -> LatentODE:

@@ -197,7 +197,7 @@ def backtest_pairs(
     Args:
         fitted: the model.
         dataset: held-out series, as `fitted` reads them.
-        horizon: how far ahead; the fitted one unless told.
+        horizon: how far ahead; the fitted one by default.
         origins: as for `observed_ahead`; of no account with `cutoffs`.
         cutoffs: as for `observed_after`; None for times of each series.
     """

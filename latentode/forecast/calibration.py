@@ -1,24 +1,31 @@
-r"""Calibration: quantiles made to mean what forecasts that have come true say that they mean.
+r"""Calibration: quantiles of forecasts corrected by how often held-out observations fell below them.
 
 A forecast with cdf F claims that the score $t = \Phi^{-1}(F(y))$ of what is then observed, y, is
-standard normal. From held-out forecasts of a variable about as far ahead, in m exchangeable groups
-(series, or forecasts each on its own) of which each has the same weight $1 / m$, the weighted share of
-scores up to the score t is $W(t)$. The honest score of a value is $c(t)$, piecewise linear through
+standard normal; t is its nominal score. Held-out forecasts of a variable about as far ahead come from
+m exchangeable groups: series, or forecasts each on its own. With $t_{(k)}$ the k-th smallest of m
+scores, one drawn from each group at random, the calibrated score of a value is c(t), piecewise linear
+with
 
-$$c\big(W^{-1}(w(p))\big) = \Phi^{-1}(p), \qquad
-  w(p) = \frac{(m + 1) p - 1}{m} \text{ below the median},\quad
-  w(p) = \frac{(m + 1) p}{m} \text{ above,}$$
+$$c\big(E[t_{(k)}]\big) = \Phi^{-1}\Big(\frac{k}{m + 1}\Big), \qquad k = 1, \dots, m,$$
 
-at p = 1%, 2.5%, 5%, ..., 99%, and the calibrated distribution has the cdf $\Phi(c(\Phi^{-1}(F(x))))$,
-whatever the likelihood. Between the mean leads of neighbouring bins c is interpolated.
+the mean being over the draws, interpolated to the levels 1%, 2.5%, 5%, ..., 99%. The calibrated
+distribution has the cdf $\Phi(c(\Phi^{-1}(F(x))))$, whatever the likelihood. Between the mean leads of
+neighbouring bins c is interpolated.
 
 **What is guaranteed.** Of a group that is exchangeable with those learnt from, a value chosen at random
-lies below the lower p-quantile with a probability of at most p, and likewise above: split conformal
-prediction (of hierarchical data) with the scores of Chernozhukov et al. This holds for
-$1 / (m + 1) \le p \le m / (m + 1)$ only. Further out c is continued on a straight line, which
-guarantees nothing, and a quantile that is asked for there warns. The origins of one series say nothing
-of how series differ: counted as if each were a series of its own, intervals would be far too narrow for
-a new series.
+lies below the k-th smallest of one draw per group with a probability of k / (m + 1): split conformal
+prediction (of hierarchical data, by repeated subsampling) with the scores of Chernozhukov et al. So it
+lies below the lower p-quantile with a probability of at most p, and likewise above, exactly where each
+group has one forecast; by Jensen's inequality also of the mean over draws, where the density of the
+scores falls off outwards from the middle. This holds for $1 / (m + 1) \le p \le m / (m + 1)$ only.
+
+**Further out** the tails of the forecast are shifted in score and keep their shape, so that its mean
+and standard deviation stay sane however few groups there are: a nominal score grows with the calibrated
+one at slope 1, or at the mean slope of the guaranteed part where that is less, as of forecasts that are
+too wide. That guarantees nothing, and a quantile that is asked for there warns.
+
+The origins of one series say nothing of how series differ: counted as if each were a series of its own,
+intervals would be far too narrow for a new series.
 
 References:
     Distributional conformal prediction (Chernozhukov, Wuthrich and Zhu, 2021),
@@ -43,11 +50,11 @@ from scipy import special
 from latentode.data.columns import interval_levels, quantile_levels, quantile_name
 from latentode.errors import LatentODEError
 from latentode.forecast.residuals import (
+    CALIBRATED_SCORES,
     FURTHEST,
-    HONEST,
     LEVELS,
-    ROUNDING,
     Curves,
+    guaranteed_levels,
     piecewise_linear,
 )
 
@@ -56,22 +63,27 @@ __all__ = ["Calibration", "Curve"]
 PER_BIN = 200  # forecasts in a bin of lead time, at least, where there are so many
 FEWEST = 40  # forecasts of a variable: with fewer, its outer quantiles would be its extremes
 LEAST_STEP = 1e-6  # between the scores at neighbouring levels, so that c can be inverted
-MIDDLE = len(LEVELS) // 2
+MOST_DRAWS, FEWEST_DRAWS = 400, 50  # of one score per group
+SCORES_DRAWN = 200_000  # in all draws of one curve, between those bounds
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The calibration curve of one variable: the scores that were said where honest ones are `HONEST`.
+    """The calibration curve of one variable, by lead time.
 
     Args:
         leads: mean lead time of each bin, ascending, shape `(bins,)`.
-        scores: ascending along `HONEST`, shape `(bins, knots)`.
-        forecasts: how many forecasts came true.
+        nominal_scores: those at which the calibrated scores are `CALIBRATED_SCORES`, ascending along
+            them, shape `(bins, knots)`.
+        shares: the share of the held-out observations at or below the uncalibrated forecast's quantile
+            of each of `LEVELS`, each observation counted once, shape `(levels,)`.
+        forecasts: how many forecasts it is learnt from.
         groups: how many exchangeable groups they are of, in the bin that has the fewest.
     """
 
     leads: np.ndarray
-    scores: np.ndarray
+    nominal_scores: np.ndarray
+    shares: np.ndarray
     forecasts: int
     groups: int
 
@@ -87,59 +99,62 @@ class Curve:
         """
         order = np.argsort(lead, kind="stable")
         parts = np.array_split(order, min(bins, max(1, len(order) // PER_BIN)))
-        scores = np.stack([_scores_at_levels(score[p], group[p]) for p in parts])
+        scores = np.stack([_nominal_scores(score[p], group[p]) for p in parts])
         groups = min(len(np.unique(group[p])) for p in parts)
-        return cls(np.array([lead[p].mean() for p in parts]), scores, len(order), groups)
+        shares = np.searchsorted(np.sort(score), special.ndtri(LEVELS), "right") / len(score)
+        return cls(np.array([lead[p].mean() for p in parts]), scores, shares, len(order), groups)
 
     def at(self, lead: np.ndarray) -> np.ndarray:
-        """The scores at leads of shape `(queries,)`: shape `(knots, queries)`."""
+        """The nominal scores at leads of shape `(queries,)`: shape `(knots, queries)`."""
         place = np.interp(lead, self.leads, np.arange(len(self.leads)))
         below = np.minimum(place.astype(np.int64), max(0, len(self.leads) - 2))
         above = np.minimum(below + 1, len(self.leads) - 1)
         share = (place - below)[:, None]
-        return ((1 - share) * self.scores[below] + share * self.scores[above]).T
+        return ((1 - share) * self.nominal_scores[below] + share * self.nominal_scores[above]).T
 
-    def covered(self, level: float) -> float:
-        """The share of values, of those that came true, inside what was said to be a central interval.
+    def uncalibrated_coverage(self, level: float) -> float:
+        """The share of the held-out observations inside the uncalibrated forecasts' central interval.
+
+        Of whole numbers the ends of the interval count in part, as its level is met within a step.
 
         Args:
-            level: per cent that it was to cover.
+            level: nominal coverage of the interval, per cent.
         """
-        ends = special.ndtri(interval_levels(level))
-        low, high = np.mean([special.ndtr(np.interp(ends, s, HONEST)) for s in self.scores], axis=0)
+        low, high = np.interp(interval_levels(level), LEVELS, self.shares)
         return float(high - low)
 
 
-def _scores_at_levels(score: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """The scores that were said at the honest scores `HONEST`, ascending, shape `(knots,)`.
+def _nominal_scores(score: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The nominal scores at `CALIBRATED_SCORES`, ascending, shape `(knots,)`.
 
-    Levels that so few groups cannot guarantee, and the ends, continue the line from the median to the
-    outermost level that they can; of a single group, by its median alone.
+    Beyond the outermost levels that so many groups can guarantee, on straight lines of one slope: that
+    of the curve between those levels, and at most 1.
     """
-    _, own, sizes = np.unique(group, return_inverse=True, return_counts=True)
-    groups = len(sizes)
-    order = np.argsort(score, kind="stable")
-    ascending, weight = score[order], 1.0 / (groups * sizes[own[order]])
-    total = np.cumsum(weight)
-    # A score stands for levels by the weight up to it, from below and from above alike.
-    upper, lower = total * groups / (groups + 1), ((total - weight) * groups + 1) / (groups + 1)
-    said = np.where(
-        LEVELS < 0.5, np.interp(LEVELS, lower, ascending), np.interp(LEVELS, upper, ascending)
-    )
-    said[MIDDLE] = 0.5 * (np.interp(0.5, lower, ascending) + np.interp(0.5, upper, ascending))
-    sure = np.minimum(LEVELS, 1 - LEVELS) * (groups + 1) >= 1 - ROUNDING
-    sure[MIDDLE] = True
-    said += LEAST_STEP * np.arange(len(LEVELS))
-    first, last = np.flatnonzero(sure)[[0, -1]]
-    honest, ends = HONEST[1:-1], []
-    for outermost in (first, last):
-        slope = 1.0
-        if outermost != MIDDLE:
-            slope = (said[outermost] - said[MIDDLE]) / honest[outermost]
-        ends.append(said[outermost] + slope * (HONEST - honest[outermost]))
-    inside = np.r_[np.nan, said, np.nan]
-    knot = np.arange(len(HONEST))
-    return np.where(knot < first + 1, ends[0], np.where(knot > last + 1, ends[1], inside))
+    ordered = _mean_order_statistics(score, group)
+    groups = len(ordered)
+    inside = np.interp(LEVELS, np.arange(1, groups + 1) / (groups + 1), ordered)
+    inside += LEAST_STEP * np.arange(len(LEVELS))
+    guaranteed = guaranteed_levels(groups)
+    knots = CALIBRATED_SCORES[1:-1][guaranteed]
+    nearest = np.clip(CALIBRATED_SCORES, knots[0], knots[-1])
+    slope = 1.0 if len(knots) == 1 else min(1.0, np.ptp(inside[guaranteed]) / np.ptp(knots))
+    return np.interp(nearest, knots, inside[guaranteed]) + slope * (CALIBRATED_SCORES - nearest)
+
+
+def _mean_order_statistics(score: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The means of ascending scores, one drawn from each group, over draws: shape `(groups,)`.
+
+    The scores of a group are drawn without replacement of equal parts of them, from a fixed seed.
+    """
+    order = np.lexsort((score, group))
+    _, first, sizes = np.unique(group[order], return_index=True, return_counts=True)
+    draws = int(np.clip(SCORES_DRAWN // len(sizes), FEWEST_DRAWS, MOST_DRAWS))
+    if sizes.max() == 1:
+        return np.sort(score)
+    parts = np.broadcast_to((np.arange(draws)[:, None] + 0.5) / draws, (draws, len(sizes)))
+    level = np.random.default_rng(0).permuted(parts, axis=0)
+    drawn = score[order][first + (level * sizes).astype(np.int64)]
+    return np.sort(drawn, axis=1).mean(axis=0)
 
 
 @dataclass(frozen=True)
@@ -239,12 +254,12 @@ class Calibration:
     def of(self, variable: Sequence[str] | np.ndarray, lead: np.ndarray) -> Curves:
         """The curves of queries, by their variables' names and lead times."""
         names, lead = np.asarray(variable).astype(str), np.asarray(lead, dtype=float)
-        said = np.repeat(HONEST[:, None], len(lead), axis=1)
+        nominal = np.repeat(CALIBRATED_SCORES[:, None], len(lead), axis=1)
         count = np.zeros(len(lead), dtype=np.int64)
         for name, curve in self.curves.items():
             own = names == name
-            said[:, own], count[own] = curve.at(lead[own]), curve.groups
-        return Curves(said, count)
+            nominal[:, own], count[own] = curve.at(lead[own]), curve.groups
+        return Curves(nominal, count)
 
     def apply(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Forecasts with their quantiles moved; the other columns stay.
@@ -257,7 +272,7 @@ class Calibration:
         made = {}
         for level in quantile_levels(frame):
             curves.warn_of_unguaranteed(level)
-            moved = piecewise_linear(curves.stated(special.ndtri(level)), scores, quantiles)
+            moved = piecewise_linear(curves.nominal_score(special.ndtri(level)), scores, quantiles)
             name = quantile_name(level)
             made[name] = np.where(curves.changed, moved, frame[name])
         return frame.assign(**made)
@@ -267,7 +282,8 @@ class Calibration:
         return {
             name: {
                 "leads": c.leads.tolist(),
-                "scores": c.scores.tolist(),
+                "nominal_scores": c.nominal_scores.tolist(),
+                "shares": c.shares.tolist(),
                 "forecasts": c.forecasts,
                 "groups": c.groups,
             }
@@ -277,11 +293,9 @@ class Calibration:
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Calibration:
         """Reads what `to_dict` wrote."""
+        arrays = ("leads", "nominal_scores", "shares")
         return cls(
-            {
-                n: Curve(np.array(c["leads"]), np.array(c["scores"]), c["forecasts"], c["groups"])
-                for n, c in state.items()
-            }
+            {name: Curve(**c | {a: np.array(c[a]) for a in arrays}) for name, c in state.items()}
         )
 
 

@@ -63,7 +63,7 @@ class FirstPassageTime:
         """How likely it is to happen.
 
         Args:
-            by: how long after `since`, such as "60min"; the whole horizon unless told.
+            by: how long after `since`, such as "60min"; the whole horizon by default.
 
         Returns:
             The keys and `probability`.

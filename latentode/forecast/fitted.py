@@ -83,7 +83,7 @@ class Reader:
 
         Args:
             history: with the columns of the training table.
-            at: times, or a frame of identifier, time and known columns.
+            at: times, or a frame of identifier, time and known-future columns.
             duplicates: as for `read`.
         """
         dataset, asked = self.read(history, duplicates), cast(At, frame_or_as_is(at))

@@ -1,8 +1,7 @@
 """Forecast: the predictive distribution at queries, in data units.
 
-A forecast is an equal mixture over latent samples of one distribution per query, perhaps with its
-normal scores transformed by calibration or by what was observed later. Moments, probabilities,
-quantiles and draws are all of that one distribution.
+A forecast is an equal mixture over latent samples of one distribution per query, perhaps with normal
+scores transformed. Moments, probabilities, quantiles and draws are all of that one distribution.
 """
 
 from __future__ import annotations
@@ -146,11 +145,11 @@ class Forecast:
         """Moments after the score transform: integrals of the cdf, or sums over whole numbers."""
         if len(self) == 0:
             return np.zeros(0), np.zeros(0)
+        assert self.score_transform is not None
         if whole:
-            return moments_of_counts(
-                self.cdf, *(self._at_level(special.ndtr(t)) for t in EDGES[[0, -1]])
-            )
-        edges = np.stack([self._at_level(level) for level in special.ndtr(EDGES)])
+            ends = (self._at_level(special.ndtr(t)) for t in EDGES[[0, -1]])
+            return moments_of_counts(self.cdf, *ends)
+        edges = np.stack([self._at_level(self.score_transform.level(t)) for t in EDGES])
         return moments_of_cdf(self.cdf, edges)
 
     @cached_property
@@ -158,9 +157,18 @@ class Forecast:
         """Which queries have whole numbers for values, shape `(queries,)`."""
         return self.likelihood.whole(self.distribution)
 
-    def cdf(self, value: np.ndarray) -> np.ndarray:
-        """P(x <= value) of each query, `value` in data units, shape `(queries,)`."""
-        found = self._cdf(value)
+    def cdf(self, value: float | np.ndarray) -> np.ndarray:
+        """P(x <= value) of each query, shape `(queries,)`; one value in data units for all, or of each.
+
+        Raises:
+            LatentODEError: for a value of any other shape.
+        """
+        value = np.asarray(value, dtype=np.float64)
+        if value.shape not in ((), (len(self),)):
+            raise LatentODEError(
+                f"cdf takes one value or one per query, shape ({len(self)},); got shape {value.shape}"
+            )
+        found = self._cdf(np.broadcast_to(value, (len(self),)))
         return found if self.score_transform is None else self.score_transform.cdf(found)
 
     def _cdf(self, value: np.ndarray) -> np.ndarray:
@@ -307,14 +315,11 @@ class Forecast:
         return np.clip(special.ndtri(level), -FURTHEST, FURTHEST)
 
     def scores(self, actual: np.ndarray, inside: float | np.ndarray = 0.5) -> np.ndarray:
-        """The normal scores of what was observed: standard normal if the forecast is honest.
+        """The normal scores of what was observed, at most 7.5 either way, shape `(queries,)`.
 
         Args:
             actual: in data units, shape `(queries,)`.
             inside: where in its step of the cdf the score of a whole number is taken, between 0 and 1.
-
-        Returns:
-            Shape `(queries,)`, at most 7.5 either way.
         """
         scaled = self.units.to_scaled(np.asarray(actual, dtype=np.float64))
         found = self._scores_at(scaled, inside)
@@ -334,8 +339,7 @@ class Forecast:
     def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""
         levels = quantile_list(quantiles)
-        frame = self.keys.copy()
-        frame["mean"], frame["std"] = self.mean, self.std
+        frame = self.keys.assign(mean=self.mean, std=self.std)
         for level in levels:
             frame[quantile_name(level)] = self.quantile(level)
         return frame

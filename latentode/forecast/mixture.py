@@ -15,8 +15,9 @@ distribution that is known by its cdf G, with any centre a,
 $$E[X] = a + \int_a^\infty (1 - G)\,dx - \int_{-\infty}^a G\,dx, \qquad
   E[(X - a)^2] = 2 \int_a^\infty (x - a)(1 - G)\,dx + 2 \int_{-\infty}^a (a - x)\,G\,dx,$$
 
-by Gauss and Legendre's rule between quantiles, or for whole numbers by the sums over the support that
-the integrals then are.
+by Gauss and Legendre's rule between quantiles of G, with its median for a (no further from the mean
+than a standard deviation, so that nothing cancels), or for whole numbers by the sums over the support
+that the integrals then are.
 """
 
 from __future__ import annotations
@@ -238,8 +239,8 @@ def moments_of_cdf(
 
     Args:
         cdf: of each query, from values `(queries,)`.
-        edges: quantiles of ascending levels from near 0 to near 1, shape `(levels, queries)`; beyond
-            them there is nothing.
+        edges: quantiles of that cdf of ascending levels from near 0 to near 1, the middle one the
+            median, shape `(levels, queries)`; beyond them there is nothing.
 
     Returns:
         Both of shape `(queries,)`.
@@ -252,15 +253,18 @@ def moments_of_cdf(
         (3.0, 2.0)
     """
     middle = len(edges) // 2
-    centre = edges[middle]
+    centre, reach = edges[middle], edges[-1] - edges[0]
+    unit = np.where(reach > 0, reach, 1.0)  # so that squares neither overflow nor vanish
+    beyond = (edges - centre) / unit
     first, second = np.zeros_like(centre), np.zeros_like(centre)
-    for number, (left, right) in enumerate(pairwise(edges)):
+    for number, (left, right) in enumerate(pairwise(beyond)):
         for point, weight in zip(POINTS.tolist(), WEIGHTS.tolist(), strict=True):
             x = left + (0.5 + point) * (right - left)
-            tail = (1.0 - cdf(x) if number >= middle else -cdf(x)) * weight * (right - left)
+            level = cdf(centre + unit * x)
+            tail = (1.0 - level if number >= middle else -level) * weight * (right - left)
             first += tail
-            second += 2 * (x - centre) * tail
-    return centre + first, np.sqrt(np.maximum(second - first**2, 0.0))
+            second += 2 * x * tail
+    return centre + unit * first, unit * np.sqrt(np.maximum(second - first**2, 0.0))
 
 
 def moments_of_counts(

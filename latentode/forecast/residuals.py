@@ -35,22 +35,35 @@ import numpy as np
 from scipy import special
 
 __all__ = [
+    "CALIBRATED_SCORES",
     "FURTHEST",
-    "HONEST",
     "LEVELS",
-    "ROUNDING",
     "Curves",
     "Residuals",
     "ScoreTransform",
+    "guaranteed_levels",
     "matern",
     "piecewise_linear",
 ]
 
 FURTHEST = 7.5  # the score beyond which levels round to 0 and 1
-PER_MILLE = (10, 25, 50, 100, 150, 200, 250, 300, 400, 500)  # and as far below 1,000
-LEVELS = np.array([*PER_MILLE, *(1000 - p for p in PER_MILLE[-2::-1])]) / 1000
+LOWER_LEVELS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+LEVELS = np.array([*LOWER_LEVELS, 0.5, *(round(1 - p, 3) for p in reversed(LOWER_LEVELS))])
 ROUNDING = 1e-9  # of levels
-HONEST = np.r_[-FURTHEST, special.ndtri(LEVELS), FURTHEST]
+# The calibrated scores at the knots of a calibration curve: those of the levels, and the ends.
+CALIBRATED_SCORES = np.r_[-FURTHEST, special.ndtri(LEVELS), FURTHEST]
+
+
+def guaranteed_levels(groups: int) -> np.ndarray:
+    """Which of `LEVELS` calibration by so many exchangeable groups can guarantee, and the median.
+
+    Those from 1 / (groups + 1) to groups / (groups + 1), as a mask of shape `(levels,)`.
+
+    Example:
+        >>> LEVELS[guaranteed_levels(4)].tolist()
+        [0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8]
+    """
+    return (np.minimum(LEVELS, 1 - LEVELS) * (groups + 1) >= 1 - ROUNDING) | (LEVELS == 0.5)
 
 
 @dataclass(frozen=True)
@@ -95,55 +108,63 @@ class Residuals:
 
 @dataclass(frozen=True)
 class Curves:
-    """The calibration curve c of each query: from scores of its forecast to honest ones, and back.
+    """The calibration curve c of each query: from nominal to calibrated scores, and back.
+
+    The nominal score of a value is the normal score that the forecast gives it, the calibrated score
+    the one that it gets by calibration.
 
     Args:
-        said: the scores of the forecast at which the honest scores are `HONEST`, ascending, shape
-            `(knots, queries)`; equal to `HONEST` where nothing is calibrated.
+        nominal_scores: the nominal scores at which the calibrated scores are `CALIBRATED_SCORES`,
+            ascending, shape `(knots, queries)`; equal to them where nothing is calibrated.
         count: how many exchangeable forecasts, or series of them, each curve is learnt from, shape
             `(queries,)`, 0 where nothing is calibrated; None where that is of no account.
     """
 
-    said: np.ndarray
+    nominal_scores: np.ndarray
     count: np.ndarray | None = None
 
     @property
     def changed(self) -> np.ndarray:
         """Which queries are calibrated, shape `(queries,)`."""
-        return (self.said != HONEST[:, None]).any(axis=0)
+        return (self.nominal_scores != CALIBRATED_SCORES[:, None]).any(axis=0)
 
     def warn_of_unguaranteed(self, level: float, stacklevel: int = 2) -> None:
         """Warns of a quantile level that calibration by so few forecasts or series cannot guarantee."""
         if self.count is None or not (self.count > 0).any():
             return
         count = int(self.count[self.count > 0].min())
-        sure = LEVELS[np.minimum(LEVELS, 1 - LEVELS) * (count + 1) >= 1 - ROUNDING]
-        low, high = (sure[0], sure[-1]) if len(sure) else (0.5, 0.5)
+        low, high = LEVELS[guaranteed_levels(count)][[0, -1]]
         if not low - ROUNDING <= level <= high + ROUNDING:
             warnings.warn(
                 f"the quantile at level {level:g} is not guaranteed: calibration by {count} series (or "
                 f"forecasts, if each counts on its own) reaches from {low:g} to {high:g}, and further "
-                "out it is extrapolated; calibrate by more of them",
+                "out the tail of the uncalibrated forecast is shifted along; calibrate by more of them",
                 stacklevel=stacklevel + 1,
             )
 
     def take(self, places: np.ndarray) -> Curves:
         """The curves of the queries at `places`."""
-        return Curves(self.said[:, places], None if self.count is None else self.count[places])
+        return Curves(
+            self.nominal_scores[:, places], None if self.count is None else self.count[places]
+        )
 
-    def honest(self, score: np.ndarray) -> np.ndarray:
-        """c(score), of shape `(..., queries)`."""
-        return piecewise_linear(np.asarray(score), self.said, HONEST[:, None])
+    def calibrated_score(self, nominal: np.ndarray) -> np.ndarray:
+        """c at nominal scores, of shape `(..., queries)`."""
+        return piecewise_linear(np.asarray(nominal), self.nominal_scores, CALIBRATED_SCORES[:, None])
 
-    def stated(self, honest: np.ndarray | float) -> np.ndarray:
-        """The inverse of c, of shape `(..., queries)`."""
-        every = np.broadcast_to(honest, np.broadcast_shapes(np.shape(honest), self.said.shape[1:]))
-        return piecewise_linear(every, np.broadcast_to(HONEST[:, None], self.said.shape), self.said)
+    def nominal_score(self, calibrated: np.ndarray | float) -> np.ndarray:
+        """The inverse of c at calibrated scores, of shape `(..., queries)`."""
+        knots = np.broadcast_to(CALIBRATED_SCORES[:, None], self.nominal_scores.shape)
+        shape = np.broadcast_shapes(np.shape(calibrated), self.nominal_scores.shape[1:])
+        return piecewise_linear(np.broadcast_to(calibrated, shape), knots, self.nominal_scores)
 
     def log_slope(self, score: np.ndarray) -> np.ndarray:
-        """The logarithm of the derivative of c at scores of shape `(queries,)`."""
-        piece = _piece(score, self.said)
-        rise, run = np.diff(HONEST)[piece], _take(np.diff(self.said, axis=0), piece)
+        """The logarithm of the derivative of c at nominal scores of shape `(queries,)`."""
+        piece = _piece(score, self.nominal_scores)
+        rise, run = (
+            np.diff(CALIBRATED_SCORES)[piece],
+            _take(np.diff(self.nominal_scores, axis=0), piece),
+        )
         return np.log(rise / run)
 
 
@@ -152,9 +173,9 @@ class ScoreTransform:
     r"""The transform of a query's normal score, by calibration, by what was observed later, or both.
 
     Where F is the cdf of a forecast and c its calibration curve, values observed elsewhere on the path
-    say that the honest score $c(\Phi^{-1}(F(x)))$ is $N(\mu, \tau^2)$. So the transformed distribution
-    has the cdf $\Phi((c(\Phi^{-1}(F(x))) - \mu) / \tau)$, whatever the likelihood. With $\mu = 0$,
-    $\tau = 1$ and c the identity the forecast stays as it was.
+    say that the calibrated score $c(\Phi^{-1}(F(x)))$ is $N(\mu, \tau^2)$. So the transformed
+    distribution has the cdf $\Phi((c(\Phi^{-1}(F(x))) - \mu) / \tau)$, whatever the likelihood. With
+    $\mu = 0$, $\tau = 1$ and c the identity the forecast stays as it was.
 
     Args:
         shift: $\mu$, shape `(queries,)`.
@@ -169,7 +190,7 @@ class ScoreTransform:
     @classmethod
     def calibrated(cls, curves: Curves) -> ScoreTransform:
         """The transform by calibration alone."""
-        n = curves.said.shape[1]
+        n = curves.nominal_scores.shape[1]
         return cls(np.zeros(n), np.ones(n), curves)
 
     @property
@@ -185,8 +206,8 @@ class ScoreTransform:
 
     def score(self, before: np.ndarray) -> np.ndarray:
         """The transformed score of a score of the forecast, shape `(..., queries)`."""
-        honest = before if self.curves is None else self.curves.honest(before)
-        return (honest - self.shift) / self.spread
+        calibrated = before if self.curves is None else self.curves.calibrated_score(before)
+        return (calibrated - self.shift) / self.spread
 
     def cdf(self, before: np.ndarray) -> np.ndarray:
         """The transformed probability of what the forecast gave the probability `before`."""
@@ -212,9 +233,9 @@ class ScoreTransform:
 
     def level(self, score: np.ndarray | float) -> np.ndarray:
         """The level of the forecast at which the transformed score is `score`, `(..., queries)`."""
-        honest = self.shift + self.spread * score
-        said = honest if self.curves is None else self.curves.stated(honest)
-        return special.ndtr(np.clip(said, -FURTHEST, FURTHEST))
+        calibrated = self.shift + self.spread * score
+        nominal = calibrated if self.curves is None else self.curves.nominal_score(calibrated)
+        return special.ndtr(np.clip(nominal, -FURTHEST, FURTHEST))
 
 
 def matern(x: np.ndarray) -> np.ndarray:

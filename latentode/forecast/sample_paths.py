@@ -107,14 +107,14 @@ class SamplePaths:
 
         Whole numbers have none; the rate of their mean is given instead.
 
-        The time unit is the schema's `time_unit` (hours unless told, days for dates), or that of a
+        The time unit is the schema's `time_unit` (hours by default, days for dates), or that of a
         numeric time column.
 
         Args:
             at: as for `predict`; a time inside the history is answered from what had been seen by then.
             count: with a duration, how many equally spaced times up to it.
             quantiles: levels between 0 and 1.
-            variables: which variables; all unless told.
+            variables: which variables; all by default.
 
         Returns:
             A long frame: identifier, time, `variable`, `mean`, `std`, and a column per quantile.
@@ -135,9 +135,9 @@ class SamplePaths:
 
         Args:
             b: until when: one time per series, in any form of `at`.
-            a: since when, likewise; each series' last observation unless told.
+            a: since when, likewise; each series' last observation by default.
             quantiles: levels between 0 and 1.
-            variables: which variables; all unless told.
+            variables: which variables; all by default.
 
         Returns:
             A long frame: identifier, `since`, `until`, `variable`, `mean`, `std`, and a column per

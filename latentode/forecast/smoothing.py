@@ -67,7 +67,7 @@ def forecast_along(
     Args:
         fitted: the model.
         dataset: histories, as `fitted` reads them.
-        ahead: how far ahead of the last observation; one horizon unless told.
+        ahead: how far ahead of the last observation; one horizon by default.
         count: how many evenly spaced times per series (fewer where dates or integers repeat).
     """
     horizon = fitted.horizon if ahead is None else fitted.reader.axis.duration(ahead, "ahead")

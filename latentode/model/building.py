@@ -100,7 +100,7 @@ def _per_variable(
 
 
 def _field(config: ModelConfig, sizes: Sizes, n_fixed: int) -> Dynamics:
-    """The vector field of a latent row that is told so many numbers which stay along a solve."""
+    """The vector field of a latent row, which is given `n_fixed` numbers that stay along a solve."""
     kind, size = FIELDS[config.dynamics], config.latent_size
     if kind.even and size % 2:
         raise LatentODEError(f"dynamics={config.dynamics!r} takes an even latent_size; it is {size}")
@@ -202,7 +202,9 @@ def _event_times(config: ModelConfig, sizes: Sizes, layout: Layout) -> EventTime
     per_variable = name == "poisson-per-variable"
     n_rates = sizes.n_variables // layout.blocks if per_variable else 1
     rate = sizes.variable_rates if per_variable and sizes.variable_rates else sizes.event_rate
-    intensity = Intensity(config.latent_size, layout.told.shape[1], n_rates, config.hidden_size)
+    intensity = Intensity(
+        config.latent_size, layout.row_embedding.shape[1], n_rates, config.hidden_size
+    )
     return EventTimes(intensity, per_variable, rate, sizes.n_variables, sizes.time_scale)
 
 
@@ -214,5 +216,5 @@ def _labelling(config: ModelConfig, sizes: Sizes, layout: Layout) -> Labelling |
     if n < 2:
         raise LatentODEError(f"labels need at least two classes to choose between, got {n}")
     state = config.latent_size * Labelling.states_read(sizes.labels)
-    head = LabelHead(state, layout.told.shape[1], width, n, config.label_dropout)
+    head = LabelHead(state, layout.row_embedding.shape[1], width, n, config.label_dropout)
     return Labelling(head, sizes.labels)

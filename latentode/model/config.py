@@ -10,7 +10,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from numbers import Integral, Real
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -28,11 +30,23 @@ AUTO = "auto"
 class Config:
     """A frozen set of named settings; a subclass is a frozen dataclass that declares its fields."""
 
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        for name in settings:  # before Python's own error, which does not say what there is
+            cls._refuse_unknown(name)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
         for f in fields(self):
             given = getattr(self, f.name)
             if isinstance(given, np.generic):  # as a grid of numpy's has them
-                object.__setattr__(self, f.name, given.item())
+                object.__setattr__(self, f.name, given := given.item())
+            if isinstance(f.default, Config) and isinstance(given, Mapping):
+                object.__setattr__(self, f.name, given := type(f.default).of(given))
+            if not _fits(given, hints[f.name]):
+                kind = str(hints[f.name]).replace("collections.abc.", "").replace("typing.", "")
+                kind = hints[f.name].__name__ if isinstance(hints[f.name], type) else kind
+                raise LatentODEError(f"{f.name} must be {kind}, got {given!r}")
         self.check()
 
     def check(self) -> None:
@@ -65,7 +79,7 @@ class Config:
         for name, inner in nested.items():
             before = own.get(name, getattr(self, name))
             if not isinstance(before, Config):
-                raise LatentODEError(f"{type(self).__name__}.{name} has no field {min(inner)!r}")
+                raise LatentODEError(f"{type(self).__name__}.{name} has no setting `{min(inner)}`")
             own[name] = before.replace(**inner)
         return replace(self, **own)
 
@@ -111,12 +125,25 @@ class Config:
         if name in names:
             return
         near = difflib.get_close_matches(name, names, 1)
-        meant = f"; did you mean {near[0]!r}?" if near else "."
-        raise LatentODEError(f"{cls.__name__} has no setting {name!r}{meant} It has {', '.join(names)}")
+        meant = f"; did you mean `{near[0]}`?" if near else "."
+        known = ", ".join(f"`{n}`" for n in names)
+        raise LatentODEError(f"{cls.__name__} has no setting `{name}`{meant} It has {known}")
 
 
 def _default(f: Any) -> Any:
     return f.default
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type: a truth value is no number, and a whole number is a number."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, kind) for kind in get_args(hint))
+    if get_origin(hint) is Sequence:
+        every = isinstance(value, Sequence) and not isinstance(value, str)
+        return every and all(_fits(v, get_args(hint)[0]) for v in value)
+    if hint in (int, float):
+        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+    return isinstance(value, get_origin(hint) or hint)
 
 
 @dataclass(frozen=True, repr=False)
@@ -175,6 +202,12 @@ class SolverConfig(Config):
     adjoint: str = "direct"
     jumps: int = 4
     tolerance: float = 1e-2
+
+    def check(self) -> None:
+        if isinstance(self.steps, str) and self.steps != AUTO:
+            raise LatentODEError(f"steps must be a whole number or 'auto', got {self.steps!r}")
+        if not self.tolerance > 0:
+            raise LatentODEError(f"tolerance must be positive, got {self.tolerance!r}")
 
     @property
     def automatic(self) -> bool:
@@ -275,8 +308,10 @@ class ModelConfig(Config):
             raise LatentODEError(
                 f"label_dropout must be at least 0 and below 1, got {self.label_dropout!r}"
             )
-        if not isinstance(self.solver, SolverConfig):
-            object.__setattr__(self, "solver", SolverConfig.of(self.solver))
+        if self.encoder_size is not None and self.encoder_size < 1:
+            raise LatentODEError(f"encoder_size must be at least 1, or None; got {self.encoder_size}")
+        if self.attention_layers < 0:
+            raise LatentODEError(f"attention_layers must not be negative, got {self.attention_layers}")
 
     def build(self, sizes: Sizes) -> LatentODE:
         """The network, its weights drawn by torch's generator.

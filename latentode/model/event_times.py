@@ -89,7 +89,7 @@ class EventTimes(nn.Module):
         rows = self._rows(path, layout, n_series, where, every)
         times = where.time.expand(len(rows), -1)[..., None].expand_as(rows)
         z = path.at(rows.reshape(-1), times.reshape(-1))
-        rates = self.intensity(z, layout.told[rows.reshape(-1) % layout.blocks])
+        rates = self.intensity(z, layout.row_embedding[rows.reshape(-1) % layout.blocks])
         return self._of_processes(rates.unflatten(0, rows.shape), where.variable, every)
 
     def expected(
@@ -112,10 +112,10 @@ class EventTimes(nn.Module):
             every: as for `rate`.
         """
         rows = self._rows(path, layout, n_series, until, every)
-        told = layout.told
+        embedding = layout.row_embedding
 
         def along(row: Tensor, z: Tensor) -> Tensor:
-            return self.intensity(z, told[row % layout.blocks])
+            return self.intensity(z, embedding[row % layout.blocks])
 
         start, end = (
             t.expand(len(rows), -1)[..., None].expand_as(rows).reshape(-1) for t in (since, until.time)

@@ -75,7 +75,7 @@ class Labelling(nn.Module):
             first = start[series][:, None].expand_as(rows).reshape(-1)
             now = path.at(flat, torch.zeros_like(first))
             state = torch.cat([now, _mean(path, flat, first, now)], dim=1)
-        return self.head(state.unflatten(0, rows.shape), layout.told)
+        return self.head(state.unflatten(0, rows.shape), layout.row_embedding)
 
 
 def _mean(path: Trajectory, rows: Tensor, start: Tensor, now: Tensor) -> Tensor:

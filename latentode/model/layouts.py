@@ -42,14 +42,15 @@ class Rows:
         blocks: into how many blocks a series' latent state is cut for solving.
         place: which block each row is, `series * blocks + block`, shape `(rows,)`.
         of_query: the answering row of each query, shape `(queries,)`.
-        told: what tells a row from the others of its series, shape `(rows, told)`; None if nothing.
+        row_embedding: what distinguishes a row from the others of its series, shape
+            `(rows, embedding)`; None if nothing does.
         folded: how many rows that answer lie in one that is solved, one after another.
     """
 
     blocks: int
     place: Tensor
     of_query: Tensor
-    told: Tensor | None = None
+    row_embedding: Tensor | None = None
     folded: int = 1
 
     @property
@@ -114,8 +115,8 @@ class Layout(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def told(self) -> Tensor:
-        """What tells the rows of a series apart, shape `(blocks, told)`; of no columns if nothing."""
+    def row_embedding(self) -> Tensor:
+        """What distinguishes the rows of a series, `(blocks, embedding)`; of no columns if nothing."""
 
     @abstractmethod
     def read(self, z: Tensor, variable: Tensor) -> Tensor:
@@ -152,7 +153,7 @@ class JointLayout(Layout):
         return Rows(1, row, row[:0] if queries is None else queries.series)
 
     @property
-    def told(self) -> Tensor:
+    def row_embedding(self) -> Tensor:
         return next(self.parameters()).new_zeros(1, 0)
 
     def read(self, z: Tensor, variable: Tensor) -> Tensor:
@@ -195,7 +196,7 @@ class PerVariableLayout(Layout):
         return self.head(summary, summary[:, :0]).merge(len(t0))
 
     @property
-    def told(self) -> Tensor:
+    def row_embedding(self) -> Tensor:
         return self.embeddings
 
     def rows(self, n_series: int, queries: Queries | None = None, every: bool = False) -> Rows:

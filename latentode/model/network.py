@@ -242,7 +242,7 @@ class LatentODE(nn.Module):
             batch: several series.
             z0: shape `(samples, series, latent)`.
             times: time since the origin of everything that will be asked, in time units.
-            rows: which rows; all of the layout unless told.
+            rows: which rows; all of the layout by default.
 
         Returns:
             A path with `samples * rows` rows, sample by sample: in the joint layout a row per series,
@@ -268,7 +268,7 @@ class LatentODE(nn.Module):
             z = pieces[-1].final if pieces else flat
             begin = origin + piece
             pieces.append(self.solver.solve(self.dynamics, z, begin, begin + 1, context))
-        kinks = context.control is not None  # known columns may jump where two pieces meet
+        kinks = context.control is not None  # known-future columns may jump where two pieces meet
         return rows.unfold(pieces[0].join(*pieces[1:], kinks=kinks).check_finite())
 
     def span_ahead(self, times: Tensor) -> float:
@@ -332,9 +332,9 @@ class LatentODE(nn.Module):
         return observations.rescale_time(self.time_scale, self.value_dtype)
 
     def _context(self, batch: Batch, rows: Rows) -> Context:
-        """What each row is told: what tells it from others, statics and known paths of its series."""
+        """The context of each row: its embedding, and static and known covariates of its series."""
         static = batch.static.to(self.dtype)[rows.series]
-        fixed = static if rows.told is None else torch.cat([rows.told, static], dim=1)
+        fixed = static if rows.row_embedding is None else torch.cat([rows.row_embedding, static], dim=1)
         if not batch.control_value.shape[2]:
             return Context(fixed if fixed.shape[1] else None)
         times = self._model_time(batch.control_time)[rows.series]

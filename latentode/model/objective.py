@@ -55,7 +55,7 @@ class Terms:
     """What a series contributes, unweighted.
 
     Args:
-        target: sum of the targets' gains (their log-likelihood, unless told), shape `(series,)`.
+        target: sum of the targets' gains (their log-likelihood, by default), shape `(series,)`.
         context: of the context's (reconstruction), likewise.
         kl: KL(q || prior), shape `(series,)`.
         n_target: number of targets, or the sum of their weights, shape `(series,)`.

@@ -6,14 +6,13 @@ May import: `errors`. Of libraries torch, torchdiffeq, numba and numpy, neither 
 """
 
 from latentode.ode.cnf import CNF, FlowDistribution
-from latentode.ode.context import Context, LinearControl, StepControl
+from latentode.ode.context import Context
+from latentode.ode.control import LinearControl, StepControl
 from latentode.ode.exact import ClosedFormTrajectory
 from latentode.ode.fields import FIELDS, FieldKind
 from latentode.ode.fields.closed_form import ClosedForm, CompartmentDynamics, LinearDynamics
-from latentode.ode.fields.coupled import CoupledDynamics
-from latentode.ode.fields.extended import AugmentedDynamics, SecondOrderDynamics
-from latentode.ode.fields.gated import GatedDynamics
-from latentode.ode.fields.mlp import Dynamics, FieldSizes, MLPDynamics
+from latentode.ode.fields.extended import AugmentedDynamics, CoupledDynamics, SecondOrderDynamics
+from latentode.ode.fields.mlp import Dynamics, FieldSizes, GatedDynamics, MLPDynamics
 from latentode.ode.layer import Augment, Autonomous, ODEBlock
 from latentode.ode.solver import ADAPTIVE, ADJOINTS, METHODS, NATIVE, Solver
 from latentode.ode.trajectory import HermiteTrajectory, Stats, Trajectory, integrate

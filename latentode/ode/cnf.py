@@ -35,7 +35,7 @@ from latentode.ode.context import Context
 from latentode.ode.fields.mlp import Dynamics, MLPDynamics
 from latentode.ode.kernels.registry import divergence_of
 from latentode.ode.solver import Solver
-from latentode.ode.tableau import VectorField
+from latentode.ode.tableau import VectorField, slope_of
 
 __all__ = ["CNF", "TRACES", "FlowDistribution", "estimated_divergence", "exact_divergence"]
 
@@ -98,7 +98,7 @@ class CNF(nn.Module):
 
         Args:
             context: what it is conditional on, shape `(..., context_size)`.
-            base: of points of shape `(features,)`; a standard normal unless told.
+            base: of points of shape `(features,)`; a standard normal by default.
             until: the time at which to look; at 0 it is the base.
 
         Returns:
@@ -273,7 +273,7 @@ def exact_divergence(
         field: a vector field whose rows are independent.
         t: shape `(rows,)`.
         z: shape `(rows, latent)`.
-        context: what else each row is told.
+        context: what else each row is given.
 
     Returns:
         f, shape `(rows, latent)`, and its divergence, shape `(rows,)`.
@@ -300,7 +300,7 @@ def estimated_divergence(
         t: shape `(rows,)`.
         z: shape `(rows, latent)`.
         probe: epsilon of each row, with mean 0 and covariance 1, shape `(rows, latent)`.
-        context: what else each row is told.
+        context: what else each row is given.
 
     Returns:
         f, shape `(rows, latent)`, and the estimate, shape `(rows,)`.
@@ -316,5 +316,5 @@ def _push(
     field: VectorField, t: Tensor, z: Tensor, tangent: Tensor, context: Context | None
 ) -> tuple[Tensor, Tensor]:
     """f and its derivative by z in the direction of `tangent`."""
-    value, pushed, *_ = torch.func.jvp(lambda z: field(t, z, context), (z,), (tangent,))
+    value, pushed, *_ = torch.func.jvp(lambda z: slope_of(field, t, z, context), (z,), (tangent,))
     return value, pushed

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from latentode.errors import SolveError
-from latentode.ode.context import Context
+from latentode.ode.checks import check_slope
+from latentode.ode.context import Context, known_path
 from latentode.ode.fields.closed_form import ClosedForm
 from latentode.ode.kernels.hermite import locate
 from latentode.ode.kernels.registry import closed_form
@@ -111,13 +112,17 @@ def solve_exactly(
     known = None if context is None else context.at(times[:, 0])
     force = field.force(known)
     control = None if context is None else context.control
-    if force is not None and control is not None and control.times.shape[1] > 1:
+    path = known_path(control)
+    if force is not None and control is not None and (path is None or path.times.shape[1] > 1):
         raise SolveError(
             "method 'exact' knows a drive that holds from jump to jump, as a StepControl does (and not "
             "where the solve is compiled); for any other control path choose rk38"
         )
     n = times.shape[1]
+    if force is not None:
+        check_slope(field.force, force, z0)
     states = field.carry(z0, times - times[:, :1], force)
+    check_slope(field.carry, states, z0[:, None].expand(-1, n, -1))
     states = torch.cat([z0[:, None], states[:, 1:]], dim=1)
     force = None if force is None else force[:, None].expand(-1, n, -1)
     anchor = torch.zeros(n - 1, dtype=torch.int32, device=times.device)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from latentode.errors import SolveError
 from latentode.ode.context import Context
-from latentode.ode.tableau import VectorField
+from latentode.ode.tableau import VectorField, slope_of
 
 __all__ = ["RescaledField", "odeint"]
 
@@ -48,7 +48,7 @@ class RescaledField(nn.Module):
         # Here and not before: the continuous adjoint differentiates this function by t0 and t1, and
         # a width made of t0 elsewhere would count t0 twice.
         width = self.t1 - self.t0
-        return width[:, None] * self.dynamics(self.t0 + s * width, z, self.context)
+        return width[:, None] * slope_of(self.dynamics, self.t0 + s * width, z, self.context)
 
     def differentiable(self) -> tuple[Tensor, ...]:
         """Every tensor besides z that a gradient may have to reach."""

@@ -16,7 +16,9 @@ References:
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -100,13 +102,13 @@ class ODEBlock(nn.Module):
 
     Args:
         dynamics: a `Dynamics`, or any module of (t, z, context) that returns dz/dt of the shape of z;
-            t has shape `(batch,)`, context is what the block is given, None unless told. A module of
+            t has shape `(batch,)`, context is what the block is given, None by default. A module of
             z alone goes into `Autonomous`. Samples must not mix, or a sample's result depends on its
             companions: no batch normalisation inside; group normalisation does.
         method: one of `latentode.ode.METHODS`: fixed steps such as "euler", "midpoint", "rk4" or
             "rk38", or adaptive ones such as "dopri5", which take the steps that the tolerances need.
         steps: steps of a fixed-step method over the span.
-        span: t0 and t1; t1 may come first.
+        span: t0 and t1, finite; t1 may be the earlier.
         adjoint: "direct", "checkpoint" or "backsolve", as `Solver` describes.
         rtol: relative tolerance of adaptive methods.
         atol: absolute tolerance of adaptive methods.
@@ -145,6 +147,7 @@ class ODEBlock(nn.Module):
     ) -> None:
         super().__init__()
         _check_callable(dynamics)
+        _check_span(span)
         self.dynamics, self.span = dynamics, span
         self.solver = Solver(method, 1, steps, rtol, atol, adjoint)
         self._calls = _Calls()
@@ -256,3 +259,10 @@ def _check_callable(dynamics: nn.Module) -> None:
             f"{type(dynamics).__name__} cannot be called with (t, z, context): {failure}; wrap a "
             "module of z alone as Autonomous(module)"
         ) from failure
+
+
+def _check_span(span: object) -> None:
+    ends = span if isinstance(span, (tuple, list)) else ()
+    numbers = [end for end in ends if isinstance(end, Real) and math.isfinite(float(end))]
+    if len(ends) != 2 or len(numbers) != 2:
+        raise SolveError(f"span must be two finite numbers, t0 and t1, got {span!r}")

@@ -21,12 +21,23 @@ from torch import Tensor
 
 from latentode.errors import SolveError
 from latentode.ode.adjoint import integrate
-from latentode.ode.context import Context, Windows
+from latentode.ode.checks import check_finite, check_problem
+from latentode.ode.context import Context, known_path
+from latentode.ode.control import LinearControl
 from latentode.ode.exact import solve_exactly
 from latentode.ode.external import RescaledField, odeint
 from latentode.ode.kernels.registry import checkpoint_kernel, constant, kernel_of
-from latentode.ode.tableau import NATIVE, Plan, VectorField, plan, slopes_at, unroll, windows
-from latentode.ode.trajectory import HermiteTrajectory, Stats, Trajectory, check_finite
+from latentode.ode.tableau import (
+    NATIVE,
+    Plan,
+    VectorField,
+    Windows,
+    plan,
+    slopes_at,
+    unroll,
+    windows,
+)
+from latentode.ode.trajectory import HermiteTrajectory, Stats, Trajectory
 
 __all__ = ["ADAPTIVE", "ADJOINTS", "METHODS", "NATIVE", "Solver", "VectorField"]
 
@@ -60,12 +71,16 @@ class Solver:
             in steps, a gradient exact only to tolerance. Over long contracting spans it is wrong in
             silence, for what contracted grows on the way back: with rates near 3 over four units of
             time at rtol 1e-3, the gradient by z0 was off ninefold (`experiments/memory`).
-        jumps: most jumps of a step control within a row's span at which a fixed-step method begins
-            anew, each time with as many intervals: exact to the method's order, at the cost of one
-            solve more for each jump of the row that has the most. A row that has more of them, or
-            any if 0, is told the mean of its control around each evaluation: no dose is lost, and
-            each jump costs accuracy of second order. *exact* and adaptive methods begin anew at all
-            jumps. Not in an exported solve.
+        jumps: most jumps of a `StepControl` within a row's span for which a fixed-step method solves
+            from each jump to the next, with `intervals` each time: then the solution is of the
+            method's order throughout, at the cost of one solve more for each jump of the row that has
+            the most. A row that has more of them, or any if 0, is solved in one with its control by
+            means around each evaluation: the integral of the control is exact, and what a jump adds
+            to the error is of second order in the step. A `LinearControl` is always solved so, with
+            its own values wherever these have the right integral. *exact* and adaptive methods solve
+            from each jump to the next, adaptive ones from each time of a `LinearControl` to the next,
+            whatever `jumps`. A path of another kind, a subclass too, is asked by its `at` where the
+            field is evaluated, and an exported solve always takes means.
 
     Raises:
         SolveError: for an argument of another type or out of its range.
@@ -126,17 +141,21 @@ class Solver:
 
         Raises:
             SolveError: if shapes disagree, or an adaptive method's step underflows or its state
-                becomes non-finite.
+                becomes non-finite; on a CPU also if a time is not finite; if the field's result is
+                not of the shape of the states.
         """
-        _check_shapes(z0, t0, t1)
+        check_problem(z0, t0, t1)
         if self._jumping(context) and not torch.compiler.is_compiling():
             return self._from_jump_to_jump(dynamics, z0, t0, t1, context)
         return self._solve(dynamics, z0, t0, t1, context)
 
     def _jumping(self, context: Context | None) -> bool:
         """Whether a solve is to begin anew where the control path jumps."""
-        if context is None or context.control is None:
+        path = None if context is None else known_path(context.control)
+        if path is None:
             return False
+        if isinstance(path, LinearControl):
+            return self.method in ADAPTIVE
         return self.jumps > 0 or self._at_all_jumps
 
     @property
@@ -153,9 +172,10 @@ class Solver:
         context: Context | None,
     ) -> Trajectory:
         """Solves between successive jumps; past a row's last one over no time at all."""
-        assert context is not None and context.control is not None
-        most = context.control.times.shape[1] if self._at_all_jumps else self.jumps
-        jumps, whole = context.control.jumps(t0, t1, most)
+        path = None if context is None else known_path(context.control)
+        assert context is not None and path is not None
+        most = path.times.shape[1] if self._at_all_jumps else self.jumps
+        jumps, whole = path.jumps(t0, t1, most)
         pieces: list[Trajectory] = []
         z, within = z0, t0
         for begin, end in pairwise([t0, *jumps.unbind(1), t1]):
@@ -187,11 +207,11 @@ class Solver:
 
     def _seen(self, context: Context | None, t0: Tensor, t1: Tensor) -> Context | None:
         """The context as a fixed-step method is to see it: a step control by its means."""
-        if context is None or context.control is None or self.method in ADAPTIVE:
+        if context is None or known_path(context.control) is None or self.method in ADAPTIVE:
             return context
         method = "rk38" if self.method == "rk4" and not self._native else self.method
-        places = windows(method, self.intervals * self.steps)
-        own = Windows(*(constant(fractions, t0.double()) for fractions in places))
+        steps = self.intervals * self.steps
+        own = Windows(steps, *(constant(part, t0.double()) for part in windows(method, steps)))
         return context.averaged(t0, t1, own)
 
     def advance(
@@ -214,7 +234,7 @@ class Solver:
         Returns:
             Shape `(rows, latent)`.
         """
-        _check_shapes(z0, t0, t1)
+        check_problem(z0, t0, t1)
         checkpoint = self.method in NATIVE and self.adjoint == "checkpoint"
         jumping = self._jumping(context) and not torch.compiler.is_compiling()
         if self.method == EXACT or checkpoint or jumping:
@@ -328,11 +348,3 @@ def _check_whole(name: str, value: object, least: int) -> None:
 def _check_positive(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < math.inf:
         raise SolveError(f"{name} must be a positive number, got {value!r}")
-
-
-def _check_shapes(z0: Tensor, t0: Tensor, t1: Tensor) -> None:
-    if z0.ndim != 2 or t0.shape != (len(z0),) or t1.shape != (len(z0),):
-        raise SolveError(
-            f"z0 has shape {tuple(z0.shape)}, t0 {tuple(t0.shape)}, t1 {tuple(t1.shape)}; expected "
-            "(rows, latent), (rows,), (rows,)"
-        )

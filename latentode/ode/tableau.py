@@ -24,7 +24,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
+from latentode.ode.checks import check_slope
 from latentode.ode.context import Context
 
 __all__ = [
@@ -34,7 +36,9 @@ __all__ = [
     "Step",
     "Tableau",
     "VectorField",
+    "Windows",
     "plan",
+    "slope_of",
     "slopes_at",
     "unroll",
     "windows",
@@ -147,9 +151,58 @@ def _step(tableau: Tableau, n: int, steps: int) -> Step:
     return Step(n * len(tableau.b), positions, stages, tuple(b / steps for b in tableau.b))
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Which part of the span [0, 1] each node of a solve speaks for, in order of the solve.
+
+    Every step has as many nodes, of which the last may be the first of the next step.
+
+    Args:
+        steps: how many there are.
+        begins: where the window of each node begins, shape `(nodes,)`, double precision, and so are
+            the others.
+        ends: where it ends; windows of nodes with a weight follow one another without a gap.
+        starts: 0 and the middles between each node and the next.
+        starts_back: the same seen from the end: 1 and the middles, descending.
+        nodes: where the nodes lie, shape `(nodes,)`.
+        weights: of the nodes of one step, in spans, shape `(stages,)`.
+    """
+
+    steps: int
+    begins: Tensor
+    ends: Tensor
+    starts: Tensor
+    starts_back: Tensor
+    nodes: Tensor
+    weights: Tensor
+
+    @property
+    def places(self) -> Tensor:
+        """Which node each stage of each step is, shape `(steps, stages)`."""
+        each, device = (len(self.nodes) - 1) // self.steps, self.nodes.device
+        first = each * torch.arange(self.steps, device=device)
+        return first[:, None] + torch.arange(len(self.weights), device=device)
+
+    @property
+    def edges(self) -> Tensor:
+        """Where the parts of a step begin that are as long as its weights, and the end of the last.
+
+        Shape `(steps, stages + 1)`.
+        """
+        begins = torch.arange(self.steps, device=self.nodes.device) / self.steps
+        return begins.to(self.weights)[:, None] + pad(self.weights.cumsum(0), (1, 0))
+
+    @property
+    def own(self) -> Tensor:
+        """The weights of nodes that no other step shares, 0 for the others, shape `(stages,)`."""
+        stages = len(self.weights)
+        shared = (len(self.nodes) - 1) // self.steps < stages
+        return pad(self.weights[1:-1], (1, 1)) if shared else self.weights
+
+
 @lru_cache(maxsize=256)
 def windows(method: str, steps: int) -> tuple[tuple[float, ...], ...]:
-    """The fields of `Windows`, of `steps` equal steps of a native method.
+    """The fields of `Windows` but `steps`, of `steps` equal steps of a native method.
 
     Example:
         >>> windows("rk38", 1)[1]
@@ -170,7 +223,12 @@ def windows(method: str, steps: int) -> tuple[tuple[float, ...], ...]:
         found.append((reached, end) if weight[node] else nearest)
         reached = end
     begins, ends = zip(*found, strict=True)
-    return begins, ends, (0.0, *between), (1.0, *between[::-1])
+    tableau = TABLEAUS[method]
+    each = dict.fromkeys(sorted(tableau.c), 0.0)
+    for place, b in zip(tableau.c, tableau.b, strict=True):
+        each[place] += b / steps
+    starts = (0.0, *between), (1.0, *between[::-1])
+    return begins, ends, *starts, tuple(nodes), tuple(each.values())
 
 
 def unroll(
@@ -195,7 +253,7 @@ def unroll(
             for weight, slope in zip(weights, k[step.first :], strict=True):
                 if weight:
                     y = y + weight * h * slope
-            k.append(field(times[len(k)], y, context).to(z0.dtype))
+            k.append(slope_of(field, times[len(k)], y, context))
         slopes.append(k[step.first])
         if step.weights:
             pairs = zip(step.weights, k[step.first :], strict=True)
@@ -203,13 +261,25 @@ def unroll(
     return states, slopes
 
 
+def slope_of(field: VectorField, t: Tensor, z: Tensor, context: Context | None) -> Tensor:
+    """dz/dt in the dtype of z, of the one shape that it can have.
+
+    Raises:
+        SolveError: as `check_slope`.
+    """
+    value = field(t, z, context)
+    check_slope(field, value, z)
+    return value.to(z.dtype)
+
+
 def slopes_at(dynamics: VectorField, times: Tensor, states: Tensor, context: Context | None) -> Tensor:
     """dz/dt at all knots: of a module by one call, its rows laid out knot after knot."""
     rows, knots = times.shape
     if not isinstance(dynamics, nn.Module):  # a function may hold something of each row
         each = zip(times.unbind(1), states.unbind(1), strict=True)
-        return torch.stack([dynamics(t, z, context) for t, z in each], dim=1)
-    flat = dynamics(
+        return torch.stack([slope_of(dynamics, t, z, context) for t, z in each], dim=1)
+    flat = slope_of(
+        dynamics,
         times.transpose(0, 1).reshape(-1),
         states.transpose(0, 1).reshape(rows * knots, states.shape[2]),
         None if context is None else context.repeat(knots),

@@ -29,10 +29,11 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from latentode.errors import SolveError
+from latentode.ode.checks import check_finite
 from latentode.ode.kernels import hermite
 from latentode.ode.kernels.registry import interpolate
 
-__all__ = ["POINTS", "WEIGHTS", "HermiteTrajectory", "Stats", "Trajectory", "check_finite", "integrate"]
+__all__ = ["POINTS", "WEIGHTS", "HermiteTrajectory", "Stats", "Trajectory", "integrate"]
 
 # Gauss and Legendre's points on [0, 1] and their weights.
 POINTS = (0.5 - 0.15**0.5, 0.5, 0.5 + 0.15**0.5)
@@ -284,10 +285,14 @@ def integrate(
         integrand: from rows `(points,)` and states `(points, latent)` to values `(points, k)`.
         rows: which row each integral runs along, shape `(integrals,)`.
         start: where it begins, inside the row's span, shape `(integrals,)`.
-        end: where it ends, inside the span and no earlier; the integral from a time to itself is 0.
+        end: where it ends, inside the span; where it is earlier, the integral is minus that from
+            `end` to `start`.
 
     Returns:
         Shape `(integrals, k)`.
+
+    Raises:
+        SolveError: if a bound lies outside its row's span by more than rounding.
 
     Example:
         >>> times = torch.tensor([[0.0, 1.0, 2.0]])
@@ -296,13 +301,29 @@ def integrate(
         >>> integrate(line, lambda rows, z: z, torch.tensor([0, 0]), ends * 0, ends).squeeze(1)
         tensor([1.1250, 2.0000])
     """
-    owner, begin, width = _panels(path, rows, start, end)
+    low, high = start.minimum(end), start.maximum(end)
+    _check_bounds(path.times[rows], low, high)
+    owner, begin, width = _panels(path, rows, low, high)
     times = begin[:, None] + width[:, None] * width.new_tensor(POINTS)
     along = rows[owner].repeat_interleave(len(POINTS))
     values = integrand(along, path.at(along, times.reshape(-1)))
     each = values.reshape(len(owner), len(POINTS), values.shape[1]) * width.new_tensor(WEIGHTS)[:, None]
-    sums = each.sum(dim=1) * width[:, None]
+    sums = each.sum(dim=1) * torch.where(end < start, -1.0, 1.0).to(width)[owner, None] * width[:, None]
     return sums.new_zeros(len(rows), sums.shape[1]).index_add(0, owner, sums)
+
+
+def _check_bounds(knots: Tensor, low: Tensor, high: Tensor) -> None:
+    first, last = (knots.detach()[:, end] for end in (0, -1))
+    early, late = first.minimum(last), first.maximum(last)
+    rounding = 16 * max(torch.finfo(x.dtype).eps for x in (knots, low))
+    slack = rounding * early.abs().maximum(late.abs())
+    inside = (low >= early - slack) & (high <= late + slack)
+    if not inside.all():
+        i = int((~inside).nonzero()[0])
+        raise SolveError(
+            f"integral {i} runs over [{low[i].item():g}, {high[i].item():g}], outside of its row's "
+            f"span [{early[i].item():g}, {late[i].item():g}]; solve over a longer span"
+        )
 
 
 def _panels(
@@ -323,23 +344,3 @@ def _panels(
     place = place - (count.cumsum(0) - count).repeat_interleave(count)
     each = (width / count).repeat_interleave(count)
     return owner.repeat_interleave(count), begin.repeat_interleave(count) + place * each, each
-
-
-def check_finite(times: Tensor, states: Tensor) -> None:
-    """Raises unless every state is finite.
-
-    Args:
-        times: shape `(rows, knots)`.
-        states: shape `(rows, knots, latent)`.
-
-    Raises:
-        SolveError: naming the first row that is not and the time it begins.
-    """
-    finite = torch.isfinite(states).all(dim=2)
-    if finite.all():
-        return
-    row, knot = (int(i) for i in (~finite).nonzero()[0])
-    raise SolveError(
-        f"the state of row {row} is not finite from time {times[row, knot].item():g} on; take more "
-        "steps, bound the dynamics, or lower the learning rate if this happens in training"
-    )

@@ -75,8 +75,8 @@ def latent_paths(
     Args:
         forecaster: fitted.
         history: table with the columns of training.
-        variable: whose latent state, in the layout per variable; the first unless told.
-        ahead: how far; one horizon unless told.
+        variable: whose latent state, in the layout per variable; the first by default.
+        ahead: how far; one horizon by default.
 
     Returns:
         States of shape `(paths, times, latent)`, what the field of the first path is told, and what to

@@ -137,7 +137,7 @@ def slope_field(
         plane: where to look at a field of more dimensions.
         context: what the field is told, of one row.
         density: arrows per direction.
-        axes: where to draw; a figure of its own unless told.
+        axes: where to draw; a figure of its own by default.
 
     Raises:
         LatentODEError: if matplotlib is not installed.
@@ -179,10 +179,10 @@ def latent_slope_field(
     Args:
         forecaster: fitted.
         history: table with the columns of training; a path is drawn for each series.
-        variable: whose latent state, in the layout per variable; the first unless told.
-        ahead: how far; one horizon unless told.
+        variable: whose latent state, in the layout per variable; the first by default.
+        ahead: how far; one horizon by default.
         density: arrows per direction.
-        axes: where to draw; a figure of its own unless told.
+        axes: where to draw; a figure of its own by default.
 
     Raises:
         LatentODEError: if matplotlib is not installed, the latent state has one dimension, or

@@ -32,9 +32,9 @@ CUT_AT_ONCE = 4096
 class IrregularDataModule(LightningDataModule):
     """Training and validation batches of `Batch`, for any Lightning `Trainer`.
 
-    Scaling is fitted on `train` only and travels in the checkpoint. An epoch cuts each training
-    series `windows_per_epoch / n_series` times at freshly drawn places; validation cuts are always
-    the same.
+    Scaling is fitted on `train` only and travels in the checkpoint. An epoch cuts
+    `windows_per_epoch / n_series` windows out of each training series at freshly drawn places; the
+    windows of validation are always the same.
 
     Args:
         train: a frame, or a dataset already read.
@@ -42,10 +42,10 @@ class IrregularDataModule(LightningDataModule):
         schema: roles of the columns of the frames.
         task: how training series are cut; validation uses `task.fixed()`. Wrapped in
             `ContextDropout` it hides parts of training contexts; a `Classification` brings labels.
-        batch_size: cuts per batch.
-        windows_per_epoch: cuts per epoch, at least one per series; unless told five per series, but no
-            fewer than 512 and, for their sake, no more than 4,096.
-        seed: of the cuts and of their order.
+        batch_size: windows per batch.
+        windows_per_epoch: at least one per series; by default five per series, but no fewer than 512
+            and, for their sake, no more than 4,096.
+        seed: of the places of the windows and of their order.
         bucketed: whether a training batch holds contexts of like length, so that little is padded;
             batches come in random order.
 

@@ -37,7 +37,7 @@ def run_fit(
 
     Args:
         module: to be trained.
-        data: with validation cuts, if early stopping is wanted.
+        data: with validation windows, if early stopping is wanted.
         config: for how long, and by which metric weights are better.
         verbose: whether to show a progress bar.
         on_end: given the metrics, a row per epoch, however the fit ends.

@@ -43,7 +43,7 @@ class LatentODEModule(LightningModule):
     reported; three in a row raise `SolveError`. No NaN is ever written into a weight.
 
     Logged: `train_loss`; every 300 steps `solver_error`, estimated by step doubling; and on
-    validation cuts, in scaled units, `val_nll` (negative log predictive density), `val_mse`,
+    validation windows, in scaled units, `val_nll` (negative log predictive density), `val_mse`,
     `val_mae` (of the predictive mean), a sum of both, `val_mse+mae`, and `val_loss`, the one of them
     that `loss` asks for; by `Trainer.test` the same as `test_*`. `Trainer.predict` returns a frame of
     forecasts per batch.

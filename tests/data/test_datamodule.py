@@ -91,7 +91,8 @@ def test_series_in_other_orders_are_cut_at_the_same_places():
 
 
 def test_validation_is_cut_the_same_every_time_and_in_order():
-    data = module(validation=wide(5, 9, seed=3))
+    task = Forecasting("4h", validate_at=None)
+    data = module(validation=wide(5, 9, seed=3), task=task)
     shown = [[(b.start.tolist(), b.target.time.tolist()) for b in data.val_dataloader()] for _ in "ab"]
     assert shown[0] == shown[1]
     held_out = SeriesDataset.from_frame(wide(5, 9, seed=3))
@@ -103,7 +104,7 @@ def test_validation_is_cut_the_same_every_time_and_in_order():
 def test_held_out_series_are_cut_several_times_at_places_like_those_of_training():
     """No more often than a horizon fits into the series, and no more often than is needed."""
     frame = wide(600, 30, seed=3)
-    task = Forecasting("4h")
+    task = Forecasting("4h", validate_at=None, moments=0.5)
     data = module(wide(7, 9), validation=frame, task=task, batch_size=4096)
     (batch,) = data.val_dataloader()
     assert len(batch) == 2 * 600

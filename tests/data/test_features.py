@@ -118,7 +118,7 @@ def test_a_known_column_without_any_value_names_the_series_row_and_fix():
     ):
         read(patients(dose=[1.0, np.nan, 2.0]), Schema(known_future="dose"))
     late = read(numeric([0, 1], dose=[np.nan, 1.0]), Schema(known_future="dose"))
-    with pytest.raises(SchemaError, match=r"series 's' has no value of known column `dose`"):
+    with pytest.raises(SchemaError, match=r"series 's' has no value of known-future column `dose`"):
         late.until(np.array([0.0])).known_paths()
 
 

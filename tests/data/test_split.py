@@ -38,7 +38,7 @@ def judged(frame, horizon, context=None):
     """Training data, and (series, time, variable) of all targets of validation, as they are asked."""
     dataset = SeriesDataset.from_frame(frame)
     train, held_out = split_validation(dataset, horizon, 0)
-    task = Forecasting(horizon, context)
+    task = Forecasting(horizon, context, validate_at=None)
     data = IrregularDataModule(train, held_out, task=task, batch_size=7)
     keys = pd.concat([batch.names.keys for batch in data.val_dataloader()], ignore_index=True)
     return train, keys, data

@@ -247,8 +247,9 @@ def test_durations_are_resolved_to_time_units_once():
 
 
 def test_validation_draws_its_origins_as_training_does_unless_told_where():
-    assert Forecasting(4.0, validate_at="last").fixed().origin == "last"
-    assert Forecasting(4.0).fixed() == Forecasting(4.0)
+    assert Forecasting(4.0).fixed().origin == "last"
+    drawn = Forecasting(4.0, validate_at=None)
+    assert drawn.fixed() == drawn
     assert Forecasting(4.0, origin=2.0).fixed() == Forecasting(4.0, origin=2.0)
     assert Interpolation(0.2).fixed() == Interpolation(0.2)
 

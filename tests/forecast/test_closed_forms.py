@@ -96,7 +96,8 @@ def test_what_accumulates_is_foreseen(case):
 def test_the_first_crossing_is_foreseen(case):
     reached = case.truth >= case.level
     first = np.where(reached.any(axis=1), case.fine[reached.argmax(axis=1)], np.inf)
-    found = case.model.sample_paths(case.history).first_passage_time("x", above=case.level)
+    paths = case.model.sample_paths(case.history, draws=2000)
+    found = paths.first_passage_time("x", above=case.level)
     scores, chances = [], []
     for by in (0.5, 1.0, AHEAD):
         happened = first <= by

@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch.distributions import LogNormal
 
+from latentode import LatentODEError
 from latentode.data.scaling import Units
 from latentode.forecast.forecast import Forecast
-from latentode.forecast.residuals import HONEST, Curves, ScoreTransform
+from latentode.forecast.mixture import EDGES, moments_of_cdf
+from latentode.forecast.residuals import CALIBRATED_SCORES, Curves, ScoreTransform
 from latentode.forecast.sampler import Joint
 from latentode.nn.likelihoods import LIKELIHOODS, LogNormalLikelihood, likelihood_of
 
@@ -18,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("float64")
 QUERIES, SAMPLES, DRAWS = 6, 4, 2000
 SMALL = ("beta", "bernoulli")  # whose values lie between 0 and 1
 SHIFT, SPREAD = np.linspace(-0.6, 0.8, QUERIES), np.linspace(0.5, 0.9, QUERIES)
-CURVES = Curves(SHIFT + SPREAD * HONEST[:, None] + 0.004 * HONEST[:, None] ** 3)
+CURVES = Curves(SHIFT + SPREAD * CALIBRATED_SCORES[:, None] + 0.004 * CALIBRATED_SCORES[:, None] ** 3)
 TRANSFORMS = {
     "plain": None,
     "calibrated": ScoreTransform.calibrated(CURVES),
@@ -180,6 +183,37 @@ def test_a_unit_of_the_data_changes_nothing_else(unit, kind):
         np.testing.assert_allclose(ask(other) / unit, ask(one), rtol=1e-6, err_msg=what)
     value = one.quantile(0.7)
     np.testing.assert_allclose(other.cdf(unit * value), one.cdf(value), rtol=1e-9)
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0, -5.0])
+@pytest.mark.parametrize("spread", [1e-6, 1.0, 1e6])
+def test_moments_of_a_cdf_are_exact_far_from_0(shift, spread):
+    """Of a gamma distribution that lies a million of its standard deviations from 0."""
+    own = stats.gamma(4.0 + abs(shift), loc=1e6 * np.sign(shift - 1), scale=1.0)
+    edges = spread * own.ppf(stats.norm.cdf(EDGES))[:, None]
+    mean, std = moments_of_cdf(lambda x: own.cdf(x / spread), edges)
+    np.testing.assert_allclose((mean - spread * own.mean()) / (spread * own.std()), 0, atol=1e-6)
+    np.testing.assert_allclose(std, spread * own.std(), rtol=1e-5)
+
+
+@every_kind
+def test_a_calibrated_forecast_far_from_0_has_the_moments_of_its_cdf(kind):
+    made = forecast("normal", kind)
+    far = replace(made, loc=made.loc + 1e6 * made.scale)
+    mean, std = numerically(far)
+    np.testing.assert_allclose(far.mean, mean, atol=1e-3 * std.max())
+    np.testing.assert_allclose(far.std, std, rtol=3e-3)
+    np.testing.assert_allclose(far.std, made.std, rtol=1e-6)
+
+
+@every_family
+@every_kind
+def test_a_cdf_takes_one_value_or_one_per_query(name, kind):
+    made = forecast(name, kind)
+    np.testing.assert_array_equal(made.cdf(0.5), made.cdf(np.full(QUERIES, 0.5)))
+    for odd in (np.zeros(QUERIES + 1), np.zeros(1), np.zeros((2, QUERIES))):
+        with pytest.raises(LatentODEError, match=rf"shape \({QUERIES},\)"):
+            made.cdf(odd)
 
 
 def test_large_counts_are_summed_in_blocks():

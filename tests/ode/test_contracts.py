@@ -18,6 +18,7 @@ from latentode.errors import SolveError
 from latentode.ode import (
     CNF,
     FIELDS,
+    NATIVE,
     AugmentedDynamics,
     Autonomous,
     Context,
@@ -407,3 +408,94 @@ def test_every_named_field_says_whether_its_solution_is_known():
                 kind.make(FieldSizes(3))
         else:
             kind.make(FieldSizes(3))
+
+
+HOWS = {
+    **{method: Solver(method, 2) for method in NATIVE},
+    "checkpoint": Solver("rk4", 2, adjoint="checkpoint"),
+    "backsolve": Solver("rk4", 2, adjoint="backsolve"),
+    "dopri5": Solver("dopri5"),
+    "bosh3": Solver("bosh3"),
+}
+WRONG = {
+    "a column": (lambda z: z[:, :1], r"\(4, 1\) for states of shape \(4, 4\)"),
+    "a row": (lambda z: z[:1], r"\(1, 4\) for states of shape \(4, 4\)"),
+    "a number each": (lambda z: z.sum(1), r"\(4,\) for states of shape \(4, 4\)"),
+    "too many": (lambda z: z[None], r"\(1, 4, 4\) for states of shape \(4, 4\)"),
+    "less precise": (lambda z: z.float(), "float32 for states of torch.float64"),
+    "whole": (lambda z: z.long(), "int64 for states of torch.float64"),
+    "nothing": (lambda z: None, "returned a NoneType"),
+}
+
+
+class Called(nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+
+    def forward(self, t, z, context=None):
+        return self.call(z)
+
+
+@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.parametrize("how", HOWS)
+def test_a_slope_that_is_not_like_the_state_is_refused_by_every_method(how, what):
+    call, message = WRONG[what]
+    problem = torch.randn(4, 4), torch.zeros(4), torch.ones(4)
+    for field in (Called(call), lambda t, z, context: call(z)):
+        for solved in (HOWS[how].solve, HOWS[how].advance):
+            with pytest.raises(SolveError, match=message):
+                solved(field, *problem)
+
+
+@pytest.mark.parametrize("trace", ["exact", "hutchinson"])
+@pytest.mark.parametrize("what", ["a column", "a number each", "less precise"])
+def test_a_flow_refuses_a_slope_that_is_not_like_its_points(what, trace):
+    call, _ = WRONG[what]
+    flow = CNF(4, field=Called(call), trace=trace)
+    for carried in (flow.inverse, flow.transport, flow.points):
+        with pytest.raises(SolveError, match=r"must have the (shape|dtype) of z"):
+            carried(torch.randn(4, 4))
+
+
+class Spread(Alone):
+    """A closed form of which every component is the same."""
+
+    def carry(self, z0, elapsed, force):
+        return super().carry(z0, elapsed, force)[..., :1]
+
+
+class Forced(Alone):
+    def force(self, known):
+        return torch.ones(1, 1)
+
+
+@pytest.mark.parametrize("kind", [Spread, Forced])
+def test_a_closed_form_that_is_not_like_the_state_is_refused(kind):
+    for part in ("force", "slope", "carry"):  # as if all were of one class
+        setattr(kind, part, getattr(kind, part))
+    with pytest.raises(SolveError, match="returned shape"):
+        Solver("exact").solve(kind(4), torch.randn(2, 4), torch.zeros(2), torch.ones(2))
+
+
+@pytest.mark.parametrize("how", [*HOWS, "exact"])
+def test_every_method_refuses_times_and_states_that_it_cannot_work_with(how):
+    solver, field = HOWS.get(how, Solver("exact")), LinearDynamics(2)
+    z0, t0, t1 = torch.randn(3, 2), torch.zeros(3), torch.ones(3)
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        wrong = torch.tensor([0.5, 1.0, bad])
+        for solved in (solver.solve, solver.advance):
+            with pytest.raises(SolveError, match="t0 of row 2 is"):
+                solved(field, z0, wrong, t1)
+            with pytest.raises(SolveError, match="t1 of row 2 is"):
+                solved(field, z0, t0, wrong)
+    for solved in (solver.solve, solver.advance):
+        for name, problem in (("z0", (z0.long(), t0, t1)), ("t1", (z0, t0, t1.int()))):
+            with pytest.raises(SolveError, match=f"{name} is of torch.int.*floating dtype"):
+                solved(field, *problem)
+
+
+@pytest.mark.parametrize("span", [(0,), (0, 1, 2), 1.0, (0.0, float("nan")), (0.0, "1"), None])
+def test_a_block_refuses_what_is_no_span(span):
+    with pytest.raises(SolveError, match="span must be two finite numbers"):
+        ODEBlock(MLPDynamics(2), span=span)

@@ -1,12 +1,25 @@
 """Control paths: what is known in advance along a row's time."""
 
+import math
+from dataclasses import replace
+
+import pytest
 import torch
 from fields import Dose
 
-from latentode.ode import Context, Solver, StepControl
+from latentode.errors import SolveError
+from latentode.ode import (
+    NATIVE,
+    CompartmentDynamics,
+    Context,
+    LinearControl,
+    MLPDynamics,
+    Solver,
+    StepControl,
+)
 
-TIMES = torch.tensor([[0.0, 1.0, 2.0], [5.0, 6.0, 6.0]])
-VALUES = torch.tensor([[[1.0], [2.0], [4.0]], [[-1.0], [3.0], [3.0]]])
+TIMES = torch.tensor([[0.0, 1.0, 2.0], [5.0, 6.0, 6.0]], dtype=torch.float64)
+VALUES = torch.tensor([[[1.0], [2.0], [4.0]], [[-1.0], [3.0], [3.0]]], dtype=torch.float64)
 
 
 def test_a_step_control_holds_each_value_until_the_next():
@@ -44,3 +57,170 @@ def test_context_repeats_copy_by_copy():
     assert known is not None
     assert known.tolist() == [[1, 1], [2, -1], [1, 2], [2, 3]]
     assert Context().at(torch.zeros(2)) is None
+
+
+HOWS = [
+    *(Solver(method, 3, 2) for method in NATIVE),
+    Solver("rk4", 3, 2, adjoint="checkpoint"),
+    Solver("rk4", 3, 2, adjoint="backsolve"),
+    Solver("dopri5", 1, rtol=1e-3, atol=1e-3),
+]
+
+
+def spikes(n):
+    """Triangles of area 1 on a base of 0, as narrow as a hundredth, and their area within [0, 3]."""
+    tops = 0.013 + 3 * (torch.arange(n) + 0.37) / n
+    times = torch.stack([tops - 0.01, tops, tops + 0.01], dim=1).flatten()
+    times = torch.cat([torch.tensor([-1.0]), times, torch.tensor([5.0])])[None]
+    values = torch.cat([torch.zeros(1), torch.tensor([0.0, 100.0, 0.0]).repeat(n), torch.zeros(1)])
+    return LinearControl(times, values[None, :, None]), float(n)
+
+
+def areas(solver, control, t0, t1):
+    rows = len(control.times)
+    ends = torch.full((rows,), t0), torch.full((rows,), t1)
+    z0, context = torch.zeros(rows, control.values.shape[2]), Context(None, control)
+    yield solver.solve(Dose(), z0, *ends, context).final
+    yield solver.advance(Dose(), z0, *ends, context)
+
+
+@pytest.mark.parametrize("jumps", [0, 2, 50])
+@pytest.mark.parametrize("solver", HOWS, ids=str)
+def test_the_integral_of_a_linear_control_is_exact_however_short_its_spikes(solver, jumps):
+    solver = replace(solver, jumps=jumps)
+    for n in (1, 4, 11):
+        control, area = spikes(n)
+        for final in (*areas(solver, control, 0.0, 3.1), *areas(solver, control, -4.0, 9.0)):
+            assert abs(float(final) - area) < 1e-8
+        for final in areas(solver, control, 3.1, 0.0):
+            assert abs(float(final) + area) < 1e-8
+    control = LinearControl(torch.rand(20, 9).cumsum(1), torch.randn(20, 9, 2))
+    first, second = areas(solver, control, 0.4, 3.3)
+    knots = torch.cat([torch.full((20, 1), 0.4), control.times, torch.full((20, 1), 3.3)], dim=1)
+    knots = knots.clamp(0.4, 3.3).T
+    exact = torch.trapezoid(control.along(knots), knots[..., None], dim=0)
+    assert (first - exact).abs().max() < 1e-9 and (second - exact).abs().max() < 1e-9
+
+
+class Watched(Dose):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, t, z, context=None):
+        self.seen.append(super().forward(t, z, context))
+        return self.seen[-1]
+
+
+@pytest.mark.parametrize("method", NATIVE)
+def test_what_a_field_is_given_of_a_linear_control_lies_within_its_values(method):
+    field, rows = Watched(), 300
+    tops = 3 * torch.rand(rows, 1)  # some on a node
+    tops[:7, 0] = torch.arange(7) / 2
+    times = tops + torch.tensor([-0.01, 0.0, 0.01])
+    control = LinearControl(times, torch.tensor([0.0, 1.0, 0.0])[None, :, None].expand(rows, -1, 1))
+    ends = torch.zeros(rows), torch.full((rows,), 3.0)
+    Solver(method, 2, 2).solve(field, torch.zeros(rows, 1), *ends, Context(None, control))
+    seen = torch.stack(field.seen)
+    assert seen.min() > -1e-12 and seen.max() < 1 + 1e-12
+
+
+@pytest.mark.parametrize(("method", "order"), [("midpoint", 2), ("rk4", 4), ("rk38", 4)])
+def test_a_smooth_linear_control_loses_no_order(method, order):
+    """dz/dt = u(t) - z under u = sin(t) + 2 by so many values that it is smooth to rounding's root."""
+    times = torch.linspace(-1, 5, 30_001)[None]
+    context = Context(None, LinearControl(times, times.sin()[..., None] + 2))
+    z0, ends = torch.ones(1, 1), (torch.zeros(1), torch.full((1,), 4.0))
+    t = ends[1]
+    exact = 2 + (t.sin() - t.cos()) / 2 + (1 - 1.5) * torch.exp(-t)
+
+    def error(n):
+        def field(t, z, context):
+            return context.at(t) - z
+
+        return float((Solver(method, n).solve(field, z0, *ends, context).final - exact).abs())
+
+    def looked(n):
+        def field(t, z, context):
+            return t.sin()[:, None] + 2 - z
+
+        return float((Solver(method, n).solve(field, z0, *ends).final - exact).abs())
+
+    assert math.log2(error(8) / error(16)) > order - 0.5
+    assert error(8) < 2 * looked(8)
+
+
+def test_gradients_through_a_linear_control_agree_with_finite_differences():
+    times, values = torch.rand(3, 5).cumsum(1), torch.randn(3, 5, 1)
+    ends = torch.rand(3), 2 + torch.rand(3)
+
+    def outcome(times, values, t0, t1):
+        context = Context(None, LinearControl(times, values))
+        field = lambda t, z, context: context.at(t) * z  # noqa: E731
+        return Solver(intervals=3).solve(field, torch.ones(3, 1), t0, t1, context).final
+
+    given = (x.clone().requires_grad_() for x in (times, values, *ends))
+    assert torch.autograd.gradcheck(outcome, tuple(given))
+
+
+class Doubled(StepControl):
+    def at(self, t):
+        return 2 * super().at(t)
+
+
+class DoubledLinear(LinearControl):
+    def at(self, t):
+        return 2 * super().at(t)
+
+
+class Own:
+    """A path that says its values and nothing else."""
+
+    def at(self, t):
+        return torch.where(t < 0.5, 3.0, 3.0)[:, None]
+
+
+OWN = {
+    "step": lambda: Doubled(torch.tensor([[0.0, 0.5]]), torch.full((1, 2, 1), 1.5)),
+    "linear": lambda: DoubledLinear(torch.tensor([[0.0, 0.5]]), torch.full((1, 2, 1), 1.5)),
+    "own": Own,
+}
+
+
+@pytest.mark.parametrize("jumps", [0, 4])
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("solver", HOWS, ids=str)
+def test_a_path_of_another_kind_is_asked_by_its_at(solver, name, jumps):
+    solver, context = replace(solver, jumps=jumps), Context(torch.ones(1, 1), OWN[name]())
+    field, perceptron = MLPDynamics(1, (5,), 2), MLPDynamics(1, (5,), 2)
+    perceptron.load_state_dict(field.state_dict())
+    ends = torch.zeros(1), torch.ones(1)
+    plain = Context(torch.tensor([[1.0, 3.0]]))
+    expected = solver.solve(field, torch.ones(1, 1), *ends, plain)
+    found = solver.solve(perceptron, torch.ones(1, 1), *ends, context)
+    torch.testing.assert_close(found.states, expected.states)
+    torch.testing.assert_close(found.slopes, expected.slopes)
+    own = Solver(solver.method, 3, jumps=jumps).advance(
+        lambda t, z, context: context.control.at(t), torch.zeros(1, 1), *ends, context
+    )
+    torch.testing.assert_close(own, torch.full((1, 1), 3.0))
+
+
+@pytest.mark.parametrize("name", ["step", "linear"])
+def test_a_subclass_stays_one_and_is_repeated_copy_by_copy(name):
+    control = OWN[name]()
+    for kept in (
+        control.repeat(2),
+        control.select(torch.tensor([0])),
+        control.replace(control.tensors()),
+        Context(None, control).repeat(2).control,
+    ):
+        assert type(kept) is type(control)
+
+
+def test_a_closed_form_follows_no_path_of_another_kind():
+    context = Context(None, OWN["step"]())
+    with pytest.raises(SolveError, match="any other control path choose rk38"):
+        Solver("exact").solve(
+            CompartmentDynamics(2, controls=1), torch.ones(1, 2), torch.zeros(1), torch.ones(1), context
+        )

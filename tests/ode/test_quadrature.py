@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from latentode.errors import SolveError
 from latentode.ode import Dynamics, HermiteTrajectory, Solver, integrate
 
 RATE = -0.7
@@ -78,3 +79,26 @@ def test_its_gradient_is_that_of_the_sum():
         return integrate(path, lambda row, z: z.exp(), torch.tensor([0]), *ends)
 
     assert torch.autograd.gradcheck(of, (states.requires_grad_(), slopes.requires_grad_()))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_integral_back_in_time_is_minus_that_forth(turned):
+    path = line([[0.0, 0.3, 1.0, 2.5]])
+    path, rows = (path.reverse() if turned else path), torch.tensor([0, 0])
+    start = torch.tensor([0.2, 1.7], dtype=torch.float64)
+    found = integrate(path, lambda row, z: z, rows, start, start.flip(0)).squeeze(1)
+    half = (1.7**2 - 0.2**2) / 2
+    torch.testing.assert_close(found, torch.tensor([half, -half], dtype=torch.float64))
+
+
+def test_a_bound_outside_the_span_is_refused_but_for_rounding():
+    path, rows = line([[0.0, 1.0], [-1.0, 3.0]]), torch.tensor([1, 0])
+    inside = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    for end in (1.1, -0.1, math.nan, math.inf):
+        outside = torch.tensor([0.7, end], dtype=torch.float64)
+        for ends in ((inside, outside), (outside, inside)):
+            with pytest.raises(SolveError, match="integral 1 runs over"):
+                integrate(path, lambda row, z: z, rows, *ends)
+    near = torch.tensor([0.7, 1.0 + 1e-15], dtype=torch.float64)
+    found = integrate(path, lambda row, z: z, rows, inside, near)[1]
+    assert abs(float(found) - 0.375) < 1e-14

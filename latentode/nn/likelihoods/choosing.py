@@ -90,7 +90,7 @@ def _names(chosen: str | Mapping[str, str], n_variables: int, variables: Named |
     if variables is None:
         raise LatentODEError(
             "a likelihood per variable needs the variables' names: build from a data module, "
-            "LatentODEModule(**data.sizes, likelihood=...), or pass variables="
+            "ModelConfig(...).build(data.sizes), or name them in Sizes(variables=...)"
         )
     unknown = next((v for v in chosen if v not in variables), None)
     if unknown is not None:

@@ -1,4 +1,4 @@
-"""Vector fields: one idea per module, each a `Dynamics`, rows independent of one another.
+"""Vector fields, each a `Dynamics`, by kind: rows are independent of one another.
 
 `FIELDS` names those that a model may ask for. To add one: write its module with a class method `of`
 that makes it from `FieldSizes`, and add a line to `FIELDS`; `tests/ode/test_contracts.py` then runs
@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from latentode.ode.fields.closed_form import CompartmentDynamics, LinearDynamics
 from latentode.ode.fields.extended import SecondOrderDynamics
-from latentode.ode.fields.gated import GatedDynamics
-from latentode.ode.fields.mlp import Dynamics, FieldSizes, MLPDynamics
+from latentode.ode.fields.mlp import Dynamics, FieldSizes, GatedDynamics, MLPDynamics
 
 __all__ = ["FIELDS", "FieldKind"]
 

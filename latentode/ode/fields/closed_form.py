@@ -185,7 +185,7 @@ class CompartmentDynamics(ClosedForm):
     Args:
         state_size: latent size, even: the first half are pools, the others traits.
         controls: number of control columns, the last ones of the context; 0 for none.
-        rest: the value of each control that drives nothing; 0 unless told.
+        rest: the value of each control that drives nothing; 0 by default.
         slowest: the slowest rate that a pool starts with, per unit of time.
         fastest: the fastest; rates are spread evenly in logarithm between the two.
 

@@ -70,11 +70,9 @@ class CompiledKernel:
             SolveError: if the context has not as many rows as z0.
         """
         rows = len(z0)
-        told = (
-            [self.first.shape[0]] if self.varying is None else [len(self.first), self.varying.shape[1]]
-        )
-        if told[0] not in (1, rows) or told[-1] not in (1, rows):
-            raise SolveError(f"the context has {max(told)} rows and z0 {rows}; they must be as many")
+        n_rows = (len(self.first), 1 if self.varying is None else self.varying.shape[1])
+        if not {1, rows}.issuperset(n_rows):
+            raise SolveError(f"the context has {max(n_rows)} rows and z0 {rows}; they must be as many")
         tensors = _Tensors(width, self.first, self.weights, self.offsets, self.varying, self.by_varying)
         return _Solve.apply(plan, self.sizes, checkpoint, z0, *tensors)  # type: ignore[return-value]
 
@@ -249,9 +247,11 @@ class _Back:
         sums = y.new_empty(0)
         if self.varying is not None:
             sums = y.new_empty(*y.shape[:2], solve.sizes[1])
-        told = flat(sums)
+        of_sums = flat(sums)
         own = zip(self.weights.numpy(), self.offsets.numpy(), self.first.numpy(), strict=True)
-        found = {part: Gradients(*arrays, told) for part, arrays in zip(solve.parts, own, strict=True)}
+        found = {
+            part: Gradients(*arrays, of_sums) for part, arrays in zip(solve.parts, own, strict=True)
+        }
         kept = (y, hidden, self.of_slopes, self.of_states, self.kappa)
         a, b, c, d, e = map(flat, kept)
         plan, net, width, block = solve.coefficients, solve.network, solve.width, solve.block

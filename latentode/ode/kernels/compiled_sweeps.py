@@ -119,10 +119,10 @@ def forward(
                     at = ((plan.pair_slopes[p] - e0) * rows + r) * latent
                     add_product(x, w, k[at : at + numbers], plan.pair_weights[p])
                 skip = (e - e0) * net.first.shape[1] if by_evaluation else 0
-                told = first[(skip + (r if by_row else 0)) * net.sizes[1] :]
+                offset = first[(skip + (r if by_row else 0)) * net.sizes[1] :]
                 slope = matrix(k, ((e - e0) * rows + r) * latent, count, latent)
                 _evaluate(
-                    net, x.reshape(count, latent), told, by_row, hidden, taken * rows, slot, slope
+                    net, x.reshape(count, latent), offset, by_row, hidden, taken * rows, slot, slope
                 )
             if move and plan.begins[n + 1] > plan.begins[n]:
                 after = states[((n + 1) * rows + r) * latent : ((n + 1) * rows + r + count) * latent]

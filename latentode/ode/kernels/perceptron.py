@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latentode.ode.checks import check_slope
 from latentode.ode.context import Context
 from latentode.ode.fields.mlp import MLPDynamics
 from latentode.ode.kernels.tape import Kernel, Tape
@@ -172,7 +173,7 @@ def divergence(
         field: with one or two hidden layers.
         t: shape `(rows,)`.
         z: shape `(rows, latent)`.
-        context: what else each row is told.
+        context: what else each row is given.
 
     Returns:
         Shapes `(rows, latent)` and `(rows,)`.
@@ -182,6 +183,7 @@ def divergence(
         x = torch.tanh(layer(x))
         slopes.append(1 - x * x)
     value = field.layers[-1](x)
+    check_slope(field, value, z)
     weights: list[Any] = [layer.weight for layer in field.layers]
     first, *between, last = weights
     first = first[:, : z.shape[1]]

@@ -13,11 +13,10 @@ from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn.modules import module as modules
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from latentode.errors import SolveError
+from latentode.ode.checks import symbolic
 from latentode.ode.context import Context
 from latentode.ode.fields.closed_form import ClosedForm
 from latentode.ode.fields.extended import AugmentedDynamics
@@ -55,15 +54,7 @@ METHODS = frozenset({"forward", "inputs", "_call_impl", "_wrapped_call_impl", "_
 
 def recorded(device: str = "cpu") -> bool:
     """Whether torch records, transforms or casts what is done now."""
-    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    return (
-        torch.compiler.is_compiling()
-        or tracing
-        or (device in CASTING and torch.is_autocast_enabled(device))
-        or torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
-        or forward_ad._current_level >= 0
-        or _get_current_dispatch_mode() is not None
-    )
+    return symbolic() or (device in CASTING and torch.is_autocast_enabled(device))
 
 
 def untouched(module: nn.Module) -> bool:
@@ -135,11 +126,11 @@ def kernel_of(
         return None
     layers: list[nn.Linear] = list(found.layers)  # type: ignore[arg-type]
     known = _known(found, times, context)
-    told = z0.shape[1] + sum(x.shape[-1] for x in known if x is not None)
-    if told != layers[0].in_features or layers[-1].out_features != z0.shape[1]:
+    n_inputs = z0.shape[1] + sum(x.shape[-1] for x in known if x is not None)
+    if n_inputs != layers[0].in_features or layers[-1].out_features != z0.shape[1]:
         raise SolveError(
             f"the dynamics read {layers[0].in_features} numbers and return "
-            f"{layers[-1].out_features}; state, context and time are {told} numbers, of which "
+            f"{layers[-1].out_features}; state, context and time are {n_inputs} numbers, of which "
             f"{z0.shape[1]} are the state's"
         )
     weights = [layer.weight for layer in layers]
@@ -153,8 +144,9 @@ def _known(
     """Inputs besides z that stay, `(rows, ...)`, and that differ, `(evaluations, rows, ...)`."""
     context = context if field.context_size else None
     varying = []
-    if context is not None and context.control is not None:
-        varying.append(context.control.along(times))
+    controls = None if context is None else context.along(times)
+    if controls is not None:
+        varying.append(controls)
     if field.time_dependent:
         varying.append(times[..., None])
     fixed = None if context is None else context.fixed
@@ -166,6 +158,9 @@ def checkpoint_kernel(
 ) -> AutogradKernel | None:
     """The kernel of any other module for *checkpoint*; None for functions, and where torch records."""
     if not isinstance(field, nn.Module) or recorded(times.device.type):
+        return None
+    control = None if context is None else context.control
+    if control is not None and not hasattr(control, "tensors"):  # whose gradient would be lost
         return None
     return AutogradKernel(field, times, context)
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from latentode.ode.context import Context
+from latentode.ode.tableau import slope_of
 
 __all__ = ["AutogradKernel", "Kernel", "Tape", "differentiable_once"]
 
@@ -151,9 +152,13 @@ class AutogradKernel(Kernel):
             context = context.repeat(copies)
         own = self.module.parameters()
         if all(p is q for p, q in zip(own, parameters, strict=True)):
-            return lambda t, y: self.module(t, y, context)
+            return lambda t, y: slope_of(self.module, t, y, context)
         swapped = dict(zip(self.names, parameters, strict=True))
-        return lambda t, y: torch.func.functional_call(self.module, swapped, (t, y, context))
+
+        def field(t: Tensor, y: Tensor, context: Context | None) -> Tensor:
+            return torch.func.functional_call(self.module, swapped, (t, y, context))
+
+        return lambda t, y: slope_of(field, t, y, context)
 
 
 class _AutogradTape(Tape):
