@@ -93,7 +93,6 @@ class StepControl:
             windows: of the solve's nodes.
         """
         begin, width = t0.double()[:, None], (t1.double() - t0.double())[:, None]
-
         low, high = begin + width * windows.begins, begin + width * windows.ends
         means, back = self._means(low, high).to(self.values), width < 0
         starts = begin + width * torch.where(back, windows.starts_back, windows.starts)
