@@ -372,8 +372,8 @@ def test_what_cannot_be_done_is_refused_with_the_remedy(fitted, frame):
         fitted.observation_times(frame).intensity(1.0)
     with pytest.raises(LatentODEError, match="observation_times 'cox' is unknown"):
         network(observation_times="cox")
-    for rate in (0.0, (1.0, 2.0)):
-        with pytest.raises(LatentODEError, match="event_rate must be positive"):
+    for rate, says in ((0.0, "must be positive"), ((1.0, 2.0), "must be float")):
+        with pytest.raises(LatentODEError, match=f"event_rate {says}"):
             network(observation_times="poisson-per-variable", event_rate=rate)
     model = network(observation_times="poisson")
     with pytest.raises(LatentODEError, match="does not say when its series were observed"):
