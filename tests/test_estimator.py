@@ -11,7 +11,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import ParameterGrid
 
-from latentode import LatentODEError, LatentODEForecaster, ModelConfig, SolverConfig
+from latentode import LatentODEError, LatentODEForecaster, ModelConfig, SeriesDataset, SolverConfig
+from latentode.data.scaling import Climatology
 
 # ------------------------------------------------------------------ the estimator contract
 
@@ -84,6 +85,13 @@ def test_fitting_twice_is_fitting_once(frame, fitted):
     same(refitted.predict(frame, 2.0, 3), fitted.predict(frame, 2.0, 3))
     other = tiny(max_epochs=2, random_state=1).fit(frame)
     assert (other.predict(frame, 2.0)["mean"] != fitted.predict(frame, 2.0)["mean"]).any()
+
+
+def test_baselines_know_the_whole_training_table():
+    table = waves(24, 12)
+    model = tiny().fit(table)
+    known = Climatology.fit(SeriesDataset.from_frame(table, model.fitted_.reader.schema))
+    np.testing.assert_allclose(model.fitted_.climatology.mean, known.mean, rtol=1e-12)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

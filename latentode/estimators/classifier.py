@@ -142,7 +142,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.array(read.classes)
         with fitting.seeded(self.random_state, num_threads):
             module = fitting.build_module(self, data)
-            self.fitted_ = fitting.left_behind(module, data, span, context_length)
+            self.fitted_ = fitting.left_behind(module, data, dataset, span, context_length)
             fitting.train(self, module, data, None)
         return self
 

@@ -166,12 +166,19 @@ def build_module(estimator: Any, data: IrregularDataModule) -> LatentODEModule:
 
 
 def left_behind(
-    module: LatentODEModule, data: IrregularDataModule, horizon: float, context_length: float
+    module: LatentODEModule,
+    data: IrregularDataModule,
+    table: SeriesDataset,
+    horizon: float,
+    context_length: float,
 ) -> FittedForecaster:
-    """What the training of a module leaves behind; it holds the network itself, trained or not yet."""
+    """What the training of a module leaves behind; it holds the network itself, trained or not yet.
+
+    Baselines know all of `table`, with what was held out of it to stop training by.
+    """
     reader = Reader(data.schema, data.axis, data.scaling)
     engine = Engine(module.model, data.scaling, context_length)
-    means = Climatology.fit(data.train.dataset)
+    means = Climatology.fit(table)
     return FittedForecaster(reader, engine, means, horizon, classes=data.classes)
 
 
@@ -193,7 +200,7 @@ def fit_forecaster(
     data = forecasting_data(estimator, dataset, held, *spans)
     with seeded(estimator.random_state, num_threads):
         module = build_module(estimator, data)
-        estimator.fitted_ = left_behind(module, data, *spans)
+        estimator.fitted_ = left_behind(module, data, dataset, *spans)
         train(estimator, module, data, save)
         residuals = residuals_of(estimator.fitted_, data)
         estimator.fitted_ = replace(estimator.fitted_, residuals=residuals)
@@ -262,7 +269,7 @@ def fitted_by_lightning(
     trained = data.train.dataset
     horizon, context_length = durations(trained, task.horizon, task.context_length)
     module = module.cpu().eval()
-    fitted = left_behind(module, data, horizon, context_length)
+    fitted = left_behind(module, data, data.train.dataset, horizon, context_length)
     drawn = {"batch_size": data.batch_size, "windows_per_epoch": data.windows_per_epoch}
     return fitted, {
         "horizon": task.horizon,
