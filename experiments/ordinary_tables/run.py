@@ -27,7 +27,7 @@ from sklearn.linear_model import LinearRegression
 from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 
 HERE = Path(__file__).parent
-STRUCTURES = {"latent ODE": None, "latent ODE, structural": "mixture"}
+STRUCTURES = {"latent ODE, structural": "state-space"}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 __all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode"]
 
 INTERACTIONS = ("encoder", "dynamics")
-STRUCTURES = ("mixture", None)
+STRUCTURES = ("state-space", None)
 WIDEST = 48  # of the per-variable encoder: it runs once for each variable of each series
 
 Build = Callable[[ModelConfig, Sizes, int, bool], tuple[Layout, Dynamics]]

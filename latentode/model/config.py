@@ -255,7 +255,7 @@ class ModelConfig(Config):
             walk: for prices and what else has no level and is now calm, now restless.
         scale_growth: whether the scale is told the lead time, beginning with the growth of a random
             walk.
-        structure: "mixture" begins with a structural forecast: last value, level, slope, the schema's
+        structure: "state-space" begins with a structural forecast: last value, level, slope, the schema's
             cycles and effects of known-future columns, fitted to each context in closed form and mixed
             by learned weights, which the latent state corrects. It takes the place of `anchor`,
             `value_units` and `scale_growth`. None for none.

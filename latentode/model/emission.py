@@ -42,18 +42,20 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from latentode.data.batch import Batch, Observations, Queries
 from latentode.errors import LatentODEError
-from latentode.model.structure import Outlook, StructuralBlock
+from latentode.model.marginal_likelihood import estimate
+from latentode.model.structure import Cells, Outlook, StructuralBlock
 from latentode.nn.likelihoods import Likelihood
 from latentode.nn.sequences import last_values
 from latentode.ode import StepControl
 
-__all__ = ["VALUE_UNITS", "Emission", "RecentChange", "ScaleGrowth"]
+__all__ = ["VALUE_UNITS", "Emission", "RecentChange", "ScaleGrowth", "structural_inputs"]
 
 VALUE_UNITS = ("training", "recent")
 
@@ -157,6 +159,17 @@ class RecentChange(nn.Module):
         return last.view(n_series, self.n_variables)
 
 
+def structural_inputs(
+    batch: Batch, time_scale: float, cycles: int
+) -> tuple[StepControl | None, Tensor]:
+    """Paths of known columns in units of the model, and phases of cycles at origins, `(series, cycles)`."""
+    control = None
+    if batch.control_value.shape[2]:
+        control = StepControl(batch.control_time / time_scale, batch.control_value.double())
+    sine, cosine = batch.static[:, batch.static.shape[1] - 2 * cycles :].chunk(2, dim=1)
+    return control, torch.atan2(sine, cosine)
+
+
 class Emission(nn.Module):
     """From raw decoder outputs to distributions, with a context's last values at hand.
 
@@ -236,15 +249,31 @@ class Emission(nn.Module):
         """
         if self.structure is None:
             raise LatentODEError(
-                'this model has no structural block; build it with ModelConfig(structure="mixture")'
+                'this model has no structural block; build it with ModelConfig(structure="state-space")'
             )
         exact = torch.float64  # cycles are many, and jumps of known columns at the very moment
         asked = replace(queries, time=queries.time / time_scale)
-        control = None
-        if batch.control_value.shape[2]:
-            control = StepControl(batch.control_time / time_scale, batch.control_value.to(exact))
         seen = batch.context.rescale_time(time_scale, exact)
-        return self.structure(seen, asked, len(batch), control)
+        control, phase = structural_inputs(batch, time_scale, len(self.structure.periods))
+        return self.structure(seen, asked, len(batch), control, phase)
+
+    def estimate(self, batch: Batch, time_scale: float) -> None:
+        """Estimates the structural block, if there is one, from contexts.
+
+        Args:
+            batch: of training series, whose targets are not looked at.
+            time_scale: length of one unit of model time, in time units.
+        """
+        if self.structure is None:
+            return
+        block, n = self.structure, self.n_variables
+        seen = batch.context.rescale_time(time_scale, torch.float64)
+        control, phase = structural_inputs(batch, time_scale, len(block.periods))
+        rows = seen.series, seen.time
+        basis = block.columns(*rows, control, phase)
+        cell = (seen.series * n + seen.variable).numpy()
+        variable = np.tile(np.arange(n), len(batch))
+        estimate(block, Cells.of(cell, variable, (seen.time.numpy(), seen.value.numpy(), basis))[0])
 
     def _structural(
         self, raw: Tensor, batch: Batch, queries: Queries, time_scale: float

@@ -25,6 +25,7 @@ __all__ = ["IrregularDataModule"]
 
 MIN_CUTS, MANY_CUTS = 512, 4096
 CUTS_PER_SERIES = 5
+FEWEST_HISTORIES, MOST_HISTORIES = 32, 512  # from which the structural block is estimated
 BATCHES_SORTED = 16  # how many batches share out series of like length
 CUT_AT_ONCE = 4096
 
@@ -187,6 +188,25 @@ class IrregularDataModule(LightningDataModule):
     def tables(self) -> list[SeriesDataset]:
         """What was read: training series, and validation series if there are any."""
         return [s.dataset for s in (self.train, self.validation) if s is not None]
+
+    def histories(self) -> Batch:
+        """Stretches of training series as contexts, each as long as a context and what it is asked.
+
+        Of many series their ends; of few, ends and earlier origins, evenly among observation times.
+        """
+        series, task = self.train, self.task
+        order = np.argsort(series.keys, kind="stable")[:MOST_HISTORIES]
+        each = -(-FEWEST_HISTORIES // len(order))
+        index = np.repeat(order, each)
+        share = np.tile(np.arange(each, 0, -1) / each, len(order))
+        offsets, time = series.dataset.parts.offsets, series.dataset.time
+        begin, end = offsets[:-1][index], offsets[1:][index]
+        index, share = index[end > begin], share[end > begin]
+        begin, end = offsets[:-1][index], offsets[1:][index]
+        origin = time[np.maximum(begin, np.ceil(begin + share * (end - begin)).astype(int) - 1)]
+        length = getattr(task, "context_length", None)
+        whole = np.inf if length is None else float(length) + float(task.reach() or 0.0)
+        return series.batch_at(index, origin, whole, 0.0)
 
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.training_task, self.seed)

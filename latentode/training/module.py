@@ -117,6 +117,12 @@ class LatentODEModule(LightningModule):
         if isinstance(data, IrregularDataModule):
             for dataset in data.tables():
                 refuse_unexplained(dataset, self.model.likelihood)
+            if stage == "fit":
+                self.estimate(data)
+
+    def estimate(self, data: IrregularDataModule) -> None:
+        """Estimates the structural block of the network, if it has one, from training series."""
+        self.model.emission.estimate(data.histories(), self.model.time_scale)
 
     def teardown(self, stage: str) -> None:
         """Gives the trainer's precision back its own conversion of batches."""
