@@ -16,7 +16,7 @@ from latentode.model.event_times import OBSERVATION_TIMES, EventTimes
 from latentode.model.labelling import Labelling
 from latentode.model.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.model.network import LatentODE
-from latentode.model.structure import StructuralBlock
+from latentode.model.structure import N_FEATURES, StructuralBlock
 from latentode.nn import ENCODERS
 from latentode.nn.decoders import (
     Decoder,
@@ -88,7 +88,7 @@ def _per_variable(
     layers, heads = config.attention_layers, config.attention_heads
     encoder = VariableEncoder(embedding, sizes.n_static, width, layers, heads)
     head = LatentHead(width, 0, latent, variational, _flows(width, config))
-    decoder = VariableDecoder(latent, embedding, n_raw, config.hidden_size)
+    decoder = VariableDecoder(latent + _told(config), embedding, n_raw, config.hidden_size)
     others = sizes.n_static + sizes.n_known
     dynamics = (
         CoupledDynamics(sizes.n_variables, latent, embedding, others, config.hidden_size)
@@ -107,8 +107,13 @@ def _field(config: ModelConfig, sizes: Sizes, n_fixed: int) -> Dynamics:
     return kind.make(FieldSizes(size, config.hidden_size, n_fixed, sizes.n_known, sizes.known_zero))
 
 
+def _told(config: ModelConfig) -> int:
+    """How many numbers a decoder is told beside z(t)."""
+    return 0 if config.structure is None else N_FEATURES
+
+
 def _joint_decoder(config: ModelConfig, sizes: Sizes, n_raw: int) -> Decoder:
-    shape = (config.latent_size, sizes.n_variables, n_raw, config.hidden_size)
+    shape = (config.latent_size + _told(config), sizes.n_variables, n_raw, config.hidden_size)
     if not FIELDS[config.dynamics].positive:
         return MLPDecoder(*shape)
     units = None if sizes.variables is None else list(sizes.variables.values())

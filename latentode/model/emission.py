@@ -50,7 +50,7 @@ from torch.distributions import Distribution
 from latentode.data.batch import Batch, Observations, Queries
 from latentode.errors import LatentODEError
 from latentode.model.marginal_likelihood import estimate
-from latentode.model.structure import Cells, Outlook, StructuralBlock
+from latentode.model.structure import Cells, Clocks, Outlook, StructuralBlock
 from latentode.nn.likelihoods import Likelihood
 from latentode.nn.sequences import last_values
 from latentode.ode import StepControl
@@ -216,7 +216,14 @@ class Emission(nn.Module):
             seen = self.recent.relative(seen, n_series)
         return replace(seen, value=self.likelihood.view(seen.value, seen.variable))
 
-    def forward(self, raw: Tensor, batch: Batch, queries: Queries, time_scale: float) -> Distribution:
+    def forward(
+        self,
+        raw: Tensor,
+        batch: Batch,
+        queries: Queries,
+        time_scale: float,
+        outlook: Outlook | None = None,
+    ) -> Distribution:
         """The distribution of each query's value in scaled units, shape `(samples, queries)`.
 
         Args:
@@ -224,9 +231,10 @@ class Emission(nn.Module):
             batch: the contexts.
             queries: what is asked, times in time units.
             time_scale: length of one unit of model time, in time units.
+            outlook: what the structural block says of the queries, where there is one.
         """
-        if self.structure is not None:
-            return self._structural(raw, batch, queries, time_scale)
+        if outlook is not None:
+            return self._structural(raw, queries, outlook)
         seen, n_series = batch.context.rescale_time(time_scale, raw.dtype), len(batch)
         queries = replace(queries, time=(queries.time / time_scale).to(raw.dtype))
         anchor = raw.new_zeros(len(queries))
@@ -258,31 +266,33 @@ class Emission(nn.Module):
         return self.structure(seen, asked, len(batch), control, phase)
 
     def estimate(self, batch: Batch, time_scale: float) -> None:
-        """Estimates the structural block, if there is one, from contexts.
+        """Estimates the structural block, if there is one, from training windows.
 
         Args:
-            batch: of training series, whose targets are not looked at.
+            batch: of training series, with targets.
             time_scale: length of one unit of model time, in time units.
         """
         if self.structure is None:
             return
         block, n = self.structure, self.n_variables
-        seen = batch.context.rescale_time(time_scale, torch.float64)
         control, phase = structural_inputs(batch, time_scale, len(block.periods))
-        rows = seen.series, seen.time
-        basis = block.columns(*rows, control, phase)
-        cell = (seen.series * n + seen.variable).numpy()
-        variable = np.tile(np.arange(n), len(batch))
-        estimate(block, Cells.of(cell, variable, (seen.time.numpy(), seen.value.numpy(), basis))[0])
+        clocks = Clocks.of(len(batch), control, phase)
 
-    def _structural(
-        self, raw: Tensor, batch: Batch, queries: Queries, time_scale: float
-    ) -> Distribution:
+        def told(rows: Observations) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+            rows = rows.rescale_time(time_scale, torch.float64)
+            series, time = rows.series.numpy(), rows.time.numpy()
+            cell = series * n + rows.variable.numpy()
+            return cell, (time, rows.value.numpy(), block.columns(series, time, clocks))
+
+        variable = np.tile(np.arange(n), len(batch))
+        seen, _ = Cells.of(told(batch.context)[0], variable, told(batch.context)[1])
+        estimate(block, seen, Cells.of(told(batch.target)[0], variable, told(batch.target)[1])[0])
+
+    def _structural(self, raw: Tensor, queries: Queries, outlook: Outlook) -> Distribution:
         """What is decoded corrects the structural forecast, in units of its standard deviation.
 
         Families of data units have a scale of their own, which only the growth widens.
         """
-        outlook = self.outlook(batch, queries, time_scale)
         families = self.likelihood.families(self.n_variables)
         own = torch.tensor([f.of_data_units for f in families], device=raw.device)[queries.variable]
         unit = torch.where(own, torch.ones_like(outlook.deviation), outlook.deviation).to(raw.dtype)

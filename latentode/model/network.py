@@ -318,8 +318,13 @@ class LatentODE(nn.Module):
 
     def emit(self, z: Tensor, batch: Batch, queries: Queries) -> Distribution:
         """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
+        outlook = None
+        if self.emission.structure is not None:
+            outlook = self.emission.outlook(batch, queries, self.time_scale)
+            told = outlook.features(queries.time / self.time_scale).to(z.dtype)
+            z = torch.cat([z, told.expand(*z.shape[:-1], -1)], dim=-1)
         raw = self.layout.read(z, queries.variable).to(self.value_dtype)
-        return self.emission(raw, batch, queries, self.time_scale)
+        return self.emission(raw, batch, queries, self.time_scale, outlook)
 
     def _t0(self, batch: Batch) -> Tensor:
         start = self._model_time(batch.start, self.value_dtype)

@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,11 @@ INITIAL = {
     "level_precision": 0.5,
     "slope": 0.1,
     "scale": 10.0,
+    "excess": 1e-4,
 }
+MOST_CYCLES = 64
 COEFFICIENT = 0.5  # initial variance of first harmonics and of effects of known columns
+N_FEATURES = 6
 STEP = 1e-4  # of model time, over which a derivative is taken
 
 
@@ -64,6 +68,7 @@ class Outlook:
         location: mean, shape `(queries,)`.
         deviation: standard deviation of a value, likewise.
         growth: the factor by which what is not known of the state widens training's spread, likewise.
+        scale: deviation that is the cell's own, likewise.
         parts: what adds up to the mean: the level, what the slope adds to it, the deviation, each cycle,
             each known column; shape `(queries, parts)`. None where only moments are needed.
     """
@@ -71,7 +76,16 @@ class Outlook:
     location: Tensor
     deviation: Tensor
     growth: Tensor
+    scale: Tensor
     parts: Tensor
+
+
+    def features(self, time: Tensor) -> Tensor:
+        """What a decoder is told of it, bounded, shape `(queries, N_FEATURES)`; `time` since the origin."""
+        steps = self.parts[:, 1:DYNAMIC] / self.deviation[:, None]
+        sizes = [self.deviation.log() / 2, self.scale.log() / 2, self.location]
+        told = torch.stack([*sizes, *steps.unbind(1), time], dim=1)
+        return told / (1 + told.abs())
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,44 @@ class Cells:
         time, some = np.zeros(len(self.variable)), self.begins[1:] > self.begins[:-1]
         time[some] = self.time[self.begins[1:][some] - 1]
         return time
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """What moves columns: paths of known columns, and phases of cycles.
+
+    Args:
+        phase: of each cycle at each series' origin, in radians, shape `(series, cycles)`.
+        begins: when each known value begins, in units of the model, ascending, `(series, changes)`.
+        values: shape `(series, changes, known)`; no changes where nothing is known.
+    """
+
+    phase: np.ndarray
+    begins: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(
+        cls, n_series: int, control: StepControl | None = None, phase: Tensor | None = None
+    ) -> Clocks:
+        """From paths of the known columns and phases; None for none, and for phases of 0."""
+        none = np.zeros((n_series, 0))
+        turned = np.zeros((n_series, MOST_CYCLES)) if phase is None else _array(phase.double())
+        if control is None:
+            return cls(turned, none, none[:, :, None])
+        return cls(turned, _array(control.times.double()), _array(control.values.double()))
+
+    def known(self, series: np.ndarray, time: np.ndarray, n_known: int) -> np.ndarray:
+        """Known values in force at times of series, by bisection, `(n, known)`; the first before it."""
+        changes = self.begins.shape[1]
+        if not n_known or not changes:
+            return np.zeros((len(time), n_known))
+        low, high = np.zeros_like(series), np.full_like(series, changes)
+        for _ in range(changes.bit_length()):
+            middle = (low + high) // 2
+            begun = (self.begins[series, np.minimum(middle, changes - 1)] <= time) & (middle < changes)
+            low, high = np.where(begun, middle, low), np.where(begun, high, middle)
+        return self.values[series, low]
 
 
 class StructuralBlock(nn.Module):
@@ -166,51 +218,42 @@ class StructuralBlock(nn.Module):
             control: paths of the known columns, a row per series; None where there are none.
             phase: of each cycle at each series' origin, in radians, shape `(series, cycles)`; None for 0.
         """
-        context = _Context(self, seen, asked, n_series, control, phase)
-        location, variance, spread, parts = _Answer.apply(asked.time, context.answer)
-        device, dtype = asked.time.device, torch.float64
-        location, variance, spread, parts = (
-            x.to(device, dtype) for x in (location, variance, spread, parts)
-        )
-        return Outlook(location, variance.sqrt(), (1 + spread).sqrt(), parts)
+        # Where derivatives are taken, tensors have no numbers to be seen until the function is applied.
+        context = lru_cache(1)(partial(self._context, seen, asked, n_series, control, phase))
+        found = (x.to(asked.time.device) for x in _Answer.apply(asked.time, context))
+        location, variance, spread, own, parts = found
+        return Outlook(location, variance.sqrt(), (1 + spread).sqrt(), own.sqrt(), parts)
+
+    def _context(self, seen: Observations, asked: Queries, *clocks: Any) -> _Context:
+        return _Context(self, seen, asked, Clocks.of(*clocks))
 
     def columns(
-        self,
-        series: Tensor,
-        time: Tensor,
-        control: StepControl | None,
-        phase: Tensor,
-        shift: float = 0.0,
+        self, series: np.ndarray, time: np.ndarray, clocks: Clocks, shift: float = 0.0
     ) -> np.ndarray:
         """Columns of rows: of each cycle cosines and sines of its harmonics, then known columns.
 
         Args:
             series, time: of rows, `(n,)`.
-            control, phase: as for `forward`.
+            clocks: of all series.
             shift: how far cycles are moved on; known columns stay, as between two jumps.
 
         Returns:
             Shape `(n, columns)`.
         """
-        series, time = series.cpu(), time.cpu()
-        at, begun, parts = time.numpy() + shift, phase.cpu()[series].numpy(), []
+        parts = []
         for place, period in enumerate(self.periods):
-            turn = 2 * math.pi * at / period + begun[:, place]
+            turn = 2 * math.pi * (time + shift) / period + clocks.phase[series, place]
             angle = turn[:, None] * self.harmonics
-            parts.append(np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(at), -1))
-        known = np.zeros((len(at), self.n_known))
-        if control is not None and self.n_known:
-            own = StepControl(control.times.cpu(), control.values.cpu().double())
-            known = own.of_rows(series, time).numpy()
-        return np.concatenate([*parts, known], axis=1)
+            parts.append(np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(time), -1))
+        return np.concatenate([*parts, clocks.known(series, time, self.n_known)], axis=1)
 
     def theta(self) -> np.ndarray:
         """The parameters of each variable, shape `(variables, parameters)`."""
-        return self.log_theta.exp().numpy()
+        return np.exp(self.log_theta.numpy())
 
     def prior(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of coefficients before anything was observed, `(variables, columns)`."""
-        return self.prior_mean.numpy(), self.log_prior_variance.exp().numpy()
+        return self.prior_mean.numpy(), np.exp(self.log_prior_variance.numpy())
 
     def gather(self, parts: np.ndarray) -> np.ndarray:
         """Columns of a cycle added up: `(n, state)` to `(n, 3 + cycles + known)`."""
@@ -225,19 +268,17 @@ class _Answer(torch.autograd.Function):
     """A context's answers as functions of time; its derivative is a central difference."""
 
     @staticmethod
-    def forward(time: Tensor, answer: Any) -> tuple[Tensor, ...]:
-        return answer(time, 0.0)
+    def forward(time: Tensor, context: Any) -> tuple[Tensor, ...]:
+        return context().answer()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.save_for_backward(inputs[0])
-        ctx.save_for_forward(inputs[0])
-        ctx.answer = inputs[1]
+        ctx.context = inputs[1]
 
     @staticmethod
     def _slopes(ctx: Any) -> list[Tensor]:
-        (time,) = ctx.saved_tensors
-        pairs = zip(ctx.answer(time, STEP), ctx.answer(time, -STEP), strict=True)
+        answer = ctx.context().answer
+        pairs = zip(answer(STEP), answer(-STEP), strict=True)
         return [(after - before) / (2 * STEP) for after, before in pairs]
 
     @staticmethod
@@ -258,50 +299,43 @@ class _Context:
     """What was observed of the cells that are asked for, filtered up to each one's last row."""
 
     def __init__(
-        self,
-        block: StructuralBlock,
-        seen: Observations,
-        asked: Queries,
-        n_series: int,
-        control: StepControl | None,
-        phase: Tensor | None,
+        self, block: StructuralBlock, seen: Observations, asked: Queries, clocks: Clocks
     ) -> None:
-        self.block = block
-        phase = torch.zeros(n_series, len(block.periods)) if phase is None else phase
-        self.moving = control, phase
-        n = block.n_variables
-        self.series, self.asked_variable = asked.series.cpu(), asked.variable.cpu()
+        self.block, self.clocks, n = block, clocks, block.n_variables
+        self.theta, self.prior = block.theta(), block.prior()
+        self.series, self.time = _array(asked.series), _array(asked.time.double())
         cell, own = (_array(r.series) * n + _array(r.variable) for r in (asked, seen))
-        wanted = np.zeros(n_series * n, dtype=bool)
+        wanted = np.zeros(len(clocks.phase) * n, dtype=bool)
         wanted[cell] = True
         chosen = np.flatnonzero(wanted[own])
         numbers = np.cumsum(wanted) - 1
         self.cell, variable = numbers[cell], np.flatnonzero(wanted) % n
-        series, time = seen.series.cpu()[chosen], seen.time.detach().cpu().double()[chosen]
-        rows = time.numpy(), _array(seen.value.double())[chosen], block.columns(series, time, *self.moving)
+        series, time, value = (
+            _array(x)[chosen] for x in (seen.series, seen.time.double(), seen.value.double())
+        )
+        rows = time, value, block.columns(series, time, clocks)
         self.cells, _ = Cells.of(numbers[own[chosen]], variable, rows)
         self.means, self.covs, self.variance, self.innovations = filtered(block, self.cells)
 
-    def answer(self, time: Tensor, shift: float) -> tuple[Tensor, ...]:
-        """Location, variance, variance of the state, and parts of queries at `time + shift`."""
-        at = time.detach().cpu().double()
-        basis, moved = self.block.columns(self.series, at, *self.moving, shift=shift), at.numpy() + shift
-        ahead = at.numpy() >= self.cells.last[self.cell]
+    def answer(self, shift: float = 0.0) -> tuple[Tensor, ...]:
+        """Location, variance, the state's, the cell's own, and parts of queries moved on by `shift`."""
+        basis = self.block.columns(self.series, self.time, self.clocks, shift)
+        moved, ahead = self.time + shift, self.time >= self.cells.last[self.cell]
         parts = np.zeros((len(moved), self.means.shape[1]))
         relative = np.zeros(len(moved))
         self._ahead(np.flatnonzero(ahead), moved, basis, parts, relative)
         self._inside(np.flatnonzero(~ahead), moved, basis, parts, relative)
-        theta = self.block.theta()[_array(self.asked_variable)]
-        variance = self.variance[self.cell]
-        spread = variance * np.maximum(relative - theta[:, 0], 0.0)
-        found = parts.sum(axis=1), variance * relative, spread, self.block.gather(parts)
-        return tuple(torch.from_numpy(x).to(time.device) for x in found)
+        theta, own = self.theta[self.cells.variable[self.cell]], self.variance[self.cell]
+        spread = own * np.maximum(relative - theta[:, PARAMETERS.index("noise")], 0.0)
+        variance = own * relative + theta[:, PARAMETERS.index("excess")]
+        found = parts.sum(axis=1), variance, spread, own, self.block.gather(parts)
+        return tuple(torch.from_numpy(x) for x in found)
 
     def _ahead(self, q: np.ndarray, time: Any, basis: Any, parts: Any, relative: Any) -> None:
         """Fills parts and relative variances of queries after their cell's last row."""
         cell, own, spread = self.cell[q], np.zeros((len(q), parts.shape[1])), np.zeros(len(q))
         elapsed = time[q] - self.cells.last[cell]
-        theta = self.block.theta()[self.cells.variable]
+        theta = self.theta[self.cells.variable]
         compiled_filter.forecast(
             cell, elapsed, np.ascontiguousarray(basis[q]), theta, self.means, self.covs, own, spread
         )
@@ -327,7 +361,7 @@ class _Context:
         own, spread = np.zeros((len(order), parts.shape[1])), np.zeros(len(order))
         compiled_filter.smooth(
             begins, cells.variable[names], times[order], value, observed[order], columns,
-            self.block.theta(), *self.block.prior(), own, spread,
+            self.theta, *self.prior, own, spread,
         )  # fmt: skip
         place = np.empty_like(order)
         place[order] = np.arange(len(order))

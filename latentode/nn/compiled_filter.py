@@ -27,7 +27,8 @@ from latentode.ode.kernels.compiled import Array, compiled
 __all__ = ["DYNAMIC", "PARAMETERS", "forecast", "run", "smooth"]
 
 DYNAMIC = 3  # level, slope, deviation; then come the coefficients
-# The order of a variable's parameters. `scale` is the degrees of freedom of a cell's own variance.
+# The order of a variable's parameters. `scale` is the degrees of freedom of a cell's own variance,
+# `excess` a variance of forecasts that is not relative to it; neither moves the filter.
 PARAMETERS = (
     "noise",
     "walk",
@@ -38,8 +39,9 @@ PARAMETERS = (
     "level_precision",
     "slope",
     "scale",
+    "excess",
 )
-NOISE, WALK, SLOPE_WALK, DAMPING, DEVIATION, RETURN, PRECISION, SLOPE, SCALE = range(9)
+NOISE, WALK, SLOPE_WALK, DAMPING, DEVIATION, RETURN, PRECISION, SLOPE = range(8)
 SMALL = 1e-3  # of damping times elapsed time, below which closed forms cancel and series do not
 
 
@@ -166,7 +168,7 @@ def run(
         variable: of each cell, `(cells,)`.
         time, value: of rows, cell by cell and in time, `(rows,)`.
         basis: columns of rows, `(rows, columns)`.
-        theta: `PARAMETERS` of each variable, `(variables, 9)`.
+        theta: `PARAMETERS` of each variable, `(variables, parameters)`.
         prior_mean, prior_variance: of coefficients of each variable, `(variables, columns)`.
         means, covs: filled with the state after the last row, `(cells, state)` and
             `(cells, state, state)`.
@@ -211,7 +213,7 @@ def forecast(
         cell: of each query, `(queries,)`.
         elapsed: since the cell's last row, not negative, likewise.
         basis: columns at the query's time, `(queries, columns)`.
-        theta: parameters of each cell, `(cells, 9)`.
+        theta: parameters of each cell, `(cells, parameters)`.
         means, covs: states of cells.
         parts: filled with the parts of the expected value: level, what the slope adds to it, deviation,
             each column; `(queries, state)`.

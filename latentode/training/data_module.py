@@ -25,7 +25,7 @@ __all__ = ["IrregularDataModule"]
 
 MIN_CUTS, MANY_CUTS = 512, 4096
 CUTS_PER_SERIES = 5
-FEWEST_HISTORIES, MOST_HISTORIES = 32, 512  # from which the structural block is estimated
+FEWEST_EXAMPLES, MOST_EXAMPLES = 64, 512  # from which the structural block is estimated
 BATCHES_SORTED = 16  # how many batches share out series of like length
 CUT_AT_ONCE = 4096
 
@@ -189,24 +189,15 @@ class IrregularDataModule(LightningDataModule):
         """What was read: training series, and validation series if there are any."""
         return [s.dataset for s in (self.train, self.validation) if s is not None]
 
-    def histories(self) -> Batch:
-        """Stretches of training series as contexts, each as long as a context and what it is asked.
-
-        Of many series their ends; of few, ends and earlier origins, evenly among observation times.
+    def examples(self) -> Batch:
+        """Windows of training series, cut as training cuts them with nothing hidden, at most a few
+        hundred: what the structural block is estimated from.
         """
-        series, task = self.train, self.task
-        order = np.argsort(series.keys, kind="stable")[:MOST_HISTORIES]
-        each = -(-FEWEST_HISTORIES // len(order))
-        index = np.repeat(order, each)
-        share = np.tile(np.arange(each, 0, -1) / each, len(order))
-        offsets, time = series.dataset.parts.offsets, series.dataset.time
-        begin, end = offsets[:-1][index], offsets[1:][index]
-        index, share = index[end > begin], share[end > begin]
-        begin, end = offsets[:-1][index], offsets[1:][index]
-        origin = time[np.maximum(begin, np.ceil(begin + share * (end - begin)).astype(int) - 1)]
-        length = getattr(task, "context_length", None)
-        whole = np.inf if length is None else float(length) + float(task.reach() or 0.0)
-        return series.batch_at(index, origin, whole, 0.0)
+        order = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES]
+        each = -(-FEWEST_EXAMPLES // len(order))
+        draws = np.tile(np.arange(each), (len(order), 1)).ravel()
+        keys = np.stack([np.zeros_like(draws), np.repeat(order, each), draws], axis=1)
+        return _Cuts(self.train, self.task, self.seed).__getitems__([tuple(k) for k in keys.tolist()])
 
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.training_task, self.seed)
