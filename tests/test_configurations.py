@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, SolverConfig, TrainingConfig
-from latentode.cli.settings import configurations, settings_file
+from latentode.cli.options import configurations, settings_file
 from latentode.model import Sizes
 
 EVERY = (ModelConfig, SolverConfig, TrainingConfig, Sizes)

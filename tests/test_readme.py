@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from latentode import LatentODEClassifier, LatentODEForecaster, ModelConfig, Schema
 from latentode.cli import app
-from latentode.cli.settings import configurations
+from latentode.cli.options import configurations
 from latentode.evaluation import METRICS
 from latentode.nn import ENCODERS, LIKELIHOODS
 from latentode.ode import ADJOINTS, FIELDS, METHODS

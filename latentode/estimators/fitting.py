@@ -25,7 +25,7 @@ from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FittedForecaster, Reader
 from latentode.forecast.residuals import Residuals
 from latentode.model.config import Config, ModelConfig
-from latentode.nn.likelihoods.choosing import refuse_unexplained
+from latentode.nn.likelihoods import refuse_unexplained
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.fit import cpu_threads, run_fit

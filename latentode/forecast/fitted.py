@@ -28,7 +28,7 @@ from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries
 from latentode.forecast.residuals import Residuals, ScoreTransform
 from latentode.forecast.sampler import Joint
-from latentode.nn.likelihoods.choosing import refuse_unexplained
+from latentode.nn.likelihoods import refuse_unexplained
 
 __all__ = ["Draws", "FittedForecaster", "Reader", "plain"]
 

@@ -26,7 +26,7 @@ from latentode.ode.context import Context, known_path
 from latentode.ode.control import LinearControl
 from latentode.ode.exact import solve_exactly
 from latentode.ode.external import RescaledField, odeint
-from latentode.ode.kernels.registry import checkpoint_kernel, constant, kernel_of
+from latentode.ode.kernels import checkpoint_kernel, constant, kernel_of
 from latentode.ode.tableau import (
     NATIVE,
     Plan,

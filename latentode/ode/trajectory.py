@@ -30,8 +30,7 @@ from torch.nn.functional import linear
 
 from latentode.errors import SolveError
 from latentode.ode.checks import check_finite
-from latentode.ode.kernels import hermite
-from latentode.ode.kernels.registry import interpolate
+from latentode.ode.kernels import hermite, interpolate
 
 __all__ = ["POINTS", "WEIGHTS", "HermiteTrajectory", "Stats", "Trajectory", "integrate"]
 

@@ -23,8 +23,7 @@ from latentode.model.event_times import known_events
 from latentode.model.network import LatentODE
 from latentode.model.objective import GAINS, elbo_terms, mean_label_loss, negative_elbo
 from latentode.nn.latent_state import shared_noise
-from latentode.nn.likelihoods import with_parameters
-from latentode.nn.likelihoods.choosing import refuse_unexplained
+from latentode.nn.likelihoods import refuse_unexplained, with_parameters
 from latentode.training.callbacks import SCHEDULES
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule

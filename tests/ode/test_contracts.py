@@ -31,8 +31,8 @@ from latentode.ode import (
     Solver,
     StepControl,
     integrate,
+    kernels,
 )
-from latentode.ode.kernels import registry
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
 
 ROWS, STATE, FIXED = 5, 4, 2
@@ -230,18 +230,18 @@ def test_a_flow_through_any_field_has_the_density_of_its_jacobian(name, variant)
 def test_the_kernel_is_that_of_the_exact_type_and_copies_keep_it():
     field, z0, times = MLPDynamics(STATE), torch.randn(ROWS, STATE), torch.zeros(1, ROWS)
     for kept in (field, copy.deepcopy(field), pickle.loads(pickle.dumps(field))):
-        assert isinstance(registry.kernel_of(kept, times, None, z0), CompiledKernel)
+        assert isinstance(kernels.kernel_of(kept, times, None, z0), CompiledKernel)
     for name in sorted(set(VARIANTS) - {"plain", "deep-copied", "pickled"}):
-        assert registry.kernel_of(VARIANTS[name](MLPDynamics(STATE)), times, None, z0) is None, name
+        assert kernels.kernel_of(VARIANTS[name](MLPDynamics(STATE)), times, None, z0) is None, name
     handle = nn.modules.module.register_module_forward_hook(lambda module, given, out: None)
     try:
-        assert registry.kernel_of(field, times, None, z0) is None
-        assert registry.divergence_of(field) is None
+        assert kernels.kernel_of(field, times, None, z0) is None
+        assert kernels.divergence_of(field) is None
     finally:
         handle.remove()
     without = MLPDynamics(STATE)
     without.layers[0] = nn.Linear(STATE, 64, bias=False)
-    assert registry.kernel_of(without, times, None, z0) is None
+    assert kernels.kernel_of(without, times, None, z0) is None
 
 
 class Sloped(LinearDynamics):
@@ -273,7 +273,7 @@ def test_a_closed_form_is_followed_only_where_it_is_that_of_the_field():
         Solver("exact").solve(Sloped(4), z0, t0, t1)
     final = Solver("exact").solve(Alone(4), z0, t0, t1).final
     torch.testing.assert_close(final, z0 * torch.exp(torch.tensor(-1.0)))
-    assert registry.closed_form(copy.deepcopy(LinearDynamics(4))) is not None
+    assert kernels.closed_form(copy.deepcopy(LinearDynamics(4))) is not None
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -297,7 +297,7 @@ def test_threads_change_no_field(name, threads):
 def test_a_first_solve_in_inference_mode_spoils_no_later_gradient(name, solver):
     field = _made(name)
     z0, ends, _, context = _problem()
-    registry._kept.cache_clear()
+    kernels._kept.cache_clear()
     with torch.inference_mode():
         quiet = solver.solve(field, z0, *ends, context)
         quiet.at(torch.arange(ROWS), ends[0] + 0.1)
@@ -377,7 +377,7 @@ class Wrapped(nn.Module):
 
 
 def test_a_cached_constant_is_not_one_that_is_being_transformed():
-    registry._kept.cache_clear()
+    kernels._kept.cache_clear()
     field = MLPDynamics(STATE, (6,))
 
     def final(z):
@@ -402,7 +402,7 @@ def test_every_named_field_says_whether_its_solution_is_known():
     for name, kind in FIELDS.items():
         field = kind.make(FieldSizes(4))
         assert isinstance(field, Dynamics)
-        assert (registry.closed_form(field) is not None) == kind.closed_form, name
+        assert (kernels.closed_form(field) is not None) == kind.closed_form, name
         if kind.even:
             with pytest.raises(SolveError, match="must be even"):
                 kind.make(FieldSizes(3))
