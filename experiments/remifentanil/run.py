@@ -65,7 +65,7 @@ FREE = ModelConfig(  # where rates are not known
     hidden_size=32,
     dynamics="mlp",
     t0="start",  # the state before the infusion, which the rates then drive
-    anchor=False,
+    structure=None,
     variational=False,
 )
 DRIVEN = FREE.replace(dynamics="compartments")  # where they are

@@ -46,7 +46,6 @@ MODEL = ModelConfig(
     embedding_size=4,
     attention_layers=1,
     likelihood="student-t",
-    value_units="recent",
 )
 TRAINING = TrainingConfig(max_epochs=14, lr=2e-3)
 RECALIBRATED = "latent ODE, per variable, recalibrated"

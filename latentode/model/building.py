@@ -11,7 +11,7 @@ from typing import Any
 
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes, check_choice
-from latentode.model.emission import VALUE_UNITS, Emission
+from latentode.model.emission import STRUCTURES, Emission
 from latentode.model.event_times import OBSERVATION_TIMES, EventTimes
 from latentode.model.labelling import Labelling
 from latentode.model.layouts import JointLayout, Layout, PerVariableLayout
@@ -34,7 +34,6 @@ from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 __all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode"]
 
 INTERACTIONS = ("encoder", "dynamics")
-STRUCTURES = ("state-space", None)
 WIDEST = 48  # of the per-variable encoder: it runs once for each variable of each series
 
 Build = Callable[[ModelConfig, Sizes, int, bool], tuple[Layout, Dynamics]]
@@ -109,7 +108,7 @@ def _field(config: ModelConfig, sizes: Sizes, n_fixed: int) -> Dynamics:
 
 def _told(config: ModelConfig) -> int:
     """How many numbers a decoder is told beside z(t)."""
-    return 0 if config.structure is None else N_FEATURES
+    return N_FEATURES if config.structure == "state-space" else 0
 
 
 def _joint_decoder(config: ModelConfig, sizes: Sizes, n_raw: int) -> Decoder:
@@ -146,17 +145,10 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     """The network that a configuration describes; see `ModelConfig.build`."""
     check_choice("latent", config.latent, LAYOUTS)
     check_choice("dynamics", config.dynamics, FIELDS)
-    check_choice("value_units", config.value_units, VALUE_UNITS)
     entry = LAYOUTS[config.latent]
     likelihood = likelihood_of(config.likelihood, sizes.n_variables, sizes.variables)
-    emission = Emission(
-        likelihood,
-        sizes.n_variables,
-        config.anchor,
-        config.value_units,
-        config.scale_growth,
-        _structure(config, sizes),
-    )
+    structure, last_value = _structure(config, sizes), config.structure == "last-value"
+    emission = Emission(likelihood, sizes.n_variables, structure, last_value)
     layout, dynamics = entry.build(config, sizes, likelihood.n_raw, _variational(entry, config))
     exact = CLOSED_FORM if FIELDS[config.dynamics].closed_form else {}
     suited = {"method": "rk38", "intervals": 6, **entry.solver, **exact}
@@ -192,7 +184,7 @@ def _variational(entry: LayoutEntry, config: ModelConfig) -> bool:
 def _structure(config: ModelConfig, sizes: Sizes) -> StructuralBlock | None:
     """The structural block; None where none is asked for."""
     check_choice("structure", config.structure, STRUCTURES)
-    if config.structure is None:
+    if config.structure != "state-space":
         return None
     periods = [p / sizes.time_scale for p in sizes.periods or ()]
     return StructuralBlock(sizes.n_variables, sizes.n_known, periods, config.harmonics)

@@ -8,8 +8,8 @@ $$-\log p(x_{1..n}) = \tfrac12 \sum_i \log F_i + \tfrac{\nu + n}{2} \log\!\Big(1
   \tfrac{e_i^2}{F_i}\Big) + \log \frac{\Gamma(\nu / 2)\,(\nu \pi)^{n/2}}{\Gamma((\nu + n) / 2)}.$$
 
 To its mean over the values of a variable's contexts the mean negative logarithm of normal densities of
-their targets is added, of what is forecast several steps ahead: no model is true, and forecasts are what
-it is for. The sum is lowered by L-BFGS over the logarithms of the parameters, with a weak log-normal
+their targets is added, of what is forecast several steps ahead: no model is true, and this one is for
+forecasts. The sum is lowered by L-BFGS over the logarithms of the parameters, with a weak log-normal
 prior about their initial values. Means and variances of coefficients over cells are
 those of their posteriors, the M-step of expectation-maximisation.
 
@@ -27,9 +27,10 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import gammaln
 
-from latentode.model.structure import INITIAL, Cells, StructuralBlock
+from latentode.model.structure import INITIAL, StructuralBlock
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS
+from latentode.nn.state_space import Cells
 
 __all__ = ["estimate"]
 

@@ -229,7 +229,7 @@ class LatentODE(nn.Module):
 
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
-        seen = self.emission.view(self._scaled(batch.context), len(batch))
+        seen = self.emission.view(self._scaled(batch.context))
         static = batch.static.to(self.dtype)
         return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
 

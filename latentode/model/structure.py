@@ -37,9 +37,10 @@ from torch import Tensor, nn
 from latentode.data.batch import Observations, Queries
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS
+from latentode.nn.state_space import Cells, Clocks, Filtered, array_of
 from latentode.ode import StepControl
 
-__all__ = ["INITIAL", "Cells", "Outlook", "StructuralBlock"]
+__all__ = ["INITIAL", "N_FEATURES", "Outlook", "StructuralBlock"]
 
 # Of each variable before anything was estimated, in units of model time and of the training data.
 INITIAL = {
@@ -54,7 +55,6 @@ INITIAL = {
     "scale": 10.0,
     "excess": 1e-4,
 }
-MOST_CYCLES = 64
 COEFFICIENT = 0.5  # initial variance of first harmonics and of effects of known columns
 N_FEATURES = 6
 STEP = 1e-4  # of model time, over which a derivative is taken
@@ -79,90 +79,12 @@ class Outlook:
     scale: Tensor
     parts: Tensor
 
-
     def features(self, time: Tensor) -> Tensor:
         """What a decoder is told of it, bounded, shape `(queries, N_FEATURES)`; `time` since the origin."""
         steps = self.parts[:, 1:DYNAMIC] / self.deviation[:, None]
         sizes = [self.deviation.log() / 2, self.scale.log() / 2, self.location]
         told = torch.stack([*sizes, *steps.unbind(1), time], dim=1)
         return told / (1 + told.abs())
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Rows of cells, one cell after another and each in time, in double precision.
-
-    Args:
-        begins: where each cell's rows begin, and where the last one's end, shape `(cells + 1,)`.
-        variable: of each cell, shape `(cells,)`.
-        time: in units of the model, shape `(rows,)`.
-        value: in scaled units, likewise.
-        basis: columns, shape `(rows, columns)`.
-    """
-
-    begins: np.ndarray
-    variable: np.ndarray
-    time: np.ndarray
-    value: np.ndarray
-    basis: np.ndarray
-
-    @classmethod
-    def of(
-        cls, cell: np.ndarray, variable: np.ndarray, rows: tuple[np.ndarray, np.ndarray, np.ndarray]
-    ) -> tuple[Cells, np.ndarray]:
-        """Sorts rows, `(time, value, basis)`, of cells numbered by `cell`; and the order taken."""
-        time, value, basis = rows
-        # By value where times agree: the order of a table's rows must not matter.
-        order = np.lexsort((value, time, cell))
-        count = np.bincount(cell, minlength=len(variable))
-        begins = np.r_[0, np.cumsum(count)]
-        own = np.ascontiguousarray(basis[order])
-        return cls(begins, variable, time[order], value[order], own), order
-
-    @property
-    def last(self) -> np.ndarray:
-        """The time of each cell's last row; 0 where it has none."""
-        time, some = np.zeros(len(self.variable)), self.begins[1:] > self.begins[:-1]
-        time[some] = self.time[self.begins[1:][some] - 1]
-        return time
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """What moves columns: paths of known columns, and phases of cycles.
-
-    Args:
-        phase: of each cycle at each series' origin, in radians, shape `(series, cycles)`.
-        begins: when each known value begins, in units of the model, ascending, `(series, changes)`.
-        values: shape `(series, changes, known)`; no changes where nothing is known.
-    """
-
-    phase: np.ndarray
-    begins: np.ndarray
-    values: np.ndarray
-
-    @classmethod
-    def of(
-        cls, n_series: int, control: StepControl | None = None, phase: Tensor | None = None
-    ) -> Clocks:
-        """From paths of the known columns and phases; None for none, and for phases of 0."""
-        none = np.zeros((n_series, 0))
-        turned = np.zeros((n_series, MOST_CYCLES)) if phase is None else _array(phase.double())
-        if control is None:
-            return cls(turned, none, none[:, :, None])
-        return cls(turned, _array(control.times.double()), _array(control.values.double()))
-
-    def known(self, series: np.ndarray, time: np.ndarray, n_known: int) -> np.ndarray:
-        """Known values in force at times of series, by bisection, `(n, known)`; the first before it."""
-        changes = self.begins.shape[1]
-        if not n_known or not changes:
-            return np.zeros((len(time), n_known))
-        low, high = np.zeros_like(series), np.full_like(series, changes)
-        for _ in range(changes.bit_length()):
-            middle = (low + high) // 2
-            begun = (self.begins[series, np.minimum(middle, changes - 1)] <= time) & (middle < changes)
-            low, high = np.where(begun, middle, low), np.where(begun, high, middle)
-        return self.values[series, low]
 
 
 class StructuralBlock(nn.Module):
@@ -242,7 +164,9 @@ class StructuralBlock(nn.Module):
         """
         parts = []
         for place, period in enumerate(self.periods):
-            turn = 2 * math.pi * (time + shift) / period + clocks.phase[series, place]
+            turn = 2 * math.pi * (time + shift) / period
+            if clocks.phase.shape[1]:
+                turn = turn + clocks.phase[series, place]
             angle = turn[:, None] * self.harmonics
             parts.append(np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(time), -1))
         return np.concatenate([*parts, clocks.known(series, time, self.n_known)], axis=1)
@@ -303,29 +227,29 @@ class _Context:
     ) -> None:
         self.block, self.clocks, n = block, clocks, block.n_variables
         self.theta, self.prior = block.theta(), block.prior()
-        self.series, self.time = _array(asked.series), _array(asked.time.double())
-        cell, own = (_array(r.series) * n + _array(r.variable) for r in (asked, seen))
+        self.series, self.time = array_of(asked.series), array_of(asked.time.double())
+        cell, own = (array_of(r.series) * n + array_of(r.variable) for r in (asked, seen))
         wanted = np.zeros(len(clocks.phase) * n, dtype=bool)
         wanted[cell] = True
         chosen = np.flatnonzero(wanted[own])
         numbers = np.cumsum(wanted) - 1
         self.cell, variable = numbers[cell], np.flatnonzero(wanted) % n
         series, time, value = (
-            _array(x)[chosen] for x in (seen.series, seen.time.double(), seen.value.double())
+            array_of(x)[chosen] for x in (seen.series, seen.time.double(), seen.value.double())
         )
         rows = time, value, block.columns(series, time, clocks)
         self.cells, _ = Cells.of(numbers[own[chosen]], variable, rows)
-        self.means, self.covs, self.variance, self.innovations = filtered(block, self.cells)
+        self.found = Filtered.of(self.cells, self.theta, self.prior)
 
     def answer(self, shift: float = 0.0) -> tuple[Tensor, ...]:
         """Location, variance, the state's, the cell's own, and parts of queries moved on by `shift`."""
         basis = self.block.columns(self.series, self.time, self.clocks, shift)
         moved, ahead = self.time + shift, self.time >= self.cells.last[self.cell]
-        parts = np.zeros((len(moved), self.means.shape[1]))
+        parts = np.zeros((len(moved), self.found.means.shape[1]))
         relative = np.zeros(len(moved))
         self._ahead(np.flatnonzero(ahead), moved, basis, parts, relative)
         self._inside(np.flatnonzero(~ahead), moved, basis, parts, relative)
-        theta, own = self.theta[self.cells.variable[self.cell]], self.variance[self.cell]
+        theta, own = self.theta[self.cells.variable[self.cell]], self.found.variance[self.cell]
         spread = own * np.maximum(relative - theta[:, PARAMETERS.index("noise")], 0.0)
         variance = own * relative + theta[:, PARAMETERS.index("excess")]
         found = parts.sum(axis=1), variance, spread, own, self.block.gather(parts)
@@ -337,7 +261,14 @@ class _Context:
         elapsed = time[q] - self.cells.last[cell]
         theta = self.theta[self.cells.variable]
         compiled_filter.forecast(
-            cell, elapsed, np.ascontiguousarray(basis[q]), theta, self.means, self.covs, own, spread
+            cell,
+            elapsed,
+            np.ascontiguousarray(basis[q]),
+            theta,
+            self.found.means,
+            self.found.covs,
+            own,
+            spread,
         )
         parts[q], relative[q] = own, spread
 
@@ -366,29 +297,3 @@ class _Context:
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         parts[q], relative[q] = own[place[len(rows) :]], spread[place[len(rows) :]]
-
-
-def filtered(
-    block: StructuralBlock, cells: Cells
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Means and covariances after each cell's last row, its own variance, and rows' innovations.
-
-    A cell without rows is as all of training: its level has the training mean and variance.
-    """
-    theta, (mean, variance) = block.theta(), block.prior()
-    size, n = DYNAMIC + mean.shape[1], len(cells.variable)
-    means, covs, sums = np.zeros((n, size)), np.zeros((n, size, size)), np.zeros((n, 2))
-    innovations = np.zeros(len(cells.time))
-    compiled_filter.run(
-        cells.begins, cells.variable, cells.time, cells.value, cells.basis,
-        theta, mean, variance, means, covs, sums, innovations,
-    )  # fmt: skip
-    count = np.diff(cells.begins)
-    covs[count == 0, 0, 0] = 1.0
-    freedom = theta[cells.variable, PARAMETERS.index("scale")]
-    own = (freedom + sums[:, 1]) / (freedom + count)
-    return means, covs, own, innovations * np.repeat(own, count) ** -0.5
-
-
-def _array(x: Tensor) -> np.ndarray:
-    return x.detach().cpu().numpy()

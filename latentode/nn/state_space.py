@@ -1,0 +1,139 @@
+r"""Rows of cells, the columns that they are told beside their values, and the filter that reads them.
+
+A cell is a (series, variable). Everything is in double precision and in numpy, since the filter
+(`latentode.nn.compiled_filter`) runs on the CPU, row after row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from latentode.nn import compiled_filter
+from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS
+from latentode.ode import StepControl
+
+__all__ = ["Cells", "Clocks", "Filtered", "array_of"]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows of cells, one cell after another and each in time, in double precision.
+
+    Args:
+        begins: where each cell's rows begin, and where the last one's end, shape `(cells + 1,)`.
+        variable: of each cell, shape `(cells,)`.
+        time: in units of the model, shape `(rows,)`.
+        value: in scaled units, likewise.
+        basis: columns, shape `(rows, columns)`.
+    """
+
+    begins: np.ndarray
+    variable: np.ndarray
+    time: np.ndarray
+    value: np.ndarray
+    basis: np.ndarray
+
+    @classmethod
+    def of(
+        cls, cell: np.ndarray, variable: np.ndarray, rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+    ) -> tuple[Cells, np.ndarray]:
+        """Sorts rows, `(time, value, basis)`, of cells numbered by `cell`; and the order taken."""
+        time, value, basis = rows
+        # By value where times agree: the order of a table's rows must not matter.
+        order = np.lexsort((value, time, cell))
+        count = np.bincount(cell, minlength=len(variable))
+        begins = np.r_[0, np.cumsum(count)]
+        own = np.ascontiguousarray(basis[order])
+        return cls(begins, variable, time[order], value[order], own), order
+
+    @property
+    def last(self) -> np.ndarray:
+        """The time of each cell's last row; 0 where it has none."""
+        time, some = np.zeros(len(self.variable)), self.begins[1:] > self.begins[:-1]
+        time[some] = self.time[self.begins[1:][some] - 1]
+        return time
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """What moves columns: paths of known columns, and phases of cycles.
+
+    Args:
+        phase: of each cycle at each series' origin, in radians, shape `(series, cycles)`.
+        begins: when each known value begins, in units of the model, ascending, `(series, changes)`.
+        values: shape `(series, changes, known)`; no changes where nothing is known.
+    """
+
+    phase: np.ndarray
+    begins: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(
+        cls, n_series: int, control: StepControl | None = None, phase: Tensor | None = None
+    ) -> Clocks:
+        """From paths of the known columns and phases; None for none, and for phases of 0."""
+        none = np.zeros((n_series, 0))
+        turned = np.zeros((n_series, 0)) if phase is None else array_of(phase.double())
+        if control is None:
+            return cls(turned, none, none[:, :, None])
+        return cls(turned, array_of(control.times.double()), array_of(control.values.double()))
+
+    def known(self, series: np.ndarray, time: np.ndarray, n_known: int) -> np.ndarray:
+        """Known values in force at times of series, by bisection, `(n, known)`; the first before it."""
+        changes = self.begins.shape[1]
+        if not n_known or not changes:
+            return np.zeros((len(time), n_known))
+        low, high = np.zeros_like(series), np.full_like(series, changes)
+        for _ in range(changes.bit_length()):
+            middle = (low + high) // 2
+            begun = (self.begins[series, np.minimum(middle, changes - 1)] <= time) & (middle < changes)
+            low, high = np.where(begun, middle, low), np.where(begun, high, middle)
+        return self.values[series, low]
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What all rows of each cell say of it.
+
+    Args:
+        means: state after the last row, shape `(cells, state)`.
+        covs: its covariance in units of the cell's own variance, `(cells, state, state)`.
+        variance: the cell's own, shape `(cells,)`.
+        innovations: of rows, in units of their standard deviations, shape `(rows,)`.
+    """
+
+    means: np.ndarray
+    covs: np.ndarray
+    variance: np.ndarray
+    innovations: np.ndarray
+
+    @classmethod
+    def of(cls, cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray]) -> Filtered:
+        """Filters cells. One without rows is as all of training: a level of its mean and variance.
+
+        Args:
+            cells: in units of the model.
+            theta: `PARAMETERS` of each variable, shape `(variables, parameters)`.
+            prior: mean and variance of each variable's coefficients, `(variables, columns)`.
+        """
+        size, n = DYNAMIC + cells.basis.shape[1], len(cells.variable)
+        means, covs, sums = np.zeros((n, size)), np.zeros((n, size, size)), np.zeros((n, 2))
+        innovations = np.zeros(len(cells.time))
+        compiled_filter.run(
+            cells.begins, cells.variable, cells.time, cells.value, cells.basis,
+            theta, *prior, means, covs, sums, innovations,
+        )  # fmt: skip
+        count = np.diff(cells.begins)
+        covs[count == 0, 0, 0] = 1.0
+        freedom = theta[cells.variable, PARAMETERS.index("scale")]
+        own = (freedom + sums[:, 1]) / (freedom + count)
+        return cls(means, covs, own, innovations * np.repeat(own, count) ** -0.5)
+
+
+def array_of(x: Tensor) -> np.ndarray:
+    """A tensor's numbers on the CPU."""
+    return x.detach().cpu().numpy()
