@@ -61,15 +61,6 @@ def covered(data: str, *made: str) -> Read:
     return read
 
 
-def of_kinds(data: str, key: str, show: str = "{:.3f}") -> Read:
-    """The same figure with and without."""
-
-    def read(results: Any) -> str:
-        return ", ".join(show.format(results[data][kind][key]) for kind in ("off", "on"))
-
-    return read
-
-
 def three_models(table: str) -> Read:
     """Errors of the default forecaster, the structural one and the classical model of a table."""
 
@@ -295,10 +286,6 @@ FIGURES = [
            at("inspect, s of CPU", show="{:.2f}")),
     Figure("first_look", "records in the challenge's text files, and those forecast, by two commands",
            several("records", "records forecast", show="{:.0f}")),
-    Figure("scale_growth", "random walks: log deviation over the true one, rms, off and on",
-           of_kinds("walks", "log deviation over the true one, rms")),
-    Figure("scale_growth", "storms: CRPS in standard deviations, off and on",
-           of_kinds("storms", "CRPS")),
     *(
         Figure("ordinary_tables", f"{what}: MAE without, with the structural block, classical model",
                three_models(table))

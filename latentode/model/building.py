@@ -87,7 +87,8 @@ def _per_variable(
     layers, heads = config.attention_layers, config.attention_heads
     encoder = VariableEncoder(embedding, sizes.n_static, width, layers, heads)
     head = LatentHead(width, 0, latent, variational, _flows(width, config))
-    decoder = VariableDecoder(latent + _told(config), embedding, n_raw, config.hidden_size)
+    told, gain = _told(config)
+    decoder = VariableDecoder(latent + told, embedding, n_raw, config.hidden_size, gain)
     others = sizes.n_static + sizes.n_known
     dynamics = (
         CoupledDynamics(sizes.n_variables, latent, embedding, others, config.hidden_size)
@@ -106,17 +107,26 @@ def _field(config: ModelConfig, sizes: Sizes, n_fixed: int) -> Dynamics:
     return kind.make(FieldSizes(size, config.hidden_size, n_fixed, sizes.n_known, sizes.known_zero))
 
 
-def _told(config: ModelConfig) -> int:
-    """How many numbers a decoder is told beside z(t)."""
-    return N_FEATURES if config.structure == "state-space" else 0
+def _told(config: ModelConfig) -> tuple[int, float]:
+    """How many numbers a decoder is told beside z(t), and the initial size of its output layer."""
+    if config.structure == "state-space":
+        return N_FEATURES, 0.0  # an untrained forecast is the structural one
+    return 0, MLPDecoder.INITIAL_GAIN
 
 
 def _joint_decoder(config: ModelConfig, sizes: Sizes, n_raw: int) -> Decoder:
-    shape = (config.latent_size + _told(config), sizes.n_variables, n_raw, config.hidden_size)
+    told, gain = _told(config)
     if not FIELDS[config.dynamics].positive:
-        return MLPDecoder(*shape)
+        size = config.latent_size + told
+        return MLPDecoder(size, sizes.n_variables, n_raw, config.hidden_size, gain)
+    if told:
+        raise LatentODEError(
+            f"dynamics={config.dynamics!r} says by itself how large values are, not how far off a "
+            'structural forecast; give structure=None or structure="last-value" with it'
+        )
     units = None if sizes.variables is None else list(sizes.variables.values())
-    return PoolDecoder(*shape, None if units is None else [_per_logarithm(u) for u in units])
+    gains = None if units is None else [_per_logarithm(u) for u in units]
+    return PoolDecoder(config.latent_size, sizes.n_variables, n_raw, config.hidden_size, gains)
 
 
 def _per_logarithm(units: Any) -> float:

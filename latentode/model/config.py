@@ -251,7 +251,8 @@ class ModelConfig(Config):
         structure: what a forecast is counted from: "state-space", a structural model of level,
             slope, deviation, the schema's cycles and effects of known-future columns, in closed form,
             which the latent state corrects in units of its deviation; "last-value", each variable's
-            last observed value; None for nothing: then z(t) holds where a system is, as in the 2018 paper.
+            last observed value; None for nothing: then z(t) holds where a system is, as in the 2018
+            paper.
         harmonics: how many sines each cycle of that forecast is made of.
         variational: False makes z(t0) a point, as it is per variable; True a normal distribution, as it
             is jointly; None takes what suits the latent state.

@@ -69,8 +69,8 @@ class Outlook:
         deviation: standard deviation of a value, likewise.
         growth: the factor by which what is not known of the state widens training's spread, likewise.
         scale: deviation that is the cell's own, likewise.
-        parts: what adds up to the mean: the level, what the slope adds to it, the deviation, each cycle,
-            each known column; shape `(queries, parts)`. None where only moments are needed.
+        parts: what adds up to the mean: the level, what the slope adds to it, the deviation, each
+            cycle, each known column; shape `(queries, parts)`.
     """
 
     location: Tensor
@@ -80,7 +80,7 @@ class Outlook:
     parts: Tensor
 
     def features(self, time: Tensor) -> Tensor:
-        """What a decoder is told of it, bounded, shape `(queries, N_FEATURES)`; `time` since the origin."""
+        """What a decoder is told of it, bounded, `(queries, N_FEATURES)`; `time` since the origin."""
         steps = self.parts[:, 1:DYNAMIC] / self.deviation[:, None]
         sizes = [self.deviation.log() / 2, self.scale.log() / 2, self.location]
         told = torch.stack([*sizes, *steps.unbind(1), time], dim=1)
@@ -138,7 +138,7 @@ class StructuralBlock(nn.Module):
             asked: what is asked.
             n_series: number of series.
             control: paths of the known columns, a row per series; None where there are none.
-            phase: of each cycle at each series' origin, in radians, shape `(series, cycles)`; None for 0.
+            phase: of each cycle at each series' origin, in radians, `(series, cycles)`; None for 0.
         """
         # Where derivatives are taken, tensors have no numbers to be seen until the function is applied.
         context = lru_cache(1)(partial(self._context, seen, asked, n_series, control, phase))
@@ -168,7 +168,8 @@ class StructuralBlock(nn.Module):
             if clocks.phase.shape[1]:
                 turn = turn + clocks.phase[series, place]
             angle = turn[:, None] * self.harmonics
-            parts.append(np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(len(time), -1))
+            waves = np.stack([np.cos(angle), np.sin(angle)], axis=2)
+            parts.append(waves.reshape(len(time), 2 * len(self.harmonics)))
         return np.concatenate([*parts, clocks.known(series, time, self.n_known)], axis=1)
 
     def theta(self) -> np.ndarray:
@@ -259,17 +260,10 @@ class _Context:
         """Fills parts and relative variances of queries after their cell's last row."""
         cell, own, spread = self.cell[q], np.zeros((len(q), parts.shape[1])), np.zeros(len(q))
         elapsed = time[q] - self.cells.last[cell]
-        theta = self.theta[self.cells.variable]
         compiled_filter.forecast(
-            cell,
-            elapsed,
-            np.ascontiguousarray(basis[q]),
-            theta,
-            self.found.means,
-            self.found.covs,
-            own,
-            spread,
-        )
+            cell, elapsed, np.ascontiguousarray(basis[q]), self.theta[self.cells.variable],
+            self.found.means, self.found.covs, own, spread,
+        )  # fmt: skip
         parts[q], relative[q] = own, spread
 
     def _inside(self, q: np.ndarray, time: Any, basis: Any, parts: Any, relative: Any) -> None:
