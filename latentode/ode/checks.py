@@ -1,4 +1,4 @@
-"""What a solve refuses: states, times, contexts and slopes that are not such as it works with.
+"""What solves and paths refuse: states, times, contexts and slopes that are not such as they work with.
 
 Shapes and dtypes are known without waiting for a device. Values are looked at where that costs
 nothing, and never where torch records what is done.
@@ -17,7 +17,16 @@ from latentode.errors import SolveError
 from latentode.ode.context import Context, known_path
 from latentode.ode.control import LinearControl, StepControl
 
-__all__ = ["check_finite", "check_problem", "check_slope", "symbolic"]
+__all__ = [
+    "check_bounds",
+    "check_finite",
+    "check_inside",
+    "check_integrand",
+    "check_meeting",
+    "check_problem",
+    "check_slope",
+    "symbolic",
+]
 
 
 def symbolic() -> bool:
@@ -158,3 +167,76 @@ def check_finite(times: Tensor, states: Tensor) -> None:
         f"the state of row {row} is not finite from time {times[row, knot].item():g} on; take more "
         "steps, bound the dynamics, or lower the learning rate if this happens in training"
     )
+
+
+def check_inside(knots: Tensor, times: object) -> None:
+    """Raises unless times, `(rows, queries)`, lie in the spans of their rows of knots.
+
+    Raises:
+        SolveError: naming the shape, or the first time that does not and its span.
+    """
+    _check_tensor("times", times)
+    assert isinstance(times, Tensor)
+    if times.ndim != 2 or len(times) != len(knots):
+        raise SolveError(
+            f"times has shape {tuple(times.shape)}, expected (rows, queries) with {len(knots)} rows"
+        )
+    low = torch.minimum(knots[:, 0], knots[:, -1])[:, None]
+    high = torch.maximum(knots[:, 0], knots[:, -1])[:, None]
+    outside = (times < low) | (times > high) | ~torch.isfinite(times)
+    if outside.any():
+        row, query = (int(i) for i in outside.nonzero()[0])
+        raise SolveError(
+            f"time {times[row, query].item():g} of row {row} lies outside its span "
+            f"[{low[row].item():g}, {high[row].item():g}]; solve over a longer span"
+        )
+
+
+def check_bounds(knots: Tensor, rows: Tensor, start: Tensor, end: Tensor) -> None:
+    """Raises unless integrals along rows of knots begin and end in their rows' spans, but for rounding.
+
+    Raises:
+        SolveError: naming the shapes, or the first integral that does not and its span.
+    """
+    for name, x in (("rows", rows), ("start", start), ("end", end)):
+        _check_tensor(name, x)
+    if rows.ndim != 1 or not rows.shape == start.shape == end.shape:
+        raise SolveError(
+            f"rows has shape {tuple(rows.shape)}, start {tuple(start.shape)}, end {tuple(end.shape)}; "
+            "expected (integrals,) thrice"
+        )
+    if _readable(rows):
+        for i in ((rows < 0) | (rows >= len(knots))).nonzero().flatten().tolist()[:1]:
+            raise SolveError(f"integral {i} runs along row {int(rows[i])} of {len(knots)} rows")
+    low, high = start.minimum(end), start.maximum(end)
+    first, last = (knots.detach()[rows, end] for end in (0, -1))
+    early, late = first.minimum(last), first.maximum(last)
+    rounding = 16 * max(torch.finfo(x.dtype).eps for x in (knots, low))
+    slack = rounding * early.abs().maximum(late.abs())
+    inside = (low >= early - slack) & (high <= late + slack)
+    if not inside.all():
+        i = int((~inside).nonzero()[0])
+        raise SolveError(
+            f"integral {i} runs over [{low[i].item():g}, {high[i].item():g}], outside of its row's "
+            f"span [{early[i].item():g}, {late[i].item():g}]; solve over a longer span"
+        )
+
+
+def check_integrand(values: object, points: int) -> None:
+    """Raises unless an integrand has returned values of shape `(points, k)`."""
+    if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != points:
+        found = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise SolveError(f"the integrand returned {found} for {points} points; expected (points, k)")
+
+
+def check_meeting(before: Tensor, later: Tensor) -> None:
+    """Raises unless a path with the knots `later` begins where the one before it ends."""
+    if len(before) != len(later):
+        raise SolveError(f"a path of {len(later)} rows is not joined to one of {len(before)} rows")
+    if not _readable(before):
+        return
+    for row in (later[:, 0] != before[:, -1]).nonzero().flatten().tolist()[:1]:
+        raise SolveError(
+            f"the later path of row {row} begins at {later[row, 0].item():g}, and the one before ends "
+            f"at {before[row, -1].item():g}; a path is joined to one that ends where it begins"
+        )
