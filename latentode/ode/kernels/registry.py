@@ -185,18 +185,7 @@ def closed_form(field: object) -> ClosedForm | None:
 
 
 def interpolate(knots: Tensor, states: Tensor, slopes: Tensor, rows: Tensor, times: Tensor) -> Tensor:
-    """Cubic Hermite interpolation at flat (row, time) pairs.
-
-    Args:
-        knots: ascending or descending along each row, shape `(rows, K)`.
-        states: shape `(rows, K, latent)`.
-        slopes: shape `(rows, K, latent)`.
-        rows: shape `(queries,)`.
-        times: shape `(queries,)`; beyond a row's span its outermost polynomial goes on.
-
-    Returns:
-        Shape `(queries, latent)`.
-    """
+    """`hermite.cubic`, its arguments too, by the fastest path that fits."""
     moving = torch.is_grad_enabled() and (times.requires_grad or knots.requires_grad)
     if not moving and readable(knots, states, slopes, times):
         return hermite.interpolate(knots, states, slopes, rows, times)
