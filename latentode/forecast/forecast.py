@@ -19,7 +19,7 @@ from torch.distributions import Distribution
 from latentode.data.columns import quantile_list, quantile_name
 from latentode.data.scaling import Units
 from latentode.data.transforms import Transform
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, check_whole
 from latentode.forecast.mixture import (
     EDGES,
     mixture_cdf,
@@ -329,8 +329,7 @@ class Forecast:
 
     def samples_frame(self, n: int, seed: int = 0) -> pd.DataFrame:
         """Draws as a long frame: the keys, `sample` (0 to n - 1) and `value`; draw by draw."""
-        if n < 1:
-            raise LatentODEError(f"samples must be at least 1, got {n!r}")
+        check_whole("samples", n)
         frame = pd.concat([self.keys] * n, ignore_index=True)
         frame["sample"] = np.repeat(np.arange(n), len(self.keys))
         frame["value"] = self.sample(n, seed).reshape(-1)

@@ -181,7 +181,7 @@ class LinearControl:
         after = (k + 1).clamp(max=last)
         start, end = self.times[row, k], self.times[row, after]
         width = torch.where(end > start, end - start, torch.ones_like(end))
-        theta = ((t - start) / width).clamp(0, 1)[:, None]
+        theta = ((t - start) / width).clamp(0, 1)[:, None].to(self.values)
         return torch.lerp(self.values[row, k], self.values[row, after], theta)
 
     def along(self, times: Tensor) -> Tensor:

@@ -182,7 +182,7 @@ def _solve(field, solver, z0, context=None):
 def test_a_context_of_other_rows_than_the_states_is_refused():
     field = _field(context_size=2)
     for rows in (2, 9):
-        with pytest.raises(SolveError, match=f"the context has {rows} rows and z0 5"):
+        with pytest.raises(SolveError, match=rf"shape \({rows}, 2\) for 5 rows of z0"):
             _solve(field, Solver(), torch.randn(5, 3), Context(torch.randn(rows, 2)))
 
 

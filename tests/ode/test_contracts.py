@@ -21,10 +21,13 @@ from latentode.ode import (
     NATIVE,
     AugmentedDynamics,
     Autonomous,
+    CompartmentDynamics,
     Context,
     CoupledDynamics,
     Dynamics,
     FieldSizes,
+    GatedDynamics,
+    LinearControl,
     LinearDynamics,
     MLPDynamics,
     ODEBlock,
@@ -493,6 +496,66 @@ def test_every_method_refuses_times_and_states_that_it_cannot_work_with(how):
         for name, problem in (("z0", (z0.long(), t0, t1)), ("t1", (z0, t0, t1.int()))):
             with pytest.raises(SolveError, match=f"{name} is of torch.int.*floating dtype"):
                 solved(field, *problem)
+
+
+@pytest.mark.parametrize("how", [*HOWS, "exact"])
+def test_every_method_refuses_what_is_no_tensor_or_no_context(how):
+    solver, field = HOWS.get(how, Solver("exact")), LinearDynamics(2)
+    z0, t0, t1 = torch.randn(3, 2), torch.zeros(3), torch.ones(3)
+    for solved in (solver.solve, solver.advance):
+        with pytest.raises(SolveError, match="z0 is a ndarray; a solve needs tensors"):
+            solved(field, z0.numpy(), t0, t1)
+        with pytest.raises(SolveError, match="t1 is a float; a solve needs tensors"):
+            solved(field, z0, t0, 1.0)
+        with pytest.raises(SolveError, match=r"the context is a Tensor; .* Context"):
+            solved(field, z0, t0, t1, torch.zeros(3, 1))
+        for shape in ((2, 1), (1, 1), (3,), (3, 1, 1)):
+            with pytest.raises(SolveError, match=r"fixed part has shape .* for 3 rows of z0"):
+                solved(field, z0, t0, t1, Context(torch.zeros(shape)))
+
+
+@pytest.mark.parametrize("how", [*HOWS, "exact"])
+@pytest.mark.parametrize("kind", [StepControl, LinearControl])
+def test_every_method_refuses_a_control_path_that_is_none(kind, how):
+    """Times that do not ascend would be looked up wrongly, whole ones would round starts of values."""
+    solver, field = HOWS.get(how, Solver("exact")), CompartmentDynamics(2, 1)
+    problem = torch.randn(3, 2), torch.zeros(3), torch.ones(3)
+    times, values = torch.linspace(0, 1, 4).expand(3, 4), torch.randn(3, 4, 1)
+    unknown = times.clone()
+    unknown[1, 2] = float("nan")
+    unfit = {
+        "one row": (times[:1], values[:1], "expected"),
+        "more rows": (times.repeat(2, 1), values.repeat(2, 1, 1), "expected"),
+        "no rows": (times[0], values[0], "expected"),
+        "no columns": (times, values[..., 0], "expected"),
+        "fewer times": (times[:, :2], values, "expected"),
+        "fewer values": (times, values[:, :2], "expected"),
+        "no times": (times[:, :0], values[:, :0], "at least one"),
+        "whole times": (times.long(), values, "times of the .* of torch.int64"),
+        "whole values": (times, values.long(), "values of the .* of torch.int64"),
+        "descending": (times.flip(1), values, "do not ascend in row 0"),
+        "unknown": (unknown, values, "do not ascend in row 1"),
+    }
+    for own_times, own_values, message in unfit.values():
+        for solved in (solver.solve, solver.advance):
+            with pytest.raises(SolveError, match=message):
+                solved(field, *problem, Context(control=kind(own_times, own_values)))
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("name", [*FIELD_NAMES, "timed", "gated and timed"])
+def test_times_of_another_precision_change_neither_a_solution_nor_its_dtype(name, how):
+    timed = {
+        "timed": lambda: MLPDynamics(STATE, (6,), FIXED + 1, time_dependent=True),
+        "gated and timed": lambda: GatedDynamics(STATE, FIXED + 1, time_dependent=True),
+    }
+    field = (timed[name]() if name in timed else _made(name)).float()
+    z0, ends, _, context = _problem(torch.float32)
+    for each in (field, lambda t, z, known: field(t, z, known)):
+        for solved in (HOWS[how].advance, lambda *problem: HOWS[how].solve(*problem).final):
+            found = solved(each, z0, *(t.double() for t in ends), context)
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found, solved(each, z0, *ends, context), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("span", [(0,), (0, 1, 2), 1.0, (0.0, float("nan")), (0.0, "1"), None])

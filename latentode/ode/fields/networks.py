@@ -142,11 +142,18 @@ class MLPDynamics(Dynamics):
 
     def inputs(self, t: Tensor, z: Tensor, context: Context | None) -> Tensor:
         """What the first layer reads: state, context and time, side by side."""
-        known = None if context is None or not self.context_size else context.at(t)
-        parts = [z] if known is None else [z, known]
-        if self.time_dependent:
-            parts.append(t[:, None])
-        return torch.cat(parts, dim=1) if len(parts) > 1 else z
+        return torch.cat([z, *_besides(self, t, z, context)], dim=1)
+
+
+def _besides(
+    field: MLPDynamics | GatedDynamics, t: Tensor, z: Tensor, context: Context | None
+) -> list[Tensor]:
+    """What a field reads besides z, in the dtype of z: what is known, and the time."""
+    known = None if context is None or not field.context_size else context.at(t)
+    parts = [] if known is None else [known]
+    if field.time_dependent:
+        parts.append(t[:, None])
+    return [part.to(z.dtype) for part in parts]
 
 
 class GatedDynamics(Dynamics):
@@ -180,10 +187,7 @@ class GatedDynamics(Dynamics):
         return cls(sizes.state, sizes.context)
 
     def forward(self, t: Tensor, z: Tensor, context: Context | None = None) -> Tensor:
-        known = None if context is None or not self.context_size else context.at(t)
-        others = [] if known is None else [known]
-        if self.time_dependent:
-            others.append(t[:, None])
+        others = _besides(self, t, z, context)
         reset, update = self.gates(torch.cat([z, *others], dim=1)).sigmoid().chunk(2, dim=1)
         candidate = torch.tanh(self.candidate(torch.cat([reset * z, *others], dim=1)))
         return (1 - update) * (candidate - z)

@@ -126,7 +126,7 @@ def kernel_of(
     if found is None:
         return None
     layers: list[nn.Linear] = list(found.layers)  # type: ignore[arg-type]
-    known = _known(found, times, context)
+    known = [None if x is None else x.to(z0.dtype) for x in _known(found, times, context)]
     n_inputs = z0.shape[1] + sum(x.shape[-1] for x in known if x is not None)
     if n_inputs != layers[0].in_features or layers[-1].out_features != z0.shape[1]:
         raise SolveError(
