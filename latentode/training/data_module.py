@@ -142,10 +142,10 @@ class IrregularDataModule(LightningDataModule):
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
         known, labels = len(self.schema.known_future), self.train.labels
         axis = self.train.dataset.axis
-        periods = [float(axis.duration(c, "cycles")) for c in self.schema.cycles]
+        periods = [float(axis.duration(c, "cycles")) for c in self.schema.periods]
         return Sizes(
             n_variables=len(self.schema.targets or ()),
-            n_static=self.scaling.n_static + 2 * len(self.schema.cycles),
+            n_static=self.scaling.n_static + 2 * len(self.schema.periods),
             n_known=known,
             time_scale=span if reach is None else reach,
             variables=self._variables(),
