@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from latentode.data.schema import Schema
+from latentode.data.schema import AUTO, Schema
 from latentode.data.transforms import Spec, check_spec
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig
@@ -73,7 +73,10 @@ def schema_of(
     timezone: Annotated[Text, typer.Option(help="Zone of naive times, such as Europe/Berlin.")] = None,
     time_format: Annotated[Text, typer.Option(help="Format of times that are not ISO 8601.")] = None,
     cycles: Annotated[
-        Text, typer.Option(help="Periods of the clock that values follow, comma-separated: 24h,7D.")
+        Text,
+        typer.Option(
+            help="Periods of the clock that values follow, 24h,7D; none; found (auto) if left out."
+        ),
     ] = None,
     transform: Annotated[
         list[str] | None,
@@ -95,7 +98,7 @@ def schema_of(
         time_unit=time_unit,
         timezone=timezone,
         time_format=time_format,
-        cycles=split(cycles) or (),
+        cycles=split(cycles) or AUTO,
         transforms=_transforms(transform or ()),
     )
 

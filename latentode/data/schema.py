@@ -75,7 +75,7 @@ class Schema:
     time_unit: str | None = None
     timezone: str | None = None
     time_format: str | None = None
-    cycles: Any = AUTO
+    cycles: str | float | Sequence[str | float | pd.Timedelta] | None = AUTO
     transforms: Mapping[str, Spec] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ class Schema:
     @property
     def periods(self) -> tuple[str | float, ...]:
         """The cycles that are named; none as long as a fit has still to find them."""
-        return () if self.cycles == AUTO else self.cycles
+        return () if self.cycles == AUTO else cast(tuple[str | float, ...], self.cycles)
 
     def columns(self) -> list[str]:
         """The table's columns that a resolved schema reads, each once."""
@@ -242,8 +242,8 @@ def _periods(given: Any) -> str | tuple[str | float, ...]:
     mixed = next((p for p in periods if p is None or (isinstance(p, str) and p in (AUTO, NONE))), "")
     if mixed != "":
         raise SchemaError(
-            f"cycles {mixed!r} stands beside other periods; write 'auto' to have them found, 'none' or () "
-            "for none, or name the periods"
+            f"cycles {mixed!r} stands beside other periods; write 'auto' to have them found, 'none' or "
+            "() for none, or name the periods"
         )
     return tuple(p if isinstance(p, (str, int, float)) else str(pd.Timedelta(p)) for p in periods)
 
