@@ -1,4 +1,4 @@
-"""Cycles that are found: which, in what noise, by whom they are used, and what leaves them as they are."""
+"""Cycles that are found: which, in what noise, who uses them, and what leaves them as they are."""
 
 import numpy as np
 import pandas as pd
