@@ -22,7 +22,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 import yaml
 
-from latentode.data.schema import Schema
+from latentode.data.schema import AUTO, Schema
 from latentode.data.transforms import Spec, check_spec
 from latentode.errors import LatentODEError
 from latentode.model.config import Config, ModelConfig
@@ -86,7 +86,10 @@ def schema_of(
     timezone: Annotated[Text, typer.Option(help="Zone of naive times, such as Europe/Berlin.")] = None,
     time_format: Annotated[Text, typer.Option(help="Format of times that are not ISO 8601.")] = None,
     cycles: Annotated[
-        Text, typer.Option(help="Periods of the clock that values follow, comma-separated: 24h,7D.")
+        Text,
+        typer.Option(
+            help="Periods of the clock that values follow, 24h,7D; none; found (auto) if left out."
+        ),
     ] = None,
     transform: Annotated[
         list[str] | None,
@@ -108,7 +111,7 @@ def schema_of(
         time_unit=time_unit,
         timezone=timezone,
         time_format=time_format,
-        cycles=split(cycles) or (),
+        cycles=split(cycles) or AUTO,
         transforms=_transforms(transform or ()),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from latentode.data.batch import Batch, Series
+from latentode.data.cycles import find_cycles
 from latentode.data.dataset import SeriesDataset
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.scaling import Scaling
-from latentode.data.schema import Schema
+from latentode.data.schema import AUTO, Schema
 from latentode.data.split import HeldOut
 from latentode.data.task import Task
 from latentode.data.windows import mix
@@ -35,7 +37,8 @@ class IrregularDataModule(LightningDataModule):
 
     Scaling is fitted on `train` only and travels in the checkpoint. An epoch cuts
     `windows_per_epoch / n_series` windows out of each training series at freshly drawn places; the
-    windows of validation are always the same.
+    windows of validation are always the same. Where the schema says `cycles="auto"` they are found in
+    `train` only: `found_cycles`, None where they were named; `schema` names them.
 
     Args:
         train: a frame, or a dataset already read.
@@ -78,6 +81,9 @@ class IrregularDataModule(LightningDataModule):
             raise SchemaError("say what to learn: task=Forecasting(horizon='24h'), for example")
         train = _read(train, schema)
         train.require_observed()
+        # Found in training series only, and named from here on.
+        self.found_cycles = find_cycles(train) if train.schema.cycles == AUTO else None
+        train = self._with_cycles(train)
         self.schema, self.axis = train.schema, train.axis
         self.training_task = task.resolve(train.axis)
         self.task = self.training_task.undropped()
@@ -115,9 +121,16 @@ class IrregularDataModule(LightningDataModule):
         return self._fixed(self.read(table), self.task.fixed())
 
     def _read(self, table: pd.DataFrame | SeriesDataset, what: str) -> Series:
-        held_out = _read(table, self.schema)
+        held_out = self._with_cycles(_read(table, self.schema))
         _check_alike(self.train.dataset, held_out, what)
         return Series(held_out, self.scaling)
+
+    def _with_cycles(self, dataset: SeriesDataset) -> SeriesDataset:
+        """A dataset whose schema names the cycles that were found, where it left them to be found."""
+        if dataset.schema.cycles != AUTO:
+            return dataset
+        cycles = tuple(c.period for c in self.found_cycles or ())
+        return replace(dataset, schema=replace(dataset.schema, cycles=cycles))
 
     def _label(self, labels: pd.Series | pd.DataFrame) -> tuple[Any, ...]:
         """Gives every series its labels; returns the classes, which are those of training."""
@@ -143,10 +156,10 @@ class IrregularDataModule(LightningDataModule):
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
         known, labels = len(self.schema.known_future), self.train.labels
         axis = self.train.dataset.axis
-        periods = [float(axis.duration(c, "cycles")) for c in self.schema.cycles]
+        periods = [float(axis.duration(c, "cycles")) for c in self.schema.periods]
         return Sizes(
             n_variables=len(self.schema.targets or ()),
-            n_static=self.scaling.n_static + 2 * len(self.schema.cycles),
+            n_static=self.scaling.n_static + 2 * len(self.schema.periods),
             n_known=known,
             time_scale=span if reach is None else reach,
             variables=self._variables(),
