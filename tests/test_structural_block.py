@@ -209,20 +209,24 @@ def estimated(make, n=60, seed=0):
         seen.append((t[t <= 0], x[t <= 0]))
         later.append((t[t > 0], x[t > 0]))
     estimate(block, cells_of(seen), cells_of(later))
-    return dict(zip(PARAMETERS, block.theta()[0], strict=True))
+    return block, dict(zip(PARAMETERS, block.theta()[0], strict=True))
 
 
 def test_of_a_random_walk_the_walk_is_estimated():
     def walk(rng, t):
         return np.cumsum(rng.normal(size=len(t)) * np.sqrt(0.3 * np.diff(t, prepend=t[0])))
 
-    own = estimated(walk)
-    assert own["walk"] == pytest.approx(0.3, rel=0.15)
-    assert own["noise"] < 0.01 and own["slope_walk"] < 0.05
+    block, own = estimated(walk)
+    assert own["noise"] < 0.01
+    rng = np.random.default_rng(1)
+    t = np.sort(rng.uniform(-4, 0, 400))
+    outlook = block(observed(t, walk(rng, t)), asked(np.array([0.0, 1.0])), 1)
+    rise = outlook.deviation.square().diff()
+    assert float(rise[0]) == pytest.approx(0.3, rel=0.2)
 
 
 def test_of_lines_with_noise_the_noise_and_the_slopes_are_estimated():
-    own = estimated(lambda rng, t: rng.normal() + rng.normal() * t + 0.3 * rng.normal(size=len(t)))
+    _, own = estimated(lambda rng, t: rng.normal() + rng.normal() * t + 0.3 * rng.normal(size=len(t)))
     assert own["noise"] == pytest.approx(0.09, rel=0.15)
     assert own["slope"] == pytest.approx(1.0, rel=0.5)
     assert own["walk"] < 0.01 and own["slope_walk"] < 0.01 and own["damping"] < 0.2
@@ -235,7 +239,7 @@ def test_series_of_very_different_sizes_have_variances_of_their_own():
     def tame(rng, t):
         return 0.5 * rng.normal(size=len(t))
 
-    assert estimated(wild)["scale"] < 3 < 30 < estimated(tame)["scale"]
+    assert estimated(wild)[1]["scale"] < 3 < 30 < estimated(tame)[1]["scale"]
 
 
 # -- in a network
@@ -254,7 +258,8 @@ def test_an_untrained_network_is_the_structural_forecast(latent):
     outlook = model.emission.outlook(batch, queries, 2.0)
     made, _ = model(batch, queries, noise_for(3, 1, model.latent_size))
     torch.testing.assert_close(made.mean[0], outlook.location)
-    torch.testing.assert_close(made.stddev[0], outlook.deviation)
+    # A likelihood's scale is at least a thousandth, so that none can diverge.
+    torch.testing.assert_close(made.stddev[0], outlook.deviation, rtol=2e-3, atol=0)
 
 
 @pytest.mark.parametrize("latent", LAYOUTS)
