@@ -40,7 +40,7 @@ CLASSICAL = {**PEERS, **PACKAGES}
 LEARNED = {"LightGBM"}  # a peer, but no classical model
 CPU, COVERED, FAR_COVERED = "CPU seconds", "inside 80 %", "inside 80 %, 1 to 3 horizons"
 FAR, FARTHEST = (1.0, 3.0), (5.0, 6.0)  # horizons
-SMOKE = ("lines", "known_columns_of_many", "counts", "exact_sines", "nottem_struck")
+SMOKE = ("known_columns_of_many", "counts", "exact_sines", "nottem_struck")
 AT_ORIGIN = 1e-6  # horizons after the last value
 
 Scores = dict[str, float]
