@@ -203,14 +203,11 @@ class IrregularDataModule(LightningDataModule):
         return [s.dataset for s in (self.train, self.validation) if s is not None]
 
     def examples(self) -> Batch:
-        """Windows of training series, cut as training cuts them with nothing hidden, at most a few
-        hundred: what the structural block is estimated from.
-        """
-        order = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES]
-        each = -(-FEWEST_EXAMPLES // len(order))
-        draws = np.tile(np.arange(each), (len(order), 1)).ravel()
-        keys = np.stack([np.zeros_like(draws), np.repeat(order, each), draws], axis=1)
-        return _Cuts(self.train, self.task, self.seed).__getitems__([tuple(k) for k in keys.tolist()])
+        """Some training windows, nothing of them hidden: what the structural block is estimated from."""
+        order = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES].tolist()
+        draws = range(-(-FEWEST_EXAMPLES // len(order)))
+        keys = [(0, series, draw) for series in order for draw in draws]
+        return _Cuts(self.train, self.task, self.seed).__getitems__(keys)
 
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.training_task, self.seed)
