@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,8 @@ from latentode.model.config import Sizes
 
 __all__ = ["IrregularDataModule"]
 
-MIN_CUTS, MANY_CUTS = 512, 4096
-CUTS_PER_SERIES = 5
-FEWEST_EXAMPLES, MOST_EXAMPLES = 64, 512  # from which the structural block is estimated
+CUTS_PER_SERIES, MIN_CUTS, MANY_CUTS = 5, 512, 4096
+FEWEST_EXAMPLES, MOST_EXAMPLES = 64, 512
 BATCHES_SORTED = 16  # how many batches share out series of like length
 CUT_AT_ONCE = 4096
 
@@ -81,7 +81,6 @@ class IrregularDataModule(LightningDataModule):
             raise SchemaError("say what to learn: task=Forecasting(horizon='24h'), for example")
         train = _read(train, schema)
         train.require_observed()
-        # Found in training series only, and named from here on.
         self.found_cycles = find_cycles(train) if train.schema.cycles == AUTO else None
         train = self._with_cycles(train)
         self.schema, self.axis = train.schema, train.axis
@@ -129,8 +128,8 @@ class IrregularDataModule(LightningDataModule):
         """A dataset whose schema names the cycles that were found, where it left them to be found."""
         if dataset.schema.cycles != AUTO:
             return dataset
-        cycles = tuple(c.period for c in self.found_cycles or ())
-        return replace(dataset, schema=replace(dataset.schema, cycles=cycles))
+        found = tuple(c.period for c in self.found_cycles or ())
+        return replace(dataset, schema=replace(dataset.schema, cycles=found))
 
     def _label(self, labels: pd.Series | pd.DataFrame) -> tuple[Any, ...]:
         """Gives every series its labels; returns the classes, which are those of training."""
@@ -187,15 +186,15 @@ class IrregularDataModule(LightningDataModule):
     def event_rate(self) -> float:
         """Times per time unit at which anything of a training series was observed, after the first."""
         data = self.train.dataset
-        times = pd.DataFrame({"series": data.series, "time": data.time}).drop_duplicates()
-        return _rate(len(times) - times["series"].nunique(), data)
+        times = pd.DataFrame({"series": data.series, "time": data.time}).drop_duplicates()["series"]
+        return _rate(len(times) - times.nunique(), data)
 
     @property
     def variable_rates(self) -> tuple[float, ...]:
         """Observations of each variable per time unit of training, after each series' first time."""
         data = self.train.dataset
-        later = data.time > data.first[data.series]
-        counts = np.bincount(data.variable[later], minlength=len(data.variables))
+        later = data.variable[data.time > data.first[data.series]]
+        counts = np.bincount(later, minlength=len(data.variables))
         return tuple(_rate(int(n), data) for n in counts)
 
     def tables(self) -> list[SeriesDataset]:
@@ -203,10 +202,9 @@ class IrregularDataModule(LightningDataModule):
         return [s.dataset for s in (self.train, self.validation) if s is not None]
 
     def examples(self) -> Batch:
-        """Some training windows, nothing of them hidden: what the structural block is estimated from."""
-        order = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES].tolist()
-        draws = range(-(-FEWEST_EXAMPLES // len(order)))
-        keys = [(0, series, draw) for series in order for draw in draws]
+        """Some training windows, nothing of them hidden, to estimate the structural block from."""
+        series = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES].tolist()
+        keys = list(product((0,), series, range(-(-FEWEST_EXAMPLES // len(series)))))
         return _Cuts(self.train, self.task, self.seed).__getitems__(keys)
 
     def train_dataloader(self) -> DataLoader:
