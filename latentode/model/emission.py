@@ -12,7 +12,6 @@ Last of the four arrows. Locations are counted from a forecast $m_v$ in a unit $
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -89,7 +88,9 @@ class Emission(nn.Module):
             outlook: what the structural block says of the queries, where there is one.
         """
         if outlook is not None:
-            return self._structural(raw, queries, outlook)
+            mean, deviation = outlook.location.to(raw.dtype), outlook.deviation.to(raw.dtype)
+            mean, deviation = (x.expand(len(raw), -1) for x in (mean, deviation))
+            return self.likelihood.about(raw, mean, deviation, queries.variable)
         anchor = raw.new_zeros(len(queries))
         if self.last_value:
             seen = batch.context.rescale_time(time_scale, raw.dtype)
@@ -135,16 +136,3 @@ class Emission(nn.Module):
         variable = np.tile(np.arange(n), len(batch))
         seen, _ = Cells.of(told(batch.context)[0], variable, told(batch.context)[1])
         estimate(block, seen, Cells.of(told(batch.target)[0], variable, told(batch.target)[1])[0])
-
-    def _structural(self, raw: Tensor, queries: Queries, outlook: Outlook) -> Distribution:
-        """What is decoded corrects the structural forecast, in units of its standard deviation.
-
-        Families of data units have a scale of their own, which only the growth widens.
-        """
-        families = self.likelihood.families(self.n_variables)
-        own = torch.tensor([f.of_data_units for f in families], device=raw.device)[queries.variable]
-        unit = torch.where(own, torch.ones_like(outlook.deviation), outlook.deviation).to(raw.dtype)
-        spread = torch.where(own, outlook.growth, outlook.deviation / math.log(2)).to(raw.dtype)
-        raw = torch.cat([raw[..., :1] * unit[:, None], raw[..., 1:]], dim=-1)
-        anchors = outlook.location.to(raw.dtype).expand(len(raw), -1)
-        return self.likelihood.distribution(raw, anchors, queries.variable, spread)
