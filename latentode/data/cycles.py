@@ -19,7 +19,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from scipy import special
 
 from latentode.data.dataset import SeriesDataset
@@ -30,6 +29,7 @@ from latentode.data.periodogram import (
     count_harmonics,
     harmonics,
     independent_series,
+    named,
     participants,
     peaks,
     polished,
@@ -37,7 +37,6 @@ from latentode.data.periodogram import (
     solved,
     tracks_of,
 )
-from latentode.data.time_axis import UNITS, TimeAxis
 
 __all__ = ["FoundCycle", "describe", "find_cycles"]
 
@@ -54,7 +53,6 @@ BLOCKS, FOLD = 8, 64
 RED = 0.47  # effective part of the dimensions of four harmonics of a red spectrum, 1 / k^2
 FAINT = 0.05  # of half of the rows: a wave whose cells all look alike cannot be seen
 MAJORITY = 0.5  # of series have to forecast better
-IN_SECONDS = {"D": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,8 @@ def _strongest(
     for name, period in calendar.items():
         if 2 * period > tracks.span or any(_is_harmonic(p, period, tracks.span, False) for p in taken):
             continue
-        accepted.append((*_stands(tracks, period, CALENDAR_LEVEL), period, name))
+        each = (_stands(tracks, period, CALENDAR_LEVEL, evened) for evened in (False, True))
+        accepted.append((*max(each), period, name))
     level = PEAK_LEVEL / max(10.0, tracks.span * tracks.highest)
     frequencies = [f for f in peaks(tracks) if _is_new(1 / f, calendar, taken, tracks.span)]
     chances = [_evidence(tracks, 1 / f, 1)[0].min() for f in frequencies]
@@ -157,7 +156,7 @@ def _strongest(
         return None
     if not name:
         period = polished(tracks, period)
-        name = _text(period, tracks.span, dataset.axis)
+        name = named(period, tracks.span, dataset.axis)
     return period, FoundCycle(name, float(share), dataset.variables[variable])
 
 
@@ -178,13 +177,13 @@ def _is_new(period: float, calendar: dict[str, float], taken: Iterable[float], s
     return not any(_is_harmonic(p, period, span) for p in taken)
 
 
-def _stands(tracks: Tracks, period: float, level: float) -> tuple[float, int]:
+def _stands(tracks: Tracks, period: float, level: float, evened: bool = False) -> tuple[float, int]:
     """The largest held-out share among variables in which it is beyond chance, and the variable."""
     if period * tracks.highest < 1:
         return 0.0, 0
     share = np.zeros(tracks.variable.max() + 1)
     for count in {1, count_harmonics(tracks, period)}:
-        chance, explained = _evidence(tracks, period, count)
+        chance, explained = _evidence(tracks, period, count, evened)
         beyond = chance < level / len(np.unique(tracks.variable))
         share = np.maximum(share, np.where(beyond, explained, 0.0))
     return float(share.max()), int(share.argmax())
@@ -202,11 +201,12 @@ class _Blocks:
     rows: np.ndarray
 
     @classmethod
-    def of(cls, tracks: Tracks, period: float, count: int) -> _Blocks:
+    def of(cls, tracks: Tracks, period: float, count: int, evened: bool = False) -> _Blocks:
         """Stretches of a period or a few, so that each has rows enough, and a part of one.
 
         The part makes them begin at another phase each, so that what is left in all of them of a smooth
-        curve does not look like a cycle.
+        curve does not look like a cycle. `evened`, each is in units of its own deviation: of a cycle
+        that grows with its level the last ones would be all.
         """
         fewest = 3 * count + 4
         whole = max(1.0, np.ceil((fewest + 2) * tracks.gap[0] / period))
@@ -229,6 +229,10 @@ class _Blocks:
         sums = np.add.reduceat(outer, begin) if len(begin) else outer[:0]
         local, mixed, rest = sums[:, :TREND, :TREND], sums[:, :TREND, TREND:], sums[:, TREND:, TREND:]
         left = rest - np.swapaxes(mixed, 1, 2) @ np.linalg.pinv(local, hermitian=True) @ mixed
+        if evened:
+            own = np.sqrt(np.maximum(left[:, -1, -1] / size, TINY))
+            left[:, :, -1] /= own[:, None]
+            left[:, -1, :] /= own[:, None]
         per_block = max(1, int(np.ceil(tracks.span / length / BLOCKS)))
         parts = (left[:, :-1, :-1], left[:, :-1, -1], left[:, -1, -1], size)
         return cls(track, place // per_block, *parts).merged(track)
@@ -304,12 +308,14 @@ class _Blocks:
         return min(usual * n_tracks, max(seen, usual * min(independent, n_tracks)))
 
 
-def _evidence(tracks: Tracks, period: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _evidence(
+    tracks: Tracks, period: float, count: int, evened: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """The chance of as much by accident and the held-out share, of each variable.
 
     Phases and amplitudes are of each series' own, or shared by all; the better of the two counts.
     """
-    blocks = _Blocks.of(tracks, period, count)
+    blocks = _Blocks.of(tracks, period, count, evened)
     n_variables = tracks.variable.max() + 1
     chance, share = np.ones(n_variables), np.zeros(n_variables)
     rest = None
@@ -334,16 +340,3 @@ def _without(tracks: Tracks, period: float, count: int) -> np.ndarray:
     found[blocks.track] = solved(blocks.gram + np.eye(2 * count), blocks.cross)
     waves = harmonics(tracks.time, period, count)
     return tracks.value - (waves * found[tracks.track]).sum(axis=1)
-
-
-def _text(period: float, span: float, axis: TimeAxis) -> str | float:
-    """A period as a schema names it, with as many digits as the span can tell."""
-    digits = int(np.clip(np.ceil(np.log10(span / period)) + 4, 5, 9))
-    if not axis.is_calendar:
-        return float(f"{period:.{digits}g}")
-    seconds = period * pd.Timedelta(UNITS[axis.time_unit]).total_seconds()
-    unit = next((u for u in ("D", "h", "min") if seconds >= 2 * IN_SECONDS[u]), "s")
-    number = np.format_float_positional(
-        seconds / IN_SECONDS[unit], precision=digits, unique=False, fractional=False, trim="-"
-    )
-    return f"{number}{unit}"

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import fft
 
 from latentode.data.dataset import SeriesDataset
+from latentode.data.time_axis import UNITS, TimeAxis
 
 __all__ = [
     "MOST_HARMONICS",
@@ -28,6 +30,7 @@ __all__ = [
     "count_harmonics",
     "harmonics",
     "independent_series",
+    "named",
     "participants",
     "peaks",
     "periodogram",
@@ -38,6 +41,7 @@ __all__ = [
 ]
 
 MOST_HARMONICS = 4
+IN_SECONDS = {"D": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 # Rows that are looked at, also of one of many tracks, and stretches without a gap of a long track.
 MOST_ROWS, MOST_OF_TRACK, FEWEST_TRACKS, WINDOWS = 2**15, 1024, 32, 8
 FEWEST_ROWS = 8  # of a track
@@ -281,3 +285,16 @@ def independent_series(tracks: Tracks, rest: np.ndarray, period: float, variable
     mean = np.bincount(place, rest[row], minlength=size) / np.maximum(count, 1)
     mean, there = mean.reshape(MOST_CELLS, -1), (count > 0).reshape(MOST_CELLS, -1)
     return participants(np.diff(mean, axis=0) * (there[1:] & there[:-1]))
+
+
+def named(period: float, span: float, axis: TimeAxis) -> str | float:
+    """A period as a schema names it, with as many digits as the span can tell."""
+    digits = int(np.clip(np.ceil(np.log10(span / period)) + 4, 5, 9))
+    if not axis.is_calendar:
+        return float(f"{period:.{digits}g}")
+    seconds = period * pd.Timedelta(UNITS[axis.time_unit]).total_seconds()
+    unit = next((u for u in ("D", "h", "min") if seconds >= 2 * IN_SECONDS[u]), "s")
+    number = np.format_float_positional(
+        seconds / IN_SECONDS[unit], precision=digits, unique=False, fractional=False, trim="-"
+    )
+    return f"{number}{unit}"
