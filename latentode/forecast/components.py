@@ -41,11 +41,11 @@ class StructuralParts:
 
     Args:
         names: of the parts, no two alike.
-        values: each query's, in data units after its variable's transform, shape `(queries, parts)`.
+        value: each query's, in data units after its variable's transform, shape `(queries, parts)`.
     """
 
     names: tuple[str, ...]
-    values: np.ndarray
+    value: np.ndarray
 
     @classmethod
     def of(cls, names: list[str], scaled: np.ndarray, units: Units) -> StructuralParts:
@@ -56,13 +56,13 @@ class StructuralParts:
             scaled: shape `(queries, parts)`.
             units: what scaled values of the queries' variables are.
         """
-        values = units.scale[:, None] * scaled
-        values[:, names.index(LEVEL)] += units.loc
-        return cls(_distinct(names), values)
+        value = units.scale[:, None] * scaled
+        value[:, names.index(LEVEL)] += units.loc
+        return cls(_distinct(names), value)
 
     def take(self, places: np.ndarray) -> StructuralParts:
         """Those of the queries at `places`, in their order."""
-        return replace(self, values=self.values[places])
+        return replace(self, value=self.value[places])
 
     def frame(
         self, keys: pd.DataFrame, units: Units, decoded: np.ndarray, moved: np.ndarray | None
@@ -84,11 +84,11 @@ class StructuralParts:
         unit = np.full(len(keys), DATA, dtype=object)
         for transform, place in units.transforms:
             unit[place] = transform.name
-        reached = np.stack([self.values.sum(axis=1), *means], axis=1)
-        values = np.concatenate([self.values, np.diff(reached, axis=1)], axis=1)
-        frame = keys.loc[keys.index.repeat(len(names))].reset_index(drop=True)
+        reached = np.stack([self.value.sum(axis=1), *means], axis=1)
+        value = np.concatenate([self.value, np.diff(reached, axis=1)], axis=1)
+        frame = keys.iloc[np.arange(len(keys)).repeat(len(names))].reset_index(drop=True)
         frame["component"] = np.tile(np.array(names, dtype=object), len(keys))
-        frame["value"] = values.reshape(-1)
+        frame["value"] = value.reshape(-1)
         frame["unit"] = unit.repeat(len(names))
         return frame
 
