@@ -68,7 +68,7 @@ def forecast_question(
     """
     dataset, asked = question
     places = query_times(dataset, asked, count)
-    warn_of_missing_known_values(dataset, places, stacklevel=5)
+    warn_of_missing_known_values(dataset, places, stacklevel=4)
     chosen = chosen_variables(fitted.reader.schema, variables)
     return forecast_at(fitted, dataset, places, chosen, smooth, parts)
 

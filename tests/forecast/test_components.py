@@ -172,10 +172,10 @@ def test_inside_a_history_later_observations_adjust_the_mean(layout):
 
 
 def test_what_calibration_moves_is_an_adjustment():
-    frame = waves(30, 20)
-    model = tiny(duplicates="mean").fit(frame)
+    frame, other = (waves(30, 20, seed).drop_duplicates(["id", "time"]) for seed in (0, 1))
+    model = tiny().fit(frame)
     before = wide(adds_up(model.forecast(frame, at=1.5))).drop(columns="neural")
-    model.calibrate(waves(30, 20, seed=1))
+    model.calibrate(other)
     found = wide(adds_up(model.forecast(frame, at=1.5)))
     assert found["adjustment"].abs().max() > 0
     same(found[before.columns], before)
@@ -196,6 +196,13 @@ def test_a_saved_model_an_online_one_and_a_pickled_forecast_say_the_same(model, 
     same(loaded.forecast(table, ahead(table)).components(), said)
     same(OnlineForecaster(model, table).forecast(ahead(table)).components(), said)
     same(pickle.loads(pickle.dumps(forecast)).components(), said)
+
+
+@pytest.mark.parametrize("method", ["predict", "forecast"])
+def test_a_warning_of_missing_known_values_names_the_line_that_asked(model, table, method):
+    with pytest.warns(UserWarning, match="price") as warned:
+        getattr(model, method)(table, "24h")
+    assert warned[0].filename == __file__
 
 
 def test_some_queries_have_their_own_components(model, table):
