@@ -60,6 +60,10 @@ def forecast(
         int | None, typer.Option(min=1, help="Write so many draws of futures instead.")
     ] = None,
     variables: Annotated[str | None, typer.Option(help="Which variables, comma-separated.")] = None,
+    components: Annotated[
+        Path | None,
+        typer.Option(help="Another CSV: level, trend, cycles, ... that add up to the mean."),
+    ] = None,
     na_values: NaValues = None,
     adapter: Adapter = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write; standard output if left out.")] = None,
@@ -77,12 +81,18 @@ def forecast(
     asked = question(fitted, at, queries, ahead, missing)
     with blame("--level"):
         levels = levels if level is None else interval_levels(level.split(","), levels)
-    made = fitted.predict(frame, asked, count, levels, chosen(fitted, variables), samples=samples)
+    answer = fitted.forecast(frame, asked, count, chosen(fitted, variables))
+    with blame("--components"):
+        parts = None if components is None else answer.components()
+    made = answer.to_frame(levels) if samples is None else answer.samples_frame(samples)
     if out is None:
         made.to_csv(sys.stdout, index=False)
     else:
         made.to_csv(out, index=False)
         typer.echo(f"{len(made)} forecasts in {out}")
+    if parts is not None:
+        parts.to_csv(components, index=False)
+        typer.echo(f"their components in {components}", err=out is None)
 
 
 def plot(
@@ -92,6 +102,9 @@ def plot(
     series: Annotated[str | None, typer.Option(help="Which series; the first if left out.")] = None,
     ahead: Annotated[str | None, typer.Option(help="How far ahead; one horizon if left out.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many times within history and ahead.")] = 60,
+    components: Annotated[
+        bool, typer.Option("--components", help="Draw below what adds up to the mean.")
+    ] = False,
     na_values: NaValues = None,
     adapter: Adapter = None,
 ) -> None:
@@ -106,9 +119,12 @@ def plot(
     with blame("--series"):
         index = 0 if series is None else int(dataset.index_of([series])[0])
     one = dataset.select([index])
-    answer = forecast_along(fitted.fitted_, one, duration(fitted, ahead, "--ahead"), count).to_frame()
+    span, title = duration(fitted, ahead, "--ahead"), str(dataset.ids[index])
+    answer = forecast_along(fitted.fitted_, one, span, count, parts=components)
+    with blame("--components"):
+        parts = answer.components() if components else None
     time = str(fitted.schema_.time)
-    figure = plot_forecast(_observed(one), answer, time, title=str(dataset.ids[index]))
+    figure = plot_forecast(_observed(one), answer.to_frame(), time, title, parts)
     figure.savefig(out, dpi=120)
     typer.echo(f"picture in {out}")
 

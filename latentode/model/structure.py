@@ -57,6 +57,7 @@ INITIAL = {
 }
 COEFFICIENT = 0.5  # initial variance of first harmonics and of effects of known columns
 N_FEATURES = 6
+STATE_NAMES = ("level", "trend", "deviation")  # of the parts before cycles and known columns
 STEP = 1e-4  # of model time, over which a derivative is taken
 
 
@@ -179,6 +180,11 @@ class StructuralBlock(nn.Module):
     def prior(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of coefficients before anything was observed, `(variables, columns)`."""
         return self.prior_mean.numpy(), np.exp(self.log_prior_variance.numpy())
+
+    @staticmethod
+    def part_names(cycles: Sequence[str], known: Sequence[str]) -> list[str]:
+        """Names of `Outlook.parts` in their order, given those of cycles and of known columns."""
+        return [*STATE_NAMES, *cycles, *known]
 
     def gather(self, parts: np.ndarray) -> np.ndarray:
         """Columns of a cycle added up: `(n, state)` to `(n, 3 + cycles + known)`."""
