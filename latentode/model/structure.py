@@ -222,8 +222,7 @@ class _Answer(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         slopes = _Answer._slopes(ctx)
         each = [g.to(s) * s for g, s in zip(gradients, slopes, strict=True)]
-        total = sum((x.sum(dim=1) if x.dim() == 2 else x for x in each[1:]), each[0])
-        return total, None
+        return torch.stack([x.sum(dim=1) if x.dim() == 2 else x for x in each]).sum(dim=0), None
 
 
 class _Context:

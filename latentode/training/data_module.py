@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -204,7 +203,8 @@ class IrregularDataModule(LightningDataModule):
     def examples(self) -> Batch:
         """Some training windows, nothing of them hidden, to estimate the structural block from."""
         series = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES].tolist()
-        keys = list(product((0,), series, range(-(-FEWEST_EXAMPLES // len(series)))))
+        draws = range(-(-FEWEST_EXAMPLES // len(series)))
+        keys: list[Key] = [(0, i, draw) for i in series for draw in draws]
         return _Cuts(self.train, self.task, self.seed).__getitems__(keys)
 
     def train_dataloader(self) -> DataLoader:
