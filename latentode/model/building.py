@@ -159,7 +159,8 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     likelihood = likelihood_of(config.likelihood, sizes.n_variables, sizes.variables)
     structure, last_value = _structure(config, sizes), config.structure == "last-value"
     emission = Emission(likelihood, sizes.n_variables, structure, last_value)
-    layout, dynamics = entry.build(config, sizes, likelihood.n_raw, _variational(entry, config))
+    n_raw = likelihood.n_raw + (structure is not None)
+    layout, dynamics = entry.build(config, sizes, n_raw, _variational(entry, config))
     exact = CLOSED_FORM if FIELDS[config.dynamics].closed_form else {}
     suited = {"method": "rk38", "intervals": 6, **entry.solver, **exact}
     network = LatentODE(

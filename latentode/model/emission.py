@@ -30,6 +30,7 @@ from latentode.ode import StepControl
 
 __all__ = ["STRUCTURES", "Emission", "structural_inputs"]
 
+COMMON = 0.1  # the quantile of training deviations that is a variable's unit
 STRUCTURES = ("state-space", "last-value", None)
 
 
@@ -46,6 +47,11 @@ def structural_inputs(
 
 class Emission(nn.Module):
     """From raw decoder outputs to distributions.
+
+    About a structural forecast a correction has two parts, one in units of that forecast's deviation
+    and one in `unit` of its variable, a deviation that is small among those of training: a series'
+    own variance is known from few values, and what all series have in common needs none. Where series
+    differ by orders of magnitude, the latter is next to nothing.
 
     Args:
         likelihood: how values scatter.
@@ -65,6 +71,7 @@ class Emission(nn.Module):
         super().__init__()
         self.likelihood, self.n_variables = likelihood, n_variables
         self.structure, self.last_value = structure, last_value
+        self.register_buffer("unit", torch.zeros(n_variables, dtype=torch.float64))
 
     def view(self, seen: Observations) -> Observations:
         """A context as the encoder reads it, times and values in units of the model."""
@@ -81,7 +88,8 @@ class Emission(nn.Module):
         """The distribution of each query's value in scaled units, shape `(samples, queries)`.
 
         Args:
-            raw: of the decoder, shape `(samples, queries, n_raw)`, in the precision of values.
+            raw: of the decoder, shape `(samples, queries, n_raw)`, in the precision of values; one more
+                about a structural forecast, the second part of its correction.
             batch: the contexts.
             queries: what is asked, times in time units.
             time_scale: length of one unit of model time, in time units.
@@ -89,6 +97,8 @@ class Emission(nn.Module):
         """
         if outlook is not None:
             mean, deviation = outlook.location.to(raw.dtype), outlook.deviation.to(raw.dtype)
+            common = self.unit.to(raw)[queries.variable] / deviation
+            raw = torch.cat([raw[..., :1] + common[:, None] * raw[..., -1:], raw[..., 1:-1]], dim=-1)
             mean, deviation = (x.expand(len(raw), -1) for x in (mean, deviation))
             return self.likelihood.about(raw, mean, deviation, queries.variable)
         anchor = raw.new_zeros(len(queries))
@@ -136,3 +146,6 @@ class Emission(nn.Module):
         variable = np.tile(np.arange(n), len(batch))
         seen, _ = Cells.of(told(batch.context)[0], variable, told(batch.context)[1])
         estimate(block, seen, Cells.of(told(batch.target)[0], variable, told(batch.target)[1])[0])
+        made = self.outlook(batch, batch.target.queries(), time_scale).deviation
+        for v in torch.unique(batch.target.variable).tolist():
+            self.unit[v] = made[batch.target.variable == v].quantile(COMMON)
