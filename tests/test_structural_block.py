@@ -50,6 +50,14 @@ def stirred(block, seed=0):
     return block
 
 
+def oscillating(block, frequency=5.0, spread=1e-6, variance=0.7, decay=0.2):
+    """The block with a stochastic cycle."""
+    names = ("cycle", "cycle_decay", "frequency", "frequency_spread")
+    for name, value in zip(names, (variance, decay, frequency, spread), strict=True):
+        block.log_theta[:, PARAMETERS.index(name)] = np.log(value)
+    return block
+
+
 def path(n_series=1, seed=1, changes=9):
     rng = np.random.default_rng(seed)
     times = np.sort(rng.uniform(-6, 3, (n_series, changes)), axis=1)
@@ -61,7 +69,8 @@ def rows_of(control, row):
 
 
 def covariance(a, b, begin, own):
-    """Of level and deviation at two times, by the definition of the processes."""
+    """Of level, deviation and cycle at two times, by the definition of the processes."""
+    cycle = own["cycle"] * np.exp(-own["cycle_decay"] * abs(b - a)) * np.cos(own["frequency"] * (b - a))
     a, b = min(a, b) - begin, max(a, b) - begin
     kappa = own["damping"]
 
@@ -71,7 +80,7 @@ def covariance(a, b, begin, own):
     walk = quad(lambda w: reach(a - w) * reach(b - w), 0, a)[0]
     level = 1 / own["level_precision"] + own["walk"] * a
     slope = own["slope"] * reach(a) * reach(b) + own["slope_walk"] * walk
-    return level + slope + own["deviation"] * np.exp(-own["return_rate"] * (b - a))
+    return level + slope + own["deviation"] * np.exp(-own["return_rate"] * (b - a)) + cycle
 
 
 def dense(block, time, value, query, control):
@@ -92,10 +101,11 @@ def dense(block, time, value, query, control):
     return location, scale * np.diag(rest) + own["excess"]
 
 
+@pytest.mark.parametrize("kind", [stirred, lambda block: oscillating(stirred(block))])
 @pytest.mark.parametrize("n", [1, 2, 25])
-def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n):
+def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n, kind):
     time, value = cell(n)
-    control, block = path(), stirred(StructuralBlock(1, 1, PERIODS, harmonics=2))
+    control, block = path(), kind(StructuralBlock(1, 1, PERIODS, harmonics=2))
     between = np.linspace(time[0], time[-1], 7)[1:-1] if n > 1 else np.zeros(0)
     query = np.r_[between, time[-1], 0.0, 0.4, 2.5, 20.0]
     outlook = block(observed(time, value), asked(query), 1, control)
@@ -103,7 +113,7 @@ def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n):
     np.testing.assert_allclose(outlook.location, location, rtol=1e-8, atol=1e-9)
     np.testing.assert_allclose(outlook.deviation.square(), variance, rtol=1e-8)
     torch.testing.assert_close(outlook.parts.sum(dim=1), outlook.location)
-    assert outlook.parts.shape[1] == 3 + len(PERIODS) + 1
+    assert outlook.parts.shape[1] == 4 + len(PERIODS) + 1
 
 
 def test_a_level_of_which_nothing_is_known_beforehand_is_learnt_without_cancellation():

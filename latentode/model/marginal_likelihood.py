@@ -13,14 +13,23 @@ forecasts. The sum is lowered by L-BFGS over the logarithms of the parameters, w
 prior about their initial values. Means and variances of coefficients over cells are
 those of their posteriors, the M-step of expectation-maximisation.
 
+A stochastic cycle is added where it pays. It is begun at peaks of the periodogram, pooled over cells, with
+one frequency for all, and with a frequency of each cell's own, whose mean and spread over cells are those
+of what `latentode.nn.frequency` finds. The best of these models is taken instead of that without a cycle
+if the sum is lower by more than a penalty, the Bayesian information criterion's $\tfrac{k}{2} \log N$
+for k parameters more, and for each own frequency the logarithm of how many frequencies the cell could
+tell apart within the spread. N counts equal values once, as windows of one series overlap.
+
 References:
+    Estimating the dimension of a model (Schwarz, 1978).
     Maximum likelihood from incomplete data via the EM algorithm (Dempster, Laird and Rubin, 1977).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -29,7 +38,8 @@ from scipy.special import gammaln
 
 from latentode.model.structure import INITIAL, StructuralBlock
 from latentode.nn import compiled_filter
-from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS
+from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS
+from latentode.nn.frequency import ONE_FREQUENCY, frequencies, periodograms, without_columns
 from latentode.nn.state_space import Cells
 
 __all__ = ["estimate"]
@@ -44,6 +54,10 @@ BOUNDS = {
     "return_rate": (0.1, 100.0),
     "level_precision": (1e-16, 1e2),
     "slope": (1e-8, 1e4),
+    "cycle": (1e-12, 1e2),
+    "cycle_decay": (1e-4, 10.0),
+    "frequency": (1e-3, 1e4),
+    "frequency_spread": (1e-6, 2.0),
     "scale": (1.0, 1e4),
     "excess": (1e-18, 3.0),
 }
@@ -52,6 +66,19 @@ STEPS, EXPECTATIONS = 25, 2  # of each
 PRIOR_DEVIATION = 5.0  # of the logarithm of a parameter
 DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
+SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
+FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
+CYCLE_PARAMETERS = ("cycle", "cycle_decay", "frequency", "frequency_spread")
+CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior where there is a cycle
+DECAY = 0.05  # to begin with
+TRIAL_STEPS = 10  # after which starts are compared
+SHARED_STARTS = 2  # peaks of the pooled periodogram that are tried
+LEAST_GAIN = 5.0  # of a cell's periodogram that says a frequency
+FEWEST_TOLD = 3  # cells of which it does, for a spread of frequencies
+LEAST_SPREAD = 0.01
+APART = (
+    12.0  # a cell tells frequencies apart that differ by this over its span and the root of its rows
+)
 WORK = 2e9  # operations that an estimate may take, all variables together
 
 
@@ -79,36 +106,90 @@ class _Sample:
         queries = np.zeros((len(owner), size)), np.zeros(len(owner))
         return cls(seen, later, *room, np.zeros(len(seen.time)), owner, elapsed, *queries)
 
-    def run(self, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> None:
+    def loss(self, model: _Model) -> float:
+        """Means of negative logarithms: of the contexts' density, and of their targets'."""
+        self.run(model)
+        return self._of_contexts(model.theta[SCALE]) + self._of_targets(model)
+
+    def run(self, model: _Model) -> None:
         """Filters with the parameters of one variable."""
         c = self.seen
         compiled_filter.run(
-            c.begins, c.variable, c.time, c.value, c.basis, theta[None], mean[None], variance[None],
-            self.means, self.covs, self.sums, self.innovations,
+            c.begins, c.variable, c.time, c.value, c.basis, model.theta[None], model.omega,
+            *model.prior, self.means, self.covs, self.sums, self.innovations,
         )  # fmt: skip
 
-    def of_contexts(self, freedom: float) -> float:
-        """Mean negative logarithm of the contexts' density per value, after `run`."""
+    def _of_contexts(self, freedom: float) -> float:
         n = np.diff(self.seen.begins)
         half = (freedom + n) / 2
         density = half * np.log1p(self.sums[:, 1] / freedom) + self.sums[:, 0] / 2
         constant = gammaln(freedom / 2) - gammaln(half) + n / 2 * math.log(freedom * math.pi)
         return float(np.sum(density + constant)) / len(self.seen.time)
 
-    def of_targets(self, theta: np.ndarray) -> float:
-        """Mean negative logarithm of the targets' normal densities, after `run`."""
+    def _of_targets(self, model: _Model) -> float:
         if not len(self.owner):
             return 0.0
+        theta = model.theta
         each = np.broadcast_to(theta, (len(self.seen.variable), len(theta)))
         compiled_filter.forecast(
-            self.owner, self.elapsed, self.later.basis, np.ascontiguousarray(each),
+            self.owner, self.elapsed, self.later.basis, np.ascontiguousarray(each), model.omega,
             self.means, self.covs, self.parts, self.spread,
         )  # fmt: skip
-        n, freedom = np.diff(self.seen.begins), theta[PARAMETERS.index("scale")]
-        variance = self.spread * ((freedom + self.sums[:, 1]) / (freedom + n))[self.owner]
-        variance += theta[PARAMETERS.index("excess")]
+        variance = self.spread * self.variances(theta[SCALE])[self.owner] + theta[EXCESS]
         error = self.later.value - self.parts.sum(axis=1)
         return float(np.mean(np.log(variance) + error**2 / variance)) / 2
+
+    def variances(self, freedom: float) -> np.ndarray:
+        """Of each cell its own, after `run`."""
+        return (freedom + self.sums[:, 1]) / (freedom + np.diff(self.seen.begins))
+
+    def over_cells(self, freedom: float) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of coefficients over cells, relative to each one's variance, after `run`."""
+        weight, columns = 1 / self.variances(freedom), slice(COLUMNS, self.means.shape[1] - 2)
+        means = self.means[:, columns]
+        mean = weight @ means / weight.sum()
+        own = np.diagonal(self.covs, axis1=1, axis2=2)[:, columns]
+        variance = (own + (means - mean) ** 2 * weight[:, None]).mean(axis=0)
+        return mean[None], np.maximum(variance, LEAST_VARIANCE)[None]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Parameters of one variable.
+
+    Args:
+        z: logarithms of parameters.
+        prior: mean and variance of coefficients, each of shape `(1, columns)`.
+        free: which parameters are estimated by gradients.
+        centre: of the weak prior of z.
+        omega: frequencies of cells.
+        told: cells of which the periodogram says a frequency.
+    """
+
+    z: np.ndarray
+    prior: tuple[np.ndarray, np.ndarray]
+    free: np.ndarray
+    centre: np.ndarray
+    omega: np.ndarray
+    told: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @property
+    def theta(self) -> np.ndarray:
+        return np.exp(self.z)
+
+    @property
+    def own(self) -> bool:
+        """Whether each cell has a frequency of its own."""
+        return bool(self.theta[SPREAD] > ONE_FREQUENCY)
+
+    def at(self, z: np.ndarray) -> _Model:
+        """With other parameters."""
+        shared = self.omega if self.own else np.where(self.omega > 0, np.exp(z[FREQUENCY]), 0.0)
+        return replace(self, z=z, omega=shared)
+
+    def weak(self, z: np.ndarray) -> float:
+        """Minus the logarithm of the weak prior."""
+        return 0.5 * float(np.sum(((z - self.centre)[self.free] / PRIOR_DEVIATION) ** 2))
 
 
 def estimate(block: StructuralBlock, seen: Cells, later: Cells) -> None:
@@ -129,7 +210,7 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells) -> None:
         sample = _Sample.of(_own(seen, chosen), _own(later, chosen))
         if len(sample.seen.time) > 1:
             found = _estimate(sample, theta[variable], prior[0][variable], prior[1][variable])
-            theta[variable], prior[0][variable], prior[1][variable] = found
+            theta[variable], prior[0][variable], prior[1][variable] = found.theta, *found.prior
     block.log_theta.copy_(torch.from_numpy(np.log(theta)))
     block.prior_mean.copy_(torch.from_numpy(prior[0]))
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
@@ -145,42 +226,135 @@ def _own(cells: Cells, chosen: np.ndarray) -> Cells:
     return Cells(begins, none, cells.time[rows], cells.value[rows], basis)
 
 
-def _estimate(
-    sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Parameters, and means and variances of coefficients, of one variable."""
+def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> _Model:
+    """The model of one variable: without a cycle, or with the best if that is better."""
     centre = np.log(np.array([INITIAL[name] for name in PARAMETERS]))
+    free = np.array([i for i, name in enumerate(PARAMETERS) if name not in CYCLE_PARAMETERS])
+    none = np.zeros(len(sample.seen.variable))
+    model = _Model(np.log(theta), (mean[None], variance[None]), free, centre, none)
+    plain = _improved(sample, model, ROUNDS)
+    tried = [_improved(sample, start, 1, TRIAL_STEPS) for start in _starts(sample, plain)]
+    if not tried:
+        return plain
+    chosen = _improved(sample, min(tried, key=lambda m: _criterion(sample, m)), ROUNDS - 1)
+    return min(plain, chosen, key=lambda m: _criterion(sample, m))
+
+
+def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -> _Model:
+    """After rounds of own frequencies, parameters by gradients, and coefficients by their posteriors."""
     bounds = np.log(np.array([BOUNDS[name] for name in PARAMETERS]))
-    freedom, count = PARAMETERS.index("scale"), len(sample.seen.time)
+    free, count = model.free, len(sample.seen.time)
 
-    def loss(z: np.ndarray) -> float:
-        own = np.exp(z)
-        sample.run(own, mean, variance)
-        weak = 0.5 * np.sum(((z - centre) / PRIOR_DEVIATION) ** 2)
-        return sample.of_contexts(own[freedom]) + sample.of_targets(own) + weak / count
+    def loss(x: np.ndarray) -> float:
+        z = model.z.copy()
+        z[free] = x
+        return sample.loss(model.at(z)) + model.weak(z) / count
 
-    def with_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
-        here = loss(z)
-        steps = DIFFERENCE * np.eye(len(z))
-        return here, np.array([(loss(z + s) - here) / DIFFERENCE for s in steps])
+    def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
+        here = loss(x)
+        moves = DIFFERENCE * np.eye(len(x))
+        return here, np.array([(loss(x + m) - here) / DIFFERENCE for m in moves])
 
-    z = np.clip(np.log(theta), *bounds.T)
-    for _ in range(ROUNDS):
-        options = {"maxiter": STEPS}
-        found = minimize(with_gradient, z, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        z = found.x
-        for _ in range(EXPECTATIONS if len(mean) else 0):
-            sample.run(np.exp(z), mean, variance)
-            mean, variance = _over_cells(sample, math.exp(z[freedom]))
-    return np.exp(z), mean, variance
+    model = model.at(np.clip(model.z, *bounds.T))
+    for _ in range(rounds):
+        model = _with_frequencies(sample, model)
+        options = {"maxiter": steps}
+        found = minimize(
+            with_gradient, model.z[free], jac=True, method="L-BFGS-B", bounds=bounds[free], options=options
+        )  # fmt: skip
+        z = model.z.copy()
+        z[free] = found.x
+        model = model.at(z)
+        for _ in range(EXPECTATIONS if model.prior[0].size else 0):
+            sample.run(model)
+            model = replace(model, prior=sample.over_cells(model.theta[SCALE]))
+    return model
 
 
-def _over_cells(sample: _Sample, freedom: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of coefficients over cells, relative to each cell's variance."""
-    n = np.diff(sample.seen.begins)
-    weight = (freedom + n) / (freedom + sample.sums[:, 1])
-    means = sample.means[:, DYNAMIC:]
-    mean = weight @ means / weight.sum()
-    own = np.diagonal(sample.covs, axis1=1, axis2=2)[:, DYNAMIC:]
-    variance = (own + (means - mean) ** 2 * weight[:, None]).mean(axis=0)
-    return mean, np.maximum(variance, LEAST_VARIANCE)
+def _with_frequencies(sample: _Sample, model: _Model) -> _Model:
+    """With own frequencies of cells, and their mean and spread, if there are any."""
+    if not model.own:
+        return model
+    for _ in range(EXPECTATIONS):
+        omega = frequencies(sample.seen, model.theta[None], model.prior)
+        logs, z = np.log(omega[model.told]), model.z.copy()
+        z[FREQUENCY], z[SPREAD] = logs.mean(), math.log(max(logs.std(), LEAST_SPREAD))
+        model = replace(model, z=z, omega=omega)
+    return model
+
+
+def _starts(sample: _Sample, plain: _Model) -> Iterator[_Model]:
+    """Models with a cycle at peaks of the pooled periodogram, and at those of each cell."""
+    cells, theta = sample.seen, plain.theta
+    residual = without_columns(cells, theta[None], plain.prior)
+    grid, gains = periodograms(cells, residual)
+    if len(grid) < 3:
+        return
+    sample.run(plain)
+    own = sample.variances(theta[SCALE])
+    count = np.diff(cells.begins)
+    sizes = _line_variances(cells, residual) / own
+    told = np.flatnonzero(gains.max(axis=1) > LEAST_GAIN)
+    pooled = gains.sum(axis=0)
+    inner = np.flatnonzero((pooled[1:-1] >= pooled[:-2]) & (pooled[1:-1] > pooled[2:])) + 1
+    at = [np.full(len(count), k) for k in inner[np.argsort(-pooled[inner])][:SHARED_STARTS]]
+    spreads = [BOUNDS["frequency_spread"][0]] * len(at)
+    if len(told) >= FEWEST_TOLD:
+        at.append(gains.argmax(axis=1))
+        spreads.append(max(float(np.log(grid[at[-1][told]]).std()), LEAST_SPREAD))
+    for place, spread in zip(at, spreads, strict=True):
+        gain = gains[np.arange(len(count)), place]
+        share = 1 - np.exp(-2 * gain / np.maximum(count, 1))
+        shared = spread < ONE_FREQUENCY
+        frequency = float(np.exp(np.log(grid[place[0]] if shared else grid[place[told]]).mean()))
+        cycle, noise = np.median(share * sizes), np.median((1 - share) * sizes)
+        values = {
+            "cycle": cycle,
+            "cycle_decay": DECAY,
+            "frequency": frequency,
+            "frequency_spread": spread,
+        }
+        quiet = {"noise": noise, "walk": noise / 10, "slope_walk": noise / 10, "deviation": noise / 10}
+        for more in ({}, quiet):
+            z, centre = plain.z.copy(), plain.centre.copy()
+            for name, value in (values | more).items():
+                z[PARAMETERS.index(name)] = math.log(max(value, BOUNDS[name][0]))
+            z = np.clip(z, *np.log(np.array([BOUNDS[name] for name in PARAMETERS])).T)
+            centre[FREQUENCY] = z[FREQUENCY]
+            for name in ("cycle", "cycle_decay"):
+                centre[PARAMETERS.index(name)] = math.log(CENTRE[name])
+            names = ("cycle", "cycle_decay", *(("frequency",) if shared else ()))
+            free = np.r_[plain.free, [PARAMETERS.index(name) for name in names]]
+            omega = np.full(len(count), frequency)
+            yield replace(plain, z=z, free=free, centre=centre, omega=omega, told=told)
+
+
+def _line_variances(cells: Cells, value: np.ndarray) -> np.ndarray:
+    """Of each cell's values about a line."""
+    count = np.maximum(np.diff(cells.begins), 1)
+    owner = np.repeat(np.arange(len(count)), np.diff(cells.begins))
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return np.bincount(owner, x, len(count)) / count
+
+    t, y = cells.time - mean(cells.time)[owner], value - mean(value)[owner]
+    square = mean(t * t)
+    slope = np.divide(mean(t * y), square, out=np.zeros_like(square), where=square > 0)
+    return mean((y - slope[owner] * t) ** 2)
+
+
+def _criterion(sample: _Sample, model: _Model) -> float:
+    """Minus the logarithm of the evidence of a model, by the Bayesian information criterion."""
+    cells = sample.seen
+    n = len(np.unique(cells.value))
+    total = n * (sample.loss(model) + model.weak(model.z) / len(cells.time))
+    if not model.omega.any():
+        return total
+    penalty = 0.5 * (len(CYCLE_PARAMETERS) if model.own else len(CYCLE_PARAMETERS) - 1) * math.log(n)
+    if model.own:
+        count, spread = np.diff(cells.begins), model.theta[SPREAD]
+        span = cells.last - cells.time[cells.begins[:-1]]
+        apart = 1 + spread * model.omega * span * np.sqrt(count) / APART
+        far = ((np.log(model.omega) - model.z[FREQUENCY]) / spread) ** 2
+        penalty += float(np.sum(np.log(apart) + far / 2)) * n / len(cells.time)
+    return total + penalty
