@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ BOUNDS = {
     "return_rate": (0.1, 100.0),
     "level_precision": (1e-16, 1e2),
     "slope": (1e-8, 1e4),
-    "cycle": (1e-12, 1e2),
+    "cycle": (1e-8, 1e2),  # where there is one
     "cycle_decay": (1e-4, 10.0),
     "frequency": (1e-3, 1e4),
     "frequency_spread": (1e-6, 2.0),
@@ -76,10 +76,13 @@ SHARED_STARTS = 2  # peaks of the pooled periodogram that are tried
 LEAST_GAIN = 5.0  # of a cell's periodogram that says a frequency
 FEWEST_TOLD = 3  # cells of which it does, for a spread of frequencies
 LEAST_SPREAD = 0.01
+QUIET = 0.1  # of the noise, to begin with: variances of what else moves
+THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
+LEAST_SHARE = 0.25  # of its penalty that a start must gain on them
 APART = (
     12.0  # a cell tells frequencies apart that differ by this over its span and the root of its rows
 )
-WORK = 2e9  # operations that an estimate may take, all variables together
+WORK = 2e9  # operations that an estimate without cycles may take, all variables together
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,12 @@ class _Sample:
     parts: np.ndarray
     spread: np.ndarray
 
+    def thinned(self) -> _Sample:
+        """Every third cell, if they are many."""
+        n = len(self.seen.variable)
+        chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
+        return _Sample.of(_own(self.seen, chosen), _own(self.later, chosen))
+
     @classmethod
     def of(cls, seen: Cells, later: Cells) -> _Sample:
         n, size = len(seen.variable), DYNAMIC + seen.basis.shape[1]
@@ -106,10 +115,10 @@ class _Sample:
         queries = np.zeros((len(owner), size)), np.zeros(len(owner))
         return cls(seen, later, *room, np.zeros(len(seen.time)), owner, elapsed, *queries)
 
-    def loss(self, model: _Model) -> float:
+    def losses(self, model: _Model) -> tuple[float, float]:
         """Means of negative logarithms: of the contexts' density, and of their targets'."""
         self.run(model)
-        return self._of_contexts(model.theta[SCALE]) + self._of_targets(model)
+        return self._of_contexts(model.theta[SCALE]), self._of_targets(model)
 
     def run(self, model: _Model) -> None:
         """Filters with the parameters of one variable."""
@@ -163,7 +172,6 @@ class _Model:
         free: which parameters are estimated by gradients.
         centre: of the weak prior of z.
         omega: frequencies of cells.
-        told: cells of which the periodogram says a frequency.
     """
 
     z: np.ndarray
@@ -171,7 +179,6 @@ class _Model:
     free: np.ndarray
     centre: np.ndarray
     omega: np.ndarray
-    told: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def theta(self) -> np.ndarray:
@@ -181,6 +188,11 @@ class _Model:
     def own(self) -> bool:
         """Whether each cell has a frequency of its own."""
         return bool(self.theta[SPREAD] > ONE_FREQUENCY)
+
+    def of(self, n: int) -> _Model:
+        """For other cells, of a number of n, at the mean frequency."""
+        shared = self.theta[FREQUENCY] if self.omega.any() else 0.0
+        return replace(self, omega=np.full(n, shared))
 
     def at(self, z: np.ndarray) -> _Model:
         """With other parameters."""
@@ -200,7 +212,8 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells) -> None:
         seen: contexts of training windows.
         later: their targets, of the same cells; those within a context count from its last row.
     """
-    cost = (DYNAMIC + seen.basis.shape[1]) ** 2 * (1 + len(PARAMETERS)) * ROUNDS * STEPS * 3
+    plain = 1 + len(PARAMETERS) - len(CYCLE_PARAMETERS)
+    cost = (COLUMNS + seen.basis.shape[1]) ** 2 * plain * ROUNDS * STEPS * 3
     most = int(WORK / cost / max(1, len(np.unique(seen.variable))))
     theta, prior = block.theta().copy(), [x.copy() for x in block.prior()]
     for variable in np.unique(seen.variable):
@@ -233,11 +246,26 @@ def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np
     none = np.zeros(len(sample.seen.variable))
     model = _Model(np.log(theta), (mean[None], variance[None]), free, centre, none)
     plain = _improved(sample, model, ROUNDS)
-    tried = [_improved(sample, start, 1, TRIAL_STEPS) for start in _starts(sample, plain)]
-    if not tried:
+    some = sample.thinned()
+    fewer = plain.of(len(some.seen.variable))
+    tried = [_improved(some, start, 1, TRIAL_STEPS) for start in _starts(some, fewer)]
+    best = min(tried, key=lambda m: sum(_criterion(some, m)), default=fewer)
+    if not _better(some, best, fewer, LEAST_SHARE):
         return plain
-    chosen = _improved(sample, min(tried, key=lambda m: _criterion(sample, m)), ROUNDS - 1)
-    return min(plain, chosen, key=lambda m: _criterion(sample, m))
+    chosen = _improved(sample, best.of(len(none)), ROUNDS - 1)
+    return chosen if _better(sample, chosen, plain) else plain
+
+
+def _better(sample: _Sample, model: _Model, plain: _Model, share: float = 1.0) -> bool:
+    """Whether a cycle gains a share of its penalty, forecasts counting by rows and by cells.
+
+    Errors of forecasts of a cell go together: by rows, those of random walks would often favour a cycle.
+    """
+    for targets in (1.0, len(sample.seen.variable) / len(sample.seen.time)):
+        total, penalty = _criterion(sample, model, targets)
+        if total + share * penalty >= _criterion(sample, plain, targets)[0]:
+            return False
+    return True
 
 
 def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -> _Model:
@@ -248,14 +276,16 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
     def loss(x: np.ndarray) -> float:
         z = model.z.copy()
         z[free] = x
-        return sample.loss(model.at(z)) + model.weak(z) / count
+        return sum(sample.losses(model.at(z))) + model.weak(z) / count
 
     def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
         here = loss(x)
         moves = DIFFERENCE * np.eye(len(x))
         return here, np.array([(loss(x + m) - here) / DIFFERENCE for m in moves])
 
-    model = model.at(np.clip(model.z, *bounds.T))
+    z = model.z.copy()
+    z[free] = np.clip(z[free], *bounds[free].T)
+    model = model.at(z)
     for _ in range(rounds):
         model = _with_frequencies(sample, model)
         options = {"maxiter": steps}
@@ -275,58 +305,70 @@ def _with_frequencies(sample: _Sample, model: _Model) -> _Model:
     """With own frequencies of cells, and their mean and spread, if there are any."""
     if not model.own:
         return model
-    for _ in range(EXPECTATIONS):
+    told = _told(_periodograms(sample, model)[1])
+    for _ in range(EXPECTATIONS if len(told) else 0):
         omega = frequencies(sample.seen, model.theta[None], model.prior)
-        logs, z = np.log(omega[model.told]), model.z.copy()
+        logs, z = np.log(omega[told]), model.z.copy()
         z[FREQUENCY], z[SPREAD] = logs.mean(), math.log(max(logs.std(), LEAST_SPREAD))
         model = replace(model, z=z, omega=omega)
     return model
 
 
+def _periodograms(sample: _Sample, model: _Model) -> tuple[np.ndarray, np.ndarray]:
+    residual = without_columns(sample.seen, model.theta[None], model.prior)
+    return periodograms(sample.seen, residual)
+
+
+def _told(gains: np.ndarray) -> np.ndarray:
+    """Cells whose periodograms say a frequency."""
+    return np.flatnonzero(gains.max(axis=1, initial=0.0) > LEAST_GAIN)
+
+
 def _starts(sample: _Sample, plain: _Model) -> Iterator[_Model]:
     """Models with a cycle at peaks of the pooled periodogram, and at those of each cell."""
-    cells, theta = sample.seen, plain.theta
-    residual = without_columns(cells, theta[None], plain.prior)
-    grid, gains = periodograms(cells, residual)
-    if len(grid) < 3:
-        return
-    sample.run(plain)
-    own = sample.variances(theta[SCALE])
-    count = np.diff(cells.begins)
-    sizes = _line_variances(cells, residual) / own
-    told = np.flatnonzero(gains.max(axis=1) > LEAST_GAIN)
-    pooled = gains.sum(axis=0)
+    cells, pooled = sample.seen, np.zeros(0)
+    grid, gains = _periodograms(sample, plain)
+    pooled, told = gains.sum(axis=0), _told(gains)
     inner = np.flatnonzero((pooled[1:-1] >= pooled[:-2]) & (pooled[1:-1] > pooled[2:])) + 1
-    at = [np.full(len(count), k) for k in inner[np.argsort(-pooled[inner])][:SHARED_STARTS]]
-    spreads = [BOUNDS["frequency_spread"][0]] * len(at)
+    for k in inner[np.argsort(-pooled[inner])][:SHARED_STARTS]:
+        gain = gains[:, k]
+        yield from _with_cycle(sample, plain, gain, grid[k], 0.0)
     if len(told) >= FEWEST_TOLD:
-        at.append(gains.argmax(axis=1))
-        spreads.append(max(float(np.log(grid[at[-1][told]]).std()), LEAST_SPREAD))
-    for place, spread in zip(at, spreads, strict=True):
-        gain = gains[np.arange(len(count)), place]
-        share = 1 - np.exp(-2 * gain / np.maximum(count, 1))
-        shared = spread < ONE_FREQUENCY
-        frequency = float(np.exp(np.log(grid[place[0]] if shared else grid[place[told]]).mean()))
-        cycle, noise = np.median(share * sizes), np.median((1 - share) * sizes)
-        values = {
-            "cycle": cycle,
-            "cycle_decay": DECAY,
-            "frequency": frequency,
-            "frequency_spread": spread,
-        }
-        quiet = {"noise": noise, "walk": noise / 10, "slope_walk": noise / 10, "deviation": noise / 10}
-        for more in ({}, quiet):
-            z, centre = plain.z.copy(), plain.centre.copy()
-            for name, value in (values | more).items():
-                z[PARAMETERS.index(name)] = math.log(max(value, BOUNDS[name][0]))
-            z = np.clip(z, *np.log(np.array([BOUNDS[name] for name in PARAMETERS])).T)
-            centre[FREQUENCY] = z[FREQUENCY]
-            for name in ("cycle", "cycle_decay"):
-                centre[PARAMETERS.index(name)] = math.log(CENTRE[name])
-            names = ("cycle", "cycle_decay", *(("frequency",) if shared else ()))
-            free = np.r_[plain.free, [PARAMETERS.index(name) for name in names]]
-            omega = np.full(len(count), frequency)
-            yield replace(plain, z=z, free=free, centre=centre, omega=omega, told=told)
+        logs = np.log(grid[gains[told].argmax(axis=1)])
+        spread = max(float(logs.std()), LEAST_SPREAD)
+        yield from _with_cycle(sample, plain, gains.max(axis=1), math.exp(logs.mean()), spread)
+
+
+def _with_cycle(
+    sample: _Sample, plain: _Model, gain: np.ndarray, frequency: float, spread: float
+) -> Iterator[_Model]:
+    """Models with a cycle that explains what the periodogram says; with and without other movements.
+
+    Args:
+        sample: of cells.
+        plain: model without a cycle.
+        gain: of each cell's periodogram.
+        frequency, spread: of the cycle; spread 0 for one frequency.
+    """
+    sample.run(plain)
+    cells = sample.seen
+    residual = without_columns(cells, plain.theta[None], plain.prior)
+    sizes = _line_variances(cells, residual) / sample.variances(plain.theta[SCALE])
+    left = np.exp(-2 * gain / np.diff(cells.begins))
+    noise, cycle = float(np.median(left * sizes)), float(np.median((1 - left) * sizes))
+    begin = {"cycle": cycle, "cycle_decay": DECAY, "frequency": frequency, "frequency_spread": spread}
+    quiet = {"noise": noise} | dict.fromkeys(("walk", "slope_walk", "deviation"), QUIET * noise)
+    names = CYCLE_PARAMETERS[: 2 if spread else 3]
+    free = np.r_[plain.free, [PARAMETERS.index(name) for name in names]]
+    centre = plain.centre.copy()
+    for name, value in (CENTRE | {"frequency": frequency}).items():
+        centre[PARAMETERS.index(name)] = math.log(value)
+    for more in ({}, quiet):
+        z = plain.z.copy()
+        for name, value in (begin | more).items():
+            z[PARAMETERS.index(name)] = math.log(max(value, BOUNDS[name][0]))
+        omega = np.full(len(gain), frequency)
+        yield replace(plain, z=z, free=free, centre=centre, omega=omega)
 
 
 def _line_variances(cells: Cells, value: np.ndarray) -> np.ndarray:
@@ -343,18 +385,19 @@ def _line_variances(cells: Cells, value: np.ndarray) -> np.ndarray:
     return mean((y - slope[owner] * t) ** 2)
 
 
-def _criterion(sample: _Sample, model: _Model) -> float:
-    """Minus the logarithm of the evidence of a model, by the Bayesian information criterion."""
-    cells = sample.seen
-    n = len(np.unique(cells.value))
-    total = n * (sample.loss(model) + model.weak(model.z) / len(cells.time))
-    if not model.omega.any():
-        return total
-    penalty = 0.5 * (len(CYCLE_PARAMETERS) if model.own else len(CYCLE_PARAMETERS) - 1) * math.log(n)
+def _criterion(sample: _Sample, model: _Model, share: float = 1.0) -> tuple[float, float]:
+    """What is lowered, times rows and with a share of the targets; and the penalty of a cycle."""
+    cells, (contexts, targets) = sample.seen, sample.losses(model)
+    rows, count = len(cells.time), np.diff(cells.begins)
+    distinct = len(np.unique(cells.value))
+    total = rows * (contexts + share * targets) + model.weak(model.z)
+    penalty = 0.0
+    if model.omega.any():
+        names = len(CYCLE_PARAMETERS) - (0 if model.own else 1)
+        penalty = 0.5 * names * math.log(distinct) * rows / distinct
     if model.own:
-        count, spread = np.diff(cells.begins), model.theta[SPREAD]
-        span = cells.last - cells.time[cells.begins[:-1]]
+        spread, span = model.theta[SPREAD], cells.last - cells.time[cells.begins[:-1]]
         apart = 1 + spread * model.omega * span * np.sqrt(count) / APART
         far = ((np.log(model.omega) - model.z[FREQUENCY]) / spread) ** 2
-        penalty += float(np.sum(np.log(apart) + far / 2)) * n / len(cells.time)
-    return total + penalty
+        penalty += float(np.sum(np.log(apart) + far / 2))
+    return total, penalty
