@@ -13,12 +13,13 @@ forecasts. The sum is lowered by L-BFGS over the logarithms of the parameters, w
 prior about their initial values. Means and variances of coefficients over cells are
 those of their posteriors, the M-step of expectation-maximisation.
 
-A stochastic cycle is added where it pays. It is begun at peaks of the periodogram, pooled over cells, with
-one frequency for all, and with a frequency of each cell's own, whose mean and spread over cells are those
-of what `latentode.nn.frequency` finds. The best of these models is taken instead of that without a cycle
-if the sum is lower by more than a penalty, the Bayesian information criterion's $\tfrac{k}{2} \log N$
-for k parameters more, and for each own frequency the logarithm of how many frequencies the cell could
-tell apart within the spread. N counts equal values once, as windows of one series overlap.
+A stochastic cycle is added where it pays. It is begun at peaks of the periodogram pooled over cells,
+with one frequency for all, and with one of each cell's own, of which mean and spread over cells are
+those of what `latentode.nn.frequency` finds. The best of these models is taken instead of that without
+a cycle if the sum, times the number N of values, is lower by more than a penalty: the Bayesian
+information criterion's $\tfrac{k}{2} \log N$ for k parameters more, and for each own frequency the
+logarithm of how many the cell could tell apart within the spread. Equal values count once in N, since
+windows of one series overlap.
 
 References:
     Estimating the dimension of a model (Schwarz, 1978).
@@ -28,18 +29,19 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 from scipy.special import gammaln
 
 from latentode.model.structure import INITIAL, StructuralBlock
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS
-from latentode.nn.frequency import ONE_FREQUENCY, frequencies, periodograms, without_columns
+from latentode.nn.frequency import ONE_FREQUENCY, cells_that_tell, frequencies, suggestions
 from latentode.nn.state_space import Cells
 
 __all__ = ["estimate"]
@@ -54,7 +56,7 @@ BOUNDS = {
     "return_rate": (0.1, 100.0),
     "level_precision": (1e-16, 1e2),
     "slope": (1e-8, 1e4),
-    "cycle": (1e-8, 1e2),  # where there is one
+    "cycle": (1e-8, 1e2),
     "cycle_decay": (1e-4, 10.0),
     "frequency": (1e-3, 1e4),
     "frequency_spread": (1e-6, 2.0),
@@ -70,12 +72,10 @@ SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
 CYCLE_PARAMETERS = ("cycle", "cycle_decay", "frequency", "frequency_spread")
 CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior where there is a cycle
-DECAY = 0.05  # to begin with
+DECAY = 0.02  # of the frequency, to begin with
 TRIAL_STEPS = 10  # after which starts are compared
-SHARED_STARTS = 2  # peaks of the pooled periodogram that are tried
-LEAST_GAIN = 5.0  # of a cell's periodogram that says a frequency
-FEWEST_TOLD = 3  # cells of which it does, for a spread of frequencies
-LEAST_SPREAD = 0.01
+LEAST_SPREAD = 0.01  # of logarithms of own frequencies
+MOVEMENTS = "walk", "slope_walk", "deviation"
 QUIET = 0.1  # of the noise, to begin with: variances of what else moves
 THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
 LEAST_SHARE = 0.25  # of its penalty that a start must gain on them
@@ -104,7 +104,7 @@ class _Sample:
         """Every third cell, if they are many."""
         n = len(self.seen.variable)
         chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
-        return _Sample.of(_own(self.seen, chosen), _own(self.later, chosen))
+        return _Sample.of(self.seen.some(chosen), self.later.some(chosen))
 
     @classmethod
     def of(cls, seen: Cells, later: Cells) -> _Sample:
@@ -153,7 +153,7 @@ class _Sample:
         return (freedom + self.sums[:, 1]) / (freedom + np.diff(self.seen.begins))
 
     def over_cells(self, freedom: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of coefficients over cells, relative to each one's variance, after `run`."""
+        """Mean and variance of coefficients over cells, relative to each one's own, after `run`."""
         weight, columns = 1 / self.variances(freedom), slice(COLUMNS, self.means.shape[1] - 2)
         means = self.means[:, columns]
         mean = weight @ means / weight.sum()
@@ -220,23 +220,13 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells) -> None:
         chosen = np.flatnonzero((seen.variable == variable) & (np.diff(seen.begins) > 0))
         counts = np.diff(seen.begins)[chosen] + np.diff(later.begins)[chosen]
         chosen = chosen[: max(1, int(np.searchsorted(np.cumsum(counts), most, side="right")))]
-        sample = _Sample.of(_own(seen, chosen), _own(later, chosen))
+        sample = _Sample.of(seen.some(chosen), later.some(chosen))
         if len(sample.seen.time) > 1:
             found = _estimate(sample, theta[variable], prior[0][variable], prior[1][variable])
             theta[variable], prior[0][variable], prior[1][variable] = found.theta, *found.prior
     block.log_theta.copy_(torch.from_numpy(np.log(theta)))
     block.prior_mean.copy_(torch.from_numpy(prior[0]))
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
-
-
-def _own(cells: Cells, chosen: np.ndarray) -> Cells:
-    """Some cells, whose variable is called 0."""
-    counts = np.diff(cells.begins)[chosen]
-    begins = np.r_[0, np.cumsum(counts)]
-    rows = np.repeat(cells.begins[chosen] - begins[:-1], counts) + np.arange(begins[-1])
-    none = np.zeros(len(chosen), dtype=np.int64)
-    basis = np.ascontiguousarray(cells.basis[rows])
-    return Cells(begins, none, cells.time[rows], cells.value[rows], basis)
 
 
 def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> _Model:
@@ -249,17 +239,20 @@ def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np
     some = sample.thinned()
     fewer = plain.of(len(some.seen.variable))
     tried = [_improved(some, start, 1, TRIAL_STEPS) for start in _starts(some, fewer)]
-    best = min(tried, key=lambda m: sum(_criterion(some, m)), default=fewer)
-    if not _better(some, best, fewer, LEAST_SHARE):
+    tried = [m for m in tried if _better(some, m, fewer, LEAST_SHARE)]
+    if not tried:
         return plain
+    worth = [sum(_criterion(some, m)) for m in tried]
+    kinds = {tried[k].own: tried[k] for k in np.argsort(worth)[::-1]}  # the best of either kind
+    best = min((_improved(some, m, 1) for m in kinds.values()), key=lambda m: sum(_criterion(some, m)))
     chosen = _improved(sample, best.of(len(none)), ROUNDS - 1)
     return chosen if _better(sample, chosen, plain) else plain
 
 
 def _better(sample: _Sample, model: _Model, plain: _Model, share: float = 1.0) -> bool:
-    """Whether a cycle gains a share of its penalty, forecasts counting by rows and by cells.
+    """Whether a cycle gains a share of its penalty, where forecasts count by rows and where by cells.
 
-    Errors of forecasts of a cell go together: by rows, those of random walks would often favour a cycle.
+    Errors of a cell's forecasts go together: by rows, those of random walks would often favour cycles.
     """
     for targets in (1.0, len(sample.seen.variable) / len(sample.seen.time)):
         total, penalty = _criterion(sample, model, targets)
@@ -269,7 +262,7 @@ def _better(sample: _Sample, model: _Model, plain: _Model, share: float = 1.0) -
 
 
 def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -> _Model:
-    """After rounds of own frequencies, parameters by gradients, and coefficients by their posteriors."""
+    """After rounds: own frequencies, parameters by gradients, coefficients by their posteriors."""
     bounds = np.log(np.array([BOUNDS[name] for name in PARAMETERS]))
     free, count = model.free, len(sample.seen.time)
 
@@ -288,12 +281,11 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
     model = model.at(z)
     for _ in range(rounds):
         model = _with_frequencies(sample, model)
-        options = {"maxiter": steps}
-        found = minimize(
-            with_gradient, model.z[free], jac=True, method="L-BFGS-B", bounds=bounds[free], options=options
-        )  # fmt: skip
         z = model.z.copy()
-        z[free] = found.x
+        z[free] = minimize(
+            with_gradient, z[free], jac=True, method="L-BFGS-B", bounds=Bounds(*bounds[free].T),
+            options={"maxiter": steps},
+        ).x  # fmt: skip
         model = model.at(z)
         for _ in range(EXPECTATIONS if model.prior[0].size else 0):
             sample.run(model)
@@ -305,7 +297,7 @@ def _with_frequencies(sample: _Sample, model: _Model) -> _Model:
     """With own frequencies of cells, and their mean and spread, if there are any."""
     if not model.own:
         return model
-    told = _told(_periodograms(sample, model)[1])
+    told = cells_that_tell(sample.seen, model.theta[None], model.prior)
     for _ in range(EXPECTATIONS if len(told) else 0):
         omega = frequencies(sample.seen, model.theta[None], model.prior)
         logs, z = np.log(omega[told]), model.z.copy()
@@ -314,75 +306,29 @@ def _with_frequencies(sample: _Sample, model: _Model) -> _Model:
     return model
 
 
-def _periodograms(sample: _Sample, model: _Model) -> tuple[np.ndarray, np.ndarray]:
-    residual = without_columns(sample.seen, model.theta[None], model.prior)
-    return periodograms(sample.seen, residual)
-
-
-def _told(gains: np.ndarray) -> np.ndarray:
-    """Cells whose periodograms say a frequency."""
-    return np.flatnonzero(gains.max(axis=1, initial=0.0) > LEAST_GAIN)
-
-
 def _starts(sample: _Sample, plain: _Model) -> Iterator[_Model]:
-    """Models with a cycle at peaks of the pooled periodogram, and at those of each cell."""
-    cells, pooled = sample.seen, np.zeros(0)
-    grid, gains = _periodograms(sample, plain)
-    pooled, told = gains.sum(axis=0), _told(gains)
-    inner = np.flatnonzero((pooled[1:-1] >= pooled[:-2]) & (pooled[1:-1] > pooled[2:])) + 1
-    for k in inner[np.argsort(-pooled[inner])][:SHARED_STARTS]:
-        gain = gains[:, k]
-        yield from _with_cycle(sample, plain, gain, grid[k], 0.0)
-    if len(told) >= FEWEST_TOLD:
-        logs = np.log(grid[gains[told].argmax(axis=1)])
-        spread = max(float(logs.std()), LEAST_SPREAD)
-        yield from _with_cycle(sample, plain, gains.max(axis=1), math.exp(logs.mean()), spread)
-
-
-def _with_cycle(
-    sample: _Sample, plain: _Model, gain: np.ndarray, frequency: float, spread: float
-) -> Iterator[_Model]:
-    """Models with a cycle that explains what the periodogram says; with and without other movements.
-
-    Args:
-        sample: of cells.
-        plain: model without a cycle.
-        gain: of each cell's periodogram.
-        frequency, spread: of the cycle; spread 0 for one frequency.
-    """
+    """Models with cycles that periodograms suggest, with and without other movements of `plain`."""
     sample.run(plain)
-    cells = sample.seen
-    residual = without_columns(cells, plain.theta[None], plain.prior)
-    sizes = _line_variances(cells, residual) / sample.variances(plain.theta[SCALE])
-    left = np.exp(-2 * gain / np.diff(cells.begins))
-    noise, cycle = float(np.median(left * sizes)), float(np.median((1 - left) * sizes))
-    begin = {"cycle": cycle, "cycle_decay": DECAY, "frequency": frequency, "frequency_spread": spread}
-    quiet = {"noise": noise} | dict.fromkeys(("walk", "slope_walk", "deviation"), QUIET * noise)
-    names = CYCLE_PARAMETERS[: 2 if spread else 3]
-    free = np.r_[plain.free, [PARAMETERS.index(name) for name in names]]
-    centre = plain.centre.copy()
-    for name, value in (CENTRE | {"frequency": frequency}).items():
-        centre[PARAMETERS.index(name)] = math.log(value)
-    for more in ({}, quiet):
-        z = plain.z.copy()
-        for name, value in (begin | more).items():
-            z[PARAMETERS.index(name)] = math.log(max(value, BOUNDS[name][0]))
-        omega = np.full(len(gain), frequency)
-        yield replace(plain, z=z, free=free, centre=centre, omega=omega)
+    own, cells = sample.variances(plain.theta[SCALE]), sample.seen
+    for found in suggestions(cells, plain.theta[None], plain.prior, own):
+        spread = max(found.spread, LEAST_SPREAD) if found.own else 0.0
+        cycle = found.cycle, DECAY * found.frequency, found.frequency, spread
+        begin = dict(zip(CYCLE_PARAMETERS, cycle, strict=True))
+        quiet = {"noise": found.noise} | dict.fromkeys(MOVEMENTS, QUIET * found.noise)
+        names = CYCLE_PARAMETERS[: 2 if found.own else 3]
+        free = np.r_[plain.free, [PARAMETERS.index(name) for name in names]]
+        centre = _set(plain.centre, CENTRE | {"frequency": found.frequency})
+        omega = np.full(len(cells.variable), found.frequency)
+        for values in (begin, begin | quiet):
+            yield replace(plain, z=_set(plain.z, values), free=free, centre=centre, omega=omega)
 
 
-def _line_variances(cells: Cells, value: np.ndarray) -> np.ndarray:
-    """Of each cell's values about a line."""
-    count = np.maximum(np.diff(cells.begins), 1)
-    owner = np.repeat(np.arange(len(count)), np.diff(cells.begins))
-
-    def mean(x: np.ndarray) -> np.ndarray:
-        return np.bincount(owner, x, len(count)) / count
-
-    t, y = cells.time - mean(cells.time)[owner], value - mean(value)[owner]
-    square = mean(t * t)
-    slope = np.divide(mean(t * y), square, out=np.zeros_like(square), where=square > 0)
-    return mean((y - slope[owner] * t) ** 2)
+def _set(z: np.ndarray, values: Mapping[Any, float]) -> np.ndarray:
+    """Logarithms of parameters, of which some are set; within their bounds."""
+    z = z.copy()
+    for name, value in values.items():
+        z[PARAMETERS.index(name)] = math.log(max(value, BOUNDS[name][0]))
+    return z
 
 
 def _criterion(sample: _Sample, model: _Model, share: float = 1.0) -> tuple[float, float]:

@@ -10,10 +10,10 @@ $$x(t) = \ell(t) + r(t) + u(t) + \phi(t)^\top c + \epsilon, \qquad
 with level $\ell$ and damped slope, a deviation r that dies away, an oscillation u that dies away and is
 renewed, of a frequency that all series share or of each one's own (`latentode.nn.frequency`), and
 coefficients c of the columns $\phi$: cosines and sines of the clock's cycles, and known-future columns.
-A line, a random walk, mean reversion, exponential smoothing, a stochastic cycle, harmonic regression and regression with autocorrelated errors are
-special cases; which it is, is said by the parameters of each variable, which
-`latentode.model.marginal_likelihood` estimates from the training data. The variance of a cell is its
-own, with an inverse-gamma prior: from innovations $e_i$ with relative variances $F_i$,
+A line, a random walk, mean reversion, exponential smoothing, a stochastic cycle, harmonic regression,
+and regression with autocorrelated errors are special cases; which it is, is said by the parameters of
+each variable, which `latentode.model.marginal_likelihood` estimates from the training data. A cell's
+variance is its own, with an inverse-gamma prior: from innovations $e_i$ with relative variances $F_i$,
 
 $$\sigma^2 = \frac{\nu + \sum_i e_i^2 / F_i}{\nu + n}.$$
 
@@ -222,8 +222,7 @@ class _Answer(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         slopes = _Answer._slopes(ctx)
         each = [g.to(s) * s for g, s in zip(gradients, slopes, strict=True)]
-        total = sum((x.sum(dim=1) if x.dim() == 2 else x for x in each[1:]), each[0])
-        return total, None
+        return each[0] + sum(x.sum(dim=1) if x.dim() == 2 else x for x in each[1:]), None
 
 
 class _Context:

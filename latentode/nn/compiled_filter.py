@@ -1,7 +1,7 @@
 r"""The Kalman filter of a structural state-space model over irregular rows, compiled.
 
 State $s = (\ell, b, r, c, u, w)$ of a cell, a (series, variable): level, slope, deviation, coefficients
-of columns $\phi$, and the pair of a stochastic cycle, which turns by $\omega$ and dies away by $\gamma$.
+of columns $\phi$, and the pair of a stochastic cycle that turns by $\omega$ and dies away by $\gamma$.
 Between rows $\Delta$ apart, in closed form,
 
 $$d\ell = b\,dt + \sqrt{q_\ell}\,dW, \quad db = -\kappa\,b\,dt + \sqrt{q_b}\,dW, \quad
@@ -26,6 +26,7 @@ References:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +34,12 @@ from latentode.ode.kernels.compiled import Array, compiled
 
 __all__ = ["COLUMNS", "DYNAMIC", "PARAMETERS", "forecast", "run", "smooth"]
 
+Number = Any  # one of an array's, which to type checkers is an array
 COLUMNS, PAIR = 3, 2  # after level, slope and deviation come the coefficients, and at the end the pair
 DYNAMIC = COLUMNS + PAIR  # what is no coefficient
 # The order of a variable's parameters. `scale` is the degrees of freedom of a cell's own variance,
-# `excess` a variance of forecasts that is not relative to it, `frequency` and `frequency_spread` those of
-# the cycle over cells: none of them moves the filter.
+# `excess` a variance of forecasts that is not relative to it, `frequency_spread` that of logarithms of
+# frequencies over cells. None of these, nor `frequency`, moves the filter.
 PARAMETERS = (
     "noise",
     "walk",
@@ -59,7 +61,7 @@ SMALL = 1e-3  # of damping times elapsed time, below which closed forms cancel a
 
 
 @compiled
-def _size(state: int, omega: float) -> int:
+def _size(state: int, omega: Number) -> int:
     """How much of a state is in use."""
     return state if omega > 0.0 else state - PAIR
 
@@ -78,7 +80,7 @@ def _turn(vector: Array, matrix: Array, cosine: float, sine: float) -> None:
 
 
 @compiled
-def _advance(mean: Array, cov: Array, elapsed: float, theta: Array, omega: float) -> None:
+def _advance(mean: Array, cov: Array, elapsed: Number, theta: Array, omega: Number) -> None:
     """Carries mean and covariance over a gap."""
     if elapsed <= 0.0:
         return
@@ -155,7 +157,7 @@ def _begin(mean: Array, cov: Array, theta: Array, prior_mean: Array, prior_varia
 
 
 @compiled
-def _first(mean: Array, cov: Array, look: Array, gain: Array, value: float, theta: Array) -> tuple:
+def _first(mean: Array, cov: Array, look: Array, gain: Array, value: Number, theta: Array) -> tuple:
     """Tells the first value; the innovation's variance times the precision of the level, and it."""
     size, precision, innovation = len(look), theta[PRECISION], value
     spread = theta[NOISE] + _times(cov, look, gain)
@@ -174,7 +176,7 @@ def _first(mean: Array, cov: Array, look: Array, gain: Array, value: float, thet
 
 
 @compiled
-def _tell(mean: Array, cov: Array, look: Array, gain: Array, value: float, noise: float) -> tuple:
+def _tell(mean: Array, cov: Array, look: Array, gain: Array, value: Number, noise: float) -> tuple:
     """Tells a value; its innovation and that one's variance."""
     size, innovation, variance = len(look), value, noise + _times(cov, look, gain)
     for j in range(size):
@@ -315,7 +317,7 @@ def smooth(
 
 
 @compiled
-def _back(r: Array, n: Array, elapsed: float, theta: Array, omega: float) -> None:
+def _back(r: Array, n: Array, elapsed: Number, theta: Array, omega: Number) -> None:
     """Takes r and n back over a gap: the transposed transition."""
     if elapsed <= 0.0:
         return

@@ -3,8 +3,9 @@ r"""Frequencies of stochastic cycles: a periodogram, and each cell's own frequen
 Of a cell's values $y$, with a line and what columns explain taken away, the periodogram is the gain of
 least squares by a sine, with a small ridge since slow sines look like lines,
 
-$$G(\omega) = -\tfrac{n}{2} \log\!\Big(1 - \frac{p_\omega^\top (A_\omega + \eta n I)^{-1} p_\omega}{y^\top y}
-  \Big), \qquad p_\omega = \sum_i y_i \binom{\cos \omega t_i}{\sin \omega t_i},$$
+$$G(\omega) = -\tfrac{n}{2} \log\!\Big(1 -
+    \frac{p_\omega^\top (A_\omega + \eta n I)^{-1} p_\omega}{y^\top y}\Big), \qquad
+  p_\omega = \sum_i y_i \binom{\cos \omega t_i}{\sin \omega t_i},$$
 
 with $A_\omega$ the matrix of products of cosine and sine without their lines, on a grid as fine as the
 cell's span asks for, from a period of one and a half spans to one of two median gaps. Where frequencies
@@ -24,6 +25,8 @@ References:
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +35,7 @@ from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.state_space import Cells, Filtered
 from latentode.ode.kernels.compiled import Array, compiled
 
-__all__ = ["NO_CYCLE", "ONE_FREQUENCY", "frequencies", "periodograms", "without_columns"]
+__all__ = ["ONE_FREQUENCY", "Suggestion", "cells_that_tell", "frequencies", "suggestions"]
 
 NO_CYCLE = 1e-9  # relative variance of a cycle below which there is none
 ONE_FREQUENCY = 1e-4  # spread of the logarithm of frequencies below which cells share one
@@ -47,6 +50,9 @@ WIDTH = 3.0  # deviations of the prior that are looked at
 PEAKS = 4  # that are compared by likelihood
 SECTIONS, GOLDEN = 18, 0.6180339887498949
 TINY = 1e-300
+LEAST_GAIN = 5.0  # of a cell's periodogram at a clear peak
+FEWEST_CELLS = 3  # with one, for frequencies of cells' own to be suggested
+POOLED_PEAKS = 2  # that are suggested
 
 
 @compiled
@@ -112,17 +118,20 @@ def _peaks(gain: Array) -> Array:
 
 
 @compiled
-def _cost(omega: float, centre: float, spread: float, own: tuple, rest: tuple, room: tuple) -> float:
+def _cost(omega: Any, centre: float, spread: float, own: Any, rest: Any, room: Any) -> float:
     """Minus the logarithm of a cell's density and of the prior, but for constants."""
-    at = np.full(1, omega)
-    begins, sums = own[0], room[2]
-    compiled_filter.run(*own, at, *rest, *room)
+    begins, variable, time, value, basis, theta = own
+    (mean, variance), (means, covs, sums, innovations) = rest, room
+    compiled_filter.run(
+        begins, variable, time, value, basis, theta, np.full(1, omega), mean, variance,
+        means, covs, sums, innovations,
+    )  # fmt: skip
     likelihood = 0.5 * sums[0, 0] + 0.5 * (begins[1] - begins[0]) * math.log(max(sums[0, 1], TINY))
     return likelihood + 0.5 * ((math.log(omega) - centre) / spread) ** 2
 
 
 @compiled
-def _lowest(begin: float, end: float, how: tuple) -> tuple:
+def _lowest(begin: float, end: float, how: Any) -> tuple:
     """A frequency between two at which the cost is lowest, by golden sections, and its cost."""
     a, b = end - GOLDEN * (end - begin), begin + GOLDEN * (end - begin)
     cost_a, cost_b = _cost(a, *how), _cost(b, *how)
@@ -189,7 +198,7 @@ def frequencies(cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.nda
     omega = np.where(own[:, CYCLE] > NO_CYCLE, own[:, FREQUENCY], 0.0)
     chosen = np.flatnonzero((omega > 0) & (own[:, SPREAD] > ONE_FREQUENCY))
     if len(chosen):
-        residual = without_columns(cells, theta, prior)
+        residual = _without_columns(cells, theta, prior)
         _search(
             chosen, cells.begins, cells.variable, cells.time, cells.value, residual, cells.basis,
             theta, *prior, omega,
@@ -197,10 +206,86 @@ def frequencies(cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.nda
     return omega
 
 
-def without_columns(
+def cells_that_tell(
     cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """Values of rows without what columns explain in a model without a cycle, shape `(rows,)`."""
+    """Numbers of those cells whose periodograms have a clear peak; arguments as for `frequencies`."""
+    return _tell(_periodograms(cells, _without_columns(cells, theta, prior))[1])
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A cycle to begin an estimate with.
+
+    Args:
+        frequency: in radians per unit of model time.
+        own: whether each cell has a frequency of its own.
+        spread: of the logarithms of these.
+        cycle: variance of the cycle, relative to each cell's own; the median of cells.
+        noise: likewise, of what is left.
+    """
+
+    frequency: float
+    own: bool
+    spread: float
+    cycle: float
+    noise: float
+
+
+def suggestions(
+    cells: Cells,
+    theta: np.ndarray,
+    prior: tuple[np.ndarray, np.ndarray],
+    variances: np.ndarray,
+) -> list[Suggestion]:
+    """Cycles at peaks of the periodogram pooled over cells, and at those of each cell.
+
+    Args:
+        cells: of one variable, each with rows.
+        theta, prior: as for `frequencies`, of a model without a cycle.
+        variances: of each cell its own in that model, shape `(cells,)`.
+    """
+    residual = _without_columns(cells, theta, prior)
+    grid, gains = _periodograms(cells, residual)
+    sizes, count = _line_variances(cells, residual) / variances, np.diff(cells.begins)
+
+    def suggestion(gain: np.ndarray, frequency: Any, own: bool, spread: float) -> Suggestion:
+        left = np.exp(-2 * gain / count)
+        cycle, noise = np.median((1 - left) * sizes), np.median(left * sizes)
+        return Suggestion(float(frequency), own, spread, float(cycle), float(noise))
+
+    pooled, tell = gains.sum(axis=0), _tell(gains)
+    tops = np.flatnonzero((pooled[1:-1] >= pooled[:-2]) & (pooled[1:-1] > pooled[2:])) + 1
+    tops = tops[np.argsort(-pooled[tops], kind="stable")][:POOLED_PEAKS]
+    found = [suggestion(gains[:, k], grid[k], False, 0.0) for k in tops]
+    if len(tell) >= FEWEST_CELLS:
+        logs = np.log(grid[gains[tell].argmax(axis=1)])
+        found.append(suggestion(gains.max(axis=1), math.exp(logs.mean()), True, float(logs.std())))
+    return found
+
+
+def _tell(gains: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(gains.max(axis=1, initial=0.0) > LEAST_GAIN)
+
+
+def _line_variances(cells: Cells, value: np.ndarray) -> np.ndarray:
+    """Of each cell's values about a line."""
+    count = np.diff(cells.begins)
+    owner = np.repeat(np.arange(len(count)), count)
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return np.bincount(owner, x, len(count)) / count
+
+    t, y = cells.time - mean(cells.time)[owner], value - mean(value)[owner]
+    square = mean(t * t)
+    slope = np.divide(mean(t * y), square, out=np.zeros_like(square), where=square > 0)
+    return mean((y - slope[owner] * t) ** 2)
+
+
+def _without_columns(
+    cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Values of rows without what columns explain in the model without a cycle, shape `(rows,)`."""
     columns = cells.basis.shape[1]
     if not columns:
         return cells.value
@@ -210,7 +295,7 @@ def without_columns(
     return cells.value - (cells.basis * means[owner, COLUMNS : COLUMNS + columns]).sum(axis=1)
 
 
-def periodograms(cells: Cells, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _periodograms(cells: Cells, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gains of cells on a grid that they share; 0 at periods that a cell has not seen often enough.
 
     Args:

@@ -49,6 +49,15 @@ class Cells:
         own = np.ascontiguousarray(basis[order])
         return cls(begins, variable, time[order], value[order], own), order
 
+    def some(self, chosen: np.ndarray) -> Cells:
+        """Cells of the numbers chosen, whose variable is called 0."""
+        counts = np.diff(self.begins)[chosen]
+        begins = np.r_[0, np.cumsum(counts)]
+        rows = np.repeat(self.begins[chosen] - begins[:-1], counts) + np.arange(begins[-1])
+        none = np.zeros(len(chosen), dtype=np.int64)
+        basis = np.ascontiguousarray(self.basis[rows])
+        return Cells(begins, none, self.time[rows], self.value[rows], basis)
+
     @property
     def last(self) -> np.ndarray:
         """The time of each cell's last row; 0 where it has none."""
