@@ -79,9 +79,7 @@ MOVEMENTS = "walk", "slope_walk", "deviation"
 QUIET = 0.1  # of the noise, to begin with: variances of what else moves
 THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
 LEAST_SHARE = 0.25  # of its penalty that a start must gain on them
-APART = (
-    12.0  # a cell tells frequencies apart that differ by this over its span and the root of its rows
-)
+APART = 12.0  # frequencies that a cell tells apart, times its span and the root of its rows
 WORK = 2e9  # operations that an estimate without cycles may take, all variables together
 
 
@@ -139,9 +137,9 @@ class _Sample:
         if not len(self.owner):
             return 0.0
         theta = model.theta
-        each = np.broadcast_to(theta, (len(self.seen.variable), len(theta)))
+        each = np.tile(theta, (len(self.seen.variable), 1))
         compiled_filter.forecast(
-            self.owner, self.elapsed, self.later.basis, np.ascontiguousarray(each), model.omega,
+            self.owner, self.elapsed, self.later.basis, each, model.omega,
             self.means, self.covs, self.parts, self.spread,
         )  # fmt: skip
         variance = self.spread * self.variances(theta[SCALE])[self.owner] + theta[EXCESS]
@@ -238,14 +236,17 @@ def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np
     plain = _improved(sample, model, ROUNDS)
     some = sample.thinned()
     fewer = plain.of(len(some.seen.variable))
-    tried = [_improved(some, start, 1, TRIAL_STEPS) for start in _starts(some, fewer)]
-    tried = [m for m in tried if _better(some, m, fewer, LEAST_SHARE)]
+    starts = (_improved(some, start, 1, TRIAL_STEPS) for start in _starts(some, fewer))
+    tried = [m for m in starts if _better(some, m, fewer, LEAST_SHARE)]
     if not tried:
         return plain
     worth = [sum(_criterion(some, m)) for m in tried]
     kinds = {tried[k].own: tried[k] for k in np.argsort(worth)[::-1]}  # the best of either kind
     best = min((_improved(some, m, 1) for m in kinds.values()), key=lambda m: sum(_criterion(some, m)))
     chosen = _improved(sample, best.of(len(none)), ROUNDS - 1)
+    if _better(sample, chosen, plain):  # for its cycle, or for more steps than the other had
+        z = np.where(np.isin(np.arange(len(theta)), free), chosen.z, plain.z)
+        plain = _improved(sample, replace(plain, z=z, prior=chosen.prior), 1)
     return chosen if _better(sample, chosen, plain) else plain
 
 
@@ -276,9 +277,8 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
         moves = DIFFERENCE * np.eye(len(x))
         return here, np.array([(loss(x + m) - here) / DIFFERENCE for m in moves])
 
-    z = model.z.copy()
-    z[free] = np.clip(z[free], *bounds[free].T)
-    model = model.at(z)
+    within = np.clip(model.z, *bounds.T)
+    model = model.at(np.where(np.isin(np.arange(len(within)), free), within, model.z))
     for _ in range(rounds):
         model = _with_frequencies(sample, model)
         z = model.z.copy()

@@ -84,7 +84,7 @@ def _advance(mean: Array, cov: Array, elapsed: Number, theta: Array, omega: Numb
     """Carries mean and covariance over a gap."""
     if elapsed <= 0.0:
         return
-    kappa, size = theta[DAMPING], len(mean)
+    kappa, size = theta[DAMPING], _size(len(mean), omega)
     kept = math.exp(-kappa * elapsed)
     reach = -math.expm1(-kappa * elapsed) / kappa
     left = math.exp(-theta[RETURN] * elapsed)
@@ -178,9 +178,16 @@ def _first(mean: Array, cov: Array, look: Array, gain: Array, value: Number, the
 @compiled
 def _tell(mean: Array, cov: Array, look: Array, gain: Array, value: Number, noise: float) -> tuple:
     """Tells a value; its innovation and that one's variance."""
-    size, innovation, variance = len(look), value, noise + _times(cov, look, gain)
+    size, expected, variance = len(look), 0.0, noise
+    for j in range(size):  # not by `_times`, which takes longer
+        total = 0.0
+        for k in range(size):
+            total += cov[j, k] * look[k]
+        gain[j] = total
     for j in range(size):
-        innovation -= look[j] * mean[j]
+        variance += gain[j] * look[j]
+        expected += look[j] * mean[j]
+    innovation = value - expected
     for j in range(size):
         part = gain[j] / variance
         mean[j] += part * innovation
@@ -274,12 +281,13 @@ def smooth(
     for c in range(len(variable)):
         first, count = begins[c], begins[c + 1] - begins[c]
         v, turn = variable[c], omega[c]
-        own, size = theta[v], _size(parts.shape[1], turn)
+        own, whole = theta[v], parts.shape[1]
+        size = _size(whole, turn)
         look, gain, moved = np.zeros(size), np.zeros(size), np.zeros(size)
         r, n = np.zeros(size), np.zeros((size, size))
-        means, covs = np.zeros((count, size)), np.zeros((count, size, size))
+        means, covs = np.zeros((count, whole)), np.zeros((count, whole, whole))
         gains, errors, spreads = np.zeros((count, size)), np.zeros(count), np.ones(count)
-        mean, cov = np.zeros(size), np.zeros((size, size))
+        mean, cov = np.zeros(whole), np.zeros((whole, whole))
         _begin(mean, cov, own, prior_mean[v], prior_variance[v])
         for i in range(count):
             _look(basis[first + i], look)
