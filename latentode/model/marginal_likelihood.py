@@ -71,7 +71,8 @@ LEAST_VARIANCE = 1e-8
 SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
 CYCLE_PARAMETERS = ("cycle", "cycle_decay", "frequency", "frequency_spread")
-CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior where there is a cycle
+CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior
+NEAR = 1.25  # factor by which one frequency may leave its peak of the periodogram
 DECAY = 0.02  # of the frequency, to begin with
 TRIAL_STEPS = 10  # after which starts are compared
 LEAST_SPREAD = 0.01  # of logarithms of own frequencies
@@ -99,7 +100,7 @@ class _Sample:
     spread: np.ndarray
 
     def thinned(self) -> _Sample:
-        """Every third cell, if they are many."""
+        """Some of the cells, if they are many."""
         n = len(self.seen.variable)
         chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
         return _Sample.of(self.seen.some(chosen), self.later.some(chosen))
@@ -136,8 +137,7 @@ class _Sample:
     def _of_targets(self, model: _Model) -> float:
         if not len(self.owner):
             return 0.0
-        theta = model.theta
-        each = np.tile(theta, (len(self.seen.variable), 1))
+        theta, each = model.theta, np.tile(model.theta, (len(self.seen.variable), 1))
         compiled_filter.forecast(
             self.owner, self.elapsed, self.later.basis, each, model.omega,
             self.means, self.covs, self.parts, self.spread,
@@ -246,7 +246,7 @@ def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np
     chosen = _improved(sample, best.of(len(none)), ROUNDS - 1)
     if _better(sample, chosen, plain):  # for its cycle, or for more steps than the other had
         z = np.where(np.isin(np.arange(len(theta)), free), chosen.z, plain.z)
-        plain = _improved(sample, replace(plain, z=z, prior=chosen.prior), 1)
+        plain = _improved(sample, replace(plain, z=z, prior=chosen.prior), ROUNDS - 1)
     return chosen if _better(sample, chosen, plain) else plain
 
 
@@ -266,6 +266,7 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
     """After rounds: own frequencies, parameters by gradients, coefficients by their posteriors."""
     bounds = np.log(np.array([BOUNDS[name] for name in PARAMETERS]))
     free, count = model.free, len(sample.seen.time)
+    bounds[FREQUENCY] = model.centre[FREQUENCY] + np.log([1 / NEAR, NEAR])
 
     def loss(x: np.ndarray) -> float:
         z = model.z.copy()
