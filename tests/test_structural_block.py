@@ -14,6 +14,7 @@ from latentode.data.batch import Observations
 from latentode.model.marginal_likelihood import estimate
 from latentode.model.structure import StructuralBlock
 from latentode.nn.compiled_filter import PARAMETERS
+from latentode.nn.frequency import NO_CYCLE, ONE_FREQUENCY, frequencies
 from latentode.nn.likelihoods import LIKELIHOODS
 from latentode.nn.state_space import Cells, Clocks, array_of
 from latentode.ode import StepControl
@@ -50,6 +51,14 @@ def stirred(block, seed=0):
     return block
 
 
+def oscillating(block, frequency=5.0, spread=1e-6, variance=0.7, decay=0.2, **more):
+    """The block with a stochastic cycle."""
+    cycle = {"cycle": variance, "cycle_decay": decay, "frequency": frequency}
+    for name, value in (cycle | {"frequency_spread": spread} | more).items():
+        block.log_theta[:, PARAMETERS.index(name)] = np.log(value)
+    return block
+
+
 def path(n_series=1, seed=1, changes=9):
     rng = np.random.default_rng(seed)
     times = np.sort(rng.uniform(-6, 3, (n_series, changes)), axis=1)
@@ -61,7 +70,8 @@ def rows_of(control, row):
 
 
 def covariance(a, b, begin, own):
-    """Of level and deviation at two times, by the definition of the processes."""
+    """Of level, deviation and cycle at two times, by the definition of the processes."""
+    cycle = own["cycle"] * np.exp(-own["cycle_decay"] * abs(b - a)) * np.cos(own["frequency"] * (b - a))
     a, b = min(a, b) - begin, max(a, b) - begin
     kappa = own["damping"]
 
@@ -71,7 +81,7 @@ def covariance(a, b, begin, own):
     walk = quad(lambda w: reach(a - w) * reach(b - w), 0, a)[0]
     level = 1 / own["level_precision"] + own["walk"] * a
     slope = own["slope"] * reach(a) * reach(b) + own["slope_walk"] * walk
-    return level + slope + own["deviation"] * np.exp(-own["return_rate"] * (b - a))
+    return level + slope + own["deviation"] * np.exp(-own["return_rate"] * (b - a)) + cycle
 
 
 def dense(block, time, value, query, control):
@@ -92,10 +102,11 @@ def dense(block, time, value, query, control):
     return location, scale * np.diag(rest) + own["excess"]
 
 
+@pytest.mark.parametrize("kind", [stirred, lambda block: oscillating(stirred(block))])
 @pytest.mark.parametrize("n", [1, 2, 25])
-def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n):
+def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n, kind):
     time, value = cell(n)
-    control, block = path(), stirred(StructuralBlock(1, 1, PERIODS, harmonics=2))
+    control, block = path(), kind(StructuralBlock(1, 1, PERIODS, harmonics=2))
     between = np.linspace(time[0], time[-1], 7)[1:-1] if n > 1 else np.zeros(0)
     query = np.r_[between, time[-1], 0.0, 0.4, 2.5, 20.0]
     outlook = block(observed(time, value), asked(query), 1, control)
@@ -103,7 +114,7 @@ def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n):
     np.testing.assert_allclose(outlook.location, location, rtol=1e-8, atol=1e-9)
     np.testing.assert_allclose(outlook.deviation.square(), variance, rtol=1e-8)
     torch.testing.assert_close(outlook.parts.sum(dim=1), outlook.location)
-    assert outlook.parts.shape[1] == 3 + len(PERIODS) + 1
+    assert outlook.parts.shape[1] == 4 + len(PERIODS) + 1
 
 
 def test_a_level_of_which_nothing_is_known_beforehand_is_learnt_without_cancellation():
@@ -117,8 +128,9 @@ def test_a_level_of_which_nothing_is_known_beforehand_is_learnt_without_cancella
     torch.testing.assert_close(far.deviation, near.deviation, rtol=1e-4, atol=0)
 
 
-def test_the_order_of_rows_companions_and_other_variables_do_not_matter():
-    block = stirred(StructuralBlock(2, 1, PERIODS))
+@pytest.mark.parametrize("kind", [stirred, lambda block: oscillating(stirred(block), spread=0.5)])
+def test_the_order_of_rows_companions_and_other_variables_do_not_matter(kind):
+    block = kind(StructuralBlock(2, 1, PERIODS))
     control = path(3)
     parts = [observed(*cell(n, seed=n), variable=v, series=s)
              for s, v, n in ((0, 0, 40), (0, 1, 3), (1, 0, 1), (2, 1, 100))]  # fmt: skip
@@ -151,8 +163,9 @@ def test_values_of_two_at_one_time_may_come_in_any_order():
     assert torch.equal(one, other)
 
 
-def test_slopes_in_time_are_those_of_differences_forwards_and_backwards():
-    block, seen = stirred(StructuralBlock(1, 0, PERIODS)), observed(*cell(20))
+@pytest.mark.parametrize("kind", [stirred, lambda block: oscillating(stirred(block), spread=0.5)])
+def test_slopes_in_time_are_those_of_differences_forwards_and_backwards(kind):
+    block, seen = kind(StructuralBlock(1, 0, PERIODS)), observed(*cell(20))
     time = torch.tensor([-4.01, -0.52, 0.3, 2.0])
 
     def answer(t):
@@ -240,6 +253,155 @@ def test_series_of_very_different_sizes_have_variances_of_their_own():
         return 0.5 * rng.normal(size=len(t))
 
     assert estimated(wild)[1]["scale"] < 3 < 30 < estimated(tame)[1]["scale"]
+
+
+# -- the stochastic cycle
+
+
+def sines(rng, n=30, rows=60, noise=0.1, periods=(0.4, 1.2)):
+    """Noisy sines of own periods as (time, value) pairs, and their frequencies."""
+    parts, frequencies = [], 2 * np.pi / rng.uniform(*periods, n)
+    for frequency in frequencies:
+        t = np.sort(rng.uniform(-4, 0, rows))
+        wave = np.sin(frequency * t + rng.uniform(0, 6.3))
+        parts.append((t, rng.normal() + wave + noise * rng.normal(size=rows)))
+    return parts, frequencies
+
+
+def wandering(rng, t, frequency=8.0, decay=0.4):
+    """A stochastic cycle of variance 1."""
+    pair, found = rng.normal(size=2), []
+    for gap in np.diff(t, prepend=t[0]):
+        left, c, s = np.exp(-decay * gap), np.cos(frequency * gap), np.sin(frequency * gap)
+        turned = left * np.array([c * pair[0] + s * pair[1], c * pair[1] - s * pair[0]])
+        pair = turned + np.sqrt(1 - left**2) * rng.normal(size=2)
+        found.append(pair[0])
+    return np.array(found)
+
+
+def own_sine(rng, t):
+    wave = np.sin(2 * np.pi * t / rng.uniform(0.4, 1.2) + rng.uniform(0, 6.3))
+    return wave + 0.1 * rng.normal(size=len(t))
+
+
+def ahead(block, make, n=20, seed=9):
+    """Mean absolute errors of forecasts over one unit of time, and of the contexts' means."""
+    rng, errors, plain = np.random.default_rng(seed), [], []
+    for _ in range(n):
+        t = np.r_[np.sort(rng.uniform(-4, 0, 60)), np.linspace(0, 1, 11)[1:]]
+        x = make(rng, t)
+        found = block(observed(t[:60], x[:60]), asked(t[60:]), 1).location
+        errors.append(np.abs(found.numpy() - x[60:]).mean())
+        plain.append(np.abs(x[:60].mean() - x[60:]).mean())
+    return np.mean(errors), np.mean(plain)
+
+
+def test_of_sines_of_own_periods_the_spread_is_estimated_and_each_is_forecast():
+    block, own = estimated(own_sine)
+    assert own["frequency_spread"] == pytest.approx(0.32, rel=0.3)  # of logarithms of periods
+    assert own["noise"] / own["cycle"] == pytest.approx(0.02, rel=0.5)
+    assert ahead(block, own_sine)[0] < 0.11  # of noise 0.1, whose mean size is 0.08
+
+
+def test_a_pseudo_period_that_series_share_is_estimated():
+    def make(rng, t):
+        return wandering(rng, t) + 0.1 * rng.normal(size=len(t))
+
+    block, own = estimated(make)
+    assert own["frequency"] == pytest.approx(8.0, rel=0.03)
+    assert own["frequency_spread"] < ONE_FREQUENCY
+    assert own["cycle_decay"] == pytest.approx(0.4, rel=0.6)
+    error, plain = ahead(block, make)
+    assert error < 0.75 * plain
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda rng, t: rng.normal(size=len(t)), id="white-noise"),
+        pytest.param(lambda rng, t: rng.normal() + rng.normal() * t, id="exact-lines"),
+        pytest.param(lambda rng, t: rng.normal() * t + 0.3 * rng.normal(size=len(t)), id="lines"),
+        pytest.param(
+            lambda rng, t: np.cumsum(rng.normal(size=len(t)) * np.diff(t, prepend=t[0]) ** 0.5),
+            id="random-walk",
+        ),
+    ],
+)
+def test_what_does_not_oscillate_gets_no_cycle(make, seed):
+    assert estimated(make, n=30, seed=seed)[1]["cycle"] < NO_CYCLE
+
+
+def frequencies_of(parts, **options):
+    """Of cells, by a block with frequencies of their own."""
+    block = oscillating(
+        StructuralBlock(1), **{"frequency": 9.0, "spread": 0.4, "decay": 1e-3} | options
+    )
+    return frequencies(cells_of(parts), block.theta(), block.prior())
+
+
+def test_each_cells_frequency_is_found_from_its_own_context():
+    parts, truth = sines(np.random.default_rng(0))
+    np.testing.assert_allclose(frequencies_of(parts), truth, rtol=0.01)
+
+
+def test_frequencies_of_readings_without_noise_are_exact():
+    parts, truth = sines(np.random.default_rng(0), noise=0.0)
+    quiet = dict.fromkeys(("noise", "walk", "slope_walk", "deviation"), 1e-8)
+    np.testing.assert_allclose(frequencies_of(parts, decay=1e-4, **quiet), truth, rtol=1e-4)
+
+
+def test_a_cells_frequency_depends_on_its_own_rows_and_not_on_their_units():
+    parts, _ = sines(np.random.default_rng(1), n=5)
+    wanted = frequencies_of(parts)
+    np.testing.assert_array_equal([frequencies_of([p])[0] for p in parts], wanted)
+    rng = np.random.default_rng(2)
+    orders = [rng.permutation(len(t)) for t, _ in parts]
+    mixed = [(t[o], x[o]) for (t, x), o in zip(parts, orders, strict=True)]
+    np.testing.assert_array_equal(frequencies_of(mixed), wanted)
+    for size in (1e-6, 1e6):
+        scaled = frequencies_of([(t, size * x) for t, x in parts])
+        np.testing.assert_allclose(scaled, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_context_too_short_to_tell_has_the_mean_frequency(rows):
+    time, value = cell(rows)
+    assert frequencies_of([(time, value)])[0] == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize(
+    ("time", "value"),
+    [
+        pytest.param(np.linspace(-3, 0, 20), np.full(20, 5.0), id="constant"),
+        pytest.param(np.zeros(20), np.arange(20.0), id="at-one-time"),
+        pytest.param(np.linspace(-3, 0, 20), np.arange(20.0), id="line"),
+        pytest.param(np.r_[-1e6, np.linspace(-1e-6, 0, 20)], np.arange(21.0), id="long-ago"),
+    ],
+)
+def test_frequencies_of_cells_that_say_little_are_harmless(time, value):
+    found = frequencies_of([(time, value)])
+    assert np.isfinite(found).all() and (found > 0).all()
+    block = oscillating(StructuralBlock(1), spread=0.4)
+    outlook = block(observed(time, value), asked(np.array([0.0, 1.0, 500.0])), 1)
+    for tensor in (outlook.location, outlook.deviation, outlook.growth, outlook.parts):
+        assert tensor.isfinite().all()
+
+
+def test_the_search_is_over_what_a_long_context_says_last():
+    rng = np.random.default_rng(3)
+    t = np.sort(rng.uniform(-400, 0, 4000))
+    x = np.sin(9.3 * t) + 0.1 * rng.normal(size=len(t))
+    assert frequencies_of([(t, x)])[0] == pytest.approx(9.3, rel=1e-3)
+
+
+def test_an_oscillation_is_a_part_of_its_own():
+    parts, _ = sines(np.random.default_rng(4), n=1, noise=0.0)
+    block = oscillating(StructuralBlock(1, 0, (7.0,)), frequency=9.0, spread=0.4, decay=1e-3)
+    outlook = block(observed(*parts[0]), asked(np.linspace(0, 1, 50)), 1)
+    assert outlook.parts.shape == (50, 5)
+    assert float(outlook.parts[:, 3].std()) == pytest.approx(0.7, abs=0.1)
+    assert (outlook.parts[:, 4].abs() < 0.3).all()
 
 
 # -- in a network

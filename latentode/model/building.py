@@ -12,10 +12,9 @@ from typing import Any
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes, check_choice
 from latentode.model.emission import STRUCTURES, Emission
-from latentode.model.event_times import OBSERVATION_TIMES, EventTimes
-from latentode.model.labelling import Labelling
 from latentode.model.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.model.network import LatentODE
+from latentode.model.path_readings import OBSERVATION_TIMES, EventTimes, Labelling
 from latentode.model.structure import N_FEATURES, StructuralBlock
 from latentode.nn import ENCODERS
 from latentode.nn.decoders import (

@@ -61,6 +61,8 @@ class Emission(nn.Module):
             observed value.
     """
 
+    unit: Tensor
+
     def __init__(
         self,
         likelihood: Likelihood,

@@ -13,23 +13,35 @@ forecasts. The sum is lowered by L-BFGS over the logarithms of the parameters, w
 prior about their initial values. Means and variances of coefficients over cells are
 those of their posteriors, the M-step of expectation-maximisation.
 
+A stochastic cycle is added where it pays. It is begun at peaks of the periodogram pooled over cells,
+with one frequency for all, and with one of each cell's own, of which mean and spread over cells are
+those of what `latentode.nn.frequency` finds. The best of these models is taken instead of that without
+a cycle if the sum, times the number N of values, is lower by more than a penalty: the Bayesian
+information criterion's $\tfrac{k}{2} \log N$ for k parameters more, and for each own frequency the
+logarithm of how many the cell could tell apart within the spread. Equal values count once in N, since
+windows of one series overlap.
+
 References:
+    Estimating the dimension of a model (Schwarz, 1978).
     Maximum likelihood from incomplete data via the EM algorithm (Dempster, Laird and Rubin, 1977).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 from scipy.special import gammaln
 
 from latentode.model.structure import INITIAL, StructuralBlock
 from latentode.nn import compiled_filter
-from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS
+from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS
+from latentode.nn.frequency import ONE_FREQUENCY, cells_that_tell, frequencies, suggestions
 from latentode.nn.state_space import Cells
 
 __all__ = ["estimate"]
@@ -44,6 +56,10 @@ BOUNDS = {
     "return_rate": (0.1, 100.0),
     "level_precision": (1e-16, 1e2),
     "slope": (1e-8, 1e4),
+    "cycle": (1e-8, 1e2),
+    "cycle_decay": (1e-4, 10.0),
+    "frequency": (1e-3, 1e4),
+    "frequency_spread": (1e-6, 2.0),
     "scale": (1.0, 1e4),
     "excess": (1e-18, 3.0),
 }
@@ -52,7 +68,20 @@ STEPS, EXPECTATIONS = 25, 2  # of each
 PRIOR_DEVIATION = 5.0  # of the logarithm of a parameter
 DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
-WORK = 2e9  # operations that an estimate may take, all variables together
+SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
+FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
+CYCLE_PARAMETERS = ("cycle", "cycle_decay", "frequency", "frequency_spread")
+CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior
+NEAR = 1.25  # factor by which one frequency may leave its peak of the periodogram
+DECAY = 0.02  # of the frequency, to begin with
+TRIAL_STEPS = 10  # after which starts are compared
+LEAST_SPREAD = 0.01  # of logarithms of own frequencies
+MOVEMENTS = "walk", "slope_walk", "deviation"
+QUIET = 0.1  # of the noise, to begin with: variances of what else moves
+THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
+LEAST_SHARE = 0.25  # of its penalty that a start must gain on them
+APART = 12.0  # frequencies that a cell tells apart, times its span and the root of its rows
+WORK = 2e9  # operations that an estimate without cycles may take, all variables together
 
 
 @dataclass(frozen=True)
@@ -70,6 +99,12 @@ class _Sample:
     parts: np.ndarray
     spread: np.ndarray
 
+    def thinned(self) -> _Sample:
+        """Some of the cells, if they are many."""
+        n = len(self.seen.variable)
+        chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
+        return _Sample.of(self.seen.some(chosen), self.later.some(chosen))
+
     @classmethod
     def of(cls, seen: Cells, later: Cells) -> _Sample:
         n, size = len(seen.variable), DYNAMIC + seen.basis.shape[1]
@@ -79,36 +114,92 @@ class _Sample:
         queries = np.zeros((len(owner), size)), np.zeros(len(owner))
         return cls(seen, later, *room, np.zeros(len(seen.time)), owner, elapsed, *queries)
 
-    def run(self, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> None:
+    def losses(self, model: _Model) -> tuple[float, float]:
+        """Means of negative logarithms: of the contexts' density, and of their targets'."""
+        self.run(model)
+        return self._of_contexts(model.theta[SCALE]), self._of_targets(model)
+
+    def run(self, model: _Model) -> None:
         """Filters with the parameters of one variable."""
         c = self.seen
         compiled_filter.run(
-            c.begins, c.variable, c.time, c.value, c.basis, theta[None], mean[None], variance[None],
-            self.means, self.covs, self.sums, self.innovations,
+            c.begins, c.variable, c.time, c.value, c.basis, model.theta[None], model.omega,
+            *model.prior, self.means, self.covs, self.sums, self.innovations,
         )  # fmt: skip
 
-    def of_contexts(self, freedom: float) -> float:
-        """Mean negative logarithm of the contexts' density per value, after `run`."""
+    def _of_contexts(self, freedom: float) -> float:
         n = np.diff(self.seen.begins)
         half = (freedom + n) / 2
         density = half * np.log1p(self.sums[:, 1] / freedom) + self.sums[:, 0] / 2
         constant = gammaln(freedom / 2) - gammaln(half) + n / 2 * math.log(freedom * math.pi)
         return float(np.sum(density + constant)) / len(self.seen.time)
 
-    def of_targets(self, theta: np.ndarray) -> float:
-        """Mean negative logarithm of the targets' normal densities, after `run`."""
+    def _of_targets(self, model: _Model) -> float:
         if not len(self.owner):
             return 0.0
-        each = np.broadcast_to(theta, (len(self.seen.variable), len(theta)))
+        theta, each = model.theta, np.tile(model.theta, (len(self.seen.variable), 1))
         compiled_filter.forecast(
-            self.owner, self.elapsed, self.later.basis, np.ascontiguousarray(each),
+            self.owner, self.elapsed, self.later.basis, each, model.omega,
             self.means, self.covs, self.parts, self.spread,
         )  # fmt: skip
-        n, freedom = np.diff(self.seen.begins), theta[PARAMETERS.index("scale")]
-        variance = self.spread * ((freedom + self.sums[:, 1]) / (freedom + n))[self.owner]
-        variance += theta[PARAMETERS.index("excess")]
+        variance = self.spread * self.variances(theta[SCALE])[self.owner] + theta[EXCESS]
         error = self.later.value - self.parts.sum(axis=1)
         return float(np.mean(np.log(variance) + error**2 / variance)) / 2
+
+    def variances(self, freedom: float) -> np.ndarray:
+        """Of each cell its own, after `run`."""
+        return (freedom + self.sums[:, 1]) / (freedom + np.diff(self.seen.begins))
+
+    def over_cells(self, freedom: float) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of coefficients over cells, relative to each one's own, after `run`."""
+        weight, columns = 1 / self.variances(freedom), slice(COLUMNS, self.means.shape[1] - 2)
+        means = self.means[:, columns]
+        mean = weight @ means / weight.sum()
+        own = np.diagonal(self.covs, axis1=1, axis2=2)[:, columns]
+        variance = (own + (means - mean) ** 2 * weight[:, None]).mean(axis=0)
+        return mean[None], np.maximum(variance, LEAST_VARIANCE)[None]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Parameters of one variable.
+
+    Args:
+        z: logarithms of parameters.
+        prior: mean and variance of coefficients, each of shape `(1, columns)`.
+        free: which parameters are estimated by gradients.
+        centre: of the weak prior of z.
+        omega: frequencies of cells.
+    """
+
+    z: np.ndarray
+    prior: tuple[np.ndarray, np.ndarray]
+    free: np.ndarray
+    centre: np.ndarray
+    omega: np.ndarray
+
+    @property
+    def theta(self) -> np.ndarray:
+        return np.exp(self.z)
+
+    @property
+    def own(self) -> bool:
+        """Whether each cell has a frequency of its own."""
+        return bool(self.theta[SPREAD] > ONE_FREQUENCY)
+
+    def of(self, n: int) -> _Model:
+        """For other cells, of a number of n, at the mean frequency."""
+        shared = self.theta[FREQUENCY] if self.omega.any() else 0.0
+        return replace(self, omega=np.full(n, shared))
+
+    def at(self, z: np.ndarray) -> _Model:
+        """With other parameters."""
+        shared = self.omega if self.own else np.where(self.omega > 0, np.exp(z[FREQUENCY]), 0.0)
+        return replace(self, z=z, omega=shared)
+
+    def weak(self, z: np.ndarray) -> float:
+        """Minus the logarithm of the weak prior."""
+        return 0.5 * float(np.sum(((z - self.centre)[self.free] / PRIOR_DEVIATION) ** 2))
 
 
 def estimate(block: StructuralBlock, seen: Cells, later: Cells) -> None:
@@ -119,68 +210,141 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells) -> None:
         seen: contexts of training windows.
         later: their targets, of the same cells; those within a context count from its last row.
     """
-    cost = (DYNAMIC + seen.basis.shape[1]) ** 2 * (1 + len(PARAMETERS)) * ROUNDS * STEPS * 3
+    plain = 1 + len(PARAMETERS) - len(CYCLE_PARAMETERS)
+    cost = (COLUMNS + seen.basis.shape[1]) ** 2 * plain * ROUNDS * STEPS * 3
     most = int(WORK / cost / max(1, len(np.unique(seen.variable))))
     theta, prior = block.theta().copy(), [x.copy() for x in block.prior()]
     for variable in np.unique(seen.variable):
         chosen = np.flatnonzero((seen.variable == variable) & (np.diff(seen.begins) > 0))
         counts = np.diff(seen.begins)[chosen] + np.diff(later.begins)[chosen]
         chosen = chosen[: max(1, int(np.searchsorted(np.cumsum(counts), most, side="right")))]
-        sample = _Sample.of(_own(seen, chosen), _own(later, chosen))
+        sample = _Sample.of(seen.some(chosen), later.some(chosen))
         if len(sample.seen.time) > 1:
             found = _estimate(sample, theta[variable], prior[0][variable], prior[1][variable])
-            theta[variable], prior[0][variable], prior[1][variable] = found
+            theta[variable], prior[0][variable], prior[1][variable] = found.theta, *found.prior
     block.log_theta.copy_(torch.from_numpy(np.log(theta)))
     block.prior_mean.copy_(torch.from_numpy(prior[0]))
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
 
 
-def _own(cells: Cells, chosen: np.ndarray) -> Cells:
-    """Some cells, whose variable is called 0."""
-    counts = np.diff(cells.begins)[chosen]
-    begins = np.r_[0, np.cumsum(counts)]
-    rows = np.repeat(cells.begins[chosen] - begins[:-1], counts) + np.arange(begins[-1])
-    none = np.zeros(len(chosen), dtype=np.int64)
-    basis = np.ascontiguousarray(cells.basis[rows])
-    return Cells(begins, none, cells.time[rows], cells.value[rows], basis)
-
-
-def _estimate(
-    sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Parameters, and means and variances of coefficients, of one variable."""
+def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> _Model:
+    """The model of one variable: without a cycle, or with the best if that is better."""
     centre = np.log(np.array([INITIAL[name] for name in PARAMETERS]))
+    free = np.array([i for i, name in enumerate(PARAMETERS) if name not in CYCLE_PARAMETERS])
+    none = np.zeros(len(sample.seen.variable))
+    model = _Model(np.log(theta), (mean[None], variance[None]), free, centre, none)
+    plain = _improved(sample, model, ROUNDS)
+    some = sample.thinned()
+    fewer = plain.of(len(some.seen.variable))
+    starts = (_improved(some, start, 1, TRIAL_STEPS) for start in _starts(some, fewer))
+    tried = [m for m in starts if _better(some, m, fewer, LEAST_SHARE)]
+    if not tried:
+        return plain
+    worth = [sum(_criterion(some, m)) for m in tried]
+    kinds = {tried[k].own: tried[k] for k in np.argsort(worth)[::-1]}  # the best of either kind
+    best = min((_improved(some, m, 1) for m in kinds.values()), key=lambda m: sum(_criterion(some, m)))
+    chosen = _improved(sample, best.of(len(none)), ROUNDS - 1)
+    if _better(sample, chosen, plain):  # for its cycle, or for more steps than the other had
+        z = np.where(np.isin(np.arange(len(theta)), free), chosen.z, plain.z)
+        plain = _improved(sample, replace(plain, z=z, prior=chosen.prior), ROUNDS - 1)
+    return chosen if _better(sample, chosen, plain) else plain
+
+
+def _better(sample: _Sample, model: _Model, plain: _Model, share: float = 1.0) -> bool:
+    """Whether a cycle gains a share of its penalty, where forecasts count by rows and where by cells.
+
+    Errors of a cell's forecasts go together: by rows, those of random walks would often favour cycles.
+    """
+    for targets in (1.0, len(sample.seen.variable) / len(sample.seen.time)):
+        total, penalty = _criterion(sample, model, targets)
+        if total + share * penalty >= _criterion(sample, plain, targets)[0]:
+            return False
+    return True
+
+
+def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -> _Model:
+    """After rounds: own frequencies, parameters by gradients, coefficients by their posteriors."""
     bounds = np.log(np.array([BOUNDS[name] for name in PARAMETERS]))
-    freedom, count = PARAMETERS.index("scale"), len(sample.seen.time)
+    free, count = model.free, len(sample.seen.time)
+    bounds[FREQUENCY] = model.centre[FREQUENCY] + np.log([1 / NEAR, NEAR])
 
-    def loss(z: np.ndarray) -> float:
-        own = np.exp(z)
-        sample.run(own, mean, variance)
-        weak = 0.5 * np.sum(((z - centre) / PRIOR_DEVIATION) ** 2)
-        return sample.of_contexts(own[freedom]) + sample.of_targets(own) + weak / count
+    def loss(x: np.ndarray) -> float:
+        z = model.z.copy()
+        z[free] = x
+        return sum(sample.losses(model.at(z))) + model.weak(z) / count
 
-    def with_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
-        here = loss(z)
-        steps = DIFFERENCE * np.eye(len(z))
-        return here, np.array([(loss(z + s) - here) / DIFFERENCE for s in steps])
+    def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
+        here = loss(x)
+        moves = DIFFERENCE * np.eye(len(x))
+        return here, np.array([(loss(x + m) - here) / DIFFERENCE for m in moves])
 
-    z = np.clip(np.log(theta), *bounds.T)
-    for _ in range(ROUNDS):
-        options = {"maxiter": STEPS}
-        found = minimize(with_gradient, z, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        z = found.x
-        for _ in range(EXPECTATIONS if len(mean) else 0):
-            sample.run(np.exp(z), mean, variance)
-            mean, variance = _over_cells(sample, math.exp(z[freedom]))
-    return np.exp(z), mean, variance
+    within = np.clip(model.z, *bounds.T)
+    model = model.at(np.where(np.isin(np.arange(len(within)), free), within, model.z))
+    for _ in range(rounds):
+        model = _with_frequencies(sample, model)
+        z = model.z.copy()
+        z[free] = minimize(
+            with_gradient, z[free], jac=True, method="L-BFGS-B", bounds=Bounds(*bounds[free].T),
+            options={"maxiter": steps},
+        ).x  # fmt: skip
+        model = model.at(z)
+        for _ in range(EXPECTATIONS if model.prior[0].size else 0):
+            sample.run(model)
+            model = replace(model, prior=sample.over_cells(model.theta[SCALE]))
+    return model
 
 
-def _over_cells(sample: _Sample, freedom: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of coefficients over cells, relative to each cell's variance."""
-    n = np.diff(sample.seen.begins)
-    weight = (freedom + n) / (freedom + sample.sums[:, 1])
-    means = sample.means[:, DYNAMIC:]
-    mean = weight @ means / weight.sum()
-    own = np.diagonal(sample.covs, axis1=1, axis2=2)[:, DYNAMIC:]
-    variance = (own + (means - mean) ** 2 * weight[:, None]).mean(axis=0)
-    return mean, np.maximum(variance, LEAST_VARIANCE)
+def _with_frequencies(sample: _Sample, model: _Model) -> _Model:
+    """With own frequencies of cells, and their mean and spread, if there are any."""
+    if not model.own:
+        return model
+    told = cells_that_tell(sample.seen, model.theta[None], model.prior)
+    for _ in range(EXPECTATIONS if len(told) else 0):
+        omega = frequencies(sample.seen, model.theta[None], model.prior)
+        logs, z = np.log(omega[told]), model.z.copy()
+        z[FREQUENCY], z[SPREAD] = logs.mean(), math.log(max(logs.std(), LEAST_SPREAD))
+        model = replace(model, z=z, omega=omega)
+    return model
+
+
+def _starts(sample: _Sample, plain: _Model) -> Iterator[_Model]:
+    """Models with cycles that periodograms suggest, with and without other movements of `plain`."""
+    sample.run(plain)
+    own, cells = sample.variances(plain.theta[SCALE]), sample.seen
+    for found in suggestions(cells, plain.theta[None], plain.prior, own):
+        spread = max(found.spread, LEAST_SPREAD) if found.own else 0.0
+        cycle = found.cycle, DECAY * found.frequency, found.frequency, spread
+        begin = dict(zip(CYCLE_PARAMETERS, cycle, strict=True))
+        quiet = {"noise": found.noise} | dict.fromkeys(MOVEMENTS, QUIET * found.noise)
+        names = CYCLE_PARAMETERS[: 2 if found.own else 3]
+        free = np.r_[plain.free, [PARAMETERS.index(name) for name in names]]
+        centre = _set(plain.centre, CENTRE | {"frequency": found.frequency})
+        omega = np.full(len(cells.variable), found.frequency)
+        for values in (begin, begin | quiet):
+            yield replace(plain, z=_set(plain.z, values), free=free, centre=centre, omega=omega)
+
+
+def _set(z: np.ndarray, values: Mapping[Any, float]) -> np.ndarray:
+    """Logarithms of parameters, of which some are set; within their bounds."""
+    z = z.copy()
+    for name, value in values.items():
+        z[PARAMETERS.index(name)] = math.log(max(value, BOUNDS[name][0]))
+    return z
+
+
+def _criterion(sample: _Sample, model: _Model, share: float = 1.0) -> tuple[float, float]:
+    """What is lowered, times rows and with a share of the targets; and the penalty of a cycle."""
+    cells, (contexts, targets) = sample.seen, sample.losses(model)
+    rows, count = len(cells.time), np.diff(cells.begins)
+    distinct = len(np.unique(cells.value))
+    total = rows * (contexts + share * targets) + model.weak(model.z)
+    penalty = 0.0
+    if model.omega.any():
+        names = len(CYCLE_PARAMETERS) - (0 if model.own else 1)
+        penalty = 0.5 * names * math.log(distinct) * rows / distinct
+    if model.own:
+        spread, span = model.theta[SPREAD], cells.last - cells.time[cells.begins[:-1]]
+        apart = 1 + spread * model.omega * span * np.sqrt(count) / APART
+        far = ((np.log(model.omega) - model.z[FREQUENCY]) / spread) ** 2
+        penalty += float(np.sum(np.log(apart) + far / 2))
+    return total, penalty

@@ -21,9 +21,8 @@ from latentode.data.labels import Labels
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes
 from latentode.model.emission import Emission
-from latentode.model.event_times import EventTimes, known_events, window_end
-from latentode.model.labelling import Labelling
 from latentode.model.layouts import Layout, Rows
+from latentode.model.path_readings import EventTimes, Labelling, known_events, window_end
 from latentode.nn.latent_state import LatentState
 from latentode.nn.likelihoods import Likelihood
 from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory

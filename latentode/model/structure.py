@@ -1,18 +1,19 @@
-r"""Structural block: levels, slopes, deviations, cycles and effects of known columns in closed form.
+r"""Structural block: level, slope, deviation, oscillation, cycles and known columns in closed form.
 
 These are linear ODEs with known solutions. Of a cell, a (series, variable), the structural state-space
 model of `latentode.nn.compiled_filter` infers them from the context by a Kalman filter, whatever the
 times, and carries them to any time:
 
-$$x(t) = \ell(t) + r(t) + \phi(t)^\top c + \epsilon, \qquad
+$$x(t) = \ell(t) + r(t) + u(t) + \phi(t)^\top c + \epsilon, \qquad
   m(t) = E[x(t) \mid x_{1..n}], \quad v(t) = \sigma^2\, \mathrm{Var}[x(t) \mid x_{1..n}] / \sigma^2$$
 
-with level $\ell$ and damped slope, a deviation r that dies away, and coefficients c of the columns
-$\phi$: cosines and sines of the clock's cycles, and known-future columns. A line, a random walk, mean
-reversion, exponential smoothing, harmonic regression and regression with autocorrelated errors are
-special cases; which it is, is said by the parameters of each variable, which
-`latentode.model.marginal_likelihood` estimates from the training data. The variance of a cell is its
-own, with an inverse-gamma prior: from innovations $e_i$ with relative variances $F_i$,
+with level $\ell$ and damped slope, a deviation r that dies away, an oscillation u that dies away and is
+renewed, of a frequency that all series share or of each one's own (`latentode.nn.frequency`), and
+coefficients c of the columns $\phi$: cosines and sines of the clock's cycles, and known-future columns.
+A line, a random walk, mean reversion, exponential smoothing, a stochastic cycle, harmonic regression,
+and regression with autocorrelated errors are special cases; which it is, is said by the parameters of
+each variable, which `latentode.model.marginal_likelihood` estimates from the training data. A cell's
+variance is its own, with an inverse-gamma prior: from innovations $e_i$ with relative variances $F_i$,
 
 $$\sigma^2 = \frac{\nu + \sum_i e_i^2 / F_i}{\nu + n}.$$
 
@@ -36,7 +37,8 @@ from torch import Tensor, nn
 
 from latentode.data.batch import Observations, Queries
 from latentode.nn import compiled_filter
-from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS
+from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
+from latentode.nn.frequency import frequencies
 from latentode.nn.state_space import Cells, Clocks, Filtered, array_of
 from latentode.ode import StepControl
 
@@ -52,12 +54,16 @@ INITIAL = {
     "return_rate": 2.0,
     "level_precision": 0.5,
     "slope": 0.1,
+    "cycle": 1e-12,  # none
+    "cycle_decay": 0.1,
+    "frequency": 2 * math.pi,
+    "frequency_spread": 1e-6,
     "scale": 10.0,
     "excess": 1e-4,
 }
 COEFFICIENT = 0.5  # initial variance of first harmonics and of effects of known columns
-N_FEATURES = 6
-STATE_NAMES = ("level", "trend", "deviation")  # of the parts before cycles and known columns
+N_FEATURES = 7
+STATE_NAMES = ("level", "trend", "deviation", "oscillation")  # before cycles and known columns
 STEP = 1e-4  # of model time, over which a derivative is taken
 
 
@@ -70,8 +76,8 @@ class Outlook:
         deviation: standard deviation of a value, likewise.
         growth: the factor by which what is not known of the state widens training's spread, likewise.
         scale: deviation that is the cell's own, likewise.
-        parts: what adds up to the mean: the level, what the slope adds to it, the deviation, each
-            cycle, each known column; shape `(queries, parts)`.
+        parts: what adds up to the mean: the level, what the slope adds to it, the deviation, the
+            oscillation, each cycle, each known column; shape `(queries, parts)`.
     """
 
     location: Tensor
@@ -82,7 +88,7 @@ class Outlook:
 
     def features(self, time: Tensor) -> Tensor:
         """What a decoder is told of it, bounded, `(queries, N_FEATURES)`; `time` since the origin."""
-        steps = self.parts[:, 1:DYNAMIC] / self.deviation[:, None]
+        steps = self.parts[:, 1 : COLUMNS + 1] / self.deviation[:, None]
         sizes = [self.deviation.log() / 2, self.scale.log() / 2, self.location]
         told = torch.stack([*sizes, *steps.unbind(1), time], dim=1)
         return told / (1 + told.abs())
@@ -187,12 +193,12 @@ class StructuralBlock(nn.Module):
         return [*STATE_NAMES, *cycles, *known]
 
     def gather(self, parts: np.ndarray) -> np.ndarray:
-        """Columns of a cycle added up: `(n, state)` to `(n, 3 + cycles + known)`."""
+        """Columns of a cycle added up: `(n, state)` to `(n, 4 + cycles + known)`."""
         width = 2 * len(self.harmonics)
-        waves = parts[:, DYNAMIC : DYNAMIC + width * len(self.periods)]
-        cycles = waves.reshape(len(parts), len(self.periods), width).sum(axis=2)
-        known = parts[:, DYNAMIC + width * len(self.periods) :]
-        return np.concatenate([parts[:, :DYNAMIC], cycles, known], axis=1)
+        end = COLUMNS + width * len(self.periods)
+        cycles = parts[:, COLUMNS:end].reshape(len(parts), len(self.periods), width).sum(axis=2)
+        known, oscillation = parts[:, end : end + self.n_known], parts[:, end + self.n_known, None]
+        return np.concatenate([parts[:, :COLUMNS], oscillation, cycles, known], axis=1)
 
 
 class _Answer(torch.autograd.Function):
@@ -245,7 +251,8 @@ class _Context:
         )
         rows = time, value, block.columns(series, time, clocks)
         self.cells, _ = Cells.of(numbers[own[chosen]], variable, rows)
-        self.found = Filtered.of(self.cells, self.theta, self.prior)
+        self.omega = frequencies(self.cells, self.theta, self.prior)
+        self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
 
     def answer(self, shift: float = 0.0) -> tuple[Tensor, ...]:
         """Location, variance, the state's, the cell's own, and parts of queries moved on by `shift`."""
@@ -267,7 +274,7 @@ class _Context:
         elapsed = time[q] - self.cells.last[cell]
         compiled_filter.forecast(
             cell, elapsed, np.ascontiguousarray(basis[q]), self.theta[self.cells.variable],
-            self.found.means, self.found.covs, own, spread,
+            self.omega, self.found.means, self.found.covs, own, spread,
         )  # fmt: skip
         parts[q], relative[q] = own, spread
 
@@ -291,7 +298,7 @@ class _Context:
         own, spread = np.zeros((len(order), parts.shape[1])), np.zeros(len(order))
         compiled_filter.smooth(
             begins, cells.variable[names], times[order], value, observed[order], columns,
-            self.theta, *self.prior, own, spread,
+            self.theta, self.omega[names], *self.prior, own, spread,
         )  # fmt: skip
         place = np.empty_like(order)
         place[order] = np.arange(len(order))

@@ -49,6 +49,15 @@ class Cells:
         own = np.ascontiguousarray(basis[order])
         return cls(begins, variable, time[order], value[order], own), order
 
+    def some(self, chosen: np.ndarray) -> Cells:
+        """Cells of the numbers chosen, whose variable is called 0."""
+        counts = np.diff(self.begins)[chosen]
+        begins = np.r_[0, np.cumsum(counts)]
+        rows = np.repeat(self.begins[chosen] - begins[:-1], counts) + np.arange(begins[-1])
+        none = np.zeros(len(chosen), dtype=np.int64)
+        basis = np.ascontiguousarray(self.basis[rows])
+        return Cells(begins, none, self.time[rows], self.value[rows], basis)
+
     @property
     def last(self) -> np.ndarray:
         """The time of each cell's last row; 0 where it has none."""
@@ -112,20 +121,27 @@ class Filtered:
     innovations: np.ndarray
 
     @classmethod
-    def of(cls, cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray]) -> Filtered:
+    def of(
+        cls,
+        cells: Cells,
+        theta: np.ndarray,
+        prior: tuple[np.ndarray, np.ndarray],
+        omega: np.ndarray,
+    ) -> Filtered:
         """Filters cells. One without rows is as all of training: a level of its mean and variance.
 
         Args:
             cells: in units of the model.
             theta: `PARAMETERS` of each variable, shape `(variables, parameters)`.
             prior: mean and variance of each variable's coefficients, `(variables, columns)`.
+            omega: of each cell's cycle, in radians, shape `(cells,)`; 0 for none.
         """
         size, n = DYNAMIC + cells.basis.shape[1], len(cells.variable)
         means, covs, sums = np.zeros((n, size)), np.zeros((n, size, size)), np.zeros((n, 2))
         innovations = np.zeros(len(cells.time))
         compiled_filter.run(
             cells.begins, cells.variable, cells.time, cells.value, cells.basis,
-            theta, *prior, means, covs, sums, innovations,
+            theta, omega, *prior, means, covs, sums, innovations,
         )  # fmt: skip
         count = np.diff(cells.begins)
         covs[count == 0, 0, 0] = 1.0

@@ -19,9 +19,9 @@ from latentode.data.batch import Batch
 from latentode.errors import LatentODEError, SolveError
 from latentode.forecast.forecast import Forecast
 from latentode.model.config import ModelConfig, Sizes
-from latentode.model.event_times import known_events
 from latentode.model.network import LatentODE
 from latentode.model.objective import GAINS, elbo_terms, mean_label_loss, negative_elbo
+from latentode.model.path_readings import known_events
 from latentode.nn.latent_state import shared_noise
 from latentode.nn.likelihoods import refuse_unexplained, with_parameters
 from latentode.training.callbacks import SCHEDULES

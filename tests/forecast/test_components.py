@@ -21,7 +21,7 @@ from latentode.nn.likelihoods import LIKELIHOODS, likelihood_of
 LAYOUTS = ("joint", "per-variable")
 LASTING = Residuals((0.3, 0.5), (1.5, 1.1))
 DAYS = {"horizon": "24h", "context_length": "10D"}
-STATE = ["level", "trend", "deviation"]
+STATE = ["level", "trend", "deviation", "oscillation"]
 KEYS = ["id", "time", "variable"]
 SCHEMA = Schema(known_future=("price",), cycles=("24h", "7D"))
 
@@ -93,9 +93,9 @@ def test_components_of_every_likelihood_add_up_to_its_mean(layout, name):
         frame[column] = value / (1 + value) if name == "beta" else value
     model = tiny(latent=layout, likelihood=name, max_epochs=2).fit(frame)
     found = adds_up(model.forecast(frame, at=2.0, count=3))
-    assert list(found["component"][:4]) == [*STATE, "neural"]
+    assert list(found["component"][:5]) == [*STATE, "neural"]
     assert wide(found)["neural"].abs().min() > 0
-    assert len(found) == 4 * 2 * 3 * 4
+    assert len(found) == 4 * 2 * 3 * (len(STATE) + 1)
 
 
 def test_an_untrained_forecast_has_the_known_components_and_no_neural_one(model, table):
@@ -243,7 +243,7 @@ def test_a_known_column_with_the_name_of_a_component_is_told_apart(table, name):
     model = tiny(**DAYS, max_epochs=0).fit(table, Schema(known_future=(name,), cycles=()))
     asked = ahead(table).rename(columns={"price": name})
     found = adds_up(model.forecast(table, asked))
-    assert list(found["component"][:5]) == [*STATE, f"known {name}", "neural"]
+    assert list(found["component"][:6]) == [*STATE, f"known {name}", "neural"]
 
 
 def test_a_forecast_without_structural_block_says_how_to_get_one():
