@@ -36,13 +36,11 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import Bounds, minimize
-from scipy.special import gammaln
 
 from latentode.model.structure import INITIAL, StructuralBlock
-from latentode.nn import compiled_filter
-from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS
+from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
 from latentode.nn.frequency import ONE_FREQUENCY, cells_that_tell, frequencies, suggestions
-from latentode.nn.state_space import Cells
+from latentode.nn.state_space import Cells, window_losses
 
 __all__ = ["estimate"]
 
@@ -66,6 +64,7 @@ BOUNDS = {
 ROUNDS = 3  # of parameters, then of coefficients
 STEPS, EXPECTATIONS = 25, 2  # of each
 PRIOR_DEVIATION = 5.0  # of the logarithm of a parameter
+ENOUGH = 1e-6  # relative change of the loss at which steps end
 DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
 SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
@@ -116,35 +115,30 @@ class _Sample:
 
     def losses(self, model: _Model) -> tuple[float, float]:
         """Means of negative logarithms: of the contexts' density, and of their targets'."""
-        self.run(model)
-        return self._of_contexts(model.theta[SCALE]), self._of_targets(model)
+        found = self._at(model.z, np.zeros(0, dtype=np.int64), model, 0.0)
+        return found[0, 0], found[0, 1]
+
+    def gradient(self, z: np.ndarray, model: _Model) -> np.ndarray:
+        """Differences of the sum of `losses` by the free parameters, and the sum itself first."""
+        found = self._at(z, model.free, model, DIFFERENCE).sum(axis=1)
+        return np.r_[found[0], (found[1:] - found[0]) / DIFFERENCE]
+
+    def _at(self, z: np.ndarray, moved: np.ndarray, model: _Model, step: float) -> np.ndarray:
+        c, later = self.seen, self.later
+        frequency = -1 if model.own else FREQUENCY
+        return window_losses(
+            z, moved, step, frequency, c.begins, c.variable, c.time, c.value, c.basis, model.omega,
+            *model.prior, self.means, self.covs, self.sums, self.innovations,
+            self.owner, self.elapsed, later.value, later.basis, self.parts, self.spread,
+        )  # fmt: skip
 
     def run(self, model: _Model) -> None:
         """Filters with the parameters of one variable."""
         c = self.seen
-        compiled_filter.run(
+        run(
             c.begins, c.variable, c.time, c.value, c.basis, model.theta[None], model.omega,
             *model.prior, self.means, self.covs, self.sums, self.innovations,
         )  # fmt: skip
-
-    def _of_contexts(self, freedom: float) -> float:
-        n = np.diff(self.seen.begins)
-        half = (freedom + n) / 2
-        density = half * np.log1p(self.sums[:, 1] / freedom) + self.sums[:, 0] / 2
-        constant = gammaln(freedom / 2) - gammaln(half) + n / 2 * math.log(freedom * math.pi)
-        return float(np.sum(density + constant)) / len(self.seen.time)
-
-    def _of_targets(self, model: _Model) -> float:
-        if not len(self.owner):
-            return 0.0
-        theta, each = model.theta, np.tile(model.theta, (len(self.seen.variable), 1))
-        compiled_filter.forecast(
-            self.owner, self.elapsed, self.later.basis, each, model.omega,
-            self.means, self.covs, self.parts, self.spread,
-        )  # fmt: skip
-        variance = self.spread * self.variances(theta[SCALE])[self.owner] + theta[EXCESS]
-        error = self.later.value - self.parts.sum(axis=1)
-        return float(np.mean(np.log(variance) + error**2 / variance)) / 2
 
     def variances(self, freedom: float) -> np.ndarray:
         """Of each cell its own, after `run`."""
@@ -196,10 +190,6 @@ class _Model:
         """With other parameters."""
         shared = self.omega if self.own else np.where(self.omega > 0, np.exp(z[FREQUENCY]), 0.0)
         return replace(self, z=z, omega=shared)
-
-    def weak(self, z: np.ndarray) -> float:
-        """Minus the logarithm of the weak prior."""
-        return 0.5 * float(np.sum(((z - self.centre)[self.free] / PRIOR_DEVIATION) ** 2))
 
 
 def estimate(block: StructuralBlock, seen: Cells, later: Cells) -> None:
@@ -268,15 +258,12 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
     free, count = model.free, len(sample.seen.time)
     bounds[FREQUENCY] = model.centre[FREQUENCY] + np.log([1 / NEAR, NEAR])
 
-    def loss(x: np.ndarray) -> float:
+    def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
         z = model.z.copy()
         z[free] = x
-        return sum(sample.losses(model.at(z))) + model.weak(z) / count
-
-    def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
-        here = loss(x)
-        moves = DIFFERENCE * np.eye(len(x))
-        return here, np.array([(loss(x + m) - here) / DIFFERENCE for m in moves])
+        off = (x - model.centre[free]) / PRIOR_DEVIATION
+        found = sample.gradient(z, model)
+        return found[0] + 0.5 * off @ off / count, found[1:] + off / PRIOR_DEVIATION / count
 
     within = np.clip(model.z, *bounds.T)
     model = model.at(np.where(np.isin(np.arange(len(within)), free), within, model.z))
@@ -285,7 +272,7 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
         z = model.z.copy()
         z[free] = minimize(
             with_gradient, z[free], jac=True, method="L-BFGS-B", bounds=Bounds(*bounds[free].T),
-            options={"maxiter": steps},
+            options={"maxiter": steps, "ftol": ENOUGH},
         ).x  # fmt: skip
         model = model.at(z)
         for _ in range(EXPECTATIONS if model.prior[0].size else 0):
@@ -337,7 +324,8 @@ def _criterion(sample: _Sample, model: _Model, share: float = 1.0) -> tuple[floa
     cells, (contexts, targets) = sample.seen, sample.losses(model)
     rows, count = len(cells.time), np.diff(cells.begins)
     distinct = len(np.unique(cells.value))
-    total = rows * (contexts + share * targets) + model.weak(model.z)
+    off = (model.z - model.centre)[model.free] / PRIOR_DEVIATION
+    total = float(rows * (contexts + share * targets) + 0.5 * off @ off)
     penalty = 0.0
     if model.omega.any():
         names = len(CYCLE_PARAMETERS) - (0 if model.own else 1)

@@ -6,16 +6,81 @@ A cell is a (series, variable). Everything is in double precision and in numpy, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from latentode.nn import compiled_filter
-from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS
+from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, forecast, run
 from latentode.ode import StepControl
+from latentode.ode.kernels.compiled import compiled
 
-__all__ = ["Cells", "Clocks", "Filtered", "array_of"]
+__all__ = ["Cells", "Clocks", "Filtered", "array_of", "window_losses"]
+
+SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
+
+
+@compiled
+def window_losses(
+    z: Any, moved: Any, step: float, frequency: int,
+    begins: Any, variable: Any, time: Any, value: Any, basis: Any, omega: Any,
+    mean: Any, variance: Any, means: Any, covs: Any, sums: Any, innovations: Any,
+    owner: Any, elapsed: Any, later: Any, later_basis: Any, parts: Any, spread: Any,
+) -> np.ndarray:  # fmt: skip
+    """Mean losses of contexts and of what came later, at parameters and where each is moved.
+
+    Args:
+        z: logarithms of the parameters of one variable.
+        moved: which are moved by `step`, one after the other.
+        frequency: place of the frequency that all cells share; -1 where each has its own.
+        begins, variable, time, value, basis, omega: of contexts, as for the filter.
+        mean, variance: of coefficients, each of shape `(1, columns)`.
+        means, covs, sums, innovations: room that the filter fills.
+        owner, elapsed, later, later_basis: of later values, their cell, time since its last row, value
+            and columns.
+        parts, spread: room that forecasts fill.
+
+    Returns:
+        Shape `(1 + moved, 2)`.
+    """
+    found = np.zeros((len(moved) + 1, 2))
+    cells, size = len(variable), len(z)
+    theta, each, turning = np.empty((1, size)), np.empty((cells, size)), omega.copy()
+    for k in range(len(moved) + 1):
+        for j in range(size):
+            theta[0, j] = math.exp(z[j])
+        if k:
+            theta[0, moved[k - 1]] = math.exp(z[moved[k - 1]] + step)
+        if frequency >= 0:
+            for c in range(cells):
+                turning[c] = theta[0, frequency] if omega[c] > 0 else 0.0
+        each[:] = theta[0]
+        run(
+            begins, variable, time, value, basis, theta, turning, mean, variance,
+            means, covs, sums, innovations,
+        )  # fmt: skip
+        freedom, total = theta[0, SCALE], 0.0
+        for c in range(cells):
+            n = begins[c + 1] - begins[c]
+            half = (freedom + n) / 2
+            total += half * math.log1p(sums[c, 1] / freedom) + sums[c, 0] / 2 - math.lgamma(half)
+            total += math.lgamma(freedom / 2) + n / 2 * math.log(freedom * math.pi)
+        found[k, 0] = total / len(time)
+        if len(owner) == 0:
+            continue
+        forecast(owner, elapsed, later_basis, each, turning, means, covs, parts, spread)
+        ahead = 0.0
+        for q in range(len(owner)):
+            c = owner[q]
+            own = (freedom + sums[c, 1]) / (freedom + begins[c + 1] - begins[c])
+            wide, error = spread[q] * own + theta[0, EXCESS], later[q]
+            for j in range(parts.shape[1]):
+                error -= parts[q, j]
+            ahead += math.log(wide) + error * error / wide
+        found[k, 1] = ahead / len(owner) / 2
+    return found
 
 
 @dataclass(frozen=True)
@@ -139,7 +204,7 @@ class Filtered:
         size, n = DYNAMIC + cells.basis.shape[1], len(cells.variable)
         means, covs, sums = np.zeros((n, size)), np.zeros((n, size, size)), np.zeros((n, 2))
         innovations = np.zeros(len(cells.time))
-        compiled_filter.run(
+        run(
             cells.begins, cells.variable, cells.time, cells.value, cells.basis,
             theta, omega, *prior, means, covs, sums, innovations,
         )  # fmt: skip

@@ -26,7 +26,7 @@ from latentode.model.config import Sizes
 __all__ = ["IrregularDataModule"]
 
 CUTS_PER_SERIES, MIN_CUTS, MANY_CUTS = 5, 512, 4096
-FEWEST_EXAMPLES, MOST_EXAMPLES = 64, 512
+FEWEST_EXAMPLES, MOST_EXAMPLES = 32, 512
 BATCHES_SORTED = 16  # how many batches share out series of like length
 CUT_AT_ONCE = 4096
 

@@ -185,7 +185,8 @@ def test_counts_add_up_in_counts():
     table = shop()[["id", "time", "price", "n"]]
     model = tiny(**DAYS, max_epochs=0, likelihood="poisson").fit(table, SCHEMA)
     found = wide(adds_up(model.forecast(table, ahead(table))))
-    np.testing.assert_allclose(found["neural"], 0.5, atol=1e-3)  # which its link adds
+    assert (found["neural"] > 0).all()  # what a small count is bent by, to stay positive
+    assert (found["neural"] < 0.5).all()
 
 
 def test_a_saved_model_an_online_one_and_a_pickled_forecast_say_the_same(model, table, tmp_path):
