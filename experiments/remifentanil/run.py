@@ -55,6 +55,7 @@ SCHEMA = Schema(
     targets=("conc",),
     static_covariates=("age", "weight", "lean", "sex"),
     known_future=("rate",),
+    cycles=(),
     transforms={"conc": "log"},
 )
 HORIZON = 80.0  # minutes: nearly all of most records; longer ones are answered by going on

@@ -35,7 +35,7 @@ from latentode import (
 from latentode.data import Batch
 
 HERE = Path(__file__).parent
-SCHEMA = Schema(id="id", time="time", targets=("x", "y"))
+SCHEMA = Schema(id="id", time="time", targets=("x", "y"), cycles=())
 SEEN, ASKED = 1.0, 1.5  # turns: seen up to the first, asked for up to the second
 NOISE = 0.1
 BATCH, LR = 50, 1e-2  # of all models

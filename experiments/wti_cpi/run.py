@@ -79,7 +79,7 @@ def indices() -> tuple[pd.DataFrame, Schema]:
 
 def _logarithms(frame: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, Schema]:
     frame, schema = finance.log_prices(frame, schema)
-    return frame.assign(id="market"), replace(schema, id="id")
+    return frame.assign(id="market"), replace(schema, id="id", cycles=())
 
 
 def windows(frame: pd.DataFrame, cutoffs: pd.DatetimeIndex) -> pd.DataFrame:
