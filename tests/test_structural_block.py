@@ -12,11 +12,11 @@ from scipy.integrate import quad
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.data.batch import Observations
 from latentode.model.marginal_likelihood import estimate
-from latentode.model.structure import StructuralBlock
+from latentode.model.structure import INITIAL, StructuralBlock
 from latentode.nn.compiled_filter import PARAMETERS
 from latentode.nn.frequency import NO_CYCLE, ONE_FREQUENCY, frequencies
 from latentode.nn.likelihoods import LIKELIHOODS
-from latentode.nn.state_space import Cells, Clocks, array_of
+from latentode.nn.state_space import Cells, Clocks, array_of, own_variances
 from latentode.ode import StepControl
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -44,9 +44,10 @@ def cell(n, seed=0, span=6.0, noise=0.3):
 
 
 def stirred(block, seed=0):
-    """The block away from its start."""
+    """The block away from its start, and without forgetting."""
     generator = torch.Generator().manual_seed(seed)
     block.log_theta.add_(0.3 * torch.randn(block.log_theta.shape, generator=generator))
+    block.log_theta[:, PARAMETERS.index("memory")] = np.log(1e12)
     block.prior_mean.add_(0.3 * torch.randn(block.prior_mean.shape, generator=generator))
     return block
 
@@ -115,6 +116,18 @@ def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n, 
     np.testing.assert_allclose(outlook.deviation.square(), variance, rtol=1e-8)
     torch.testing.assert_close(outlook.parts.sum(dim=1), outlook.location)
     assert outlook.parts.shape[1] == 4 + len(PERIODS) + 1
+
+
+def test_the_variance_of_a_cell_forgets():
+    rng = np.random.default_rng(0)
+    time = np.sort(rng.uniform(-8, 0, 50))
+    own = np.tile([INITIAL[name] for name in PARAMETERS], (1, 1))
+    own[0, PARAMETERS.index("memory")] = 0.7
+    innovations, freedom = rng.normal(size=50), own[0, PARAMETERS.index("scale")]
+    found = own_variances(np.array([0, 50, 50]), np.zeros(2, dtype=int), time, innovations, own)
+    weight = 0.5 ** ((time[-1] - time) / 0.7)
+    expected = (freedom + weight @ innovations**2) / (freedom + weight.sum())
+    np.testing.assert_allclose(found, [expected, 1.0])
 
 
 def test_a_level_of_which_nothing_is_known_beforehand_is_learnt_without_cancellation():
@@ -221,7 +234,7 @@ def estimated(make, n=60, seed=0):
         x = make(rng, t)
         seen.append((t[t <= 0], x[t <= 0]))
         later.append((t[t > 0], x[t > 0]))
-    estimate(block, cells_of(seen), cells_of(later))
+    estimate(block, cells_of(seen), cells_of(later), n)
     return block, dict(zip(PARAMETERS, block.theta()[0], strict=True))
 
 

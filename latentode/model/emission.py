@@ -126,12 +126,13 @@ class Emission(nn.Module):
         control, phase = structural_inputs(batch, time_scale, len(self.structure.periods))
         return self.structure(seen, asked, len(batch), control, phase)
 
-    def estimate(self, batch: Batch, time_scale: float) -> None:
+    def estimate(self, batch: Batch, time_scale: float, n_series: int) -> None:
         """Estimates the structural block, if there is one, from training windows.
 
         Args:
             batch: of training series, with targets.
             time_scale: length of one unit of model time, in time units.
+            n_series: from how many series the windows are.
         """
         if self.structure is None:
             return
@@ -147,7 +148,8 @@ class Emission(nn.Module):
 
         variable = np.tile(np.arange(n), len(batch))
         seen, _ = Cells.of(told(batch.context)[0], variable, told(batch.context)[1])
-        estimate(block, seen, Cells.of(told(batch.target)[0], variable, told(batch.target)[1])[0])
+        later, _ = Cells.of(told(batch.target)[0], variable, told(batch.target)[1])
+        estimate(block, seen, later, n_series)
         made = self.outlook(batch, batch.target.queries(), time_scale).deviation
         for v in torch.unique(batch.target.variable).tolist():
             self.unit[v] = made[batch.target.variable == v].quantile(COMMON)

@@ -40,7 +40,7 @@ from scipy.optimize import Bounds, minimize
 from latentode.model.structure import INITIAL, StructuralBlock
 from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
 from latentode.nn.frequency import ONE_FREQUENCY, cells_that_tell, frequencies, suggestions
-from latentode.nn.state_space import Cells, window_losses
+from latentode.nn.state_space import Cells, own_variances, window_losses
 
 __all__ = ["estimate"]
 
@@ -59,6 +59,7 @@ BOUNDS = {
     "frequency": (1e-3, 1e4),
     "frequency_spread": (1e-6, 2.0),
     "scale": (1.0, 1e4),
+    "memory": (0.3, 1e4),
     "excess": (1e-18, 3.0),
 }
 ROUNDS = 3  # of parameters, then of coefficients
@@ -67,7 +68,8 @@ PRIOR_DEVIATION = 5.0  # of the logarithm of a parameter
 ENOUGH = 1e-6  # relative change of the loss at which steps end
 DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
-SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
+PRECISION = PARAMETERS.index("level_precision")
+PER_SERIES = 0.05  # highest precision of a level, for each series
 FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
 CYCLE_PARAMETERS = ("cycle", "cycle_decay", "frequency", "frequency_spread")
 CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior
@@ -97,21 +99,22 @@ class _Sample:
     elapsed: np.ndarray
     parts: np.ndarray
     spread: np.ndarray
+    n_series: int
 
     def thinned(self) -> _Sample:
         """Some of the cells, if they are many."""
         n = len(self.seen.variable)
         chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
-        return _Sample.of(self.seen.some(chosen), self.later.some(chosen))
+        return _Sample.of(self.seen.some(chosen), self.later.some(chosen), self.n_series)
 
     @classmethod
-    def of(cls, seen: Cells, later: Cells) -> _Sample:
+    def of(cls, seen: Cells, later: Cells, n_series: int) -> _Sample:
         n, size = len(seen.variable), DYNAMIC + seen.basis.shape[1]
         room = np.zeros((n, size)), np.zeros((n, size, size)), np.zeros((n, 2))
         owner = np.repeat(np.arange(n), np.diff(later.begins))
         elapsed = np.maximum(later.time - seen.last[owner], 0.0)
         queries = np.zeros((len(owner), size)), np.zeros(len(owner))
-        return cls(seen, later, *room, np.zeros(len(seen.time)), owner, elapsed, *queries)
+        return cls(seen, later, *room, np.zeros(len(seen.time)), owner, elapsed, *queries, n_series)
 
     def losses(self, model: _Model) -> tuple[float, float]:
         """Means of negative logarithms: of the contexts' density, and of their targets'."""
@@ -140,13 +143,15 @@ class _Sample:
             *model.prior, self.means, self.covs, self.sums, self.innovations,
         )  # fmt: skip
 
-    def variances(self, freedom: float) -> np.ndarray:
+    def variances(self, theta: np.ndarray) -> np.ndarray:
         """Of each cell its own, after `run`."""
-        return (freedom + self.sums[:, 1]) / (freedom + np.diff(self.seen.begins))
+        return own_variances(
+            self.seen.begins, self.seen.variable, self.seen.time, self.innovations, theta
+        )
 
-    def over_cells(self, freedom: float) -> tuple[np.ndarray, np.ndarray]:
+    def over_cells(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of coefficients over cells, relative to each one's own, after `run`."""
-        weight, columns = 1 / self.variances(freedom), slice(COLUMNS, self.means.shape[1] - 2)
+        weight, columns = 1 / self.variances(theta[None]), slice(COLUMNS, self.means.shape[1] - 2)
         means = self.means[:, columns]
         mean = weight @ means / weight.sum()
         own = np.diagonal(self.covs, axis1=1, axis2=2)[:, columns]
@@ -192,13 +197,14 @@ class _Model:
         return replace(self, z=z, omega=shared)
 
 
-def estimate(block: StructuralBlock, seen: Cells, later: Cells) -> None:
+def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -> None:
     """Sets the block's parameters to those that explain the cells best.
 
     Args:
         block: whose buffers are set, in place.
         seen: contexts of training windows.
         later: their targets, of the same cells; those within a context count from its last row.
+        n_series: from how many series they are; so many levels say how much levels differ.
     """
     plain = 1 + len(PARAMETERS) - len(CYCLE_PARAMETERS)
     cost = (COLUMNS + seen.basis.shape[1]) ** 2 * plain * ROUNDS * STEPS * 3
@@ -208,7 +214,7 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells) -> None:
         chosen = np.flatnonzero((seen.variable == variable) & (np.diff(seen.begins) > 0))
         counts = np.diff(seen.begins)[chosen] + np.diff(later.begins)[chosen]
         chosen = chosen[: max(1, int(np.searchsorted(np.cumsum(counts), most, side="right")))]
-        sample = _Sample.of(seen.some(chosen), later.some(chosen))
+        sample = _Sample.of(seen.some(chosen), later.some(chosen), n_series)
         if len(sample.seen.time) > 1:
             found = _estimate(sample, theta[variable], prior[0][variable], prior[1][variable])
             theta[variable], prior[0][variable], prior[1][variable] = found.theta, *found.prior
@@ -256,6 +262,8 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
     """After rounds: own frequencies, parameters by gradients, coefficients by their posteriors."""
     bounds = np.log(np.array([BOUNDS[name] for name in PARAMETERS]))
     free, count = model.free, len(sample.seen.time)
+    # Levels of windows of one series are one: they do not say how near the mean another level is.
+    bounds[PRECISION, 1] = min(bounds[PRECISION, 1], math.log(PER_SERIES * sample.n_series))
     bounds[FREQUENCY] = model.centre[FREQUENCY] + np.log([1 / NEAR, NEAR])
 
     def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -277,7 +285,7 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
         model = model.at(z)
         for _ in range(EXPECTATIONS if model.prior[0].size else 0):
             sample.run(model)
-            model = replace(model, prior=sample.over_cells(model.theta[SCALE]))
+            model = replace(model, prior=sample.over_cells(model.theta))
     return model
 
 
@@ -297,7 +305,7 @@ def _with_frequencies(sample: _Sample, model: _Model) -> _Model:
 def _starts(sample: _Sample, plain: _Model) -> Iterator[_Model]:
     """Models with cycles that periodograms suggest, with and without other movements of `plain`."""
     sample.run(plain)
-    own, cells = sample.variances(plain.theta[SCALE]), sample.seen
+    own, cells = sample.variances(plain.theta[None]), sample.seen
     for found in suggestions(cells, plain.theta[None], plain.prior, own):
         spread = max(found.spread, LEAST_SPREAD) if found.own else 0.0
         cycle = found.cycle, DECAY * found.frequency, found.frequency, spread

@@ -15,7 +15,9 @@ and regression with autocorrelated errors are special cases; which it is, is sai
 each variable, which `latentode.model.marginal_likelihood` estimates from the training data. A cell's
 variance is its own, with an inverse-gamma prior: from innovations $e_i$ with relative variances $F_i$,
 
-$$\sigma^2 = \frac{\nu + \sum_i e_i^2 / F_i}{\nu + n}.$$
+$$\sigma^2 = \frac{\nu + \sum_i w_i e_i^2 / F_i}{\nu + \sum_i w_i}, \qquad w_i = 2^{(t_i - t_n) / h},$$
+
+discounted, since some series are now calm, now restless.
 
 Inside a context the smoother answers, which knows what came before and after.
 
@@ -59,6 +61,7 @@ INITIAL = {
     "frequency": 2 * math.pi,
     "frequency_spread": 1e-6,
     "scale": 10.0,
+    "memory": 30.0,
     "excess": 1e-4,
 }
 COEFFICIENT = 0.5  # initial variance of first harmonics and of effects of known columns

@@ -37,9 +37,9 @@ __all__ = ["COLUMNS", "DYNAMIC", "PARAMETERS", "forecast", "run", "smooth"]
 Number = Any  # one of an array's, which to type checkers is an array
 COLUMNS, PAIR = 3, 2  # after level, slope and deviation come the coefficients, and at the end the pair
 DYNAMIC = COLUMNS + PAIR  # what is no coefficient
-# The order of a variable's parameters. `scale` is the degrees of freedom of a cell's own variance,
-# `excess` a variance of forecasts that is not relative to it, `frequency_spread` that of logarithms of
-# frequencies over cells. None of these, nor `frequency`, moves the filter.
+# The order of a variable's parameters. `scale` is the degrees of freedom of a cell's own variance and
+# `memory` the half-life of what it is told by, `excess` a variance of forecasts that is not relative to
+# it, `frequency_spread` that of logarithms of frequencies over cells. None of them moves the filter.
 PARAMETERS = (
     "noise",
     "walk",
@@ -54,6 +54,7 @@ PARAMETERS = (
     "frequency",
     "frequency_spread",
     "scale",
+    "memory",
     "excess",
 )
 NOISE, WALK, SLOPE_WALK, DAMPING, DEVIATION, RETURN, PRECISION, SLOPE, CYCLE, DECAY = range(10)

@@ -17,9 +17,36 @@ from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, forecast, run
 from latentode.ode import StepControl
 from latentode.ode.kernels.compiled import compiled
 
-__all__ = ["Cells", "Clocks", "Filtered", "array_of", "window_losses"]
+__all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "window_losses"]
 
 SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
+MEMORY = PARAMETERS.index("memory")
+
+
+@compiled
+def own_variances(begins: Any, variable: Any, time: Any, innovations: Any, theta: Any) -> np.ndarray:
+    """Each cell's own variance by its innovations, of which old ones count less.
+
+    Args:
+        begins, variable, time: of rows, as for the filter.
+        innovations: in units of their relative deviations, shape `(rows,)`.
+        theta: parameters of each variable, shape `(variables, parameters)`.
+
+    Returns:
+        Shape `(cells,)`.
+    """
+    own = np.empty(len(variable))
+    for c in range(len(variable)):
+        freedom, memory = theta[variable[c], SCALE], theta[variable[c], MEMORY]
+        total, count = freedom, freedom
+        if begins[c + 1] > begins[c]:
+            last = time[begins[c + 1] - 1]
+            for i in range(begins[c], begins[c + 1]):
+                weight = 2.0 ** ((time[i] - last) / memory)
+                total += weight * innovations[i] * innovations[i]
+                count += weight
+        own[c] = total / count
+    return own
 
 
 @compiled
@@ -71,11 +98,9 @@ def window_losses(
         if len(owner) == 0:
             continue
         forecast(owner, elapsed, later_basis, each, turning, means, covs, parts, spread)
-        ahead = 0.0
+        ahead, own = 0.0, own_variances(begins, variable, time, innovations, theta)
         for q in range(len(owner)):
-            c = owner[q]
-            own = (freedom + sums[c, 1]) / (freedom + begins[c + 1] - begins[c])
-            wide, error = spread[q] * own + theta[0, EXCESS], later[q]
+            wide, error = spread[q] * own[owner[q]] + theta[0, EXCESS], later[q]
             for j in range(parts.shape[1]):
                 error -= parts[q, j]
             ahead += math.log(wide) + error * error / wide
@@ -210,8 +235,7 @@ class Filtered:
         )  # fmt: skip
         count = np.diff(cells.begins)
         covs[count == 0, 0, 0] = 1.0
-        freedom = theta[cells.variable, PARAMETERS.index("scale")]
-        own = (freedom + sums[:, 1]) / (freedom + count)
+        own = own_variances(cells.begins, cells.variable, cells.time, innovations, theta)
         return cls(means, covs, own, innovations * np.repeat(own, count) ** -0.5)
 
 

@@ -121,7 +121,7 @@ class LatentODEModule(LightningModule):
 
     def estimate(self, data: IrregularDataModule) -> None:
         """Estimates the structural block of the network, if it has one, from training series."""
-        self.model.emission.estimate(data.examples(), self.model.time_scale)
+        self.model.emission.estimate(data.examples(), self.model.time_scale, len(data.train))
 
     def teardown(self, stage: str) -> None:
         """Gives the trainer's precision back its own conversion of batches."""
