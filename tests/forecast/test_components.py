@@ -210,7 +210,7 @@ def test_some_queries_have_their_own_components(model, table):
     forecast = model.forecast(table, ahead(table))
     places = np.array([7, 2, 2])
     found = forecast.take(places).components()
-    rows = [r for p in places for r in range(7 * p, 7 * p + 7)]
+    rows = [r for p in places for r in range(8 * p, 8 * p + 8)]
     same(found, forecast.components().iloc[rows].reset_index(drop=True))
     none = forecast.take(np.zeros(0, dtype=np.int64)).components()
     assert len(none) == 0 and list(none.columns) == [*KEYS, "component", "value", "unit"]
