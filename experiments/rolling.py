@@ -132,7 +132,7 @@ def n_parameters(network: nn.Module) -> int:
 def without_ode(model: ModelConfig, train: pd.DataFrame, schema: Schema, size: int) -> ClockConfig:
     """The same settings without an ODE, of the width that comes nearest to `size` parameters."""
     dataset = SeriesDataset.from_frame(train, schema)
-    n_static = Scaling.fit(dataset).n_static + 2 * len(dataset.schema.cycles)
+    n_static = Scaling.fit(dataset).n_static + 2 * len(dataset.schema.periods)
     sizes = Sizes(n_variables=len(dataset.variables), n_static=n_static)
     clock = ClockConfig(**model.get_params(deep=False))
 

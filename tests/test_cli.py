@@ -163,6 +163,38 @@ def test_plot_draws_a_picture(latentode, patients, fitted, tmp_path):
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_components_are_another_file_and_further_panels(latentode, patients, fitted, tmp_path):
+    out, parts = tmp_path / "f.csv", tmp_path / "parts.csv"
+    asked = ("forecast", fitted, patients, "--ahead", "6h", "--count", 3)
+    status, said, err = latentode(*asked, "--out", out, "--components", parts)
+    assert status == 0, err
+    assert "18 forecasts" in said and f"components in {parts}" in said
+    keys = ["id", "time", "variable"]
+    mean = pd.read_csv(out).set_index(keys)["mean"]
+    total = pd.read_csv(parts).groupby(keys)["value"].sum()
+    pd.testing.assert_series_equal(total.loc[mean.index], mean, check_names=False)
+    status, said, err = latentode(*asked, "--components", parts)
+    assert status == 0 and "components in" in err
+    assert said.splitlines()[1:] == out.read_text().splitlines()[1:]
+    heights = []
+    for further in ((), ("--components",)):
+        picture = tmp_path / "p.svg"
+        assert latentode("plot", fitted, patients, "--out", picture, *further)[0] == 0
+        heights.append(float(re.findall(r'height="([\d.]+)pt"', picture.read_text())[0]))
+    assert heights[1] > 1.5 * heights[0]
+
+
+def test_components_of_a_model_without_any_are_refused(latentode, patients, tmp_path):
+    fit = ("fit", patients, "--out", tmp_path / "plain", "--structure", "none", "--max-epochs", 1)
+    assert latentode(*fit, "--horizon", "6h", "--hidden-size", 8, "--quiet")[0] == 0
+    for command, target in (("forecast", "--ahead 6h --components"), ("plot", "--components --out")):
+        status, _, err = latentode(
+            command, tmp_path / "plain", patients, *target.split(), tmp_path / "x.png"
+        )
+        assert status and "--components" in err and "structure" in err
+        assert not (tmp_path / "x.png").exists()
+
+
 def test_a_model_is_not_replaced_unless_asked(latentode, patients, fitted):
     before = (fitted / "weights.pt").read_bytes()
     status, _, err = latentode("fit", patients, "--out", fitted, "--max-epochs", 1, "--quiet")

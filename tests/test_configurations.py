@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, SolverConfig, TrainingConfig
-from latentode.cli.settings import configurations, settings_file
+from latentode.cli.options import configurations, settings_file
 from latentode.model import Sizes
 
 EVERY = (ModelConfig, SolverConfig, TrainingConfig, Sizes)
@@ -47,7 +47,7 @@ def test_a_setting_of_another_type_is_refused_by_every_door(kind):
         (ModelConfig, {"latent_size": True}),
         (ModelConfig, {"latent_size": 8.5}),
         (ModelConfig, {"latent_size": 0}),
-        (ModelConfig, {"anchor": "false"}),
+        (ModelConfig, {"structure": True}),
         (ModelConfig, {"encoder_size": 0}),
         (ModelConfig, {"attention_layers": -1}),
         (ModelConfig, {"likelihood": ["normal"]}),

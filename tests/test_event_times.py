@@ -15,10 +15,10 @@ from latentode import Forecasting, IrregularDataModule, LatentODEError, SchemaEr
 from latentode.data import ContextDropout
 from latentode.data.batch import Observations, Queries
 from latentode.model.emission import Emission
-from latentode.model.event_times import EventTimes, known_events, window_end
 from latentode.model.layouts import JointLayout
 from latentode.model.network import LatentODE
 from latentode.model.objective import elbo_terms, negative_elbo
+from latentode.model.path_readings import EventTimes, known_events, window_end
 from latentode.nn.decoders import MLPDecoder
 from latentode.nn.latent_state import Encoder, LatentState
 from latentode.nn.likelihoods import NormalLikelihood

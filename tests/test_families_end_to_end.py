@@ -63,8 +63,7 @@ def frame():
 
 @pytest.fixture(scope="module")
 def model(frame):
-    network = {"scale_growth": True}
-    return forecaster(**TINY, likelihood=LIKELIHOOD, network=network).fit(frame, SCHEMA)
+    return forecaster(**TINY, likelihood=LIKELIHOOD).fit(frame, SCHEMA)
 
 
 def test_forecasts_stay_where_their_variables_live(model, frame):
@@ -93,7 +92,7 @@ def test_a_saved_model_and_a_checkpoint_say_the_same(model, frame, tmp_path):
     )
     assert again.model.likelihood == LIKELIHOOD
     data = IrregularDataModule(frame, schema=SCHEMA, task=Forecasting(2.0, 6.0), windows_per_epoch=6)
-    options = {"latent_size": 3, "hidden_size": 8, "likelihood": LIKELIHOOD, "scale_growth": True}
+    options = {"latent_size": 3, "hidden_size": 8, "likelihood": LIKELIHOOD}
     module = module_of(data.sizes, **options)
     trainer = Trainer(
         max_epochs=1, default_root_dir=tmp_path, logger=False, enable_progress_bar=False,
@@ -275,7 +274,7 @@ def test_every_parameter_receives_a_gradient_in_both_layouts(frame):
     batch = next(iter(data.train_dataloader()))
     for layout in ("joint", "per-variable"):
         torch.manual_seed(0)
-        options = {"latent": layout, "likelihood": LIKELIHOOD, "scale_growth": True}
+        options = {"latent": layout, "likelihood": LIKELIHOOD}
         module = module_of(data.sizes, latent_size=4, hidden_size=8, **options)
         noise = torch.randn(1, len(batch), module.model.latent_size)
         made, _ = module.model(batch, batch.target.queries(), noise)

@@ -25,28 +25,23 @@ pytestmark = pytest.mark.usefixtures("float64")
 EXACT = {"rtol": 0.0, "atol": 1e-10}
 
 JOINT = [
-    pytest.param({"encoder": e, "t0": t, "anchor": a}, id=f"{e}-{t}-{'anchored' if a else 'free'}")
+    pytest.param({"encoder": e, "t0": t, "structure": s}, id=f"{e}-{t}-{s or 'free'}")
     for e in ENCODERS
     for t in ("origin", "start")
-    for a in (True, False)
+    for s in ("last-value", None)
 ]
 PER_VARIABLE = [
     pytest.param({"latent": "per-variable", "attention_heads": 2, **more}, id=f"per-variable-{name}")
     for name, more in {
-        "origin": {"variational": True},
-        "start": {"variational": True, "t0": "start", "anchor": False},
+        "origin": {"variational": True, "structure": "last-value"},
+        "start": {"variational": True, "t0": "start", "structure": None},
         "coupled": {"variational": True, "interaction": "dynamics"},
     }.items()
 ]
-RECENT = [
-    pytest.param({"value_units": "recent", **more}, id=f"recent-{more['latent']}")
-    for more in (
-        {"latent": "joint"},
-        {"latent": "per-variable", "variational": True, "attention_heads": 2},
-    )
-]
 STRUCTURE = [
-    pytest.param({"structure": "mixture", "periods": [1.5], **more}, id=f"structure-{more['latent']}")
+    pytest.param(
+        {"structure": "state-space", "periods": [1.5], **more}, id=f"structure-{more['latent']}"
+    )
     for more in (
         {"latent": "joint"},
         {"latent": "per-variable", "variational": True, "attention_heads": 2},
@@ -58,7 +53,7 @@ FLOWS = [
         {"posterior": "cnf", "latent": "per-variable", "attention_heads": 2}, id="flows-per-variable"
     ),
 ]
-every_network = pytest.mark.parametrize("options", JOINT + PER_VARIABLE + RECENT + STRUCTURE + FLOWS)
+every_network = pytest.mark.parametrize("options", JOINT + PER_VARIABLE + STRUCTURE + FLOWS)
 randomly = settings(max_examples=4, deadline=None, derandomize=True)
 lengths = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 5)), min_size=2, max_size=5)
 seeds = st.integers(0, 2**32 - 1)

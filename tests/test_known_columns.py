@@ -223,7 +223,7 @@ def test_pools_that_a_dose_fills_survive_saving_and_answer_twice_the_dose_with_t
         dynamics="compartments",
         t0="start",
         latent_size=4,
-        network={"anchor": False, "variational": False},
+        network={"structure": None, "variational": False},
         context_dropout=0.5,
         lr=0.01,
         max_epochs=15,

@@ -57,18 +57,6 @@ def test_every_parameter_receives_a_gradient(encoder, likelihood, t0, n_static, 
         assert parameter.grad.abs().max() > 1e-9, f"{name} has a gradient of zero"
 
 
-@pytest.mark.parametrize("layout", ["joint", "per-variable"])
-def test_recent_units_are_learned_with_the_gradient_of_finite_differences(layout):
-    model, batch = network(latent=layout, attention_heads=2, value_units="recent"), some_batch()
-    found = gradients(model, batch)
-    for name in ("log_half_life", "log_expected", "log_noise"):
-        parameter = getattr(model.emission.recent, name)
-        way = torch.ones_like(parameter)
-        wanted = derivative(lambda: loss_of(model, batch), parameter, way)
-        assert abs(wanted) > 1e-6, name
-        torch.testing.assert_close(found[f"emission.recent.{name}"].sum(), wanted, rtol=1e-6, atol=1e-9)
-
-
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("t0", T0)
 def test_statics_and_known_columns_reach_the_weights_that_read_them(encoder, t0):

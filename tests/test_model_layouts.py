@@ -219,6 +219,8 @@ def test_what_does_not_go_together_is_refused(options, message):
 @pytest.mark.parametrize("dynamics", FIELDS)
 def test_dynamics_by_name_learn_in_every_layout_and_converge(layout, dynamics):
     extra = {"attention_heads": 2, "embedding_size": 4} if layout == "per-variable" else {}
+    if layout == "joint" and dynamics == "compartments":
+        extra = {"structure": None}
     model = network(latent=layout, dynamics=dynamics, latent_size=4, n_known=0, **extra)
     batch = some_batch(n_known=0)
     loss = loss_of(model, batch)
@@ -237,7 +239,8 @@ def test_dynamics_by_name_learn_in_every_layout_and_converge(layout, dynamics):
 @pytest.mark.parametrize("dynamics", ["linear", "compartments"])
 @pytest.mark.parametrize("t0", ["origin", "start"])
 def test_closed_forms_are_driven_by_known_columns_from_jump_to_jump(dynamics, t0):
-    model = network(latent="joint", dynamics=dynamics, latent_size=4, n_known=1, t0=t0)
+    shape = {"latent_size": 4, "n_known": 1, "structure": None}
+    model = network(latent="joint", dynamics=dynamics, t0=t0, **shape)
     batch = some_batch(n_known=1)
     loss = loss_of(model, batch)
     model.solver = Solver("dopri8", 4, rtol=1e-10, atol=1e-10, jumps=1000)
@@ -250,7 +253,10 @@ def test_closed_forms_are_driven_by_known_columns_from_jump_to_jump(dynamics, t0
 
 def test_amounts_are_read_in_proportion_where_values_are_logarithms():
     said = {"x": {"loc": 0.0, "scale": 4.0, "transform": "log"}, "y": {"loc": 1.0, "scale": 3.0}}
-    model = built(2, latent="joint", dynamics="compartments", n_known=1, variables=said)
+    shape = {"n_known": 1, "variables": said, "structure": None}
+    with pytest.raises(LatentODEError, match="structure=None"):
+        built(2, latent="joint", dynamics="compartments", n_known=1)
+    model = built(2, latent="joint", dynamics="compartments", **shape)
     assert model.layout.decoder.gain[:, 0].tolist() == [0.25, 1.0]
     assert (model.layout.decoder.gain[:, 1:] == 0).all()
 

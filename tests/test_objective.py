@@ -60,7 +60,7 @@ class Linear(Decoder):
 def linear_gaussian(loc, scale):
     solver = Solver(intervals=64)
     layout = JointLayout(Nothing(), Fixed(loc, scale), Linear())
-    emission = Emission(NormalLikelihood(), 1, anchor=False)
+    emission = Emission(NormalLikelihood(), 1, last_value=False)
     return LatentODE(layout, Exponential(), emission, solver, time_scale=2.0)
 
 

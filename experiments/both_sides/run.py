@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentode import LatentODEForecaster, ModelConfig, TrainingConfig
+from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.evaluation.metrics import score_frame
 from latentode.forecast import ForecastQueries
 
@@ -27,8 +27,9 @@ mpl.use("Agg")
 HERE = Path(__file__).parent
 HIDDEN = 0.3
 BACK = 3.0  # how far after a time the origin lies from which the model goes back to it
-JOINT = ModelConfig(latent="joint", latent_size=4, hidden_size=32)
-PER_VARIABLE = ModelConfig(latent="per-variable", latent_size=8, hidden_size=32)
+SCHEMA = Schema(id="id", time="time", targets=("x",), cycles=())
+JOINT = ModelConfig(latent="joint", latent_size=4, hidden_size=32, structure="last-value")
+PER_VARIABLE = JOINT.replace(latent="per-variable", latent_size=8)
 RATES = {"joint": 0.02, "per-variable": 0.01}
 System = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -89,7 +90,7 @@ def fit(system: System, config: ModelConfig, n: int, epochs: int) -> LatentODEFo
     """A forecaster of some of the system's series."""
     training = TrainingConfig(max_epochs=epochs, lr=RATES[config.latent])
     model = LatentODEForecaster(2.0, 5.0, model=config, training=training, verbose=False)
-    return model.fit(table(system, n, 0))
+    return model.fit(table(system, n, 0), SCHEMA)
 
 
 def run(system: System, config: ModelConfig, n: int, epochs: int) -> dict[str, dict[str, float]]:

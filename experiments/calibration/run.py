@@ -25,8 +25,7 @@ from matplotlib.figure import Figure
 
 from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.adapters import medical
-from latentode.cli.demo import SCHEMA as STORMS
-from latentode.cli.demo import storms_path
+from latentode.cli.demo import SCHEMA, storms_path
 from latentode.data.columns import quantile_levels, quantile_name
 from latentode.data.files import read_table
 from latentode.evaluation.metrics import summarise
@@ -40,7 +39,12 @@ PERCENTS = (50, 80, 95)
 SHOWN = [f"coverage_{percent}" for percent in PERCENTS]
 LEVELS = sorted({*rolling.LEVELS, 0.025, 0.975})
 GLUCOSE = HERE.parents[1] / "datasets" / "glucose" / "glucose.csv.gz"
-PATIENTS = Schema(id="series", time="hours", layout="long", variable="variable", value="value")
+STORMS = replace(SCHEMA, cycles=())
+PATIENTS = Schema(
+    id="series", time="hours", layout="long", variable="variable", value="value", cycles=()
+)
+MODEL = ModelConfig(structure="last-value")
+TRAINING = TrainingConfig(lr=3e-3)
 FORECASTS = 1000  # of a variable that is looked at on its own
 CLIPPED = 0.001  # of either end of each variable's training values: a temperature of -17, and the like
 
@@ -73,7 +77,7 @@ def storms(smoke: bool) -> Task:
     table = read_table(storms_path(), STORMS)
     year = pd.to_datetime(table.groupby("id")["time"].transform("min")).dt.year
     parts = table[year < 2012], table[year.between(2012, 2017)], table[year >= 2018]
-    forecaster = LatentODEForecaster("72h", verbose=False)
+    forecaster = LatentODEForecaster("72h", model=MODEL, training=TRAINING, verbose=False)
     if smoke:
         parts = tuple(p[p["id"].isin(p["id"].unique()[:20])] for p in parts)  # type: ignore[assignment]
         small = {"training__max_epochs": 1, "model__hidden_size": 16, "model__latent_size": 4}
@@ -87,7 +91,8 @@ def glucose(smoke: bool) -> Task:
     Of March to July the days after the 24th of each month stop the training.
     """
     table, _ = medical.glucose(GLUCOSE)
-    table, schema = table.assign(person="one"), Schema(id="person", time="time", targets=("glucose",))
+    table = table.assign(person="one")
+    schema = Schema(id="person", time="time", targets=("glucose",), cycles=())
     times = table["time"]
     past = table[times < "2010-08-01"]
     day, month = past["time"].dt.day, past["time"].dt.strftime("%m")
@@ -99,7 +104,11 @@ def glucose(smoke: bool) -> Task:
         for a, b in (("2010-08-01", "2010-08-31 22:00"), ("2010-09-01", "2010-10-10 22:57"))
     )
     forecaster = LatentODEForecaster(
-        "1h", "3h", model=ModelConfig(likelihood="student-t"), verbose=False
+        "1h",
+        "3h",
+        model=MODEL.replace(likelihood="student-t"),
+        training=TRAINING,
+        verbose=False,
     )
     if smoke:
         fit, cutoffs = fit[fit["time"] >= "2010-07-10"], tuple(c[:40] for c in cutoffs)
@@ -134,8 +143,8 @@ def physionet(folder: Path) -> Task:
     forecaster = LatentODEForecaster(
         24.0,
         24.0,
-        model=ModelConfig(hidden_size=32, likelihood="student-t"),
-        training=TrainingConfig(max_epochs=12, windows_per_epoch=3000),
+        model=MODEL.replace(hidden_size=32, likelihood="student-t"),
+        training=TRAINING.replace(max_epochs=12, windows_per_epoch=3000),
         verbose=False,
     )
     parts = held_out[first], held_out[~first]

@@ -73,13 +73,14 @@ def network(intervals: int) -> ModelConfig:
         latent="joint",
         hidden_size=48,
         solver=SolverConfig(intervals=intervals),
+        structure="last-value",
         observation_times="poisson",
     )
 
 
-def trained(epochs: int, **settings: float) -> TrainingConfig:
+def trained(epochs: int, lr: float = 3e-3, **settings: float) -> TrainingConfig:
     """Training that keeps the weights by which held-out times are likeliest."""
-    return TrainingConfig(max_epochs=epochs, monitor="val_times", **settings)  # type: ignore[arg-type]
+    return TrainingConfig(max_epochs=epochs, lr=lr, monitor="val_times", **settings)  # type: ignore[arg-type]
 
 
 def per_event(model: LatentODEForecaster, frame: pd.DataFrame) -> dict[str, float]:
@@ -118,7 +119,7 @@ def one_simulated(smoke: bool, seed: int, folder: Path | None = None) -> dict[st
     model = LatentODEForecaster(
         AHEAD, CUT, model=network(8), training=training, verbose=False, random_state=seed
     )
-    model.fit(train)
+    model.fit(train, Schema(id="id", time="time", targets=("x",), cycles=()))
     figures = {"seed": seed, **per_event(model, test)}
     figures["true intensity"] = true_log_likelihood(test, phases) / figures["events"]
     gained = figures["log-likelihood per event"] - figures["constant rate"]
@@ -191,7 +192,7 @@ def on_storms(smoke: bool) -> dict[str, float]:
     if smoke:
         keep = table["id"].isin(table["id"].drop_duplicates().iloc[::8])
         table, later = table[keep], later[keep]
-    schema = Schema(id="id", time="time", targets=("lat", "long", "wind", "pressure"))
+    schema = Schema(id="id", time="time", targets=("lat", "long", "wind", "pressure"), cycles=())
     training = trained(4 if smoke else 30, lr=1e-2, time_weight=10.0)
     model = LatentODEForecaster(12.0, 72.0, model=network(24), training=training, verbose=False)
     return per_event(model.fit(table[~later], schema), table[later])
@@ -212,7 +213,13 @@ def on_patients(folder: Path, smoke: bool) -> dict[str, float]:
         return pd.concat([table, ends], ignore_index=True)
 
     schema = Schema(
-        id="series", time="hours", targets=VITALS, layout="long", variable="variable", value="value"
+        id="series",
+        time="hours",
+        targets=VITALS,
+        layout="long",
+        variable="variable",
+        value="value",
+        cycles=(),
     )
     training = trained(4 if smoke else 16)
     model = LatentODEForecaster(4.0, 16.0, model=network(8), training=training, verbose=False)

@@ -29,6 +29,8 @@ ITEMS = {50931: "mg/dL", 50912: "mg/dL", 50971: "mEq/L", 50983: "mEq/L", 51006: 
 COMMAND = [sys.executable, "-c", "from latentode.cli import main; main()"]
 ROLES = ["--id", "subject_id", "--time", "charttime", "--variable", "itemid", "--value", "valuenum"]
 RECORDS = ["--adapter", "physionet2012"]
+NO_CYCLES = ["--cycles", "none"]
+LEARNING = ["--structure", "last-value", "--lr", "3e-3"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def look(folder: Path, rows: int, times: int) -> dict[str, Taken]:
     lab_events(labs, rows)
     return {
         "--help": least(times, "--help"),
-        "inspect": least(times, "inspect", labs, *ROLES),
+        "inspect": least(times, "inspect", labs, *ROLES, *NO_CYCLES),
         "inspect --adapter lab-events": least(times, "inspect", labs, "--adapter", "lab-events"),
         "convert lab-events": least(
             times, "convert", "lab-events", labs, "--out", table, "--overwrite"
@@ -115,7 +117,7 @@ def from_folder_to_forecast(folder: Path, n: int, epochs: int) -> dict[str, floa
     source, model, out = folder / "set-a", folder / "model", folder / "forecast.csv"
     records(source, n)
     learn = ["--horizon", "12", "--max-epochs", str(epochs), "--hidden-size", "16", "--quiet"]
-    fit = run("fit", source, *RECORDS, *learn, "--out", model)
+    fit = run("fit", source, *RECORDS, *LEARNING, *learn, "--out", model)
     ask = run("forecast", model, source, *RECORDS, "--ahead", "6", "--count", "3", "--out", out)
     made = pd.read_csv(out)
     if not np.isfinite(made["mean"]).all():

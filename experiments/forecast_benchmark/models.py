@@ -17,10 +17,10 @@ from torch.distributions import Distribution
 from latentode import LatentODEModule, ModelConfig, TrainingConfig
 from latentode.data import Batch, Queries
 from latentode.evaluation.baselines import Baseline, LastValue, LinearDrift, SeriesMean
-from latentode.model import Sizes
+from latentode.model import Emission, Sizes
 from latentode.nn.encoders import GRUEncoder
 from latentode.nn.latent_state import LatentState, mlp
-from latentode.nn.likelihoods import LIKELIHOODS, gather_variable
+from latentode.nn.likelihoods import LIKELIHOODS, Likelihood, gather_variable
 from latentode.nn.sequences import Events, last_values
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -65,11 +65,15 @@ class DirectForecaster(nn.Module):
     ) -> None:
         super().__init__()
         self.n_variables, self.time_scale = n_variables, time_scale
-        self.likelihood = LIKELIHOODS[likelihood]()
+        self.emission = Emission(LIKELIHOODS[likelihood](), n_variables, last_value=True)
         self.encoder = GRUEncoder(n_variables, hidden_size)
         outputs = n_variables * self.likelihood.n_raw
         self.decoder = mlp(hidden_size + n_static + 1, width, width, outputs)
         nn.init.xavier_uniform_(self.decoder[-1].weight, gain=0.1)  # type: ignore[arg-type]
+
+    @property
+    def likelihood(self) -> Likelihood:
+        return self.emission.likelihood
 
     @property
     def dtype(self) -> torch.dtype:
@@ -88,10 +92,8 @@ class DirectForecaster(nn.Module):
         lead = (queries.time / self.time_scale).to(self.dtype)
         state = torch.cat([summary[queries.series], lead[:, None]], dim=1)
         raw = gather_variable(self.decoder(state), queries.variable, self.likelihood.n_raw)
-        anchor = last[queries.series, queries.variable]
         raw = raw.expand(len(noise), *raw.shape)
-        made = self.likelihood.distribution(raw, anchor.expand(len(noise), -1))
-        return made, LatentState(summary, None)
+        return self.emission(raw, batch, queries, self.time_scale), LatentState(summary, None)
 
     def reach(self, batch: Batch, past: bool) -> None:
         """None: there is no path."""

@@ -120,7 +120,7 @@ class Part:
         time = self.protocol.time
         frame = frame[["series", time, "variable", "value"]].astype({"variable": str, time: float})
         schema = schema or Schema(
-            id="series", time=time, layout="long", variable="variable", value="value"
+            id="series", time=time, layout="long", variable="variable", value="value", cycles=()
         )
         return SeriesDataset.from_frame(_begun(frame, time), schema)
 

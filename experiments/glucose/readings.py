@@ -35,8 +35,8 @@ FIRST_TEST, LAST_TEST = "2010-09-01", "2010-10-10 22:57"
 HORIZON, CONTEXT = "1h", "3h"
 LAST_KEPT_DAY = 24  # of each month; the days after it choose
 ENOUGH = 20  # readings, without which a held-out stretch says little
-MODEL = ModelConfig(likelihood="student-t")
-TRAINING = TrainingConfig(max_epochs=60, patience=60)
+MODEL = ModelConfig(likelihood="student-t", structure="last-value")
+TRAINING = TrainingConfig(max_epochs=60, patience=60, lr=3e-3)
 
 
 def read() -> tuple[pd.DataFrame, Schema]:

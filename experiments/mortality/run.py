@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from latentode import LatentODEClassifier, Schema, SolverConfig
 
 HERE = Path(__file__).parent
-SCHEMA = Schema(id="series", time="hours", layout="long", variable="variable", value="value")
+SCHEMA = Schema(id="series", time="hours", layout="long", variable="variable", value="value", cycles=())
 CLIPPED = 0.001  # of either end of each variable: entries such as a temperature of -17
 
 Part = tuple[pd.DataFrame, pd.Series]
@@ -107,14 +107,16 @@ def figures(probability: np.ndarray, actual: pd.Series) -> dict[str, float]:
 def classifier(epochs: int, smoke: bool = False) -> LatentODEClassifier:
     """The latent ODE of this experiment."""
     usual = LatentODEClassifier()
+    plain = usual.model.replace(structure="last-value")
     if smoke:
-        small = usual.model.replace(latent="joint", latent_size=6, hidden_size=24)
+        small = plain.replace(latent="joint", latent_size=6, hidden_size=24)
         short = usual.training.replace(max_epochs=epochs, lr=1e-2)
         return LatentODEClassifier(model=small, training=short, verbose=False)
     solver = SolverConfig(intervals=5)
-    model = usual.model.replace(hidden_size=32, label_dropout=0.3, solver=solver)
+    model = plain.replace(hidden_size=32, label_dropout=0.3, solver=solver)
     training = usual.training.replace(
         max_epochs=epochs,
+        lr=3e-3,
         patience=6,
         batch_size=64,
         weight_decay=1e-2,

@@ -37,7 +37,12 @@ HORIZON = 1100.0  # days
 LEADS = (250.0, 500.0, 800.0, 1100.0)  # days
 PARTS = 5  # of patients: 0 is held out, 1 stops the training
 MODEL = ModelConfig(
-    latent_size=8, hidden_size=32, encoder_size=32, embedding_size=8, likelihood="student-t"
+    latent_size=8,
+    hidden_size=32,
+    encoder_size=32,
+    embedding_size=8,
+    likelihood="student-t",
+    structure="last-value",
 )
 TRAINING = TrainingConfig(max_epochs=16, lr=2e-3, balance="variables", observation_dropout=0.3)
 
@@ -51,7 +56,7 @@ def visits() -> tuple[pd.DataFrame, Schema]:
     named = {name: f"log {name}" for name in LOGARITHMS}
     frame[LOGARITHMS] = np.log(frame[LOGARITHMS])
     targets = tuple(named.get(name, name) for name in schema.targets or ())
-    return frame.rename(columns=named), replace(schema, targets=targets, time_unit="D")
+    return frame.rename(columns=named), replace(schema, targets=targets, time_unit="D", cycles=())
 
 
 def part_of(ids: pd.Series) -> pd.Series:

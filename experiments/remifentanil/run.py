@@ -55,6 +55,7 @@ SCHEMA = Schema(
     targets=("conc",),
     static_covariates=("age", "weight", "lean", "sex"),
     known_future=("rate",),
+    cycles=(),
     transforms={"conc": "log"},
 )
 HORIZON = 80.0  # minutes: nearly all of most records; longer ones are answered by going on
@@ -65,7 +66,7 @@ FREE = ModelConfig(  # where rates are not known
     hidden_size=32,
     dynamics="mlp",
     t0="start",  # the state before the infusion, which the rates then drive
-    anchor=False,
+    structure=None,
     variational=False,
 )
 DRIVEN = FREE.replace(dynamics="compartments")  # where they are

@@ -94,11 +94,11 @@ def table(times: Tensor, states: Tensor) -> pd.DataFrame:
 
 def fit(frame: pd.DataFrame, epochs: int) -> LatentODEForecaster:
     """The classic latent ODE on the table: one state of four dimensions per series."""
-    # Without an anchor z holds where the system is, not how far it is from where it was last seen.
-    network = ModelConfig(latent="joint", latent_size=4, hidden_size=48, anchor=False)
-    training = TrainingConfig(max_epochs=epochs)
+    # Counted from nothing, z holds where the system is, not how far it is from where it was last seen.
+    network = ModelConfig(latent="joint", latent_size=4, hidden_size=48, structure=None)
+    training = TrainingConfig(max_epochs=epochs, lr=3e-3)
     model = LatentODEForecaster(4.0, 8.0, model=network, training=training, verbose=False)
-    return model.fit(frame, Schema(id="series", time="time"))
+    return model.fit(frame, Schema(id="series", time="time", cycles=()))
 
 
 def draw(field: Dynamics, model: LatentODEForecaster, frame: pd.DataFrame, file: Path) -> None:

@@ -35,11 +35,11 @@ from latentode import (
 from latentode.data import Batch
 
 HERE = Path(__file__).parent
-SCHEMA = Schema(id="id", time="time", targets=("x", "y"))
+SCHEMA = Schema(id="id", time="time", targets=("x", "y"), cycles=())
 SEEN, ASKED = 1.0, 1.5  # turns: seen up to the first, asked for up to the second
 NOISE = 0.1
 BATCH, LR = 50, 1e-2  # of all models
-CLASSIC = ModelConfig(latent="joint", latent_size=6, hidden_size=32, t0="start", anchor=False)
+CLASSIC = ModelConfig(latent="joint", latent_size=6, hidden_size=32, t0="start", structure=None)
 LATENT = {
     "latent ODE": CLASSIC,
     "latent ODE, linear": CLASSIC.replace(latent_size=8, dynamics="linear"),

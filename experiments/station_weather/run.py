@@ -33,7 +33,7 @@ HORIZON, CONTEXT, EVERY = "24h", "24h", "9h"
 TENDENCY = pd.Timedelta("3h")  # over which stations report the change of pressure
 LEADS = (3.0, 6.0, 12.0, 24.0)
 LAST_KEPT_DAY = 24  # of each month; the days after it choose
-MODEL = ModelConfig(likelihood="student-t")
+MODEL = ModelConfig(likelihood="student-t", structure="last-value")
 TRAINING = TrainingConfig(
     max_epochs=60,
     patience=60,

@@ -55,7 +55,9 @@ def make_batch(n_series: int, least: int, most: int, seed: int = 0) -> Batch:
 def make_model(encoder: str) -> LatentODE:
     """The model in the joint layout, the one that reference code has."""
     torch.manual_seed(0)
-    config = ModelConfig(latent="joint", latent_size=LATENT, hidden_size=WIDTH, encoder=encoder)
+    config = ModelConfig(
+        latent="joint", latent_size=LATENT, hidden_size=WIDTH, encoder=encoder, structure="last-value"
+    )
     return config.build(Sizes(n_variables=VARIABLES))
 
 

@@ -46,7 +46,6 @@ MODEL = ModelConfig(
     embedding_size=4,
     attention_layers=1,
     likelihood="student-t",
-    value_units="recent",
 )
 TRAINING = TrainingConfig(max_epochs=14, lr=2e-3)
 RECALIBRATED = "latent ODE, per variable, recalibrated"
@@ -80,7 +79,7 @@ def indices() -> tuple[pd.DataFrame, Schema]:
 
 def _logarithms(frame: pd.DataFrame, schema: Schema) -> tuple[pd.DataFrame, Schema]:
     frame, schema = finance.log_prices(frame, schema)
-    return frame.assign(id="market"), replace(schema, id="id")
+    return frame.assign(id="market"), replace(schema, id="id", cycles=())
 
 
 def windows(frame: pd.DataFrame, cutoffs: pd.DatetimeIndex) -> pd.DataFrame:

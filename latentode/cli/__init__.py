@@ -12,10 +12,9 @@ import warnings
 
 import typer
 
-from latentode.cli.asking import ask
-from latentode.cli.forecasting import calibrate, evaluate, forecast, plot
+from latentode.cli.modelling import calibrate, convert, demo, evaluate, fit, inspect
 from latentode.cli.options import in_options
-from latentode.cli.training import convert, demo, fit, inspect
+from latentode.cli.questions import ask, forecast, plot
 from latentode.errors import LatentODEError
 
 __all__ = ["main"]

@@ -24,7 +24,7 @@ from latentode.adapters import CONVERTERS
 from latentode.cli.options import split
 from latentode.data.columns import detect
 from latentode.data.files import PARQUET, read_table
-from latentode.data.schema import ID_NAMES, TIME_NAMES, Schema
+from latentode.data.schema import AUTO, ID_NAMES, NONE, TIME_NAMES, Schema
 from latentode.errors import LatentODEError
 
 __all__ = [
@@ -110,8 +110,10 @@ def schema_options_of(schema: Schema, frame: pd.DataFrame) -> str:
         >>> schema_options_of(schema, frame)
         '--static-covariates age'
     """
-    told = ("static_covariates", "known_future", "time_unit", "timezone", "cycles")
+    told = ("static_covariates", "known_future", "time_unit", "timezone")
     given = {n: getattr(schema, n) for n in told if getattr(schema, n)}
+    if schema.cycles != AUTO:
+        given["cycles"] = schema.periods or NONE
     for name, usual in (("id", ID_NAMES), ("time", TIME_NAMES)):
         if getattr(schema, name) not in (None, detect(frame.columns, usual)):
             given[name] = getattr(schema, name)

@@ -289,7 +289,7 @@ class Series:
         )
 
     def _fixed(self, indices: np.ndarray, origin: np.ndarray) -> np.ndarray:
-        cycles, axis = self.dataset.schema.cycles, self.dataset.axis
+        cycles, axis = self.dataset.schema.periods, self.dataset.axis
         if not cycles:
             return self.static[indices]
         phases = axis.cycle_phases(cycles, self.dataset.start[indices], origin)

@@ -22,8 +22,10 @@ __all__ = [
     "cell_name",
     "column_of",
     "detect",
+    "forecast_column",
     "frame_or_as_is",
     "interval_levels",
+    "number_column",
     "quantile_levels",
     "quantile_list",
     "quantile_name",
@@ -192,3 +194,45 @@ def interval_levels(
         tail = (100 - percent) / 200
         ends |= {round(tail, DIGITS), round(1 - tail, DIGITS)}
     return sorted(ends)
+
+
+def forecast_column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column that a table of forecasts has to have.
+
+    Raises:
+        LatentODEError: if it has not.
+    """
+    if name not in frame:
+        raise LatentODEError(
+            f"the forecasts have no column `{name}`; their columns are {some_names(frame.columns)}"
+        )
+    return column_of(frame, name)
+
+
+def number_column(frame: pd.DataFrame, name: str, finite: bool = True) -> np.ndarray:
+    """A column of numbers of a table of forecasts, shape `(forecasts,)`.
+
+    Args:
+        frame: the table.
+        name: of the column.
+        finite: whether all have to be finite; else what is missing is NaN.
+
+    Raises:
+        LatentODEError: for no such column, for what is no number, naming the first row that is not
+            finite.
+    """
+    column = forecast_column(frame, name)
+    try:
+        if column.dtype.kind in "mM":  # which would become nanoseconds
+            raise TypeError
+        numbers = column.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
+    except (TypeError, ValueError) as failure:
+        raise LatentODEError(
+            f"`{name}` of the forecasts holds {column.dtype}, not numbers"
+        ) from failure
+    for row in np.flatnonzero(~np.isfinite(numbers))[:1] if finite else ():
+        raise LatentODEError(
+            f"row {row} of the forecasts has no `{name}` that is a finite number; leave out what has "
+            "not come true, and point forecasts"
+        )
+    return numbers

@@ -173,10 +173,11 @@ class SeriesDataset:
         table, schema, axis = read_columns(frame, schema)
         refuse_infinite(table, schema)
         merged = merge_duplicates(table, schema, duplicates)
-        return replace(cls._build(merged, schema, axis), merged=len(table) - len(merged))
+        return replace(cls.of_table(merged, schema, axis), merged=len(table) - len(merged))
 
     @classmethod
-    def _build(cls, frame: pd.DataFrame, schema: Schema, axis: TimeAxis) -> SeriesDataset:
+    def of_table(cls, frame: pd.DataFrame, schema: Schema, axis: TimeAxis) -> SeriesDataset:
+        """From a table that `read_columns` has read, without repeated rows and infinities."""
         codes, ids = series_codes(frame, schema)
         ticks = axis.ticks_of(column_of(frame, str(schema.time)))
         start = np.full(len(ids), ticks.max(initial=0), dtype=ticks.dtype)
@@ -259,7 +260,7 @@ class SeriesDataset:
 
     def _rebuild(self, kept: np.ndarray, ids: pd.Index) -> SeriesDataset:
         frame = cast(pd.DataFrame, self._table()[kept])
-        dataset = self._build(frame, self.schema, self.axis)
+        dataset = self.of_table(frame, self.schema, self.axis)
         return dataset._reorder(dataset.ids.get_indexer(ids))
 
     def _reorder(self, order: np.ndarray) -> SeriesDataset:

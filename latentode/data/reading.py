@@ -57,7 +57,7 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> tuple[pd.DataFrame,
         declared = schema.time_unit is not None
         axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
         schema = replace(schema, time_unit=axis.time_unit)
-    for cycle in schema.cycles:
+    for cycle in schema.periods:
         axis.duration(cycle, "cycles")
     if schema.layout == "long":
         _blank_other_variables(table, schema)

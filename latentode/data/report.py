@@ -19,8 +19,16 @@ from latentode.data.column_report import (
     variable_reports,
 )
 from latentode.data.columns import IntoFrame, column_of, some_names, to_pandas
-from latentode.data.reading import DUPLICATES, read_columns, series_codes
-from latentode.data.schema import Schema
+from latentode.data.cycles import FoundCycle, describe, find_cycles
+from latentode.data.dataset import SeriesDataset
+from latentode.data.reading import (
+    DUPLICATES,
+    merge_duplicates,
+    read_columns,
+    series_codes,
+    value_columns,
+)
+from latentode.data.schema import AUTO, Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError
 
@@ -50,6 +58,8 @@ class Report:
         out_of_order: rows earlier than the row before them in their series; a fit sorts them.
         single_row: series of one row.
         unobserved: series without any observation.
+        cycles: what is found in the whole table where the schema says "auto", else None. A fit looks
+            at the series that it trains on, and may find less.
     """
 
     schema: Schema
@@ -67,6 +77,7 @@ class Report:
     out_of_order: int
     single_row: int
     unobserved: int
+    cycles: tuple[FoundCycle, ...] | None = None
 
     @property
     def timezone(self) -> str | None:
@@ -97,6 +108,7 @@ class Report:
             f"variables      {len(self.variables)}",
             f"time           {self.span[0]} to {self.span[1]} ({self.axis.kind})",
             f"time zone      {zone}",
+            f"cycles         {self._cycles()}",
             f"gaps           {', '.join(gaps) or 'none: no series has two times'}",
             *self._remarks(),
             "",
@@ -104,6 +116,11 @@ class Report:
             *self._feature_lines(),
         ]
         return "\n".join(lines)
+
+    def _cycles(self) -> str:
+        if self.cycles is not None:
+            return f"found: {describe(self.cycles)}"
+        return ", ".join(map(str, self.schema.periods)) or "none are looked for"
 
     def _remarks(self) -> list[str]:
         keys = "(series, time, variable)" if self.schema.layout == "long" else "(series, time)"
@@ -193,7 +210,15 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
         out_of_order=_out_of_order(codes, ticks),
         single_row=int((rows == 1).sum()),
         unobserved=len(ids) - len(np.unique(codes[observed])),
+        cycles=_cycles(table, schema, axis) if schema.cycles == AUTO else None,
     )
+
+
+def _cycles(table: pd.DataFrame, schema: Schema, axis: TimeAxis) -> tuple[FoundCycle, ...]:
+    """The cycles of a table, with one value for repeated rows and none for infinite cells."""
+    names = value_columns(schema)
+    finite = table.assign(**{n: table[n].where(np.isfinite(table[n].astype(float))) for n in names})
+    return find_cycles(SeriesDataset.of_table(merge_duplicates(finite, schema, "mean"), schema, axis))
 
 
 def describe_gap(gap: Any) -> str:

@@ -18,8 +18,9 @@ from latentode.data.time_axis import UNITS
 from latentode.data.transforms import Spec, check_spec
 from latentode.errors import SchemaError
 
-__all__ = ["Schema"]
+__all__ = ["AUTO", "Schema"]
 
+AUTO, NONE = "auto", "none"  # of cycles
 ID_NAMES = ("id", "item_id", "unique_id", "series_id")
 TIME_NAMES = ("time", "timestamp", "ds", "date", "datetime")
 VARIABLE_NAMES = ("variable", "parameter", "itemid")
@@ -49,7 +50,9 @@ class Schema:
         timezone: IANA name; naive times are taken to be in it, aware ones are converted to it.
         time_format: strptime format of times written as text, unless they are ISO 8601.
         cycles: periods of the clock that values follow, such as `("24h", "7D")`; a forecast is told
-            where in each its origin lies, by the clock of the table's own zone.
+            where in each its origin lies, by the clock of the table's own zone. "auto" has a fit find
+            them in its training series; the fitted model's schema names what was found. `()`, None and
+            "none" mean none.
         transforms: per variable "log", "logit" (or `("logit", low, high)`; 0 and 1 by default),
             "box-cox" or "yeo-johnson": what its distribution is transformed by, fitted on training
             data, so that forecasts of a positive or bounded variable stay so.
@@ -72,7 +75,7 @@ class Schema:
     time_unit: str | None = None
     timezone: str | None = None
     time_format: str | None = None
-    cycles: tuple[str | float, ...] = ()
+    cycles: str | float | Sequence[str | float | pd.Timedelta] | None = AUTO
     transforms: Mapping[str, Spec] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -136,12 +139,17 @@ class Schema:
         roles = {
             "static_covariates": self.static_covariates,
             "known_future": self.known_future,
-            "cycles": tuple(map(str, self.cycles)),
+            "cycles": tuple(map(str, self.periods)),
         }
         parts += [f"{name}={', '.join(chosen)}" for name, chosen in roles.items() if chosen]
         if self.transforms:
             parts.append(f"transforms={', '.join(f'{v}: {t}' for v, t in self.transforms.items())}")
         return "; ".join(parts)
+
+    @property
+    def periods(self) -> tuple[str | float, ...]:
+        """The cycles that are named; none as long as a fit has still to find them."""
+        return () if self.cycles == AUTO else cast(tuple[str | float, ...], self.cycles)
 
     def columns(self) -> list[str]:
         """The table's columns that a resolved schema reads, each once."""
@@ -224,9 +232,19 @@ class Schema:
         return replace(self, targets=tuple(targets))
 
 
-def _periods(given: Any) -> tuple[str | float, ...]:
-    """Periods as a schema keeps them: texts and numbers, which JSON can hold."""
+def _periods(given: Any) -> str | tuple[str | float, ...]:
+    """Cycles as a schema keeps them: "auto", or texts and numbers, which JSON can hold."""
     periods: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    if periods == (AUTO,):
+        return AUTO
+    if periods in ((None,), (NONE,)):
+        return ()
+    mixed = next((p for p in periods if p is None or (isinstance(p, str) and p in (AUTO, NONE))), "")
+    if mixed != "":
+        raise SchemaError(
+            f"cycles {mixed!r} stands beside other periods; write 'auto' to have them found, 'none' or "
+            "() for none, or name the periods"
+        )
     return tuple(p if isinstance(p, (str, int, float)) else str(pd.Timedelta(p)) for p in periods)
 
 

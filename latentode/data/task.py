@@ -31,7 +31,7 @@ from latentode.data.windows import (
     snap,
     uniform,
 )
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, check_whole
 
 __all__ = [
     "Classification",
@@ -122,8 +122,8 @@ class Forecasting(Task):
     moments: float = MOMENTS
 
     def __post_init__(self) -> None:
-        if self.count is not None and self.count < 1:
-            raise LatentODEError(f"count must be at least 1, got {self.count}")
+        if self.count is not None:
+            check_whole("count", self.count)
         if self.validate_at == "random":
             raise LatentODEError(
                 "validate_at names one origin per series; leave it out for random ones"

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from numbers import Integral
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -19,13 +18,13 @@ from latentode.data.scaling import Climatology
 from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, durations, split_validation
 from latentode.data.task import ContextDropout, Forecasting
-from latentode.errors import LatentODEError, SchemaError
+from latentode.errors import LatentODEError, SchemaError, check_whole
 from latentode.evaluation.residual_fit import fit_residuals
 from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FittedForecaster, Reader
 from latentode.forecast.residuals import Residuals
 from latentode.model.config import Config, ModelConfig
-from latentode.nn.likelihoods.choosing import refuse_unexplained
+from latentode.nn.likelihoods import refuse_unexplained
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.fit import cpu_threads, run_fit
@@ -83,10 +82,7 @@ def check_parameters(estimator: Any) -> None:
             raise LatentODEError(
                 f"{name} is a {kind.__name__}, such as {name}={kind.__name__}(); got {given!r}"
             )
-    if not isinstance(estimator.random_state, Integral):
-        raise LatentODEError(f"random_state must be a whole number, got {estimator.random_state!r}")
-    if estimator.random_state < 0:
-        raise LatentODEError(f"random_state must not be negative, got {estimator.random_state!r}")
+    check_whole("random_state", estimator.random_state, least=0)
 
 
 def read_training(df: IntoFrame, schema: Schema | None, duplicates: str) -> SeriesDataset:
@@ -141,8 +137,8 @@ def seeded(seed: int, num_threads: int | None) -> Iterator[None]:
     Raises:
         LatentODEError: for fewer than one thread.
     """
-    if num_threads is not None and num_threads < 1:
-        raise LatentODEError(f"num_threads must be at least 1, or None; got {num_threads!r}")
+    if num_threads is not None:
+        check_whole("num_threads", num_threads)
     with (
         torch.random.fork_rng(devices=range(torch.cuda.device_count())),
         torch.inference_mode(mode=False),  # a fit takes gradients wherever it is called

@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 
 from latentode.data import Schema, SeriesDataset
 from latentode.data.columns import IntoFrame, interval_levels, quantile_list
-from latentode.data.queries import At, query_times, warn_of_missing_known_values
+from latentode.data.queries import At
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.estimators import fitting
 from latentode.estimators.persistence import load_model, save_model
@@ -32,8 +32,7 @@ from latentode.evaluation.backtest import (
 )
 from latentode.evaluation.metrics import USUAL, metric_list
 from latentode.forecast import FittedForecaster, Forecast, ObservationTimes, SamplePaths
-from latentode.forecast.queries import chosen_variables
-from latentode.forecast.smoothing import forecast_at
+from latentode.forecast.smoothing import forecast_question
 from latentode.model import LatentODE, ModelConfig
 from latentode.training import IrregularDataModule, LatentODEModule, TrainingConfig
 
@@ -62,7 +61,6 @@ class LatentODEForecaster(BaseEstimator):
             a calibration back.
         network_, schema_, axis_, horizon_, history_: parts of it: the trained `nn.Module`, what the
             columns and the times mean, how far it has learnt to look, and the metrics of each epoch.
-
     """
 
     fitted_: FittedForecaster
@@ -153,7 +151,7 @@ class LatentODEForecaster(BaseEstimator):
             SchemaError: for a history or a question that cannot be read.
         """
         levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
-        made = self.forecast(history, at, count, variables, smooth)
+        made = self._answer(history, at, count, variables, smooth)
         return made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
 
     def forecast(
@@ -164,13 +162,8 @@ class LatentODEForecaster(BaseEstimator):
         variables: Sequence[str] | None = None,
         smooth: bool = True,
     ) -> Forecast:
-        """The predictive distribution itself; arguments as for `predict`."""
-        fitted = self._fitted
-        dataset, asked = fitted.reader.read_question(history, at, self.duplicates)
-        places = query_times(dataset, asked, count)
-        warn_of_missing_known_values(dataset, places, stacklevel=3)
-        chosen = chosen_variables(fitted.reader.schema, variables)
-        return forecast_at(fitted, dataset, places, chosen, smooth)
+        """The predictive distribution itself, with its components; arguments as for `predict`."""
+        return self._answer(history, at, count, variables, smooth, parts=True)
 
     def sample_paths(
         self,
@@ -338,6 +331,12 @@ class LatentODEForecaster(BaseEstimator):
         if not hasattr(self, "fitted_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
         return self.fitted_
+
+    def _answer(
+        self, history: Any, at: Any, count: Any, variables: Any, smooth: bool, parts: bool = False
+    ) -> Forecast:
+        question = self._fitted.reader.read_question(history, at, self.duplicates)
+        return forecast_question(self._fitted, question, count, variables, smooth, parts)
 
     def _pairs(
         self,

@@ -17,7 +17,7 @@ import pandas as pd
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, listed
 from latentode.data.time_axis import Duration
-from latentode.errors import LatentODEError, SchemaError
+from latentode.errors import LatentODEError, SchemaError, check_whole
 from latentode.evaluation.baselines import BASELINES, Baseline, LastValue
 from latentode.evaluation.metrics import figures, metric_list
 from latentode.forecast.calibration import Calibration
@@ -76,10 +76,10 @@ def observed_ahead(
         since: the earliest origin of each series, shape `(series,)`; None for its first time.
 
     Raises:
-        LatentODEError: for fewer than one origin.
+        LatentODEError: for no whole number of origins, or fewer than one.
     """
-    if origins is not None and origins < 1:
-        raise LatentODEError(f"origins must be at least 1, or None for all of them; got {origins!r}")
+    if origins is not None:
+        check_whole("origins", origins)
     series, time = dataset.series, dataset.time
     events = pd.DataFrame({"series": series, "time": time}).drop_duplicates()
     origin_series, origin = events["series"].to_numpy(), events["time"].to_numpy()

@@ -29,7 +29,7 @@ import pandas as pd
 from latentode.data.columns import quantile_levels, quantile_name
 from latentode.data.dataset import SeriesDataset
 from latentode.data.time_axis import Duration
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, check_whole
 
 __all__ = [
     "METRICS",
@@ -121,10 +121,9 @@ def bin_leads(frame: pd.DataFrame, bins: int) -> pd.DataFrame:
     """Replaces each `lead` by the upper end of its bin, of `bins` equally wide ones.
 
     Raises:
-        LatentODEError: for fewer than one bin.
+        LatentODEError: for no whole number of bins, or fewer than one.
     """
-    if bins < 1:
-        raise LatentODEError(f"bins must be at least 1, got {bins!r}")
+    check_whole("bins", bins)
     width = frame["lead"].max() / bins
     number = np.maximum(1, np.ceil(frame["lead"] / width - ROUNDING)).astype(np.int64)
     names = {n: float(f"{n * width:.6g}") for n in number.unique()}  # in any unit of time

@@ -47,8 +47,14 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from latentode.data.columns import interval_levels, quantile_levels, quantile_name
-from latentode.errors import LatentODEError
+from latentode.data.columns import (
+    forecast_column,
+    interval_levels,
+    number_column,
+    quantile_levels,
+    quantile_name,
+)
+from latentode.errors import LatentODEError, check_whole
 from latentode.forecast.residuals import (
     CALIBRATED_SCORES,
     FURTHEST,
@@ -62,6 +68,7 @@ __all__ = ["Calibration", "Curve"]
 
 PER_BIN = 200  # forecasts in a bin of lead time, at least, where there are so many
 FEWEST = 40  # forecasts of a variable: with fewer, its outer quantiles would be its extremes
+EPS, TINY = np.finfo(np.float64).eps, np.finfo(np.float64).tiny
 LEAST_STEP = 1e-6  # between the scores at neighbouring levels, so that c can be inverted
 MOST_DRAWS, FEWEST_DRAWS = 400, 50  # of one score per group
 SCORES_DRAWN = 200_000  # in all draws of one curve, between those bounds
@@ -195,19 +202,25 @@ class Calibration:
                 are exchangeable each on its own.
 
         Raises:
-            LatentODEError: for no forecasts at all, or fewer than one bin.
+            LatentODEError: for no forecasts at all, fewer than one bin, arguments of other lengths, a
+                lead or score that is no finite number, or a forecast of no group.
 
         Warns:
             UserWarning: naming a variable that too few forecasts are of; it stays as it is.
         """
-        if bins < 1:
-            raise LatentODEError(f"bins must be at least 1, got {bins!r}")
+        check_whole("bins", bins)
         if len(score) == 0:
             raise LatentODEError("there are no forecasts that came true to calibrate by")
-        score = np.clip(score, -FURTHEST, FURTHEST)
-        frame = pd.DataFrame(
-            {"variable": np.asarray(variable).astype(str), "lead": lead, "score": score}
-        ).assign(group=np.arange(len(score)) if group is None else pd.factorize(group)[0])
+        groups = np.arange(len(score)) if group is None else pd.factorize(np.asarray(group))[0]
+        parts = {"variable": np.asarray(variable).astype(str), "lead": lead, "score": score}
+        for name, part in (parts | {"group": groups}).items():
+            if len(part) != len(score):
+                raise LatentODEError(f"`{name}` has {len(part)} values for {len(score)} scores")
+        if (groups < 0).any():
+            raise LatentODEError(f"row {np.argmax(groups < 0)} of the forecasts has no `group`")
+        frame = pd.DataFrame(parts | {"group": groups})
+        scored = number_column(frame, "score").clip(-FURTHEST, FURTHEST)
+        frame = frame.assign(lead=number_column(frame, "lead"), score=scored)
         curves = {}
         for name, own in frame.groupby("variable", sort=False):
             if len(own) < FEWEST:
@@ -228,7 +241,8 @@ class Calibration:
         """Learns c from forecasts that are known by some of their quantiles only.
 
         Between quantiles, and beyond the outermost, a value's score is taken as linear in it: exact for
-        normal forecasts, and the nearer the more quantiles there are.
+        normal forecasts, and the nearer the more quantiles there are. A value at which several of them
+        lie, as of a count, has the score in the middle of theirs.
 
         Args:
             frame: `variable`, `lead`, `actual` and at least two quantiles, as
@@ -237,19 +251,21 @@ class Calibration:
             group: as for `fit`.
 
         Raises:
-            LatentODEError: as `fit`, for fewer than two quantiles, and for a row without one of them or
-                without its actual value.
+            LatentODEError: as `fit`, for a column that is missing, fewer than two quantiles, and a row
+                without one of them or without its actual value.
         """
-        used = frame[["actual", *(quantile_name(q) for q in quantile_levels(frame))]]
-        empty = used.isna()
-        if empty.any(axis=None):
-            row, column = (int(i) for i in np.argwhere(empty.to_numpy())[0])
-            raise LatentODEError(
-                f"row {row} of the forecasts has no `{used.columns[column]}`; leave out what has not "
-                "come true, and point forecasts"
-            )
-        score = piecewise_linear(frame["actual"].to_numpy(dtype=float), *_known(frame))
-        return cls.fit(frame["variable"].to_numpy(), frame["lead"].to_numpy(), score, bins, group)
+        actual, lead = (number_column(frame, name) for name in ("actual", "lead"))
+        levels = _levels(frame)
+        quantiles = np.sort([number_column(frame, quantile_name(q)) for q in levels], axis=0)
+        # Far less than forecasts are wide, and more than rounding.
+        width, size = np.ptp(quantiles, axis=0), np.abs(quantiles).max(axis=0, initial=0)
+        apart = np.maximum(1e-9 * width, 4 * EPS * size) + TINY
+        apart = apart * np.arange(len(levels))[:, None]
+        scores = np.broadcast_to(special.ndtri(levels)[:, None], quantiles.shape)
+        lowest = piecewise_linear(actual, quantiles + apart, scores)
+        highest = piecewise_linear(actual, quantiles - apart[::-1], scores)
+        score = (lowest.clip(-FURTHEST, FURTHEST) + highest.clip(-FURTHEST, FURTHEST)) / 2
+        return cls.fit(forecast_column(frame, "variable").to_numpy(), lead, score, bins, group)
 
     def of(self, variable: Sequence[str] | np.ndarray, lead: np.ndarray) -> Curves:
         """The curves of queries, by their variables' names and lead times."""
@@ -262,19 +278,28 @@ class Calibration:
         return Curves(nominal, count)
 
     def apply(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Forecasts with their quantiles moved; the other columns stay.
+        """Forecasts with their quantiles moved; the other columns stay, and rows without a quantile.
 
         Args:
             frame: `variable`, `lead` and at least two quantiles.
+
+        Raises:
+            LatentODEError: for a column that is missing, fewer than two quantiles, or a row without a
+                lead.
         """
-        curves = self.of(frame["variable"].to_numpy(), frame["lead"].to_numpy())
-        quantiles, scores = _known(frame)
+        levels = _levels(frame)
+        curves = self.of(forecast_column(frame, "variable").to_numpy(), number_column(frame, "lead"))
+        given = [number_column(frame, quantile_name(q), finite=False) for q in levels]
+        quantiles = np.sort(given, axis=0)
+        place = np.flatnonzero(curves.changed & np.isfinite(quantiles).all(axis=0))
+        curves, quantiles = curves.take(place), quantiles[:, place]
+        scores = np.broadcast_to(special.ndtri(levels)[:, None], quantiles.shape)
         made = {}
-        for level in quantile_levels(frame):
+        for level, values in zip(levels, given, strict=True):
             curves.warn_of_unguaranteed(level)
-            moved = piecewise_linear(curves.nominal_score(special.ndtri(level)), scores, quantiles)
-            name = quantile_name(level)
-            made[name] = np.where(curves.changed, moved, frame[name])
+            score = curves.nominal_score(special.ndtri(level))
+            values[place] = piecewise_linear(score, scores, quantiles)
+            made[quantile_name(level)] = values
         return frame.assign(**made)
 
     def to_dict(self) -> dict[str, Any]:
@@ -299,16 +324,10 @@ class Calibration:
         )
 
 
-def _known(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Quantiles, made to ascend strictly, and their scores, each of shape `(levels, rows)`."""
+def _levels(frame: pd.DataFrame) -> list[float]:
     levels = quantile_levels(frame)
     if len(levels) < 2:
         raise LatentODEError(
             f"to be calibrated, forecasts need two quantiles or more; there are {levels}"
         )
-    quantiles = np.sort(
-        np.stack([frame[quantile_name(q)].to_numpy(dtype=float) for q in levels]), axis=0
-    )
-    tiny = 1e-9 * np.maximum(np.ptp(quantiles, axis=0), 1e-9 * np.abs(quantiles).max(axis=0) + 1e-300)
-    quantiles = quantiles + tiny * np.arange(len(levels))[:, None]
-    return quantiles, np.broadcast_to(special.ndtri(levels)[:, None], quantiles.shape)
+    return levels

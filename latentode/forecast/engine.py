@@ -118,6 +118,25 @@ class Engine:
         before, after = ([found[side] for _, found in parts] for side in (0, 1))
         return _restored(before, places), _restored(after, places)
 
+    def structural_parts(self, series: Series, queries: ForecastQueries, n_parts: int) -> np.ndarray:
+        """The parts that add up to the structural mean of each query, in scaled units.
+
+        Args:
+            series: histories, scaled.
+            queries: as for `distributions`.
+            n_parts: how many they are.
+
+        Returns:
+            Shape `(queries, n_parts)`, in the order of `StructuralBlock.part_names`.
+
+        Raises:
+            LatentODEError: if the network has no structural block.
+        """
+        found = np.zeros((len(queries), n_parts))
+        for place, parts in self._answers(series, queries, _structural_parts):
+            found[place] = parts.cpu().numpy()
+        return found
+
     def event_rates(self, series: Series, queries: ForecastQueries) -> EventRates:
         """The intensity at queries, and how many events are expected between each origin and query.
 
@@ -235,6 +254,11 @@ def _around(
     moves = [(_plain(value), step * _plain(slope)) for value, slope in zip(*moving, strict=True)]
     before, after = ([value + sign * move for value, move in moves] for sign in (-1.0, 1.0))
     return _with(found, before), _with(found, after)
+
+
+def _structural_parts(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor) -> Tensor:
+    """Shape `(queries, parts)`; no path is solved for it."""
+    return network.emission.outlook(batch, queries, network.time_scale).parts
 
 
 def _event_rates(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor) -> Tensor:

@@ -23,12 +23,13 @@ from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError
 from latentode.forecast.calibration import Calibration
+from latentode.forecast.components import StructuralParts
 from latentode.forecast.engine import Engine
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries
 from latentode.forecast.residuals import Residuals, ScoreTransform
 from latentode.forecast.sampler import Joint
-from latentode.nn.likelihoods.choosing import refuse_unexplained
+from latentode.nn.likelihoods import refuse_unexplained
 
 __all__ = ["Draws", "FittedForecaster", "Reader", "plain"]
 
@@ -174,6 +175,20 @@ class FittedForecaster:
     def forecast_series(self, series: Series, queries: ForecastQueries, keys: pd.DataFrame) -> Forecast:
         """As `forecast`, of histories that are scaled already."""
         return self._forecast(self.engine.distributions(series, queries), series, queries, keys)
+
+    def structural_parts(self, series: Series, queries: ForecastQueries) -> StructuralParts | None:
+        """What the structural mean of queries is made of; None where the network has no such block.
+
+        Args:
+            series: scaled histories.
+            queries: what is asked.
+        """
+        block, schema = self.engine.network.emission.structure, self.reader.schema
+        if block is None:
+            return None
+        names = block.part_names([f"cycle {p}" for p in schema.periods], schema.known_future)
+        scaled = self.engine.structural_parts(series, queries, len(names))
+        return StructuralParts.of(names, scaled, self.reader.scaling.units_of(queries.variable))
 
     def forecasts_around(
         self, series: Series, queries: ForecastQueries, step: float

@@ -19,15 +19,16 @@ from torch.distributions import Distribution
 from latentode.data.columns import quantile_list, quantile_name
 from latentode.data.scaling import Units
 from latentode.data.transforms import Transform
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, check_whole
+from latentode.forecast.components import WITHOUT_STRUCTURE, StructuralParts
 from latentode.forecast.mixture import (
     EDGES,
     mixture_cdf,
     mixture_quantile,
     mixture_quantiles,
+    moments_in_units,
     moments_of_cdf,
     moments_of_counts,
-    moments_of_transform,
 )
 from latentode.forecast.residuals import FURTHEST, ScoreTransform
 from latentode.forecast.sampler import NOISE_POINTS, NOISE_WEIGHTS, Joint, independent_scores
@@ -55,6 +56,8 @@ class Forecast:
             known: then draws share their latent sample only.
         score_transform: the transform of normal scores by calibration or by what was observed after the
             times asked for; None for none.
+        structure: the parts of the structural mean that `components` begins with; None where they were
+            not asked for, or the model has none.
     """
 
     keys: pd.DataFrame
@@ -65,6 +68,7 @@ class Forecast:
     transforms: tuple[tuple[Transform, np.ndarray], ...] = ()
     joint: Joint | None = None
     score_transform: ScoreTransform | None = None
+    structure: StructuralParts | None = None
 
     @classmethod
     def of(
@@ -91,6 +95,7 @@ class Forecast:
             transforms=tuple((transform, at[at >= 0]) for transform, at in moved),
             joint=None if self.joint is None else self.joint.take(places),
             score_transform=None if self.score_transform is None else self.score_transform.take(places),
+            structure=None if self.structure is None else self.structure.take(places),
         )
 
     @property
@@ -116,29 +121,12 @@ class Forecast:
     @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of each query."""
-        mean, std = self._forecast_moments()
+        mean, std = moments_in_units(self.likelihood, self.distribution, self.units)
         if self.score_transform is not None:
             place = np.flatnonzero(self.score_transform.changed)
             for whole in (False, True):
                 own = place[self.whole[place] == whole]
                 mean[own], std[own] = self.take(own)._transformed_moments(whole)
-        return mean, std
-
-    def _forecast_moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Moments before any score transform: exact, and of transformed variables by quadrature."""
-        mixed = mixture(self.distribution)
-        mean = self.loc + self.scale * mixed.mean.numpy()
-        std = self.scale * mixed.variance.sqrt().numpy()
-        for transform, place in self.transforms:
-            own = take(self.distribution, torch.from_numpy(place))
-            loc, scale = self.loc[place], self.scale[place]
-
-            def to_data(
-                u: np.ndarray, t: Transform = transform, at: np.ndarray = loc, s: np.ndarray = scale
-            ) -> np.ndarray:
-                return t.inverse(at + s * u)
-
-            mean[place], std[place] = moments_of_transform(self.likelihood, own, to_data)
         return mean, std
 
     def _transformed_moments(self, whole: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -329,8 +317,7 @@ class Forecast:
 
     def samples_frame(self, n: int, seed: int = 0) -> pd.DataFrame:
         """Draws as a long frame: the keys, `sample` (0 to n - 1) and `value`; draw by draw."""
-        if n < 1:
-            raise LatentODEError(f"samples must be at least 1, got {n!r}")
+        check_whole("samples", n)
         frame = pd.concat([self.keys] * n, ignore_index=True)
         frame["sample"] = np.repeat(np.arange(n), len(self.keys))
         frame["value"] = self.sample(n, seed).reshape(-1)
@@ -343,6 +330,19 @@ class Forecast:
         for level in levels:
             frame[quantile_name(level)] = self.quantile(level)
         return frame
+
+    def components(self) -> pd.DataFrame:
+        """What adds up to the mean: keys, `component`, `value`, `unit`; see `StructuralParts.frame`.
+
+        Raises:
+            LatentODEError: for a forecast without structural parts.
+        """
+        if self.structure is None:
+            raise LatentODEError(WITHOUT_STRUCTURE)
+        transformed = replace(self, transforms=())
+        decoded = replace(transformed, score_transform=None).mean
+        moved = None if self.score_transform is None else transformed.mean
+        return self.structure.frame(self.keys, self.units, decoded, moved)
 
 
 def _level(scores: np.ndarray) -> np.ndarray:

@@ -31,14 +31,17 @@ import torch
 from scipy import special
 from torch.distributions import Distribution
 
+from latentode.data.scaling import Units
+from latentode.data.transforms import Transform
 from latentode.forecast.residuals import FURTHEST
-from latentode.nn.likelihoods import Likelihood, take
+from latentode.nn.likelihoods import Likelihood, mixture, take
 
 __all__ = [
     "EDGES",
     "mixture_cdf",
     "mixture_quantile",
     "mixture_quantiles",
+    "moments_in_units",
     "moments_of_cdf",
     "moments_of_counts",
     "moments_of_transform",
@@ -203,6 +206,35 @@ def _root(
 def _score(level: np.ndarray) -> np.ndarray:
     """The normal score of a level, finite also where the level rounds to 0 or 1."""
     return np.clip(special.ndtri(level), -FURTHEST_SCORE, FURTHEST_SCORE)
+
+
+def moments_in_units(
+    likelihood: Likelihood, distribution: Distribution, units: Units
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of mixtures in data units: exact, after a transform by quadrature.
+
+    Args:
+        likelihood: whose distribution it is.
+        distribution: components in scaled units, shape `(samples, queries)`.
+        units: what scaled values of the queries are in data units.
+
+    Returns:
+        Both of shape `(queries,)`.
+    """
+    mixed = mixture(distribution)
+    mean = units.loc + units.scale * mixed.mean.numpy()
+    std = units.scale * mixed.variance.sqrt().numpy()
+    for transform, place in units.transforms:
+        own = take(distribution, torch.from_numpy(place))
+        loc, scale = units.loc[place], units.scale[place]
+
+        def to_data(
+            u: np.ndarray, t: Transform = transform, at: np.ndarray = loc, s: np.ndarray = scale
+        ) -> np.ndarray:
+            return t.inverse(at + s * u)
+
+        mean[place], std[place] = moments_of_transform(likelihood, own, to_data)
+    return mean, std
 
 
 def moments_of_transform(

@@ -34,6 +34,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from latentode.data.columns import quantile_name
+
 __all__ = [
     "CALIBRATED_SCORES",
     "FURTHEST",
@@ -136,9 +138,10 @@ class Curves:
         low, high = LEVELS[guaranteed_levels(count)][[0, -1]]
         if not low - ROUNDING <= level <= high + ROUNDING:
             warnings.warn(
-                f"the quantile at level {level:g} is not guaranteed: calibration by {count} series (or "
-                f"forecasts, if each counts on its own) reaches from {low:g} to {high:g}, and further "
-                "out the tail of the uncalibrated forecast is shifted along; calibrate by more of them",
+                f"the quantile at level {quantile_name(level)[1:]} is not guaranteed: calibration by "
+                f"{count} series (or forecasts, if each counts on its own) reaches from {low:g} to "
+                f"{high:g}, and further out the tail of the uncalibrated forecast is shifted along; "
+                "calibrate by more of them",
                 stacklevel=stacklevel + 1,
             )
 

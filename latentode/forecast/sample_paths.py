@@ -27,7 +27,7 @@ from latentode.data.columns import quantile_list, quantile_name
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, QueryTimes, query_times, warn_of_missing_known_values
 from latentode.data.time_axis import Duration
-from latentode.errors import LatentODEError, SchemaError
+from latentode.errors import LatentODEError, SchemaError, check_whole
 from latentode.forecast.first_passage import FirstPassageTime, first_passages
 from latentode.forecast.fitted import Draws, FittedForecaster
 from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at
@@ -73,8 +73,7 @@ class SamplePaths:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.draws < 1:
-            raise LatentODEError(f"draws must be at least 1, got {self.draws!r}")
+        check_whole("draws", self.draws)
 
     def value(
         self,

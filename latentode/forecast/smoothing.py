@@ -16,25 +16,61 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import QueryTimes, times_along
+from latentode.data.queries import (
+    At,
+    QueryTimes,
+    query_times,
+    times_along,
+    warn_of_missing_known_values,
+)
 from latentode.data.time_axis import Duration
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
-from latentode.forecast.queries import ForecastQueries, queries_at
+from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at
 from latentode.forecast.residuals import ScoreTransform, matern
 
-__all__ = ["forecast_along", "forecast_at", "smoothed"]
+__all__ = ["forecast_along", "forecast_at", "forecast_question", "smoothed"]
 
 AFTER = 4  # observations that are looked at: further ones are hidden behind them
 NUGGET = 1e-3  # of correlations: keeps weights small where observations all but coincide
 LEAST_SPREAD = 1e-3
 FURTHEST_SEEN = 4.75  # a score further out is that of an outlier, and taken as this
+
+
+def forecast_question(
+    fitted: FittedForecaster,
+    question: tuple[SeriesDataset, At],
+    count: int | None = None,
+    variables: Sequence[str] | None = None,
+    smooth: bool = True,
+    parts: bool = False,
+) -> Forecast:
+    """The forecast that a question asks for.
+
+    Args:
+        fitted: the model.
+        question: histories and what is asked of them, as its reader reads them.
+        count: where a duration is asked, how many times up to it.
+        variables: which variables; all by default.
+        smooth: as for `forecast_at`.
+        parts: likewise.
+
+    Warns:
+        UserWarning: for known-future columns without values up to the times asked; it is said of what
+            calls the caller's caller, a method of an estimator.
+    """
+    dataset, asked = question
+    places = query_times(dataset, asked, count)
+    warn_of_missing_known_values(dataset, places, stacklevel=4)
+    chosen = chosen_variables(fitted.reader.schema, variables)
+    return forecast_at(fitted, dataset, places, chosen, smooth, parts)
 
 
 def forecast_at(
@@ -43,6 +79,7 @@ def forecast_at(
     places: QueryTimes,
     chosen: np.ndarray,
     smooth: bool = True,
+    parts: bool = False,
 ) -> Forecast:
     """The forecast of variables at places in time, ahead of histories or inside them.
 
@@ -52,15 +89,22 @@ def forecast_at(
         places: the series and times that are asked for.
         chosen: indices of the variables.
         smooth: whether times inside a history are answered from both of their sides.
+        parts: whether the forecast is to know its components, where the model has a structural block.
     """
     queries, keys = queries_at(dataset, places, chosen)
-    if smooth:
-        return smoothed(fitted, dataset, queries, keys)
-    return fitted.forecast(dataset, queries, keys)
+    answered = smoothed if smooth else FittedForecaster.forecast
+    made = answered(fitted, dataset, queries, keys)
+    if not parts:
+        return made
+    return replace(made, structure=fitted.structural_parts(fitted.series(dataset), queries))
 
 
 def forecast_along(
-    fitted: FittedForecaster, dataset: SeriesDataset, ahead: Duration | None = None, count: int = 60
+    fitted: FittedForecaster,
+    dataset: SeriesDataset,
+    ahead: Duration | None = None,
+    count: int = 60,
+    parts: bool = False,
 ) -> Forecast:
     """The forecast along each series, every time answered from what had been seen by then.
 
@@ -69,10 +113,12 @@ def forecast_along(
         dataset: histories, as `fitted` reads them.
         ahead: how far ahead of the last observation; one horizon by default.
         count: how many evenly spaced times per series (fewer where dates or integers repeat).
+        parts: as for `forecast_at`.
     """
     horizon = fitted.horizon if ahead is None else fitted.reader.axis.duration(ahead, "ahead")
     places = times_along(dataset, horizon, count)
-    return forecast_at(fitted, dataset, places, np.arange(len(dataset.variables)), smooth=False)
+    chosen = np.arange(len(dataset.variables))
+    return forecast_at(fitted, dataset, places, chosen, smooth=False, parts=parts)
 
 
 def smoothed(

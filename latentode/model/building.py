@@ -11,12 +11,11 @@ from typing import Any
 
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes, check_choice
-from latentode.model.emission import VALUE_UNITS, Emission
-from latentode.model.event_times import OBSERVATION_TIMES, EventTimes
-from latentode.model.labelling import Labelling
+from latentode.model.emission import STRUCTURES, Emission
 from latentode.model.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.model.network import LatentODE
-from latentode.model.structure import StructuralBlock
+from latentode.model.path_readings import OBSERVATION_TIMES, EventTimes, Labelling
+from latentode.model.structure import N_FEATURES, StructuralBlock
 from latentode.nn import ENCODERS
 from latentode.nn.decoders import (
     Decoder,
@@ -34,7 +33,6 @@ from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 __all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode"]
 
 INTERACTIONS = ("encoder", "dynamics")
-STRUCTURES = ("mixture", None)
 WIDEST = 48  # of the per-variable encoder: it runs once for each variable of each series
 
 Build = Callable[[ModelConfig, Sizes, int, bool], tuple[Layout, Dynamics]]
@@ -88,7 +86,8 @@ def _per_variable(
     layers, heads = config.attention_layers, config.attention_heads
     encoder = VariableEncoder(embedding, sizes.n_static, width, layers, heads)
     head = LatentHead(width, 0, latent, variational, _flows(width, config))
-    decoder = VariableDecoder(latent, embedding, n_raw, config.hidden_size)
+    told, gain = _told(config)
+    decoder = VariableDecoder(latent + told, embedding, n_raw, config.hidden_size, gain)
     others = sizes.n_static + sizes.n_known
     dynamics = (
         CoupledDynamics(sizes.n_variables, latent, embedding, others, config.hidden_size)
@@ -107,12 +106,26 @@ def _field(config: ModelConfig, sizes: Sizes, n_fixed: int) -> Dynamics:
     return kind.make(FieldSizes(size, config.hidden_size, n_fixed, sizes.n_known, sizes.known_zero))
 
 
+def _told(config: ModelConfig) -> tuple[int, float]:
+    """How many numbers a decoder is told beside z(t), and the initial size of its output layer."""
+    if config.structure == "state-space":
+        return N_FEATURES, 0.0  # an untrained forecast is the structural one
+    return 0, MLPDecoder.INITIAL_GAIN
+
+
 def _joint_decoder(config: ModelConfig, sizes: Sizes, n_raw: int) -> Decoder:
-    shape = (config.latent_size, sizes.n_variables, n_raw, config.hidden_size)
+    told, gain = _told(config)
     if not FIELDS[config.dynamics].positive:
-        return MLPDecoder(*shape)
+        size = config.latent_size + told
+        return MLPDecoder(size, sizes.n_variables, n_raw, config.hidden_size, gain)
+    if told:
+        raise LatentODEError(
+            f"dynamics={config.dynamics!r} says by itself how large values are, not how far off a "
+            'structural forecast; give structure=None or structure="last-value" with it'
+        )
     units = None if sizes.variables is None else list(sizes.variables.values())
-    return PoolDecoder(*shape, None if units is None else [_per_logarithm(u) for u in units])
+    gains = None if units is None else [_per_logarithm(u) for u in units]
+    return PoolDecoder(config.latent_size, sizes.n_variables, n_raw, config.hidden_size, gains)
 
 
 def _per_logarithm(units: Any) -> float:
@@ -141,18 +154,12 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     """The network that a configuration describes; see `ModelConfig.build`."""
     check_choice("latent", config.latent, LAYOUTS)
     check_choice("dynamics", config.dynamics, FIELDS)
-    check_choice("value_units", config.value_units, VALUE_UNITS)
     entry = LAYOUTS[config.latent]
     likelihood = likelihood_of(config.likelihood, sizes.n_variables, sizes.variables)
-    emission = Emission(
-        likelihood,
-        sizes.n_variables,
-        config.anchor,
-        config.value_units,
-        config.scale_growth,
-        _structure(config, sizes),
-    )
-    layout, dynamics = entry.build(config, sizes, likelihood.n_raw, _variational(entry, config))
+    structure, last_value = _structure(config, sizes), config.structure == "last-value"
+    emission = Emission(likelihood, sizes.n_variables, structure, last_value)
+    n_raw = likelihood.n_raw + (structure is not None)
+    layout, dynamics = entry.build(config, sizes, n_raw, _variational(entry, config))
     exact = CLOSED_FORM if FIELDS[config.dynamics].closed_form else {}
     suited = {"method": "rk38", "intervals": 6, **entry.solver, **exact}
     network = LatentODE(
@@ -187,7 +194,7 @@ def _variational(entry: LayoutEntry, config: ModelConfig) -> bool:
 def _structure(config: ModelConfig, sizes: Sizes) -> StructuralBlock | None:
     """The structural block; None where none is asked for."""
     check_choice("structure", config.structure, STRUCTURES)
-    if config.structure is None:
+    if config.structure != "state-space":
         return None
     periods = [p / sizes.time_scale for p in sizes.periods or ()]
     return StructuralBlock(sizes.n_variables, sizes.n_known, periods, config.harmonics)

@@ -248,17 +248,11 @@ class ModelConfig(Config):
             "negative-binomial" (counts); or some variables' names with theirs, others being normal.
         t0: where the latent state starts: "origin" (the end of the context) or "start" (its beginning,
             as in the 2018 paper).
-        anchor: whether locations are counted from each variable's last observed value, so that an
-            untrained network is already the last-value forecast.
-        value_units: what values are counted in: "training", deviations of the training data, or
-            "recent", from their variable's last value, how far its recent changes would carry a random
-            walk: for prices and what else has no level and is now calm, now restless.
-        scale_growth: whether the scale is told the lead time, beginning with the growth of a random
-            walk.
-        structure: "mixture" begins with a structural forecast: last value, level, slope, the schema's
-            cycles and effects of known-future columns, fitted to each context in closed form and mixed
-            by learned weights, which the latent state corrects. It takes the place of `anchor`,
-            `value_units` and `scale_growth`. None for none.
+        structure: what a forecast is counted from: "state-space", a structural model of level,
+            slope, deviation, the schema's cycles and effects of known-future columns, in closed form,
+            which the latent state corrects in units of its deviation; "last-value", each variable's
+            last observed value; None for nothing: then z(t) holds where a system is, as in the 2018
+            paper.
         harmonics: how many sines each cycle of that forecast is made of.
         variational: False makes z(t0) a point, as it is per variable; True a normal distribution, as it
             is jointly; None takes what suits the latent state.
@@ -287,10 +281,7 @@ class ModelConfig(Config):
     dynamics: str = "mlp"
     likelihood: str | Mapping[str, str] = field(default="normal", hash=False)
     t0: str = "origin"
-    anchor: bool = True
-    value_units: str = "training"
-    scale_growth: bool = False
-    structure: str | None = None
+    structure: str | None = "state-space"
     harmonics: int = 4
     variational: bool | None = None
     posterior: str = "normal"

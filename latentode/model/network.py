@@ -21,9 +21,8 @@ from latentode.data.labels import Labels
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes
 from latentode.model.emission import Emission
-from latentode.model.event_times import EventTimes, known_events, window_end
-from latentode.model.labelling import Labelling
 from latentode.model.layouts import Layout, Rows
+from latentode.model.path_readings import EventTimes, Labelling, known_events, window_end
 from latentode.nn.latent_state import LatentState
 from latentode.nn.likelihoods import Likelihood
 from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
@@ -229,7 +228,7 @@ class LatentODE(nn.Module):
 
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
-        seen = self.emission.view(self._scaled(batch.context), len(batch))
+        seen = self.emission.view(self._scaled(batch.context))
         static = batch.static.to(self.dtype)
         return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
 
@@ -318,8 +317,13 @@ class LatentODE(nn.Module):
 
     def emit(self, z: Tensor, batch: Batch, queries: Queries) -> Distribution:
         """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
+        outlook = None
+        if self.emission.structure is not None:
+            outlook = self.emission.outlook(batch, queries, self.time_scale)
+            told = outlook.features(queries.time / self.time_scale).to(z.dtype)
+            z = torch.cat([z, told.expand(*z.shape[:-1], -1)], dim=-1)
         raw = self.layout.read(z, queries.variable).to(self.value_dtype)
-        return self.emission(raw, batch, queries, self.time_scale)
+        return self.emission(raw, batch, queries, self.time_scale, outlook)
 
     def _t0(self, batch: Batch) -> Tensor:
         start = self._model_time(batch.start, self.value_dtype)

@@ -9,7 +9,7 @@ then fitted by the likelihood about a location that takes no gradient, so that i
 meaning.
 
 Where the model says when observations come, the log-likelihood of their times is a further term,
-`latentode.model.event_times`. Reduction happens in `negative_elbo` and nowhere else.
+`latentode.model.path_readings`. Reduction happens in `negative_elbo` and nowhere else.
 
 References:
     Neural Ordinary Differential Equations (Chen et al., 2018), section 5, https://arxiv.org/abs/1806.07366

@@ -51,16 +51,24 @@ class MLPDecoder(Decoder):
         n_variables: number of variables.
         n_raw: numbers per variable, as the likelihood wants.
         hidden_size: width of the hidden layer.
+        gain: initial size of the output layer; a small one keeps an untrained forecast near what it is
+            counted from, and 0 leaves it there.
     """
 
     INITIAL_GAIN = 0.1
 
-    def __init__(self, latent_size: int, n_variables: int, n_raw: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        latent_size: int,
+        n_variables: int,
+        n_raw: int,
+        hidden_size: int,
+        gain: float = INITIAL_GAIN,
+    ) -> None:
         super().__init__()
         self.n_raw, self.n_variables = n_raw, n_variables
         self.layers = mlp(latent_size, hidden_size, n_variables * n_raw)
-        # A small output layer keeps an untrained forecast near its anchor, the last observed value.
-        nn.init.xavier_uniform_(self.layers[-1].weight, gain=self.INITIAL_GAIN)  # type: ignore[arg-type]
+        _begin_small(self.layers[-1], gain)
 
     def forward(self, z: Tensor, variable: Tensor) -> Tensor:
         return gather_variable(self.layers(z), variable, self.n_raw)
@@ -74,13 +82,20 @@ class VariableDecoder(nn.Module):
         embedding_size: size of its embedding.
         n_raw: numbers per query, as the likelihood wants.
         hidden_size: width of the hidden layer.
+        gain: initial size of the output layer, as for `MLPDecoder`.
     """
 
-    def __init__(self, latent_size: int, embedding_size: int, n_raw: int, hidden_size: int) -> None:
+    def __init__(
+        self,
+        latent_size: int,
+        embedding_size: int,
+        n_raw: int,
+        hidden_size: int,
+        gain: float = MLPDecoder.INITIAL_GAIN,
+    ) -> None:
         super().__init__()
         self.layers = mlp(latent_size + embedding_size, hidden_size, n_raw)
-        # A small output layer keeps an untrained forecast near its anchor, the last observed value.
-        nn.init.xavier_uniform_(self.layers[-1].weight, gain=MLPDecoder.INITIAL_GAIN)  # type: ignore[arg-type]
+        _begin_small(self.layers[-1], gain)
 
     def forward(self, z: Tensor, embedding: Tensor) -> Tensor:
         """Args: `(samples, queries, latent)` and `(queries, embedding)`.
@@ -89,6 +104,13 @@ class VariableDecoder(nn.Module):
             Shape `(samples, queries, n_raw)`.
         """
         return self.layers(torch.cat([z, embedding.expand(*z.shape[:-1], -1)], dim=-1))
+
+
+def _begin_small(layer: nn.Module, gain: float) -> None:
+    """Sets the size of an output layer; one of 0 has no bias to begin with either."""
+    nn.init.xavier_uniform_(layer.weight, gain=gain)  # type: ignore[arg-type]
+    if gain == 0:
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
 class PoolDecoder(Decoder):

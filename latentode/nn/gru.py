@@ -43,8 +43,8 @@ from latentode.nn.recurrence import (
     uncast,
 )
 from latentode.ode import Solver
+from latentode.ode.kernels import kernel_of, readable, recorded, small, untouched
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
-from latentode.ode.kernels.registry import kernel_of, readable, recorded, small, untouched
 from latentode.ode.tableau import NATIVE, VectorField, plan
 
 __all__ = ["GRU", "Gaps"]

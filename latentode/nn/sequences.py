@@ -6,8 +6,6 @@ padded at the end only, each series on its own times, so that nothing comes from
 `Histories`, for one sequence per *cell*, a (series, variable): only cells with an observation have one,
 and its features come from its own cell and from nothing else. There is no mask, no padding and no
 imputation.
-
-`CellRows`, for sums and products over each cell's rows, in any order, a block of rows at a time.
 """
 
 from __future__ import annotations
@@ -21,9 +19,8 @@ from torch import Tensor
 from latentode.data.batch import Observations
 from latentode.nn.recurrence import traced
 
-__all__ = ["N_FEATURES", "CellRows", "Events", "Histories", "Packed", "last_values"]
+__all__ = ["N_FEATURES", "Events", "Histories", "Packed", "last_values"]
 
-BLOCK = 16  # rows of a cell that are multiplied at once
 CHANGE_GAIN = 4.0  # brings typical changes to the size of typical values
 
 
@@ -233,56 +230,3 @@ def _phases(duration: Tensor) -> Tensor:
 def _log(duration: Tensor) -> Tensor:
     """0 for none, 1 for one unit of model time."""
     return torch.log1p(RESOLUTION * duration) / math.log1p(RESOLUTION)
-
-
-@dataclass(frozen=True)
-class CellRows:
-    """Rows by cell, laid out in blocks of at most `BLOCK` rows of one cell.
-
-    Memory is linear in rows, and what a cell gets does not depend on how many rows others have.
-
-    Args:
-        owner: the cell of each block, shape `(blocks,)`.
-        place: where each row lies, `block * BLOCK + slot`, shape `(rows,)`.
-        n_cells: number of cells.
-    """
-
-    owner: Tensor
-    place: Tensor
-    n_cells: int
-
-    @classmethod
-    def of(cls, cell: Tensor, n_cells: int) -> CellRows:
-        """Rows in any order, each with the index of its cell."""
-        order = torch.argsort(cell, stable=True)
-        length = torch.bincount(cell, minlength=n_cells)
-        blocks = (length + BLOCK - 1) // BLOCK
-        owner = torch.repeat_interleave(torch.arange(n_cells, device=cell.device), blocks)
-        first = length.cumsum(0) - length
-        rank = torch.empty_like(cell)
-        rank[order] = torch.arange(len(cell), device=cell.device) - first[cell[order]]
-        return cls(owner, (blocks.cumsum(0) - blocks)[cell] * BLOCK + rank, n_cells)
-
-    def lay(self, rows: Tensor) -> Tensor:
-        """Rows, `(rows, columns)`, as `(blocks, BLOCK, columns)`; 0 where there is none."""
-        table = rows.new_zeros(len(self.owner) * BLOCK, rows.shape[1])
-        return table.index_copy(0, self.place, rows).unflatten(0, (len(self.owner), BLOCK))
-
-    def pick(self, blocks: Tensor) -> Tensor:
-        """The inverse of `lay`."""
-        return blocks.flatten(0, 1).index_select(0, self.place)
-
-    def products(self, table: Tensor, weight: Tensor) -> Tensor:
-        """Weighted sums of outer products of each cell's rows, $\\sum_i w_i d_i d_i^\\top$.
-
-        Args:
-            table: shape `(rows, columns)`.
-            weight: shape `(rows, weights)`.
-
-        Returns:
-            Shape `(cells, weights, columns, columns)`.
-        """
-        laid, weights = self.lay(table), self.lay(weight)
-        weighted = (weights[..., None] * laid[:, :, None]).flatten(2)
-        each = (laid.transpose(1, 2) @ weighted).unflatten(2, (weight.shape[1], -1)).transpose(1, 2)
-        return table.new_zeros(self.n_cells, *each.shape[1:]).index_add(0, self.owner, each)

@@ -11,8 +11,15 @@ from latentode.ode.control import LinearControl, StepControl
 from latentode.ode.exact import ClosedFormTrajectory
 from latentode.ode.fields import FIELDS, FieldKind
 from latentode.ode.fields.closed_form import ClosedForm, CompartmentDynamics, LinearDynamics
-from latentode.ode.fields.extended import AugmentedDynamics, CoupledDynamics, SecondOrderDynamics
-from latentode.ode.fields.mlp import Dynamics, FieldSizes, GatedDynamics, MLPDynamics
+from latentode.ode.fields.networks import (
+    AugmentedDynamics,
+    CoupledDynamics,
+    Dynamics,
+    FieldSizes,
+    GatedDynamics,
+    MLPDynamics,
+    SecondOrderDynamics,
+)
 from latentode.ode.layer import Augment, Autonomous, ODEBlock
 from latentode.ode.solver import ADAPTIVE, ADJOINTS, METHODS, NATIVE, Solver
 from latentode.ode.trajectory import HermiteTrajectory, Stats, Trajectory, integrate

@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentode.ode.kernels import AnyKernel, constant
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
-from latentode.ode.kernels.registry import AnyKernel, constant
 from latentode.ode.kernels.tape import Kernel, Tape, differentiable_once
 from latentode.ode.tableau import Plan, Step
 

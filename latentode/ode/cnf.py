@@ -32,8 +32,8 @@ from torch.distributions import Distribution, Independent, Normal, constraints
 
 from latentode.errors import LatentODEError
 from latentode.ode.context import Context
-from latentode.ode.fields.mlp import Dynamics, MLPDynamics
-from latentode.ode.kernels.registry import divergence_of
+from latentode.ode.fields.networks import Dynamics, MLPDynamics
+from latentode.ode.kernels import divergence_of
 from latentode.ode.solver import Solver
 from latentode.ode.tableau import VectorField, slope_of
 

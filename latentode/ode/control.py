@@ -61,19 +61,6 @@ class StepControl:
         index = (self.times <= t[:, None]).sum(dim=1).sub(1).clamp(min=0)
         return self.values[torch.arange(len(t), device=t.device), index]
 
-    def of_rows(self, row: Tensor, t: Tensor) -> Tensor:
-        """The values in force at times of chosen rows, by bisection: memory is linear in times.
-
-        Args: both of shape `(n,)`. Returns `(n, controls)`.
-        """
-        changes = self.times.shape[1]
-        low, high = torch.zeros_like(row), torch.full_like(row, changes)
-        for _ in range(changes.bit_length()):
-            middle = (low + high) // 2
-            begun = (self.times[row, middle.clamp(max=changes - 1)] <= t) & (middle < changes)
-            low, high = torch.where(begun, middle, low), torch.where(begun, high, middle)
-        return self.values[row, low]
-
     def along(self, times: Tensor) -> Tensor:
         """`at` for each of `times`, shape `(n, rows)`: shape `(n, rows, controls)`."""
         index = _last(self.times, times.detach().T)
@@ -194,7 +181,7 @@ class LinearControl:
         after = (k + 1).clamp(max=last)
         start, end = self.times[row, k], self.times[row, after]
         width = torch.where(end > start, end - start, torch.ones_like(end))
-        theta = ((t - start) / width).clamp(0, 1)[:, None]
+        theta = ((t - start) / width).clamp(0, 1)[:, None].to(self.values)
         return torch.lerp(self.values[row, k], self.values[row, after], theta)
 
     def along(self, times: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from latentode.errors import SolveError
 from latentode.ode.checks import check_slope
 from latentode.ode.context import Context, known_path
 from latentode.ode.fields.closed_form import ClosedForm
+from latentode.ode.kernels import closed_form
 from latentode.ode.kernels.hermite import locate
-from latentode.ode.kernels.registry import closed_form
 from latentode.ode.trajectory import NOTHING, Stats, Trajectory
 
 __all__ = ["ClosedFormTrajectory", "solve_exactly"]

@@ -48,7 +48,8 @@ class RescaledField(nn.Module):
         # Here and not before: the continuous adjoint differentiates this function by t0 and t1, and
         # a width made of t0 elsewhere would count t0 twice.
         width = self.t1 - self.t0
-        return width[:, None] * slope_of(self.dynamics, self.t0 + s * width, z, self.context)
+        slope = slope_of(self.dynamics, self.t0 + s * width, z, self.context)
+        return width[:, None].to(z.dtype) * slope
 
     def differentiable(self) -> tuple[Tensor, ...]:
         """Every tensor besides z that a gradient may have to reach."""
@@ -93,6 +94,8 @@ def odeint(
             **arguments,
         )
     except AssertionError as failure:
+        for row in (~torch.isfinite(z0)).any(dim=1).nonzero().flatten().tolist()[:1]:
+            raise SolveError(f"z0 of row {row} is not finite; no method can begin there") from failure
         raise SolveError(
             f"{method} could not go on ({failure}); loosen rtol and atol, use a fixed-step method "
             "such as rk4, or lower the learning rate if this happens in training"

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from latentode.errors import SolveError
 from latentode.ode.context import Context
-from latentode.ode.fields.mlp import Dynamics
-from latentode.ode.kernels.registry import perceptron_of
+from latentode.ode.fields.networks import Dynamics
+from latentode.ode.kernels import perceptron_of
 from latentode.ode.solver import ADAPTIVE, NATIVE, Solver
 
 __all__ = ["Augment", "Autonomous", "ODEBlock"]

@@ -14,19 +14,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-from latentode.errors import SolveError
+from latentode.errors import SolveError, check_whole
 from latentode.ode.adjoint import integrate
 from latentode.ode.checks import check_finite, check_problem
 from latentode.ode.context import Context, known_path
 from latentode.ode.control import LinearControl
 from latentode.ode.exact import solve_exactly
 from latentode.ode.external import RescaledField, odeint
-from latentode.ode.kernels.registry import checkpoint_kernel, constant, kernel_of
+from latentode.ode.kernels import checkpoint_kernel, constant, kernel_of
 from latentode.ode.tableau import (
     NATIVE,
     Plan,
@@ -105,7 +105,7 @@ class Solver:
         _check_choice("method", self.method, (*METHODS, EXACT))
         _check_choice("adjoint", self.adjoint, ADJOINTS)
         for name, least in (("intervals", 1), ("steps", 1), ("jumps", 0)):
-            _check_whole(name, getattr(self, name), least)
+            check_whole(name, getattr(self, name), least, SolveError)
         for name in ("rtol", "atol"):
             _check_positive(name, getattr(self, name))
         if self.adjoint == "checkpoint" and self.method not in NATIVE:
@@ -140,11 +140,11 @@ class Solver:
             solve from one jump to the next.
 
         Raises:
-            SolveError: if shapes disagree, or an adaptive method's step underflows or its state
-                becomes non-finite; on a CPU also if a time is not finite; if the field's result is
-                not of the shape of the states.
+            SolveError: if shapes or dtypes disagree, or an adaptive method's step underflows or its
+                state becomes non-finite; on a CPU also if a time is not finite, or those of a control
+                path do not ascend; if the field's result is not of the shape of the states.
         """
-        check_problem(z0, t0, t1)
+        check_problem(z0, t0, t1, context)
         if self._jumping(context) and not torch.compiler.is_compiling():
             return self._from_jump_to_jump(dynamics, z0, t0, t1, context)
         return self._solve(dynamics, z0, t0, t1, context)
@@ -234,7 +234,7 @@ class Solver:
         Returns:
             Shape `(rows, latent)`.
         """
-        check_problem(z0, t0, t1)
+        check_problem(z0, t0, t1, context)
         checkpoint = self.method in NATIVE and self.adjoint == "checkpoint"
         jumping = self._jumping(context) and not torch.compiler.is_compiling()
         if self.method == EXACT or checkpoint or jumping:
@@ -336,13 +336,6 @@ class Solver:
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise SolveError(f"{name} {value!r} is unknown; choose from {', '.join(choices)}")
-
-
-def _check_whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise SolveError(f"{name} must be a whole number, got {value!r}")
-    if value < least:
-        raise SolveError(f"{name} must be at least {least}, got {value}")
 
 
 def _check_positive(name: str, value: object) -> None:

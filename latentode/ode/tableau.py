@@ -245,7 +245,7 @@ def unroll(
     Returns:
         States and slopes at the knots, in the dtype of z0; without `end_slope` the last knot has none.
     """
-    states, slopes, k, h = [z0], [], [], width[:, None]
+    states, slopes, k, h = [z0], [], [], width[:, None].to(z0.dtype)
     for step in plan.steps if end_slope else plan.steps[:-1]:
         z = states[-1]
         for weights in step.stages:

@@ -22,6 +22,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar, Self
 
 import torch
@@ -29,9 +30,14 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from latentode.errors import SolveError
-from latentode.ode.checks import check_finite
-from latentode.ode.kernels import hermite
-from latentode.ode.kernels.registry import interpolate
+from latentode.ode.checks import (
+    check_bounds,
+    check_finite,
+    check_inside,
+    check_integrand,
+    check_meeting,
+)
+from latentode.ode.kernels import hermite, interpolate
 
 __all__ = ["POINTS", "WEIGHTS", "HermiteTrajectory", "Stats", "Trajectory", "integrate"]
 
@@ -152,14 +158,15 @@ class Trajectory(ABC):
                 with the slope from the left and the one with that to the right.
 
         Raises:
-            SolveError: if the others are of another kind.
+            SolveError: if the others are of another kind, or begin elsewhere.
         """
-        for path in later:
+        for before, path in pairwise((self, *later)):
             if type(path) is not type(self):
                 raise SolveError(
                     f"a {type(self).__name__} is joined to paths of its own kind, not to a "
                     f"{type(path).__name__}; solve both with one method"
                 )
+            check_meeting(before.times, path.times)
         first = 0 if kinks else 1
 
         def joined(name: str) -> Tensor:
@@ -210,25 +217,9 @@ class Trajectory(ABC):
         return replace(self, **fields, **others)  # type: ignore[type-var]
 
     def _each(self, answer: Callable[[Tensor, Tensor], Tensor], times: Tensor) -> Tensor:
-        self._check_inside(times)
+        check_inside(self.times, times)
         rows = torch.arange(len(times), device=times.device).repeat_interleave(times.shape[1])
         return answer(rows, times.reshape(-1)).reshape(*times.shape, self.states.shape[2])
-
-    def _check_inside(self, times: Tensor) -> None:
-        if times.ndim != 2 or len(times) != len(self.times):
-            raise SolveError(
-                f"times has shape {tuple(times.shape)}, expected (rows, queries) with "
-                f"{len(self.times)} rows"
-            )
-        low = torch.minimum(self.times[:, 0], self.times[:, -1])[:, None]
-        high = torch.maximum(self.times[:, 0], self.times[:, -1])[:, None]
-        outside = (times < low) | (times > high) | ~torch.isfinite(times)
-        if outside.any():
-            row, query = (int(i) for i in outside.nonzero()[0])
-            raise SolveError(
-                f"time {times[row, query].item():g} of row {row} lies outside its span "
-                f"[{low[row].item():g}, {high[row].item():g}]; solve over a longer span"
-            )
 
 
 @dataclass(frozen=True)
@@ -263,6 +254,10 @@ class HermiteTrajectory(Trajectory):
 
         if folded == 1:
             return self
+        if folded < 1 or self.states.shape[2] % folded:
+            raise SolveError(
+                f"a state of {self.states.shape[2]} numbers is not of {folded} alike parts"
+            )
         times = self.times.repeat_interleave(folded, dim=0)
         return replace(self, times=times, states=apart(self.states), slopes=apart(self.slopes))
 
@@ -292,7 +287,8 @@ def integrate(
         Shape `(integrals, k)`.
 
     Raises:
-        SolveError: if a bound lies outside its row's span by more than rounding.
+        SolveError: if rows and bounds are not as many, a bound lies outside its row's span by more than
+            rounding, or the integrand's values are not of that shape.
 
     Example:
         >>> times = torch.tensor([[0.0, 1.0, 2.0]])
@@ -301,29 +297,16 @@ def integrate(
         >>> integrate(line, lambda rows, z: z, torch.tensor([0, 0]), ends * 0, ends).squeeze(1)
         tensor([1.1250, 2.0000])
     """
+    check_bounds(path.times, rows, start, end)
     low, high = start.minimum(end), start.maximum(end)
-    _check_bounds(path.times[rows], low, high)
     owner, begin, width = _panels(path, rows, low, high)
     times = begin[:, None] + width[:, None] * width.new_tensor(POINTS)
     along = rows[owner].repeat_interleave(len(POINTS))
     values = integrand(along, path.at(along, times.reshape(-1)))
+    check_integrand(values, len(along))
     each = values.reshape(len(owner), len(POINTS), values.shape[1]) * width.new_tensor(WEIGHTS)[:, None]
     sums = each.sum(dim=1) * torch.where(end < start, -1.0, 1.0).to(width)[owner, None] * width[:, None]
     return sums.new_zeros(len(rows), sums.shape[1]).index_add(0, owner, sums)
-
-
-def _check_bounds(knots: Tensor, low: Tensor, high: Tensor) -> None:
-    first, last = (knots.detach()[:, end] for end in (0, -1))
-    early, late = first.minimum(last), first.maximum(last)
-    rounding = 16 * max(torch.finfo(x.dtype).eps for x in (knots, low))
-    slack = rounding * early.abs().maximum(late.abs())
-    inside = (low >= early - slack) & (high <= late + slack)
-    if not inside.all():
-        i = int((~inside).nonzero()[0])
-        raise SolveError(
-            f"integral {i} runs over [{low[i].item():g}, {high[i].item():g}], outside of its row's "
-            f"span [{early[i].item():g}, {late[i].item():g}]; solve over a longer span"
-        )
 
 
 def _panels(

@@ -18,6 +18,7 @@ from latentode.data.columns import quantile_levels, quantile_name
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster
+from latentode.forecast.components import DATA, LEVEL
 from latentode.ode import Context, Solver
 from latentode.ode.solver import VectorField
 from latentode.plotting.phase import ALONG, Plane, latent_paths
@@ -53,28 +54,41 @@ def check_picture(path: Path) -> None:
         raise LatentODEError(f"{path} is no picture; let its name end in .{', .'.join(sorted(known))}")
 
 
-def plot_forecast(history: pd.DataFrame, forecast: pd.DataFrame, time: str, title: str = "") -> Figure:
+def plot_forecast(
+    history: pd.DataFrame,
+    forecast: pd.DataFrame,
+    time: str,
+    title: str = "",
+    components: pd.DataFrame | None = None,
+) -> Figure:
     """A panel per variable: what was observed, the predictive mean and its outermost interval.
+
+    With components another panel below each, of what adds up to the mean; a level is drawn less its own
+    mean, which the others would not be seen beside.
 
     Args:
         history: of one series, long: `time`, `variable`, `value`.
         forecast: of the same series, as `LatentODEForecaster.predict` returns it.
         time: name of the time column of both.
         title: above the panels.
+        components: of the same forecast, as `Forecast.components` returns them.
 
     Raises:
         LatentODEError: if matplotlib is not installed.
     """
     plt = pyplot()
     variables = list(dict.fromkeys(forecast["variable"]))
-    figure, grid = plt.subplots(
-        len(variables), 1, figsize=(9, 1 + 2 * len(variables)), sharex=True, squeeze=False
-    )
-    for axes, variable in zip(grid[:, 0], variables, strict=True):
+    each = 1 if components is None else 2
+    panels = each * len(variables)
+    figure, grid = plt.subplots(panels, 1, figsize=(9, 1 + 2 * panels), sharex=True, squeeze=False)
+    for axes, variable in zip(grid[::each, 0], variables, strict=True):
         seen = history[history["variable"] == variable]
         axes.plot(seen[time], seen["value"], "k.", markersize=4, label="observed")
         _band(axes, forecast[forecast["variable"] == variable].sort_values(time), time)
         axes.set_ylabel(variable)
+    if components is not None:
+        for axes, variable in zip(grid[1::2, 0], variables, strict=True):
+            _lines(axes, components[components["variable"] == variable], time)
     grid[0, 0].legend(loc="best", fontsize="small")
     grid[0, 0].set_title(title)
     figure.autofmt_xdate()
@@ -243,6 +257,17 @@ def _band(axes: Axes, part: pd.DataFrame, time: str) -> None:
         low, high = part[quantile_name(levels[0])], part[quantile_name(levels[-1])]
         label = f"{levels[-1] - levels[0]:.0%} interval"
         axes.fill_between(part[time], low, high, color="tab:blue", alpha=0.2, label=label)
+
+
+def _lines(axes: Axes, parts: pd.DataFrame, time: str) -> None:
+    """A line per component of one variable."""
+    for name, part in parts.sort_values(time, kind="stable").groupby("component", sort=False):
+        shift = part["value"].mean() if name == LEVEL else 0.0
+        label = f"{name}, less {shift:.4g}" if name == LEVEL else str(name)
+        axes.plot(part[time], part["value"] - shift, linewidth=1, label=label)
+    unit = parts["unit"].iloc[0]
+    axes.set_ylabel("adds" if unit == DATA else f"adds ({unit})")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
 
 
 def _ellipses(axes: Axes, forecast: pd.DataFrame, x: str, y: str) -> None:

@@ -58,7 +58,7 @@ class TrainingConfig(Config):
     max_minutes: float | None = None
     batch_size: int = 32
     windows_per_epoch: int | None = None
-    lr: float = 3e-3
+    lr: float = 1.5e-3
     weight_decay: float = 0.0
     schedule: str = "cosine"
     ema_decay: float | None = 0.99

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from latentode.data.batch import Batch, Series
+from latentode.data.cycles import find_cycles
 from latentode.data.dataset import SeriesDataset
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.scaling import Scaling
-from latentode.data.schema import Schema
+from latentode.data.schema import AUTO, Schema
 from latentode.data.split import HeldOut
 from latentode.data.task import Task
 from latentode.data.windows import mix
@@ -23,8 +25,8 @@ from latentode.model.config import Sizes
 
 __all__ = ["IrregularDataModule"]
 
-MIN_CUTS, MANY_CUTS = 512, 4096
-CUTS_PER_SERIES = 5
+CUTS_PER_SERIES, MIN_CUTS, MANY_CUTS = 5, 512, 4096
+FEWEST_EXAMPLES, MOST_EXAMPLES = 32, 512
 BATCHES_SORTED = 16  # how many batches share out series of like length
 CUT_AT_ONCE = 4096
 
@@ -34,7 +36,8 @@ class IrregularDataModule(LightningDataModule):
 
     Scaling is fitted on `train` only and travels in the checkpoint. An epoch cuts
     `windows_per_epoch / n_series` windows out of each training series at freshly drawn places; the
-    windows of validation are always the same.
+    windows of validation are always the same. Where the schema says `cycles="auto"` they are found in
+    `train` only: `found_cycles`, None where they were named; `schema` names them.
 
     Args:
         train: a frame, or a dataset already read.
@@ -77,6 +80,8 @@ class IrregularDataModule(LightningDataModule):
             raise SchemaError("say what to learn: task=Forecasting(horizon='24h'), for example")
         train = _read(train, schema)
         train.require_observed()
+        self.found_cycles = find_cycles(train) if train.schema.cycles == AUTO else None
+        train = self._with_cycles(train)
         self.schema, self.axis = train.schema, train.axis
         self.training_task = task.resolve(train.axis)
         self.task = self.training_task.undropped()
@@ -114,9 +119,16 @@ class IrregularDataModule(LightningDataModule):
         return self._fixed(self.read(table), self.task.fixed())
 
     def _read(self, table: pd.DataFrame | SeriesDataset, what: str) -> Series:
-        held_out = _read(table, self.schema)
+        held_out = self._with_cycles(_read(table, self.schema))
         _check_alike(self.train.dataset, held_out, what)
         return Series(held_out, self.scaling)
+
+    def _with_cycles(self, dataset: SeriesDataset) -> SeriesDataset:
+        """A dataset whose schema names the cycles that were found, where it left them to be found."""
+        if dataset.schema.cycles != AUTO:
+            return dataset
+        found = tuple(c.period for c in self.found_cycles or ())
+        return replace(dataset, schema=replace(dataset.schema, cycles=found))
 
     def _label(self, labels: pd.Series | pd.DataFrame) -> tuple[Any, ...]:
         """Gives every series its labels; returns the classes, which are those of training."""
@@ -142,10 +154,10 @@ class IrregularDataModule(LightningDataModule):
         span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
         known, labels = len(self.schema.known_future), self.train.labels
         axis = self.train.dataset.axis
-        periods = [float(axis.duration(c, "cycles")) for c in self.schema.cycles]
+        periods = [float(axis.duration(c, "cycles")) for c in self.schema.periods]
         return Sizes(
             n_variables=len(self.schema.targets or ()),
-            n_static=self.scaling.n_static + 2 * len(self.schema.cycles),
+            n_static=self.scaling.n_static + 2 * len(self.schema.periods),
             n_known=known,
             time_scale=span if reach is None else reach,
             variables=self._variables(),
@@ -173,20 +185,27 @@ class IrregularDataModule(LightningDataModule):
     def event_rate(self) -> float:
         """Times per time unit at which anything of a training series was observed, after the first."""
         data = self.train.dataset
-        times = pd.DataFrame({"series": data.series, "time": data.time}).drop_duplicates()
-        return _rate(len(times) - times["series"].nunique(), data)
+        times = pd.DataFrame({"series": data.series, "time": data.time}).drop_duplicates()["series"]
+        return _rate(len(times) - times.nunique(), data)
 
     @property
     def variable_rates(self) -> tuple[float, ...]:
         """Observations of each variable per time unit of training, after each series' first time."""
         data = self.train.dataset
-        later = data.time > data.first[data.series]
-        counts = np.bincount(data.variable[later], minlength=len(data.variables))
+        later = data.variable[data.time > data.first[data.series]]
+        counts = np.bincount(later, minlength=len(data.variables))
         return tuple(_rate(int(n), data) for n in counts)
 
     def tables(self) -> list[SeriesDataset]:
         """What was read: training series, and validation series if there are any."""
         return [s.dataset for s in (self.train, self.validation) if s is not None]
+
+    def examples(self) -> Batch:
+        """Some training windows, nothing of them hidden, to estimate the structural block from."""
+        series = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES].tolist()
+        draws = range(-(-FEWEST_EXAMPLES // len(series)))
+        keys: list[Key] = [(0, i, draw) for i in series for draw in draws]
+        return _Cuts(self.train, self.task, self.seed).__getitems__(keys)
 
     def train_dataloader(self) -> DataLoader:
         data = _Cuts(self.train, self.training_task, self.seed)

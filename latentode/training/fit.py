@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +16,9 @@ import pandas as pd
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from tqdm import tqdm
 
+from latentode.data.cycles import describe
 from latentode.training.callbacks import BestWeights, EpochProgress, average_weights
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
@@ -39,7 +42,7 @@ def run_fit(
         module: to be trained.
         data: with validation windows, if early stopping is wanted.
         config: for how long, and by which metric weights are better.
-        verbose: whether to show a progress bar.
+        verbose: whether to say which cycles were found and to show a progress bar.
         on_end: given the metrics, a row per epoch, however the fit ends.
         on_best: called after each improvement, when the module holds the better weights.
     """
@@ -52,6 +55,8 @@ def run_fit(
         callbacks.append(EarlyStopping(config.monitor, patience=config.patience, strict=False))
     if verbose:
         callbacks.append(EpochProgress())
+        if data.found_cycles is not None:
+            tqdm.write(f"cycles found: {describe(data.found_cycles)}", file=sys.stderr)
     with warnings.catch_warnings(), _quiet_lightning():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*treespec.*")

@@ -19,12 +19,11 @@ from latentode.data.batch import Batch
 from latentode.errors import LatentODEError, SolveError
 from latentode.forecast.forecast import Forecast
 from latentode.model.config import ModelConfig, Sizes
-from latentode.model.event_times import known_events
 from latentode.model.network import LatentODE
 from latentode.model.objective import GAINS, elbo_terms, mean_label_loss, negative_elbo
+from latentode.model.path_readings import known_events
 from latentode.nn.latent_state import shared_noise
-from latentode.nn.likelihoods import with_parameters
-from latentode.nn.likelihoods.choosing import refuse_unexplained
+from latentode.nn.likelihoods import refuse_unexplained, with_parameters
 from latentode.training.callbacks import SCHEDULES
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
@@ -117,6 +116,12 @@ class LatentODEModule(LightningModule):
         if isinstance(data, IrregularDataModule):
             for dataset in data.tables():
                 refuse_unexplained(dataset, self.model.likelihood)
+            if stage == "fit":
+                self.estimate(data)
+
+    def estimate(self, data: IrregularDataModule) -> None:
+        """Estimates the structural block of the network, if it has one, from training series."""
+        self.model.emission.estimate(data.examples(), self.model.time_scale, len(data.train))
 
     def teardown(self, stage: str) -> None:
         """Gives the trainer's precision back its own conversion of batches."""

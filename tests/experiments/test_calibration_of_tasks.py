@@ -6,11 +6,11 @@ import pytest
 from running import experiment
 from scipy.special import ndtri
 
-from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
+from latentode import LatentODEForecaster, Schema
 from latentode.forecast import FittedForecaster
 
 run = experiment("calibration")
-SCHEMA = Schema(id="id", time="time", targets=("x",))
+SCHEMA = Schema(id="id", time="time", targets=("x",), cycles=())
 
 
 def noisy(n, seed):
@@ -26,7 +26,8 @@ def noisy(n, seed):
 @pytest.fixture(scope="module")
 def made():
     run.rolling.quiet()
-    small, short = ModelConfig(latent_size=4, hidden_size=16), TrainingConfig(max_epochs=4)
+    small = run.MODEL.replace(latent_size=4, hidden_size=16)
+    short = run.TRAINING.replace(max_epochs=4)
     forecaster = LatentODEForecaster(2.0, model=small, training=short, verbose=False)
     parts = noisy(40, 0), None, noisy(60, 1), noisy(60, 2)
     task = run.Task(SCHEMA, *parts, (None, None), forecaster)

@@ -102,6 +102,82 @@ def test_what_cannot_be_calibrated_is_said():
     pd.testing.assert_frame_equal(found.apply(new)[own], new[own])
 
 
+def counts(n, seed, offset):
+    """Honest forecasts of counts about each of two rates, of which several quantiles coincide."""
+    rng = np.random.default_rng(seed)
+    rate = rng.choice([1.0, 4.0], n)
+    made = {quantile_name(q): offset + stats.poisson.ppf(q, rate) for q in LEVELS}
+    return pd.DataFrame({"variable": "x", "lead": 1.0, **made, "actual": offset + rng.poisson(rate)})
+
+
+@pytest.mark.parametrize("offset", [0.0, 7.0, 1e12])
+def test_quantiles_that_coincide_are_told_apart(offset):
+    """At several quantiles a value has their middle: the least would draw all forecasts down."""
+    past, new, names = counts(20_000, 0, offset), counts(200, 1, offset), [*map(quantile_name, LEVELS)]
+    found = Calibration.of_quantiles(past)
+    made = found.apply(new)[names]
+    assert (np.diff(made) >= 0).all()
+    assert (made - new[names]).abs().max(axis=None) < 1.01
+    plain = Calibration.of_quantiles(counts(20_000, 0, 0.0)).apply(counts(200, 1, 0.0))[names]
+    np.testing.assert_allclose(made - offset, plain, atol=1e-2)
+    stuck = new.assign(**dict.fromkeys(names, offset))
+    pd.testing.assert_frame_equal(found.apply(stuck), stuck)
+
+
+def test_forecasts_of_a_constant_that_are_always_right_stay_so():
+    names = [quantile_name(q) for q in LEVELS]
+    past = pd.DataFrame({"variable": ["x"] * 100, "lead": 1.0, "actual": 3.0})
+    past = past.assign(**dict.fromkeys(names, 3.0))
+    pd.testing.assert_frame_equal(Calibration.of_quantiles(past).apply(past), past)
+
+
+def test_rows_without_a_quantile_stay():
+    past, new = forecasts(1000, 0, claimed=0.5), forecasts(3, 1)
+    new.loc[0, "q0.9"], new.loc[1, "q0.1"] = np.nan, -np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = Calibration.of_quantiles(past).apply(new)
+    pd.testing.assert_frame_equal(made[:2], new[:2])
+    assert (made.loc[2, "q0.1"], made.loc[2, "q0.9"]) != (new.loc[2, "q0.1"], new.loc[2, "q0.9"])
+
+
+def test_a_table_that_is_none_of_forecasts_is_refused_by_column_and_row():
+    past = forecasts(1000, 0)
+    made = Calibration.of_quantiles(past)
+    for name in ("variable", "lead", "actual"):
+        with pytest.raises(LatentODEError, match=f"no column `{name}`; their columns are"):
+            Calibration.of_quantiles(past.drop(columns=name))
+        if name != "actual":
+            with pytest.raises(LatentODEError, match=f"no column `{name}`"):
+                made.apply(past.drop(columns=name))
+    for name in ("lead", "actual", "q0.1"):
+        for bad in (np.nan, np.inf):
+            odd = past.assign(**{name: past[name].where(past.index != 5, bad)})
+            with pytest.raises(LatentODEError, match=f"row 5 of the forecasts has no `{name}` that"):
+                Calibration.of_quantiles(odd)
+        for values in ("text", pd.Timedelta("1h")):
+            with pytest.raises(LatentODEError, match=f"`{name}` of the forecasts holds .* not numbers"):
+                Calibration.of_quantiles(past.assign(**{name: values}))
+    with pytest.raises(LatentODEError, match="row 2 of the forecasts has no `lead`"):
+        made.apply(past.assign(lead=past["lead"].where(past.index != 2)))
+
+
+def test_arguments_that_do_not_go_together_are_refused():
+    n = 50
+    names, lead, score, group = ["x"] * n, np.ones(n), np.zeros(n), np.arange(n) % 5.0
+    for changed in ({"variable": ["x"]}, {"lead": lead[1:]}, {"group": group[1:]}):
+        given = {"variable": names, "lead": lead, "score": score, "group": group} | changed
+        with pytest.raises(LatentODEError, match=rf"`{next(iter(changed))}` has \d+ values for 50 sc"):
+            Calibration.fit(**given)
+    with pytest.raises(LatentODEError, match="row 3 of the forecasts has no `score`"):
+        Calibration.fit(names, lead, np.where(np.arange(n) == 3, np.nan, score))
+    with pytest.raises(LatentODEError, match="row 4 of the forecasts has no `group`"):
+        Calibration.fit(names, lead, score, group=np.where(np.arange(n) == 4, np.nan, group))
+    for bins in (2.5, "3", None, True):
+        with pytest.raises(LatentODEError, match="bins must be a whole number"):
+            Calibration.fit(names, lead, score, bins)
+
+
 def test_the_coverage_before_calibration_is_the_empirical_one():
     past = forecasts(40_000, 0, claimed=0.5).assign(variable="x")
     curve = Calibration.of_quantiles(past).curves["x"]
@@ -212,6 +288,8 @@ def test_a_level_that_so_few_series_cannot_guarantee_warns_and_names_their_numbe
     for q in (0.05, 0.95):
         with pytest.warns(UserWarning, match=r"by 12 series .* from 0.1 to 0.9"):
             few.quantile(q)
+    with pytest.warns(UserWarning, match=r"level 0\.99999999 is"):
+        few.quantile(0.99999999)
 
 
 FAMILIES = {

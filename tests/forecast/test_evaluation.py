@@ -92,6 +92,14 @@ def test_fewer_than_one_origin_is_refused():
         observed_ahead(SeriesDataset.from_frame(FRAME), 3.0, 0)
 
 
+@pytest.mark.parametrize("number", [2.5, "3", True])
+def test_what_is_no_whole_number_of_origins_or_bins_is_refused(number):
+    with pytest.raises(LatentODEError, match="origins must be a whole number"):
+        observed_ahead(SeriesDataset.from_frame(FRAME), 3.0, number)
+    with pytest.raises(LatentODEError, match="bins must be a whole number"):
+        bin_leads(pd.DataFrame({"lead": [1.0, 2.0]}), number)
+
+
 def test_calendar_origins_and_leads_come_in_the_tables_own_terms():
     time = pd.to_datetime(["2024-03-30T23:00", "2024-03-31T04:00"]).tz_localize("Europe/Berlin")
     frame = pd.DataFrame({"id": "a", "time": time, "x": [1.0, 2.0]})

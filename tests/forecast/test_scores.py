@@ -18,7 +18,7 @@ def test_a_model_that_repeats_the_last_value_scores_zero(frame):
     frame = frame.copy()
     first = frame.groupby("id").head(1).index
     frame.loc[first, ["x", "y"]] = 1.0  # so that every variable has a last value
-    model = tiny(context_length=100.0).fit(frame)
+    model = tiny(context_length=100.0, structure="last-value").fit(frame)
     with torch.no_grad():
         for parameter in model.network_.layout.decoder.layers[-1].parameters():
             parameter.zero_()

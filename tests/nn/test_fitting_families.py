@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy import stats
 
-from latentode.model.emission import ScaleGrowth
 from latentode.nn.likelihoods import LIKELIHOODS, likelihood_of, score
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -64,29 +63,3 @@ def test_quantiles_find_two_humps_that_no_location_and_scale_could():
     density = made.log_prob(torch.tensor([[-2.0], [0.0], [2.0]])[:, None]).exp().flatten()
     assert density[1] < 0.25 * density[0] and density[1] < 0.25 * density[2]
     assert likelihood.cdf(made, np.array([0.0])).item() == pytest.approx(0.5, abs=0.03)
-
-
-def test_the_scale_of_a_random_walk_grows_with_the_root_of_its_lead_and_an_exponent_is_learned():
-    growth = ScaleGrowth(2)
-    time, variable = torch.tensor([-1.0, 0.0, 0.25, 1.0, 4.0]), torch.zeros(5, dtype=torch.long)
-    factor = growth(time, variable).detach()
-    assert factor[3].item() == pytest.approx(1.0)
-    assert factor[0] == factor[3]  # as far behind as ahead
-    assert factor[4] / factor[2] == pytest.approx(4.0, rel=0.1)
-    assert (factor[1:].diff() > 0).all()
-    rng = torch.Generator().manual_seed(0)
-    lead = 3 * torch.rand(4000, generator=rng) + 0.01
-    deviation = 0.5 * lead**0.8
-    value = deviation * torch.randn(4000, generator=rng)
-    size = torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.Adam([size, *growth.parameters()], lr=0.03)
-    likelihood = likelihood_of("normal", 1)
-    for _ in range(300):
-        raw = torch.stack([torch.zeros(4000), size.expand(4000)], dim=1)
-        spread = growth(lead, torch.ones(4000, dtype=torch.long))
-        loss = -likelihood.distribution(raw, torch.zeros(4000), spread=spread).log_prob(value).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    assert growth.exponent[1].item() == pytest.approx(0.8, abs=0.08)
-    assert growth.exponent[0].item() == 0.5  # the other variable's own

@@ -12,7 +12,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 from latentode.errors import LatentODEError
 from latentode.ode import CNF, Context, Dynamics, GatedDynamics, MLPDynamics, Solver
 from latentode.ode.cnf import estimated_divergence, exact_divergence
-from latentode.ode.kernels.registry import divergence_of
+from latentode.ode.kernels import divergence_of
 
 FINE, FINER = Solver("rk38", intervals=8, steps=4), Solver("rk38", intervals=16, steps=4)
 ADAPTIVE = Solver("dopri5", intervals=1, rtol=1e-8, atol=1e-9)

@@ -7,9 +7,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from latentode.errors import SolveError
-from latentode.ode import NATIVE, Context, LinearControl, MLPDynamics, Solver
+from latentode.ode import NATIVE, Context, LinearControl, MLPDynamics, Solver, kernels
 from latentode.ode.kernels import compiled as compiling
-from latentode.ode.kernels import registry
 from latentode.ode.kernels.compiled import compiled, tanh
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
 from latentode.ode.kernels.perceptron import MLPKernel
@@ -54,7 +53,7 @@ def _solved(field, solver, rows, dtype=torch.float64):
 
 def _by_tensors(monkeypatch, *arguments):
     with monkeypatch.context() as patch:
-        patch.setattr(registry, "small", lambda *weights: False)
+        patch.setattr(kernels, "small", lambda *weights: False)
         return _solved(*arguments)
 
 
@@ -131,13 +130,13 @@ def test_a_row_that_is_not_finite_stays_so_and_stays_alone():
 
 def test_wide_layers_and_other_dtypes_are_left_to_tensor_operations():
     wide = MLPDynamics(4, hidden=(512, 512))
-    kernel = registry.kernel_of(wide, torch.zeros(1, 2), None, torch.zeros(2, 4))
+    kernel = kernels.kernel_of(wide, torch.zeros(1, 2), None, torch.zeros(2, 4))
     assert isinstance(kernel, MLPKernel)
     half = MLPDynamics(4).to(torch.bfloat16)
-    kernel = registry.kernel_of(half, torch.zeros(1, 2), None, torch.zeros(2, 4, dtype=torch.bfloat16))
+    kernel = kernels.kernel_of(half, torch.zeros(1, 2), None, torch.zeros(2, 4, dtype=torch.bfloat16))
     assert isinstance(kernel, MLPKernel)
     narrow = MLPDynamics(4)
-    kernel = registry.kernel_of(narrow, torch.zeros(1, 2), None, torch.zeros(2, 4))
+    kernel = kernels.kernel_of(narrow, torch.zeros(1, 2), None, torch.zeros(2, 4))
     assert isinstance(kernel, CompiledKernel)
 
 
@@ -183,7 +182,7 @@ def _solve(field, solver, z0, context=None):
 def test_a_context_of_other_rows_than_the_states_is_refused():
     field = _field(context_size=2)
     for rows in (2, 9):
-        with pytest.raises(SolveError, match=f"the context has {rows} rows and z0 5"):
+        with pytest.raises(SolveError, match=rf"shape \({rows}, 2\) for 5 rows of z0"):
             _solve(field, Solver(), torch.randn(5, 3), Context(torch.randn(rows, 2)))
 
 

@@ -21,18 +21,21 @@ from latentode.ode import (
     NATIVE,
     AugmentedDynamics,
     Autonomous,
+    CompartmentDynamics,
     Context,
     CoupledDynamics,
     Dynamics,
     FieldSizes,
+    GatedDynamics,
+    LinearControl,
     LinearDynamics,
     MLPDynamics,
     ODEBlock,
     Solver,
     StepControl,
     integrate,
+    kernels,
 )
-from latentode.ode.kernels import registry
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
 
 ROWS, STATE, FIXED = 5, 4, 2
@@ -230,18 +233,18 @@ def test_a_flow_through_any_field_has_the_density_of_its_jacobian(name, variant)
 def test_the_kernel_is_that_of_the_exact_type_and_copies_keep_it():
     field, z0, times = MLPDynamics(STATE), torch.randn(ROWS, STATE), torch.zeros(1, ROWS)
     for kept in (field, copy.deepcopy(field), pickle.loads(pickle.dumps(field))):
-        assert isinstance(registry.kernel_of(kept, times, None, z0), CompiledKernel)
+        assert isinstance(kernels.kernel_of(kept, times, None, z0), CompiledKernel)
     for name in sorted(set(VARIANTS) - {"plain", "deep-copied", "pickled"}):
-        assert registry.kernel_of(VARIANTS[name](MLPDynamics(STATE)), times, None, z0) is None, name
+        assert kernels.kernel_of(VARIANTS[name](MLPDynamics(STATE)), times, None, z0) is None, name
     handle = nn.modules.module.register_module_forward_hook(lambda module, given, out: None)
     try:
-        assert registry.kernel_of(field, times, None, z0) is None
-        assert registry.divergence_of(field) is None
+        assert kernels.kernel_of(field, times, None, z0) is None
+        assert kernels.divergence_of(field) is None
     finally:
         handle.remove()
     without = MLPDynamics(STATE)
     without.layers[0] = nn.Linear(STATE, 64, bias=False)
-    assert registry.kernel_of(without, times, None, z0) is None
+    assert kernels.kernel_of(without, times, None, z0) is None
 
 
 class Sloped(LinearDynamics):
@@ -273,7 +276,7 @@ def test_a_closed_form_is_followed_only_where_it_is_that_of_the_field():
         Solver("exact").solve(Sloped(4), z0, t0, t1)
     final = Solver("exact").solve(Alone(4), z0, t0, t1).final
     torch.testing.assert_close(final, z0 * torch.exp(torch.tensor(-1.0)))
-    assert registry.closed_form(copy.deepcopy(LinearDynamics(4))) is not None
+    assert kernels.closed_form(copy.deepcopy(LinearDynamics(4))) is not None
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -297,7 +300,7 @@ def test_threads_change_no_field(name, threads):
 def test_a_first_solve_in_inference_mode_spoils_no_later_gradient(name, solver):
     field = _made(name)
     z0, ends, _, context = _problem()
-    registry._kept.cache_clear()
+    kernels._kept.cache_clear()
     with torch.inference_mode():
         quiet = solver.solve(field, z0, *ends, context)
         quiet.at(torch.arange(ROWS), ends[0] + 0.1)
@@ -377,7 +380,7 @@ class Wrapped(nn.Module):
 
 
 def test_a_cached_constant_is_not_one_that_is_being_transformed():
-    registry._kept.cache_clear()
+    kernels._kept.cache_clear()
     field = MLPDynamics(STATE, (6,))
 
     def final(z):
@@ -402,7 +405,7 @@ def test_every_named_field_says_whether_its_solution_is_known():
     for name, kind in FIELDS.items():
         field = kind.make(FieldSizes(4))
         assert isinstance(field, Dynamics)
-        assert (registry.closed_form(field) is not None) == kind.closed_form, name
+        assert (kernels.closed_form(field) is not None) == kind.closed_form, name
         if kind.even:
             with pytest.raises(SolveError, match="must be even"):
                 kind.make(FieldSizes(3))
@@ -493,6 +496,66 @@ def test_every_method_refuses_times_and_states_that_it_cannot_work_with(how):
         for name, problem in (("z0", (z0.long(), t0, t1)), ("t1", (z0, t0, t1.int()))):
             with pytest.raises(SolveError, match=f"{name} is of torch.int.*floating dtype"):
                 solved(field, *problem)
+
+
+@pytest.mark.parametrize("how", [*HOWS, "exact"])
+def test_every_method_refuses_what_is_no_tensor_or_no_context(how):
+    solver, field = HOWS.get(how, Solver("exact")), LinearDynamics(2)
+    z0, t0, t1 = torch.randn(3, 2), torch.zeros(3), torch.ones(3)
+    for solved in (solver.solve, solver.advance):
+        with pytest.raises(SolveError, match="z0 is a ndarray; a solve needs tensors"):
+            solved(field, z0.numpy(), t0, t1)
+        with pytest.raises(SolveError, match="t1 is a float; a solve needs tensors"):
+            solved(field, z0, t0, 1.0)
+        with pytest.raises(SolveError, match=r"the context is a Tensor; .* Context"):
+            solved(field, z0, t0, t1, torch.zeros(3, 1))
+        for shape in ((2, 1), (1, 1), (3,), (3, 1, 1)):
+            with pytest.raises(SolveError, match=r"fixed part has shape .* for 3 rows of z0"):
+                solved(field, z0, t0, t1, Context(torch.zeros(shape)))
+
+
+@pytest.mark.parametrize("how", [*HOWS, "exact"])
+@pytest.mark.parametrize("kind", [StepControl, LinearControl])
+def test_every_method_refuses_a_control_path_that_is_none(kind, how):
+    """Times that do not ascend would be looked up wrongly, whole ones would round starts of values."""
+    solver, field = HOWS.get(how, Solver("exact")), CompartmentDynamics(2, 1)
+    problem = torch.randn(3, 2), torch.zeros(3), torch.ones(3)
+    times, values = torch.linspace(0, 1, 4).expand(3, 4), torch.randn(3, 4, 1)
+    unknown = times.clone()
+    unknown[1, 2] = float("nan")
+    unfit = {
+        "one row": (times[:1], values[:1], "expected"),
+        "more rows": (times.repeat(2, 1), values.repeat(2, 1, 1), "expected"),
+        "no rows": (times[0], values[0], "expected"),
+        "no columns": (times, values[..., 0], "expected"),
+        "fewer times": (times[:, :2], values, "expected"),
+        "fewer values": (times, values[:, :2], "expected"),
+        "no times": (times[:, :0], values[:, :0], "at least one"),
+        "whole times": (times.long(), values, "times of the .* of torch.int64"),
+        "whole values": (times, values.long(), "values of the .* of torch.int64"),
+        "descending": (times.flip(1), values, "do not ascend in row 0"),
+        "unknown": (unknown, values, "do not ascend in row 1"),
+    }
+    for own_times, own_values, message in unfit.values():
+        for solved in (solver.solve, solver.advance):
+            with pytest.raises(SolveError, match=message):
+                solved(field, *problem, Context(control=kind(own_times, own_values)))
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("name", [*FIELD_NAMES, "timed", "gated and timed"])
+def test_times_of_another_precision_change_neither_a_solution_nor_its_dtype(name, how):
+    timed = {
+        "timed": lambda: MLPDynamics(STATE, (6,), FIXED + 1, time_dependent=True),
+        "gated and timed": lambda: GatedDynamics(STATE, FIXED + 1, time_dependent=True),
+    }
+    field = (timed[name]() if name in timed else _made(name)).float()
+    z0, ends, _, context = _problem(torch.float32)
+    for each in (field, lambda t, z, known: field(t, z, known)):
+        for solved in (HOWS[how].advance, lambda *problem: HOWS[how].solve(*problem).final):
+            found = solved(each, z0, *(t.double() for t in ends), context)
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found, solved(each, z0, *ends, context), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("span", [(0,), (0, 1, 2), 1.0, (0.0, float("nan")), (0.0, "1"), None])

@@ -51,6 +51,14 @@ def test_a_step_control_adds_up_to_its_area():
     assert torch.allclose(final[:, 0], torch.tensor([7.0, 5.0]))
 
 
+@pytest.mark.parametrize("kind", [StepControl, LinearControl])
+def test_a_control_path_may_have_times_more_precise_than_its_values(kind):
+    t = torch.tensor([0.5, 5.5])
+    path, precise = kind(TIMES.float(), VALUES.float()), kind(TIMES, VALUES.float())
+    for found, expected in ((precise.at(t), path.at(t)), (precise.along(t[None]), path.along(t[None]))):
+        torch.testing.assert_close(found, expected)
+
+
 def test_context_repeats_copy_by_copy():
     context = Context(torch.tensor([[1.0], [2.0]]), StepControl(TIMES, VALUES)).repeat(2)
     known = context.at(torch.tensor([0.0, 5.0, 1.0, 6.0]))

@@ -46,6 +46,13 @@ def test_a_state_that_blows_up_is_named_by_row_and_time():
 
 
 @pytest.mark.parametrize("method", ["dopri5", "bosh3"])
+def test_an_adaptive_method_names_the_row_that_is_not_finite_from_the_start(method):
+    z0 = torch.tensor([[1.0], [float("nan")]])
+    with pytest.raises(SolveError, match="z0 of row 1 is not finite"):
+        Solver(method).solve(lambda t, z, c: -z, z0, torch.zeros(2), torch.ones(2))
+
+
+@pytest.mark.parametrize("method", ["dopri5", "bosh3"])
 def test_an_adaptive_method_that_cannot_go_on_says_what_to_try(method):
     z0, t0, t1 = torch.ones(1, 1), torch.zeros(1), torch.full((1,), 2.0)
     with pytest.raises(SolveError, match=f"{method}|not finite"):

@@ -102,3 +102,20 @@ def test_a_bound_outside_the_span_is_refused_but_for_rounding():
     near = torch.tensor([0.7, 1.0 + 1e-15], dtype=torch.float64)
     found = integrate(path, lambda row, z: z, rows, inside, near)[1]
     assert abs(float(found) - 0.375) < 1e-14
+
+
+def test_integrals_along_rows_that_there_are_not_and_other_misfits_are_refused():
+    times = torch.linspace(0, 1, 3).expand(2, 3)
+    path = HermiteTrajectory(times, torch.zeros(2, 3, 1), torch.zeros(2, 3, 1))
+    rows, start, end = torch.arange(2), torch.zeros(2), torch.ones(2)
+    for along, message in ((rows + 1, "integral 1 runs along row 2 of 2"), (rows - 1, "row -1 of 2")):
+        with pytest.raises(SolveError, match=message):
+            integrate(path, lambda r, z: z, along, start, end)
+    for misfit in ((rows[:1], start, end), (rows, start[:1], end), (rows, start, end[:, None])):
+        with pytest.raises(SolveError, match=r"expected \(integrals,\)"):
+            integrate(path, lambda r, z: z, *misfit)
+    with pytest.raises(SolveError, match="end is a float"):
+        integrate(path, lambda r, z: z, rows, start, 1.0)
+    for wrong in (lambda r, z: z[:, 0], lambda r, z: z[:1], lambda r, z: None):
+        with pytest.raises(SolveError, match=r"the integrand returned .* for 12 points"):
+            integrate(path, wrong, rows, start, end)

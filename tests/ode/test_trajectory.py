@@ -81,6 +81,24 @@ def test_join_continues_and_reverse_turns_round():
     assert torch.equal(joined.reverse().final, first.states[:, 0])
 
 
+@pytest.mark.parametrize("method", ["rk38", "exact"])
+def test_a_path_refuses_what_does_not_belong_to_it(method):
+    solver, field = Solver(method, 2), LinearDynamics(4)
+    t0, t1 = torch.zeros(3), torch.ones(3)
+    path = solver.solve(field, torch.randn(3, 4), t0, t1)
+    for asked in (path, path.derivative):
+        for times in ([[0.0]] * 3, 0.5, torch.zeros(3, 1).numpy()):
+            with pytest.raises(SolveError, match=r"times is a .*; a solve needs tensors"):
+                asked(times)
+    with pytest.raises(SolveError, match="row 1 begins at 2, and the one before ends at 1"):
+        path.join(solver.solve(field, path.final, torch.tensor([1.0, 2.0, 1.0]), t1 + 2))
+    with pytest.raises(SolveError, match="2 rows is not joined to one of 3 rows"):
+        path.join(solver.solve(field, path.final[:2], t1[:2], t1[:2] + 1))
+    for parts in (0, 3):
+        with pytest.raises(SolveError, match="parts"):
+            path.unfold(parts)
+
+
 def test_the_number_of_queries_does_not_enter_the_cost():
     path = _path(method="dopri5")
     before = path.stats

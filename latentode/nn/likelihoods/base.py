@@ -37,6 +37,7 @@ __all__ = [
     "mixture",
     "pick",
     "score",
+    "smoothly_positive",
     "take",
     "unit_softplus",
     "with_fixed_location",
@@ -56,6 +57,7 @@ class Likelihood(ABC):
         name: by which `LIKELIHOODS` lists it.
         n_raw: unconstrained numbers that it takes per query.
         of_data_units: whether its values are those of the table rather than scaled ones.
+        width: the scale at which its 80 % interval is that of a standard normal value.
         discrete: whether its values are whole numbers.
         heavy_tailed: whether the exponential of a value has no mean.
         wants: the support in words, such as "positive values"; empty if any value is possible.
@@ -64,6 +66,7 @@ class Likelihood(ABC):
     name: ClassVar[str] = ""
     n_raw: int
     of_data_units: ClassVar[bool] = False
+    width: ClassVar[float] = 1.0
     discrete: ClassVar[bool] = False
     heavy_tailed: ClassVar[bool] = False
     wants: ClassVar[str] = ""
@@ -85,6 +88,22 @@ class Likelihood(ABC):
                 scaled values.
             spread: what the scale is multiplied by, shape `(...)`; None for 1.
         """
+
+    def about(
+        self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
+    ) -> Distribution:
+        """The distribution of each query's value about a forecast, which raw numbers correct.
+
+        Where they are 0, mean and 80 % interval are those of the forecast, as far as the family can.
+
+        Args:
+            raw: unconstrained numbers, shape `(..., n_raw)`.
+            mean, deviation: of the forecast, shape `(...)`, in the family's units.
+            variable: as for `distribution`.
+        """
+        told = torch.cat([raw[..., :1] * deviation[..., None], raw[..., 1:]], dim=-1)
+        spread = deviation * (self.width / math.log(2))  # softplus makes log 2 of nothing
+        return self.distribution(told, mean, variable, spread)
 
     @abstractmethod
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
@@ -167,6 +186,11 @@ class DataUnits(Likelihood, ABC):
         """`loc` and `scale` of each query; of the first variable where none is given."""
         loc, scale = like.new_tensor(self.loc), like.new_tensor(self.scale)
         return (loc[0], scale[0]) if variable is None else (loc[variable], scale[variable])
+
+
+def smoothly_positive(value: Tensor, size: Tensor) -> Tensor:
+    """Near a value that is well above 0, positive where it is not, compared with a positive size."""
+    return (value + (value.square() + size.square()).sqrt()) / 2
 
 
 def unit_softplus(raw: Tensor) -> Tensor:

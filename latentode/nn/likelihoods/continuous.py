@@ -32,6 +32,7 @@ from latentode.nn.likelihoods.base import (
     Likelihood,
     log_gamma_ratio,
     log_spread,
+    smoothly_positive,
     unit_softplus,
 )
 
@@ -78,6 +79,7 @@ class StudentTLikelihood(Likelihood):
     name = "student-t"
     min_df: float = 2.1
     heavy_tailed = True
+    width = 0.77  # of 2.1 + log 2 degrees of freedom
 
     def distribution(
         self, raw: Tensor, anchor: Tensor, variable: Tensor | None = None, spread: Tensor | None = None
@@ -106,6 +108,7 @@ class LaplaceLikelihood(Likelihood):
     n_raw = 2
     name = "laplace"
     heavy_tailed = True
+    width = 0.796
 
     def distribution(
         self, raw: Tensor, anchor: Tensor, variable: Tensor | None = None, spread: Tensor | None = None
@@ -149,6 +152,7 @@ NEAR_EDGE = (
     1e-3  # of the mean share, and of what it lacks to 1: how near 0 or 1 a share is counted from
 )
 FURTHEST = 0.1  # of `NEAR_EDGE`: how near a forecast may come
+NEAR_NOTHING = 0.1  # of the mean of training: at what size a forecast is bent to stay positive
 MIN_CONCENTRATION, MAX_CONCENTRATION = 0.5, 1e12  # beyond, gamma functions lose their digits
 
 
@@ -168,6 +172,16 @@ class LogNormalLikelihood(DataUnits):
         step = (c * raw[..., 0]).clamp(-MAX_LOG_STEP, MAX_LOG_STEP)
         loc = self.floored(anchor, variable).log() + step
         return LogNormal(loc, (c * scale_of(raw, spread)).clamp(max=MAX_LOG_SCALE), validate_args=False)
+
+    def about(
+        self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
+    ) -> LogNormal:
+        size, _ = self.sizes(raw, variable)
+        mean = smoothly_positive(mean, NEAR_NOTHING * size)
+        c = log_spread(mean, deviation)
+        step = (c * raw[..., 0]).clamp(-MAX_LOG_STEP, MAX_LOG_STEP)
+        scale = (c * unit_softplus(raw[..., 1])).clamp(MIN_SCALE, MAX_LOG_SCALE)
+        return LogNormal(mean.log() - c.square() / 2 + step, scale, validate_args=False)
 
     def outside(self, value: np.ndarray) -> np.ndarray:
         return value <= 0
@@ -271,6 +285,20 @@ class BetaLikelihood(DataUnits):
         share = torch.sigmoid(logit + raw[..., 0])
         share = torch.minimum(torch.maximum(share, FURTHEST * low), 1 - FURTHEST * (1 - high))
         return Share(share, concentration, validate_args=False)
+
+    def about(
+        self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
+    ) -> Share:
+        loc, _ = self.units(raw, variable)
+        loc = torch.where((loc > 0) & (loc < 1), loc, 0.5)
+        mean = smoothly_positive(mean, NEAR_NOTHING * loc)
+        mean = 1 - smoothly_positive(1 - mean, NEAR_NOTHING * (1 - loc))
+        edge = torch.finfo(raw.dtype).eps
+        share = torch.sigmoid(torch.logit(mean, edge) + raw[..., 0]).clamp(edge, 1 - 16 * edge)
+        usual = (mean * (1 - mean) / deviation.square() - 1).clamp(min=1.0)
+        concentration = usual * unit_softplus(-raw[..., 1])
+        bounds = MIN_CONCENTRATION, MAX_CONCENTRATION
+        return Share(share, concentration.clamp(*bounds), validate_args=False)
 
     def outside(self, value: np.ndarray) -> np.ndarray:
         return (value <= 0) | (value >= 1)

@@ -25,6 +25,7 @@ from latentode.nn.likelihoods.base import (
     DataUnits,
     log_gamma_ratio,
     log_spread,
+    smoothly_positive,
     unit_softplus,
 )
 
@@ -40,6 +41,8 @@ HALF = 0.5
 STIRLING_FROM = 16.0  # counts from which the series of the factorial has all digits of float64
 LEVELS = (1e-300, 1 - 2.0**-53)  # the least and the greatest that have a normal score
 MAX_LOG_STEP = 15.0
+SURE = 0.01  # probability that is left to what a forecast says will not be
+NEAR_NOTHING = 0.1  # of the mean of training: at what size an expected count is bent
 UNSURE = 0.1  # probability that is left, untrained, to what was not seen last
 MAX_LOGIT = 15.0
 DISPERSIONS = (1e-4, 1e3)  # below, a count of that size is Poisson; above, nearly always 0
@@ -58,6 +61,12 @@ class BernoulliLikelihood(DataUnits):
         self, raw: Tensor, anchor: Tensor, variable: Tensor | None = None, spread: Tensor | None = None
     ) -> Bernoulli:
         logits = torch.logit(anchor.clamp(UNSURE, 1 - UNSURE)) + raw[..., 0]
+        return Bernoulli(logits=logits.clamp(-MAX_LOGIT, MAX_LOGIT), validate_args=False)
+
+    def about(
+        self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
+    ) -> Bernoulli:
+        logits = torch.logit(mean.clamp(SURE, 1 - SURE)) + raw[..., 0]
         return Bernoulli(logits=logits.clamp(-MAX_LOGIT, MAX_LOGIT), validate_args=False)
 
     def outside(self, value: np.ndarray) -> np.ndarray:
@@ -106,6 +115,11 @@ class PoissonLikelihood(DataUnits):
         self, raw: Tensor, anchor: Tensor, variable: Tensor | None = None, spread: Tensor | None = None
     ) -> Poisson:
         return Poisson(_rate(self, raw, anchor, variable), validate_args=False)
+
+    def about(
+        self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
+    ) -> Poisson:
+        return Poisson(_rate_about(self, raw, mean, variable), validate_args=False)
 
     def outside(self, value: np.ndarray) -> np.ndarray:
         return _not_a_count(value)
@@ -207,6 +221,14 @@ class NegativeBinomialLikelihood(DataUnits):
             _rate(self, raw, anchor, variable), dispersion.clamp(*DISPERSIONS), validate_args=False
         )
 
+    def about(
+        self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
+    ) -> Counts:
+        rate = _rate_about(self, torch.zeros_like(raw), mean, variable)
+        usual = ((deviation.square() - rate) / rate.square()).clamp(0.01, 10.0)
+        dispersion = (usual * unit_softplus(raw[..., 1])).clamp(*DISPERSIONS)
+        return Counts(_rate_about(self, raw, mean, variable), dispersion, validate_args=False)
+
     def outside(self, value: np.ndarray) -> np.ndarray:
         return _not_a_count(value)
 
@@ -226,6 +248,14 @@ def _rate(family: DataUnits, raw: Tensor, anchor: Tensor, variable: Tensor | Non
     loc, scale = family.units(raw, variable)
     step = log_spread(loc + HALF, scale) * raw[..., 0]
     return (anchor.clamp(min=0) + HALF) * step.clamp(-MAX_LOG_STEP, MAX_LOG_STEP).exp()
+
+
+def _rate_about(family: DataUnits, raw: Tensor, mean: Tensor, variable: Tensor | None) -> Tensor:
+    """An expected count, bent to stay positive, times e to the first raw number."""
+    loc, scale = family.units(raw, variable)
+    step = log_spread(loc + HALF, scale) * raw[..., 0]
+    size = NEAR_NOTHING * torch.where(loc > 0, loc, scale)
+    return smoothly_positive(mean, size) * step.clamp(-MAX_LOG_STEP, MAX_LOG_STEP).exp()
 
 
 def _log_view(family: DataUnits, value: Tensor, variable: Tensor) -> Tensor:

@@ -181,6 +181,21 @@ def _(first: Mixed, parts: Sequence[Mixed]) -> Mixed:
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """The queries of one family before they are answered; fields as of `Part`."""
+
+    raw: Tensor
+    place: Tensor
+    variable: Tensor
+    loc: Tensor
+    scale: Tensor
+
+    def own(self, value: Tensor) -> Tensor:
+        """Its part of scaled values `(..., queries)`, in the family's units."""
+        return self.loc + self.scale * value[..., self.place]
+
+
+@dataclass(frozen=True)
 class PerVariable(Likelihood):
     """A family for each variable.
 
@@ -207,6 +222,25 @@ class PerVariable(Likelihood):
         variable: Tensor | None = None,
         spread: Tensor | None = None,
     ) -> Mixed:
+        def made(family: Likelihood, part: _Asked) -> Distribution:
+            wide = None if spread is None else spread[..., part.place]
+            return family.distribution(part.raw, part.own(anchor), part.variable, wide)
+
+        return self._parts(raw, variable, made)
+
+    def about(
+        self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
+    ) -> Mixed:
+        def made(family: Likelihood, part: _Asked) -> Distribution:
+            wide = part.scale * deviation[..., part.place]
+            return family.about(part.raw, part.own(mean), wide, part.variable)
+
+        return self._parts(raw, variable, made)
+
+    def _parts(
+        self, raw: Tensor, variable: Tensor | None, make: Callable[[Likelihood, _Asked], Distribution]
+    ) -> Mixed:
+        """Of each family what `make` says of its queries."""
         if variable is None:
             variable = torch.zeros(raw.shape[-2], dtype=torch.long, device=raw.device)
         of = torch.tensor(self.kind, device=raw.device)[variable]
@@ -217,11 +251,8 @@ class PerVariable(Likelihood):
             loc, scale = raw.new_zeros(len(place)), raw.new_ones(len(place))
             if family.of_data_units:
                 loc, scale = raw.new_tensor(self.loc)[own], raw.new_tensor(self.scale)[own]
-            wide = None if spread is None else spread[..., place]
-            made = family.distribution(
-                raw[..., place, : family.n_raw], loc + scale * anchor[..., place], own, wide
-            )
-            parts.append(Part(made, place, loc, scale, family.discrete))
+            asked = _Asked(raw[..., place, : family.n_raw], place, own, loc, scale)
+            parts.append(Part(make(family, asked), place, loc, scale, family.discrete))
         return Mixed(parts, len(variable))
 
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:

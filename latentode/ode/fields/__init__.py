@@ -11,8 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from latentode.ode.fields.closed_form import CompartmentDynamics, LinearDynamics
-from latentode.ode.fields.extended import SecondOrderDynamics
-from latentode.ode.fields.mlp import Dynamics, FieldSizes, GatedDynamics, MLPDynamics
+from latentode.ode.fields.networks import (
+    Dynamics,
+    FieldSizes,
+    GatedDynamics,
+    MLPDynamics,
+    SecondOrderDynamics,
+)
 
 __all__ = ["FIELDS", "FieldKind"]
 

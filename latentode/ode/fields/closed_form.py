@@ -37,7 +37,7 @@ from torch.nn.functional import softplus
 
 from latentode.errors import SolveError
 from latentode.ode.context import Context
-from latentode.ode.fields.mlp import Dynamics, FieldSizes
+from latentode.ode.fields.networks import Dynamics, FieldSizes
 
 __all__ = ["ClosedForm", "CompartmentDynamics", "LinearDynamics"]
 

@@ -36,11 +36,7 @@ ROWS_PER_RUN = 2048
 class CompiledKernel:
     """A perceptron with tanh between its linear layers, on a CPU.
 
-    Args:
-        layers: at least two, the first reading `[z, fixed, varying]`, the last as wide as z.
-        state_size: how many of its inputs are z.
-        fixed: inputs that stay the same over the solve, shape `(rows, fixed)`, or None.
-        varying: inputs that differ by evaluation, `(evaluations, rows, varying)`, or None.
+    Made of what `MLPKernel` is made of; the last layer is as wide as z.
     """
 
     def __init__(

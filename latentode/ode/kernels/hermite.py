@@ -93,18 +93,7 @@ def _weights(u: Tensor, width: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def cubic(knots: Tensor, states: Tensor, slopes: Tensor, rows: Tensor, times: Tensor) -> Tensor:
-    """The cubic through the two knots around each query, in plain operations.
-
-    Args:
-        knots: ascending or descending along each row, shape `(rows, K)`.
-        states: shape `(rows, K, latent)`.
-        slopes: shape `(rows, K, latent)`.
-        rows: shape `(queries,)`.
-        times: shape `(queries,)`; beyond a row's span its outermost polynomial goes on.
-
-    Returns:
-        Shape `(queries, latent)`.
-    """
+    """The cubic around each query in plain operations; arguments as of `kernels.interpolate`."""
     cell, u, width, _ = locate(knots, rows, times)
     z, f = states.flatten(0, 1), slopes.flatten(0, 1)
     a, b, c, d = (weight[:, None] for weight in _weights(u, width))

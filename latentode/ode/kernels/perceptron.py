@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from latentode.ode.checks import check_slope
 from latentode.ode.context import Context
-from latentode.ode.fields.mlp import MLPDynamics
+from latentode.ode.fields.networks import MLPDynamics
 from latentode.ode.kernels.tape import Kernel, Tape
 
 __all__ = ["MLPKernel", "by_input", "divergence"]

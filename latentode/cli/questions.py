@@ -1,11 +1,13 @@
-"""Ask: the questions of the command line, from their texts to a frame of answers.
+"""The questions to a fitted model: from their texts to a frame of answers, or a picture.
 
-`latentode ask`.
+`latentode forecast` and `latentode plot` ask for values at any time; `latentode ask` for what only
+continuous time can answer: first crossings, rates, accumulated values.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +16,125 @@ from typing import TYPE_CHECKING, Annotated
 import pandas as pd
 import typer
 
-from latentode.cli.inputs import load, table_of
-from latentode.cli.options import Adapter, Model, NaValues, Table, blame
-from latentode.data.columns import quantile_list
+from latentode.cli.inputs import chosen, duration, load, question, table_of
+from latentode.cli.options import Adapter, Model, NaValues, Table, blame, split
+from latentode.data.columns import interval_levels, quantile_list
 from latentode.data.queries import At
 from latentode.errors import LatentODEError
 
 if TYPE_CHECKING:
+    from latentode.data.dataset import SeriesDataset
     from latentode.estimators.forecaster import LatentODEForecaster
 
-__all__ = ["When", "answer", "ask", "level_of"]
+__all__ = ["When", "answer", "ask", "forecast", "level_of", "plot"]
 
 _CROSSING = re.compile(r"^\s*(?P<name>.+?)\s*(?P<sign>[<>])=?\s*(?P<level>[^<>=\s]+)\s*$")
+_UNITS = {
+    "--first-passage": "probability within the horizon; quantiles in {unit} after the last observation",
+    "--rate": "rates per unit of time, here {unit}",
+    "--integral": "sums in units of the variable times {unit}",
+}
+
+
+def forecast(
+    model: Model,
+    history: Table,
+    at: Annotated[
+        list[str] | None, typer.Option(help="A timestamp, asked of every series; may be repeated.")
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Table of (identifier, time) and known-future columns.")
+    ] = None,
+    ahead: Annotated[
+        str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="With --ahead, how many times up to it.")
+    ] = None,
+    quantiles: Annotated[str, typer.Option(help="Levels, comma-separated.")] = "0.1,0.5,0.9",
+    level: Annotated[
+        str | None,
+        typer.Option(help="Central intervals in per cent, such as 50,80; their ends join the levels."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Write so many draws of futures instead.")
+    ] = None,
+    variables: Annotated[str | None, typer.Option(help="Which variables, comma-separated.")] = None,
+    components: Annotated[
+        Path | None,
+        typer.Option(help="Another CSV: level, trend, cycles, ... that add up to the mean."),
+    ] = None,
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+    out: Annotated[Path | None, typer.Option(help="CSV to write; standard output if left out.")] = None,
+) -> None:
+    """Forecast after, or fill in within, the histories of a table, at any timestamps."""
+    fitted = load(model)
+    if sum(x is not None for x in (at or None, queries, ahead)) != 1:
+        raise LatentODEError("say when: exactly one of --at, --queries, --ahead")
+    if count is not None and ahead is None:
+        raise LatentODEError("--count says how many times up to --ahead; it goes with nothing else")
+    missing = split(na_values) or ()
+    frame = table_of(fitted, history, na_values, adapter)
+    with blame("--quantiles"):
+        levels = quantile_list(quantiles.split(","))
+    asked = question(fitted, at, queries, ahead, missing)
+    with blame("--level"):
+        levels = levels if level is None else interval_levels(level.split(","), levels)
+    answer = fitted.forecast(frame, asked, count, chosen(fitted, variables))
+    with blame("--components"):
+        parts = None if components is None else answer.components()
+    made = answer.to_frame(levels) if samples is None else answer.samples_frame(samples)
+    if out is None:
+        made.to_csv(sys.stdout, index=False)
+    else:
+        made.to_csv(out, index=False)
+        typer.echo(f"{len(made)} forecasts in {out}")
+    if parts is not None:
+        parts.to_csv(components, index=False)
+        typer.echo(f"their components in {components}", err=out is None)
+
+
+def plot(
+    model: Model,
+    history: Table,
+    out: Annotated[Path, typer.Option(help="PNG, PDF or SVG to write.")],
+    series: Annotated[str | None, typer.Option(help="Which series; the first if left out.")] = None,
+    ahead: Annotated[str | None, typer.Option(help="How far ahead; one horizon if left out.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many times within history and ahead.")] = 60,
+    components: Annotated[
+        bool, typer.Option("--components", help="Draw below what adds up to the mean.")
+    ] = False,
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+) -> None:
+    """Draw a series' observations and its forecast with the 80 % interval."""
+    from latentode.forecast.smoothing import forecast_along
+    from latentode.plotting.pictures import check_picture, plot_forecast
+
+    with blame("--out"):
+        check_picture(out)
+    fitted = load(model)
+    dataset = fitted.read(table_of(fitted, history, na_values, adapter))
+    with blame("--series"):
+        index = 0 if series is None else int(dataset.index_of([series])[0])
+    one = dataset.select([index])
+    span, title = duration(fitted, ahead, "--ahead"), str(dataset.ids[index])
+    answer = forecast_along(fitted.fitted_, one, span, count, parts=components)
+    with blame("--components"):
+        parts = answer.components() if components else None
+    time = str(fitted.schema_.time)
+    figure = plot_forecast(_observed(one), answer.to_frame(), time, title, parts)
+    figure.savefig(out, dpi=120)
+    typer.echo(f"picture in {out}")
+
+
+def _observed(dataset: SeriesDataset) -> pd.DataFrame:
+    """Long observations of one series, for drawing."""
+    time = str(dataset.schema.time)
+    stamps = dataset.keys[time].iloc[dataset.row].reset_index(drop=True)
+    names = [dataset.variables[v] for v in dataset.variable]
+    return pd.DataFrame({time: stamps, "variable": names, "value": dataset.value})
 
 
 @dataclass(frozen=True)
@@ -140,13 +249,6 @@ def _span(model: LatentODEForecaster, text: str | None, option: str) -> float | 
     return None if text is None else model.axis_.duration(text, option)
 
 
-_UNITS = {
-    "--first-passage": "probability within the horizon; quantiles in {unit} after the last observation",
-    "--rate": "rates per unit of time, here {unit}",
-    "--integral": "sums in units of the variable times {unit}",
-}
-
-
 def ask(
     model: Model,
     history: Table,
@@ -182,8 +284,6 @@ def ask(
     out: Annotated[Path | None, typer.Option(help="CSV to write; a table if left out.")] = None,
 ) -> None:
     """Ask what only continuous time can answer: first crossings, rates, accumulated values."""
-    from latentode.cli.asking import When, answer
-
     asked = {"--first-passage": first_passage, "--rate": rate, "--integral": integral}
     questions = [(option, text) for option, text in asked.items() if text is not None]
     if len(questions) != 1:

@@ -1,0 +1,249 @@
+"""The commands that make a model and judge it: convert, inspect, fit, evaluate, calibrate; the demo.
+
+`convert` and `inspect` come before any model, and need no torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latentode.adapters import CONVERTERS
+from latentode.cli.inputs import (
+    duration,
+    load,
+    read,
+    schema_options_of,
+    settings_of,
+    table_of,
+    write_converted,
+)
+from latentode.cli.options import (
+    Adapter,
+    Model,
+    NaValues,
+    Quiet,
+    Table,
+    blame,
+    configurations,
+    schema_options,
+    setting_options,
+    split,
+)
+from latentode.data.columns import quantile_list, quantile_name
+from latentode.data.report import inspect as inspect_table
+from latentode.data.schema import Schema
+from latentode.errors import LatentODEError
+from latentode.evaluation.metrics import METRICS, USUAL, metric_list
+
+__all__ = ["calibrate", "convert", "demo", "evaluate", "fit", "inspect"]
+
+CALIBRATED = (50, 80, 95)  # per cent of the intervals that `calibrate` prints the coverage of
+
+Duplicates = Annotated[
+    str, typer.Option(help="Several rows of one (series, time): error, mean or last.")
+]
+Horizon = Annotated[str | None, typer.Option(help="How far ahead; as fitted if left out.")]
+Cutoffs = Annotated[
+    str | None, typer.Option(help="Times to forecast every series from instead, comma-separated.")
+]
+
+
+def convert(
+    adapter: Annotated[str, typer.Argument(help=f"One of {', '.join(CONVERTERS)}.")],
+    source: Annotated[Path, typer.Argument(help="The file or folder that it reads.")],
+    out: Annotated[Path, typer.Option(help="CSV or Parquet to write.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An argument of the adapter, name=value; may be repeated."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Turn a field's own files into one table, and say how to fit it."""
+    frame, schema = write_converted(adapter, source, out, settings_of(set_ or ()), overwrite)
+    typer.echo(f"{len(frame)} rows in {out}: {schema.describe()}")
+    typer.echo(f"next: latentode fit {out} {schema_options_of(schema, frame)} --out model")
+
+
+@schema_options
+def inspect(
+    data: Table,
+    schema: Schema,
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+) -> None:
+    """Report what a table holds and how irregular it is, before any training."""
+    frame, schema = read(data, schema, na_values, adapter)
+    typer.echo(inspect_table(frame, schema).to_text())
+
+
+@schema_options
+@setting_options
+def fit(
+    data: Table,
+    schema: Schema,
+    settings: dict[str, dict[str, Any]],
+    out: Annotated[Path, typer.Option(help="Folder to write the model into.")],
+    horizon: Annotated[
+        str | None,
+        typer.Option(
+            help="How far ahead to learn to look, such as 24h; or a number. If left out, a quarter of "
+            "a series' span, or what 50 observation times of it take if that is less."
+        ),
+    ] = None,
+    context_length: Annotated[
+        str | None, typer.Option(help="How far back to look; eight horizons if left out.")
+    ] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="Table of held-out series for early stopping.")
+    ] = None,
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+    duplicates: Duplicates = "error",
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of settings, `model:` and `training:`, each by name."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training windows.")] = 0,
+    num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
+    overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a latent ODE to a table and save it; the best model so far is saved as it goes."""
+    if (out / "forecaster.json").exists() and not overwrite:
+        raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
+    held_out = None if validation is None else read(validation, schema, na_values, adapter)[0]
+    frame, schema = read(data, schema, na_values, adapter)
+    from latentode.estimators.forecaster import LatentODEForecaster
+
+    network, training = configurations(settings, config)
+    model = LatentODEForecaster(
+        horizon, context_length, network, training, duplicates, verbose=not quiet, random_state=seed
+    )
+    if not quiet:
+        typer.echo(f"schema: {schema.resolve(frame).describe()}")
+    try:
+        model.fit(frame, schema, held_out, save_to=out, num_threads=num_threads)
+    except KeyboardInterrupt:
+        saved = (out / "forecaster.json").exists()
+        left = f"the best model so far is in {out}" if saved else "no epoch had ended, nothing is saved"
+        typer.echo(f"interrupted: {left}", err=True)
+        raise typer.Exit(130) from None
+    if not quiet:
+        typer.echo(f"learnt to look {model.horizon_:g}{model.axis_.unit_name} ahead; model in {out}")
+
+
+def evaluate(
+    model: Model,
+    data: Table,
+    horizon: Horizon = None,
+    origins: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Most times of a series to forecast from, evenly spread; 200 if left out."
+        ),
+    ] = None,
+    cutoffs: Cutoffs = None,
+    bins: Annotated[int, typer.Option(min=1, help="Into how many bins of lead time to split.")] = 3,
+    metrics: Annotated[
+        str, typer.Option(help=f"Which figures, comma-separated, of {', '.join(METRICS)}.")
+    ] = ",".join(USUAL),
+    quantiles: Annotated[
+        str, typer.Option(help="Levels to score, comma-separated; intervals are between them.")
+    ] = "0.1,0.5,0.9",
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+    out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML page to write: the tables, with pictures.")
+    ] = None,
+) -> None:
+    """Forecast the observations of a table from earlier ones of their series, beside the baselines."""
+    from latentode.evaluation.backtest import ORIGINS
+    from latentode.evaluation.metrics import figures
+
+    with blame("--metrics"):
+        names = metric_list(split(metrics) or ())
+    with blame("--quantiles"):
+        levels = quantile_list(quantiles.split(","))
+    every = set(levels)
+    if report is not None:
+        from latentode.plotting.page import REPORT_LEVELS
+
+        every |= set(REPORT_LEVELS)
+
+    fitted, origins = load(model), ORIGINS if origins is None else origins
+    frame = table_of(fitted, data, na_values, adapter)
+    ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
+    asked = {"horizon": ahead, "origins": origins, "cutoffs": when}
+    compared = fitted.compare(frame, sorted(every), "nll" in names, **asked)
+    if compared.empty:
+        raise LatentODEError("no series has two times within a horizon: nothing can be evaluated")
+    others = [quantile_name(q) for q in every - set(levels)]
+    table = figures(compared.drop(columns=others), names, bins)
+    unit = fitted.axis_.unit_name.strip() or "units of the time column"
+    about = (
+        f"forecast from up to {origins} times of each series, evenly spread (--origins)"
+        if when is None
+        else f"forecast from {compared['origin'].nunique()} of {len(when)} cutoffs"
+    )
+    typer.echo(about)
+    notes = [f"lead: upper end of a bin, in {unit}"]
+    if "coverage" in names and len(levels) > 1:
+        notes.append(f"coverage: of the {100 * (max(levels) - min(levels)):g} % interval")
+    typer.echo("; ".join(notes))
+    typer.echo(table.round(4).to_string())
+    if out is not None:
+        table.to_csv(out)
+    if report is not None:
+        from latentode.plotting.page import write_page
+
+        write_page(report, compared, f"{model.name}: forecasts of {data.name}", about, unit, bins)
+        typer.echo(f"report in {report}")
+
+
+def calibrate(
+    model: Model,
+    data: Table,
+    horizon: Horizon = None,
+    origins: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most times of a series to forecast from; 200 if left out."),
+    ] = None,
+    cutoffs: Cutoffs = None,
+    bins: Annotated[int, typer.Option(min=1, help="Most bins of lead time to tell apart.")] = 6,
+    exchangeable: Annotated[
+        str | None,
+        typer.Option(help="What new forecasts will be like: other series, or later origins of these."),
+    ] = None,
+    na_values: NaValues = None,
+    adapter: Adapter = None,
+) -> None:
+    """Calibrate a model's quantiles by forecasts of a held-out table."""
+    from latentode.evaluation.backtest import ORIGINS
+
+    fitted = load(model)
+    frame = table_of(fitted, data, na_values, adapter)
+    ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
+    asked = {"horizon": ahead, "origins": ORIGINS if origins is None else origins, "cutoffs": when}
+    fitted.calibrate(frame, bins, exchangeable, **asked).save(model)
+    typer.echo("share of the table's values inside the model's intervals before calibration:")
+    calibration = fitted.fitted_.calibration
+    assert calibration is not None
+    for name, curve in calibration.curves.items():
+        shares = ", ".join(f"{curve.uncalibrated_coverage(p):.1%} of {p} %" for p in CALIBRATED)
+        typer.echo(f"  {name}: {shares} ({curve.forecasts} forecasts)")
+    typer.echo(f"{model} is calibrated by it; judge it on other data")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to write into.")] = Path("latentode-demo"),
+    epochs: Annotated[int, typer.Option(min=1, help="Most epochs to train.")] = 60,
+    quiet: Quiet = False,
+) -> None:
+    """Fit on Atlantic storms before 2018, forecast the later ones, score and draw it."""
+    from latentode.cli.demo import run_demo
+
+    run_demo(out, typer.echo, verbose=not quiet, epochs=epochs)

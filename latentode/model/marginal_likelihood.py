@@ -1,0 +1,346 @@
+r"""Parameters of the structural block by marginal likelihood, before any training by gradients.
+
+With innovations $e_i$ and their relative variances $F_i$ from the filter, and a cell's own variance
+integrated out under an inverse-gamma prior of $\nu$ degrees of freedom and size 1, a cell's n values
+have a multivariate Student-t density,
+
+$$-\log p(x_{1..n}) = \tfrac12 \sum_i \log F_i + \tfrac{\nu + n}{2} \log\!\Big(1 + \tfrac1\nu \sum_i
+  \tfrac{e_i^2}{F_i}\Big) + \log \frac{\Gamma(\nu / 2)\,(\nu \pi)^{n/2}}{\Gamma((\nu + n) / 2)}.$$
+
+To its mean over the values of a variable's contexts the mean negative logarithm of normal densities of
+their targets is added, of what is forecast several steps ahead: no model is true, and this one is for
+forecasts. The sum is lowered by L-BFGS over the logarithms of the parameters, with a weak log-normal
+prior about their initial values. Means and variances of coefficients over cells are
+those of their posteriors, the M-step of expectation-maximisation.
+
+A stochastic cycle is added where it pays. It is begun at peaks of the periodogram pooled over cells,
+with one frequency for all, and with one of each cell's own, of which mean and spread over cells are
+those of what `latentode.nn.frequency` finds. The best of these models is taken instead of that without
+a cycle if the sum, times the number N of values, is lower by more than a penalty: the Bayesian
+information criterion's $\tfrac{k}{2} \log N$ for k parameters more, and for each own frequency the
+logarithm of how many the cell could tell apart within the spread. Equal values count once in N, since
+windows of one series overlap.
+
+References:
+    Estimating the dimension of a model (Schwarz, 1978).
+    Maximum likelihood from incomplete data via the EM algorithm (Dempster, Laird and Rubin, 1977).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import Bounds, minimize
+
+from latentode.model.structure import INITIAL, StructuralBlock
+from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
+from latentode.nn.frequency import ONE_FREQUENCY, cells_that_tell, frequencies, suggestions
+from latentode.nn.state_space import Cells, own_variances, window_losses
+
+__all__ = ["estimate"]
+
+# Bounds of the parameters, in units of model time and of the training data.
+BOUNDS = {
+    "noise": (1e-6, 3.0),
+    "walk": (1e-8, 1e3),
+    "slope_walk": (1e-8, 1e4),
+    "damping": (1e-2, 20.0),
+    "deviation": (1e-6, 3.0),
+    "return_rate": (0.1, 100.0),
+    "level_precision": (1e-16, 1e2),
+    "slope": (1e-8, 1e4),
+    "cycle": (1e-8, 1e2),
+    "cycle_decay": (1e-4, 10.0),
+    "frequency": (1e-3, 1e4),
+    "frequency_spread": (1e-6, 2.0),
+    "scale": (1.0, 1e4),
+    "memory": (0.3, 1e4),
+    "excess": (1e-18, 3.0),
+}
+ROUNDS = 3  # of parameters, then of coefficients
+STEPS, EXPECTATIONS = 25, 2  # of each
+PRIOR_DEVIATION = 5.0  # of the logarithm of a parameter
+ENOUGH = 1e-6  # relative change of the loss at which steps end
+DIFFERENCE = 1e-4  # of a logarithm, for gradients
+LEAST_VARIANCE = 1e-8
+PRECISION = PARAMETERS.index("level_precision")
+PER_SERIES = 0.05  # highest precision of a level, for each series
+FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
+CYCLE_PARAMETERS = ("cycle", "cycle_decay", "frequency", "frequency_spread")
+CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior
+NEAR = 1.25  # factor by which one frequency may leave its peak of the periodogram
+DECAY = 0.02  # of the frequency, to begin with
+TRIAL_STEPS = 10  # after which starts are compared
+LEAST_SPREAD = 0.01  # of logarithms of own frequencies
+MOVEMENTS = "walk", "slope_walk", "deviation"
+QUIET = 0.1  # of the noise, to begin with: variances of what else moves
+THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
+LEAST_SHARE = 0.25  # of its penalty that a start must gain on them
+APART = 12.0  # frequencies that a cell tells apart, times its span and the root of its rows
+WORK = 2e9  # operations that an estimate without cycles may take, all variables together
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Contexts and targets of the cells of one variable, and room for their states."""
+
+    seen: Cells
+    later: Cells
+    means: np.ndarray
+    covs: np.ndarray
+    sums: np.ndarray
+    innovations: np.ndarray
+    owner: np.ndarray
+    elapsed: np.ndarray
+    parts: np.ndarray
+    spread: np.ndarray
+    n_series: int
+
+    def thinned(self) -> _Sample:
+        """Some of the cells, if they are many."""
+        n = len(self.seen.variable)
+        chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
+        return _Sample.of(self.seen.some(chosen), self.later.some(chosen), self.n_series)
+
+    @classmethod
+    def of(cls, seen: Cells, later: Cells, n_series: int) -> _Sample:
+        n, size = len(seen.variable), DYNAMIC + seen.basis.shape[1]
+        room = np.zeros((n, size)), np.zeros((n, size, size)), np.zeros((n, 2))
+        owner = np.repeat(np.arange(n), np.diff(later.begins))
+        elapsed = np.maximum(later.time - seen.last[owner], 0.0)
+        queries = np.zeros((len(owner), size)), np.zeros(len(owner))
+        return cls(seen, later, *room, np.zeros(len(seen.time)), owner, elapsed, *queries, n_series)
+
+    def losses(self, model: _Model) -> tuple[float, float]:
+        """Means of negative logarithms: of the contexts' density, and of their targets'."""
+        found = self._at(model.z, np.zeros(0, dtype=np.int64), model, 0.0)
+        return found[0, 0], found[0, 1]
+
+    def gradient(self, z: np.ndarray, model: _Model) -> np.ndarray:
+        """Differences of the sum of `losses` by the free parameters, and the sum itself first."""
+        found = self._at(z, model.free, model, DIFFERENCE).sum(axis=1)
+        return np.r_[found[0], (found[1:] - found[0]) / DIFFERENCE]
+
+    def _at(self, z: np.ndarray, moved: np.ndarray, model: _Model, step: float) -> np.ndarray:
+        c, later = self.seen, self.later
+        frequency = -1 if model.own else FREQUENCY
+        return window_losses(
+            z, moved, step, frequency, c.begins, c.variable, c.time, c.value, c.basis, model.omega,
+            *model.prior, self.means, self.covs, self.sums, self.innovations,
+            self.owner, self.elapsed, later.value, later.basis, self.parts, self.spread,
+        )  # fmt: skip
+
+    def run(self, model: _Model) -> None:
+        """Filters with the parameters of one variable."""
+        c = self.seen
+        run(
+            c.begins, c.variable, c.time, c.value, c.basis, model.theta[None], model.omega,
+            *model.prior, self.means, self.covs, self.sums, self.innovations,
+        )  # fmt: skip
+
+    def variances(self, theta: np.ndarray) -> np.ndarray:
+        """Of each cell its own, after `run`."""
+        return own_variances(
+            self.seen.begins, self.seen.variable, self.seen.time, self.innovations, theta
+        )
+
+    def over_cells(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of coefficients over cells, relative to each one's own, after `run`."""
+        weight, columns = 1 / self.variances(theta[None]), slice(COLUMNS, self.means.shape[1] - 2)
+        means = self.means[:, columns]
+        mean = weight @ means / weight.sum()
+        own = np.diagonal(self.covs, axis1=1, axis2=2)[:, columns]
+        variance = (own + (means - mean) ** 2 * weight[:, None]).mean(axis=0)
+        return mean[None], np.maximum(variance, LEAST_VARIANCE)[None]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Parameters of one variable.
+
+    Args:
+        z: logarithms of parameters.
+        prior: mean and variance of coefficients, each of shape `(1, columns)`.
+        free: which parameters are estimated by gradients.
+        centre: of the weak prior of z.
+        omega: frequencies of cells.
+    """
+
+    z: np.ndarray
+    prior: tuple[np.ndarray, np.ndarray]
+    free: np.ndarray
+    centre: np.ndarray
+    omega: np.ndarray
+
+    @property
+    def theta(self) -> np.ndarray:
+        return np.exp(self.z)
+
+    @property
+    def own(self) -> bool:
+        """Whether each cell has a frequency of its own."""
+        return bool(self.theta[SPREAD] > ONE_FREQUENCY)
+
+    def of(self, n: int) -> _Model:
+        """For other cells, of a number of n, at the mean frequency."""
+        shared = self.theta[FREQUENCY] if self.omega.any() else 0.0
+        return replace(self, omega=np.full(n, shared))
+
+    def at(self, z: np.ndarray) -> _Model:
+        """With other parameters."""
+        shared = self.omega if self.own else np.where(self.omega > 0, np.exp(z[FREQUENCY]), 0.0)
+        return replace(self, z=z, omega=shared)
+
+
+def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -> None:
+    """Sets the block's parameters to those that explain the cells best.
+
+    Args:
+        block: whose buffers are set, in place.
+        seen: contexts of training windows.
+        later: their targets, of the same cells; those within a context count from its last row.
+        n_series: from how many series they are; so many levels say how much levels differ.
+    """
+    plain = 1 + len(PARAMETERS) - len(CYCLE_PARAMETERS)
+    cost = (COLUMNS + seen.basis.shape[1]) ** 2 * plain * ROUNDS * STEPS * 3
+    most = int(WORK / cost / max(1, len(np.unique(seen.variable))))
+    theta, prior = block.theta().copy(), [x.copy() for x in block.prior()]
+    for variable in np.unique(seen.variable):
+        chosen = np.flatnonzero((seen.variable == variable) & (np.diff(seen.begins) > 0))
+        counts = np.diff(seen.begins)[chosen] + np.diff(later.begins)[chosen]
+        chosen = chosen[: max(1, int(np.searchsorted(np.cumsum(counts), most, side="right")))]
+        sample = _Sample.of(seen.some(chosen), later.some(chosen), n_series)
+        if len(sample.seen.time) > 1:
+            found = _estimate(sample, theta[variable], prior[0][variable], prior[1][variable])
+            theta[variable], prior[0][variable], prior[1][variable] = found.theta, *found.prior
+    block.log_theta.copy_(torch.from_numpy(np.log(theta)))
+    block.prior_mean.copy_(torch.from_numpy(prior[0]))
+    block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
+
+
+def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> _Model:
+    """The model of one variable: without a cycle, or with the best if that is better."""
+    centre = np.log(np.array([INITIAL[name] for name in PARAMETERS]))
+    free = np.array([i for i, name in enumerate(PARAMETERS) if name not in CYCLE_PARAMETERS])
+    none = np.zeros(len(sample.seen.variable))
+    model = _Model(np.log(theta), (mean[None], variance[None]), free, centre, none)
+    plain = _improved(sample, model, ROUNDS)
+    some = sample.thinned()
+    fewer = plain.of(len(some.seen.variable))
+    starts = (_improved(some, start, 1, TRIAL_STEPS) for start in _starts(some, fewer))
+    tried = [m for m in starts if _better(some, m, fewer, LEAST_SHARE)]
+    if not tried:
+        return plain
+    worth = [sum(_criterion(some, m)) for m in tried]
+    kinds = {tried[k].own: tried[k] for k in np.argsort(worth)[::-1]}  # the best of either kind
+    best = min((_improved(some, m, 1) for m in kinds.values()), key=lambda m: sum(_criterion(some, m)))
+    chosen = _improved(sample, best.of(len(none)), ROUNDS - 1)
+    if _better(sample, chosen, plain):  # for its cycle, or for more steps than the other had
+        z = np.where(np.isin(np.arange(len(theta)), free), chosen.z, plain.z)
+        plain = _improved(sample, replace(plain, z=z, prior=chosen.prior), ROUNDS - 1)
+    return chosen if _better(sample, chosen, plain) else plain
+
+
+def _better(sample: _Sample, model: _Model, plain: _Model, share: float = 1.0) -> bool:
+    """Whether a cycle gains a share of its penalty, where forecasts count by rows and where by cells.
+
+    Errors of a cell's forecasts go together: by rows, those of random walks would often favour cycles.
+    """
+    for targets in (1.0, len(sample.seen.variable) / len(sample.seen.time)):
+        total, penalty = _criterion(sample, model, targets)
+        if total + share * penalty >= _criterion(sample, plain, targets)[0]:
+            return False
+    return True
+
+
+def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -> _Model:
+    """After rounds: own frequencies, parameters by gradients, coefficients by their posteriors."""
+    bounds = np.log(np.array([BOUNDS[name] for name in PARAMETERS]))
+    free, count = model.free, len(sample.seen.time)
+    # Levels of windows of one series are one: they do not say how near the mean another level is.
+    bounds[PRECISION, 1] = min(bounds[PRECISION, 1], math.log(PER_SERIES * sample.n_series))
+    bounds[FREQUENCY] = model.centre[FREQUENCY] + np.log([1 / NEAR, NEAR])
+
+    def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
+        z = model.z.copy()
+        z[free] = x
+        off = (x - model.centre[free]) / PRIOR_DEVIATION
+        found = sample.gradient(z, model)
+        return found[0] + 0.5 * off @ off / count, found[1:] + off / PRIOR_DEVIATION / count
+
+    within = np.clip(model.z, *bounds.T)
+    model = model.at(np.where(np.isin(np.arange(len(within)), free), within, model.z))
+    for _ in range(rounds):
+        model = _with_frequencies(sample, model)
+        z = model.z.copy()
+        z[free] = minimize(
+            with_gradient, z[free], jac=True, method="L-BFGS-B", bounds=Bounds(*bounds[free].T),
+            options={"maxiter": steps, "ftol": ENOUGH},
+        ).x  # fmt: skip
+        model = model.at(z)
+        for _ in range(EXPECTATIONS if model.prior[0].size else 0):
+            sample.run(model)
+            model = replace(model, prior=sample.over_cells(model.theta))
+    return model
+
+
+def _with_frequencies(sample: _Sample, model: _Model) -> _Model:
+    """With own frequencies of cells, and their mean and spread, if there are any."""
+    if not model.own:
+        return model
+    told = cells_that_tell(sample.seen, model.theta[None], model.prior)
+    for _ in range(EXPECTATIONS if len(told) else 0):
+        omega = frequencies(sample.seen, model.theta[None], model.prior)
+        logs, z = np.log(omega[told]), model.z.copy()
+        z[FREQUENCY], z[SPREAD] = logs.mean(), math.log(max(logs.std(), LEAST_SPREAD))
+        model = replace(model, z=z, omega=omega)
+    return model
+
+
+def _starts(sample: _Sample, plain: _Model) -> Iterator[_Model]:
+    """Models with cycles that periodograms suggest, with and without other movements of `plain`."""
+    sample.run(plain)
+    own, cells = sample.variances(plain.theta[None]), sample.seen
+    for found in suggestions(cells, plain.theta[None], plain.prior, own):
+        spread = max(found.spread, LEAST_SPREAD) if found.own else 0.0
+        cycle = found.cycle, DECAY * found.frequency, found.frequency, spread
+        begin = dict(zip(CYCLE_PARAMETERS, cycle, strict=True))
+        quiet = {"noise": found.noise} | dict.fromkeys(MOVEMENTS, QUIET * found.noise)
+        names = CYCLE_PARAMETERS[: 2 if found.own else 3]
+        free = np.r_[plain.free, [PARAMETERS.index(name) for name in names]]
+        centre = _set(plain.centre, CENTRE | {"frequency": found.frequency})
+        omega = np.full(len(cells.variable), found.frequency)
+        for values in (begin, begin | quiet):
+            yield replace(plain, z=_set(plain.z, values), free=free, centre=centre, omega=omega)
+
+
+def _set(z: np.ndarray, values: Mapping[Any, float]) -> np.ndarray:
+    """Logarithms of parameters, of which some are set; within their bounds."""
+    z = z.copy()
+    for name, value in values.items():
+        z[PARAMETERS.index(name)] = math.log(max(value, BOUNDS[name][0]))
+    return z
+
+
+def _criterion(sample: _Sample, model: _Model, share: float = 1.0) -> tuple[float, float]:
+    """What is lowered, times rows and with a share of the targets; and the penalty of a cycle."""
+    cells, (contexts, targets) = sample.seen, sample.losses(model)
+    rows, count = len(cells.time), np.diff(cells.begins)
+    distinct = len(np.unique(cells.value))
+    off = (model.z - model.centre)[model.free] / PRIOR_DEVIATION
+    total = float(rows * (contexts + share * targets) + 0.5 * off @ off)
+    penalty = 0.0
+    if model.omega.any():
+        names = len(CYCLE_PARAMETERS) - (0 if model.own else 1)
+        penalty = 0.5 * names * math.log(distinct) * rows / distinct
+    if model.own:
+        spread, span = model.theta[SPREAD], cells.last - cells.time[cells.begins[:-1]]
+        apart = 1 + spread * model.omega * span * np.sqrt(count) / APART
+        far = ((np.log(model.omega) - model.z[FREQUENCY]) / spread) ** 2
+        penalty += float(np.sum(np.log(apart) + far / 2))
+    return total, penalty

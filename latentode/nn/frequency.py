@@ -1,0 +1,327 @@
+r"""Frequencies of stochastic cycles: a periodogram, and each cell's own frequency by likelihood.
+
+Of a cell's values $y$, with a line and what columns explain taken away, the periodogram is the gain of
+least squares by a sine, with a small ridge since slow sines look like lines,
+
+$$G(\omega) = -\tfrac{n}{2} \log\!\Big(1 -
+    \frac{p_\omega^\top (A_\omega + \eta n I)^{-1} p_\omega}{y^\top y}\Big), \qquad
+  p_\omega = \sum_i y_i \binom{\cos \omega t_i}{\sin \omega t_i},$$
+
+with $A_\omega$ the matrix of products of cosine and sine without their lines, on a grid as fine as the
+cell's span asks for, from a period of one and a half spans to one of two median gaps. Where frequencies
+differ from cell to cell, the few highest peaks of $G$ plus the log-normal prior are compared by the
+marginal likelihood of the whole state-space model, with the cell's variance profiled out, so that the
+size of values does not matter,
+
+$$L(\omega) = \tfrac12 \sum_i \log F_i + \tfrac{n}{2} \log \sum_i e_i^2 / F_i
+  + \tfrac12 (\log \omega - \mu)^2 / s^2,$$
+
+and the best is refined by golden sections. A cell of few rows has the frequency of the prior.
+
+References:
+    The generalised Lomb-Scargle periodogram (Zechmeister and Kürster, 2009), here with a line.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latentode.nn import compiled_filter
+from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
+from latentode.nn.state_space import Cells, Filtered
+from latentode.ode.kernels.compiled import Array, compiled
+
+__all__ = ["ONE_FREQUENCY", "Suggestion", "cells_that_tell", "frequencies", "suggestions"]
+
+NO_CYCLE = 1e-9  # relative variance of a cycle below which there is none
+ONE_FREQUENCY = 1e-4  # spread of the logarithm of frequencies below which cells share one
+FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
+CYCLE = PARAMETERS.index("cycle")
+FEWEST = 6  # rows of a cell that a frequency is looked for in
+SPANS = 1.5  # that a period may take
+FINENESS = 5.0  # points of the grid in the width of a peak, 2 pi over the span
+POINTS = 1024  # of a grid at most; where there are more, only the last rows are looked at
+RIDGE = 1e-3
+WIDTH = 3.0  # deviations of the prior that are looked at
+PEAKS = 4  # that are compared by likelihood
+SECTIONS, GOLDEN = 18, 0.6180339887498949
+TINY = 1e-300
+LEAST_GAIN = 5.0  # of a cell's periodogram at a clear peak
+FEWEST_CELLS = 3  # with one, for frequencies of cells' own to be suggested
+POOLED_PEAKS = 2  # that are suggested
+
+
+@compiled
+def _periodogram(time: Array, value: Array, low: float, step: float, gain: Array) -> None:
+    """Fills the gains of one cell at `low`, `low + step`, ..."""
+    n = len(time)
+    t, y = time - time.mean(), value - value.mean()
+    square = (t * t).sum()
+    if square > 0.0:
+        y -= (t * y).sum() / square * t
+    else:
+        square = 1.0
+    power = (y * y).sum()
+    cosine, sine = np.cos(low * t), np.sin(low * t)
+    turn_c, turn_s = np.cos(step * t), np.sin(step * t)
+    for k in range(len(gain)):
+        c1, s1, ct, st, cc, cs, yc, ys = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for i in range(n):
+            c, s = cosine[i], sine[i]
+            c1 += c
+            s1 += s
+            ct += c * t[i]
+            st += s * t[i]
+            cc += c * c
+            cs += c * s
+            yc += c * y[i]
+            ys += s * y[i]
+            cosine[i] = c * turn_c[i] - s * turn_s[i]
+            sine[i] = c * turn_s[i] + s * turn_c[i]
+        a = cc - c1 * c1 / n - ct * ct / square + RIDGE * n
+        b = cs - c1 * s1 / n - ct * st / square
+        d = n - cc - s1 * s1 / n - st * st / square + RIDGE * n
+        told = (yc * yc * d - 2 * yc * ys * b + ys * ys * a) / (a * d - b * b)
+        gain[k] = -0.5 * n * math.log(max(1.0 - told / power, 1e-12)) if power > 0.0 else 0.0
+
+
+@compiled
+def _refined(gain: Array, k: int) -> float:
+    """Where between its neighbours the top at k lies, by a parabola, in steps of the grid."""
+    if k == 0 or k == len(gain) - 1:
+        return 0.0
+    bend = gain[k - 1] - 2 * gain[k] + gain[k + 1]
+    return 0.5 * (gain[k - 1] - gain[k + 1]) / bend if bend < 0.0 else 0.0
+
+
+@compiled
+def _peaks(gain: Array) -> Array:
+    """The places of the highest tops, the highest first; at most `PEAKS`."""
+    places = np.zeros(PEAKS, dtype=np.int64)
+    found, last = 0, len(gain) - 1
+    for k in range(len(gain)):
+        if (k > 0 and gain[k] < gain[k - 1]) or (k < last and gain[k] <= gain[k + 1]):
+            continue
+        j = min(found, PEAKS - 1)
+        if found == PEAKS and gain[k] <= gain[places[j]]:
+            continue
+        while j > 0 and gain[places[j - 1]] < gain[k]:
+            places[j] = places[j - 1]
+            j -= 1
+        places[j] = k
+        found = min(found + 1, PEAKS)
+    return places[:found]
+
+
+@compiled
+def _cost(omega: Any, centre: float, spread: float, own: Any, rest: Any, room: Any) -> float:
+    """Minus the logarithm of a cell's density and of the prior, but for constants."""
+    begins, variable, time, value, basis, theta = own
+    (mean, variance), (means, covs, sums, innovations) = rest, room
+    compiled_filter.run(
+        begins, variable, time, value, basis, theta, np.full(1, omega), mean, variance,
+        means, covs, sums, innovations,
+    )  # fmt: skip
+    likelihood = 0.5 * sums[0, 0] + 0.5 * (begins[1] - begins[0]) * math.log(max(sums[0, 1], TINY))
+    return likelihood + 0.5 * ((math.log(omega) - centre) / spread) ** 2
+
+
+@compiled
+def _lowest(begin: float, end: float, how: Any) -> tuple:
+    """A frequency between two at which the cost is lowest, by golden sections, and its cost."""
+    a, b = end - GOLDEN * (end - begin), begin + GOLDEN * (end - begin)
+    cost_a, cost_b = _cost(a, *how), _cost(b, *how)
+    for _ in range(SECTIONS):
+        if cost_a < cost_b:
+            end, b, cost_b = b, a, cost_a
+            a = end - GOLDEN * (end - begin)
+            cost_a = _cost(a, *how)
+        else:
+            begin, a, cost_a = a, b, cost_b
+            b = begin + GOLDEN * (end - begin)
+            cost_b = _cost(b, *how)
+    return (a, cost_a) if cost_a < cost_b else (b, cost_b)
+
+
+@compiled
+def _search(
+    chosen: Array, begins: Array, variable: Array, time: Array, value: Array, residual: Array,
+    basis: Array, theta: Array, prior_mean: Array, prior_variance: Array, omega: Array,
+) -> None:  # fmt: skip
+    """Fills the frequencies of chosen cells, where they hold that of the prior."""
+    size = basis.shape[1] + compiled_filter.DYNAMIC
+    room = np.zeros((1, size)), np.zeros((1, size, size)), np.zeros((1, 2)), np.zeros(len(time))
+    for c in chosen:
+        t, spread = time[begins[c] : begins[c + 1]], theta[variable[c], SPREAD]
+        gaps, centre = np.diff(t), math.log(omega[c])
+        gaps = gaps[gaps > 0.0]
+        if len(gaps) < FEWEST:
+            continue
+        reach, reach_of_prior = t[-1] - t[0], math.exp(WIDTH * spread)
+        low = max(2 * math.pi / (SPANS * reach), omega[c] / reach_of_prior)
+        high = min(math.pi / np.median(gaps), omega[c] * reach_of_prior)
+        if low >= high:
+            continue
+        step = 2 * math.pi / (FINENESS * reach)
+        coarser = max(1.0, (high - low) / step / POINTS)
+        begin = np.searchsorted(t, t[-1] - reach / coarser)
+        step *= coarser
+        gain = np.zeros(int((high - low) / step) + 2)
+        _periodogram(t[begin:], residual[begins[c] + begin : begins[c + 1]], low, step, gain)
+        for k in range(len(gain)):
+            gain[k] -= 0.5 * ((math.log(low + k * step) - centre) / spread) ** 2
+        own = begins[c : c + 2], variable[c : c + 1], time, value, basis, theta
+        how = centre, spread, own, (prior_mean, prior_variance), room
+        best, cost = omega[c], _cost(omega[c], *how)
+        for k in _peaks(gain):
+            at = low + (k + _refined(gain, k)) * step
+            found = _cost(at, *how)
+            if found < cost:
+                best, cost = at, found
+        at, found = _lowest(max(best - step, 0.5 * best), best + step, how)
+        omega[c] = at if found < cost else best
+
+
+def frequencies(cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Of each cell's cycle, in radians per unit of model time, shape `(cells,)`; 0 where it has none.
+
+    Args:
+        cells: in units of the model.
+        theta: `PARAMETERS` of each variable, shape `(variables, parameters)`.
+        prior: mean and variance of each variable's coefficients, `(variables, columns)`.
+    """
+    own = theta[cells.variable]
+    omega = np.where(own[:, CYCLE] > NO_CYCLE, own[:, FREQUENCY], 0.0)
+    chosen = np.flatnonzero((omega > 0) & (own[:, SPREAD] > ONE_FREQUENCY))
+    if len(chosen):
+        residual = _without_columns(cells, theta, prior)
+        _search(
+            chosen, cells.begins, cells.variable, cells.time, cells.value, residual, cells.basis,
+            theta, *prior, omega,
+        )  # fmt: skip
+    return omega
+
+
+def cells_that_tell(
+    cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Numbers of those cells whose periodograms have a clear peak; arguments as for `frequencies`."""
+    return _tell(_periodograms(cells, _without_columns(cells, theta, prior))[1])
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A cycle to begin an estimate with.
+
+    Args:
+        frequency: in radians per unit of model time.
+        own: whether each cell has a frequency of its own.
+        spread: of the logarithms of these.
+        cycle: variance of the cycle, relative to each cell's own; the median of cells.
+        noise: likewise, of what is left.
+    """
+
+    frequency: float
+    own: bool
+    spread: float
+    cycle: float
+    noise: float
+
+
+def suggestions(
+    cells: Cells,
+    theta: np.ndarray,
+    prior: tuple[np.ndarray, np.ndarray],
+    variances: np.ndarray,
+) -> list[Suggestion]:
+    """Cycles at peaks of the periodogram pooled over cells, and at those of each cell.
+
+    Args:
+        cells: of one variable, each with rows.
+        theta, prior: as for `frequencies`, of a model without a cycle.
+        variances: of each cell its own in that model, shape `(cells,)`.
+    """
+    residual = _without_columns(cells, theta, prior)
+    grid, gains = _periodograms(cells, residual)
+    sizes, count = _line_variances(cells, residual) / variances, np.diff(cells.begins)
+
+    def suggestion(gain: np.ndarray, frequency: Any, own: bool, spread: float) -> Suggestion:
+        left = np.exp(-2 * gain / count)
+        cycle, noise = np.median((1 - left) * sizes), np.median(left * sizes)
+        return Suggestion(float(frequency), own, spread, float(cycle), float(noise))
+
+    pooled, tell = gains.sum(axis=0), _tell(gains)
+    tops = np.flatnonzero((pooled[1:-1] >= pooled[:-2]) & (pooled[1:-1] > pooled[2:])) + 1
+    tops = tops[np.argsort(-pooled[tops], kind="stable")][:POOLED_PEAKS]
+    found = [suggestion(gains[:, k], grid[k], False, 0.0) for k in tops]
+    if len(tell) >= FEWEST_CELLS:
+        logs = np.log(grid[gains[tell].argmax(axis=1)])
+        found.append(suggestion(gains.max(axis=1), math.exp(logs.mean()), True, float(logs.std())))
+    return found
+
+
+def _tell(gains: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(gains.max(axis=1, initial=0.0) > LEAST_GAIN)
+
+
+def _line_variances(cells: Cells, value: np.ndarray) -> np.ndarray:
+    """Of each cell's values about a line."""
+    count = np.diff(cells.begins)
+    owner = np.repeat(np.arange(len(count)), count)
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return np.bincount(owner, x, len(count)) / count
+
+    t, y = cells.time - mean(cells.time)[owner], value - mean(value)[owner]
+    square = mean(t * t)
+    slope = np.divide(mean(t * y), square, out=np.zeros_like(square), where=square > 0)
+    return mean((y - slope[owner] * t) ** 2)
+
+
+def _without_columns(
+    cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Values of rows without what columns explain in the model without a cycle, shape `(rows,)`."""
+    columns = cells.basis.shape[1]
+    if not columns:
+        return cells.value
+    none = np.zeros(len(cells.variable))
+    means = Filtered.of(cells, theta, prior, none).means
+    owner = np.repeat(np.arange(len(none)), np.diff(cells.begins))
+    return cells.value - (cells.basis * means[owner, COLUMNS : COLUMNS + columns]).sum(axis=1)
+
+
+def _periodograms(cells: Cells, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gains of cells on a grid that they share; 0 at periods that a cell has not seen often enough.
+
+    Args:
+        cells: of one variable.
+        residual: values of rows, as of `without_columns`.
+
+    Returns:
+        Frequencies, shape `(grid,)`, and gains, `(cells, grid)`; no grid where all cells are short.
+    """
+    begins, long = cells.begins, np.flatnonzero(np.diff(cells.begins) > FEWEST)
+    spans = cells.time[begins[1:][long] - 1] - cells.time[begins[:-1][long]]
+    gaps = np.diff(cells.time)[np.diff(np.repeat(np.arange(len(cells.variable)), np.diff(begins))) == 0]
+    gaps = gaps[gaps > 0]
+    if not len(gaps) or not spans.max(initial=0.0) > 0:
+        return np.zeros(0), np.zeros((len(cells.variable), 0))
+    reach = spans.max()
+    low, high = 2 * math.pi / (SPANS * reach), math.pi / np.median(gaps)
+    step = 2 * math.pi / (FINENESS * reach)
+    coarser = max(1.0, (high - low) / step / POINTS)
+    grid = low + step * coarser * np.arange(max(1, int((high - low) / step / coarser) + 1))
+    gains = np.zeros((len(cells.variable), len(grid)))
+    for c, span in zip(long, spans, strict=True):
+        t = cells.time[begins[c] : begins[c + 1]]
+        begin = np.searchsorted(t, t[-1] - reach / coarser)
+        if len(t) - begin > FEWEST and t[-1] > t[begin]:
+            own = residual[begins[c] : begins[c + 1]]
+            _periodogram(t[begin:], own[begin:], low, step * coarser, gains[c])
+            gains[c, grid < 2 * math.pi / (SPANS * span)] = 0.0
+    return grid, gains

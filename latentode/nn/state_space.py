@@ -1,0 +1,244 @@
+r"""Rows of cells, the columns that they are told beside their values, and the filter that reads them.
+
+A cell is a (series, variable). Everything is in double precision and in numpy, since the filter
+(`latentode.nn.compiled_filter`) runs on the CPU, row after row.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, forecast, run
+from latentode.ode import StepControl
+from latentode.ode.kernels.compiled import compiled
+
+__all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "window_losses"]
+
+SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
+MEMORY = PARAMETERS.index("memory")
+
+
+@compiled
+def own_variances(begins: Any, variable: Any, time: Any, innovations: Any, theta: Any) -> np.ndarray:
+    """Each cell's own variance by its innovations, of which old ones count less.
+
+    Args:
+        begins, variable, time: of rows, as for the filter.
+        innovations: in units of their relative deviations, shape `(rows,)`.
+        theta: parameters of each variable, shape `(variables, parameters)`.
+
+    Returns:
+        Shape `(cells,)`.
+    """
+    own = np.empty(len(variable))
+    for c in range(len(variable)):
+        freedom, memory = theta[variable[c], SCALE], theta[variable[c], MEMORY]
+        total, count = freedom, freedom
+        if begins[c + 1] > begins[c]:
+            last = time[begins[c + 1] - 1]
+            for i in range(begins[c], begins[c + 1]):
+                weight = 2.0 ** ((time[i] - last) / memory)
+                total += weight * innovations[i] * innovations[i]
+                count += weight
+        own[c] = total / count
+    return own
+
+
+@compiled
+def window_losses(
+    z: Any, moved: Any, step: float, frequency: int,
+    begins: Any, variable: Any, time: Any, value: Any, basis: Any, omega: Any,
+    mean: Any, variance: Any, means: Any, covs: Any, sums: Any, innovations: Any,
+    owner: Any, elapsed: Any, later: Any, later_basis: Any, parts: Any, spread: Any,
+) -> np.ndarray:  # fmt: skip
+    """Mean losses of contexts and of what came later, at parameters and where each is moved.
+
+    Args:
+        z: logarithms of the parameters of one variable.
+        moved: which are moved by `step`, one after the other.
+        frequency: place of the frequency that all cells share; -1 where each has its own.
+        begins, variable, time, value, basis, omega: of contexts, as for the filter.
+        mean, variance: of coefficients, each of shape `(1, columns)`.
+        means, covs, sums, innovations: room that the filter fills.
+        owner, elapsed, later, later_basis: of later values, their cell, time since its last row, value
+            and columns.
+        parts, spread: room that forecasts fill.
+
+    Returns:
+        Shape `(1 + moved, 2)`.
+    """
+    found = np.zeros((len(moved) + 1, 2))
+    cells, size = len(variable), len(z)
+    theta, each, turning = np.empty((1, size)), np.empty((cells, size)), omega.copy()
+    for k in range(len(moved) + 1):
+        for j in range(size):
+            theta[0, j] = math.exp(z[j])
+        if k:
+            theta[0, moved[k - 1]] = math.exp(z[moved[k - 1]] + step)
+        if frequency >= 0:
+            for c in range(cells):
+                turning[c] = theta[0, frequency] if omega[c] > 0 else 0.0
+        each[:] = theta[0]
+        run(
+            begins, variable, time, value, basis, theta, turning, mean, variance,
+            means, covs, sums, innovations,
+        )  # fmt: skip
+        freedom, total = theta[0, SCALE], 0.0
+        for c in range(cells):
+            n = begins[c + 1] - begins[c]
+            half = (freedom + n) / 2
+            total += half * math.log1p(sums[c, 1] / freedom) + sums[c, 0] / 2 - math.lgamma(half)
+            total += math.lgamma(freedom / 2) + n / 2 * math.log(freedom * math.pi)
+        found[k, 0] = total / len(time)
+        if len(owner) == 0:
+            continue
+        forecast(owner, elapsed, later_basis, each, turning, means, covs, parts, spread)
+        ahead, own = 0.0, own_variances(begins, variable, time, innovations, theta)
+        for q in range(len(owner)):
+            wide, error = spread[q] * own[owner[q]] + theta[0, EXCESS], later[q]
+            for j in range(parts.shape[1]):
+                error -= parts[q, j]
+            ahead += math.log(wide) + error * error / wide
+        found[k, 1] = ahead / len(owner) / 2
+    return found
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows of cells, one cell after another and each in time, in double precision.
+
+    Args:
+        begins: where each cell's rows begin, and where the last one's end, shape `(cells + 1,)`.
+        variable: of each cell, shape `(cells,)`.
+        time: in units of the model, shape `(rows,)`.
+        value: in scaled units, likewise.
+        basis: columns, shape `(rows, columns)`.
+    """
+
+    begins: np.ndarray
+    variable: np.ndarray
+    time: np.ndarray
+    value: np.ndarray
+    basis: np.ndarray
+
+    @classmethod
+    def of(
+        cls, cell: np.ndarray, variable: np.ndarray, rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+    ) -> tuple[Cells, np.ndarray]:
+        """Sorts rows, `(time, value, basis)`, of cells numbered by `cell`; and the order taken."""
+        time, value, basis = rows
+        # By value where times agree: the order of a table's rows must not matter.
+        order = np.lexsort((value, time, cell))
+        count = np.bincount(cell, minlength=len(variable))
+        begins = np.r_[0, np.cumsum(count)]
+        own = np.ascontiguousarray(basis[order])
+        return cls(begins, variable, time[order], value[order], own), order
+
+    def some(self, chosen: np.ndarray) -> Cells:
+        """Cells of the numbers chosen, whose variable is called 0."""
+        counts = np.diff(self.begins)[chosen]
+        begins = np.r_[0, np.cumsum(counts)]
+        rows = np.repeat(self.begins[chosen] - begins[:-1], counts) + np.arange(begins[-1])
+        none = np.zeros(len(chosen), dtype=np.int64)
+        basis = np.ascontiguousarray(self.basis[rows])
+        return Cells(begins, none, self.time[rows], self.value[rows], basis)
+
+    @property
+    def last(self) -> np.ndarray:
+        """The time of each cell's last row; 0 where it has none."""
+        time, some = np.zeros(len(self.variable)), self.begins[1:] > self.begins[:-1]
+        time[some] = self.time[self.begins[1:][some] - 1]
+        return time
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """What moves columns: paths of known columns, and phases of cycles.
+
+    Args:
+        phase: of each cycle at each series' origin, in radians, shape `(series, cycles)`.
+        begins: when each known value begins, in units of the model, ascending, `(series, changes)`.
+        values: shape `(series, changes, known)`; no changes where nothing is known.
+    """
+
+    phase: np.ndarray
+    begins: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(
+        cls, n_series: int, control: StepControl | None = None, phase: Tensor | None = None
+    ) -> Clocks:
+        """From paths of the known columns and phases; None for none, and for phases of 0."""
+        none = np.zeros((n_series, 0))
+        turned = np.zeros((n_series, 0)) if phase is None else array_of(phase.double())
+        if control is None:
+            return cls(turned, none, none[:, :, None])
+        return cls(turned, array_of(control.times.double()), array_of(control.values.double()))
+
+    def known(self, series: np.ndarray, time: np.ndarray, n_known: int) -> np.ndarray:
+        """Known values in force at times of series, by bisection, `(n, known)`; the first before it."""
+        changes = self.begins.shape[1]
+        if not n_known or not changes:
+            return np.zeros((len(time), n_known))
+        low, high = np.zeros_like(series), np.full_like(series, changes)
+        for _ in range(changes.bit_length()):
+            middle = (low + high) // 2
+            begun = (self.begins[series, np.minimum(middle, changes - 1)] <= time) & (middle < changes)
+            low, high = np.where(begun, middle, low), np.where(begun, high, middle)
+        return self.values[series, low]
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What all rows of each cell say of it.
+
+    Args:
+        means: state after the last row, shape `(cells, state)`.
+        covs: its covariance in units of the cell's own variance, `(cells, state, state)`.
+        variance: the cell's own, shape `(cells,)`.
+        innovations: of rows, in units of their standard deviations, shape `(rows,)`.
+    """
+
+    means: np.ndarray
+    covs: np.ndarray
+    variance: np.ndarray
+    innovations: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        cells: Cells,
+        theta: np.ndarray,
+        prior: tuple[np.ndarray, np.ndarray],
+        omega: np.ndarray,
+    ) -> Filtered:
+        """Filters cells. One without rows is as all of training: a level of its mean and variance.
+
+        Args:
+            cells: in units of the model.
+            theta: `PARAMETERS` of each variable, shape `(variables, parameters)`.
+            prior: mean and variance of each variable's coefficients, `(variables, columns)`.
+            omega: of each cell's cycle, in radians, shape `(cells,)`; 0 for none.
+        """
+        size, n = DYNAMIC + cells.basis.shape[1], len(cells.variable)
+        means, covs, sums = np.zeros((n, size)), np.zeros((n, size, size)), np.zeros((n, 2))
+        innovations = np.zeros(len(cells.time))
+        run(
+            cells.begins, cells.variable, cells.time, cells.value, cells.basis,
+            theta, omega, *prior, means, covs, sums, innovations,
+        )  # fmt: skip
+        count = np.diff(cells.begins)
+        covs[count == 0, 0, 0] = 1.0
+        own = own_variances(cells.begins, cells.variable, cells.time, innovations, theta)
+        return cls(means, covs, own, innovations * np.repeat(own, count) ** -0.5)
+
+
+def array_of(x: Tensor) -> np.ndarray:
+    """A tensor's numbers on the CPU."""
+    return x.detach().cpu().numpy()
