@@ -54,6 +54,8 @@ def average_weights(decay: float = 0.999) -> WeightAveraging:
 class BestWeights(Callback):
     """Keeps the weights with the lowest `monitor` in memory and puts them back at the end.
 
+    Where the trainer validates before the first epoch, those of no training are among them.
+
     Args:
         on_best: called after each improvement, to save what there is.
         monitor: a metric of validation.
@@ -68,11 +70,12 @@ class BestWeights(Callback):
     # Before the end of validation, when averaged weights make room for those in training again.
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = trainer.callback_metrics.get(self.monitor)
-        if trainer.sanity_checking or loss is None or not float(loss) < self.best:
+        if loss is None or not float(loss) < self.best:
             return
-        self.best, self.epoch = float(loss), trainer.current_epoch
+        before = trainer.sanity_checking
+        self.best, self.epoch = float(loss), None if before else trainer.current_epoch
         self.weights = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
-        if self.on_best is not None:
+        if self.on_best is not None and not before:
             self.on_best()
 
     def restore(self, module: LightningModule) -> None:

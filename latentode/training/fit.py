@@ -69,7 +69,7 @@ def run_fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            num_sanity_val_steps=0,
+            num_sanity_val_steps=0 if data.validation is None else -1,  # what no training does
         )
         try:
             with _passing_interrupts_on(trainer):
