@@ -16,7 +16,7 @@ from latentode.model.structure import INITIAL, StructuralBlock
 from latentode.nn.compiled_filter import PARAMETERS
 from latentode.nn.frequency import NO_CYCLE, ONE_FREQUENCY, frequencies
 from latentode.nn.likelihoods import LIKELIHOODS
-from latentode.nn.state_space import Cells, Clocks, array_of, own_variances
+from latentode.nn.state_space import Cells, Clocks, array_of, own_variances, response_time
 from latentode.ode import StepControl
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -91,7 +91,7 @@ def dense(block, time, value, query, control):
     mean, variance = (x[0] for x in block.prior())
     every = np.r_[time, query]
     none = np.zeros(len(every), dtype=int)
-    columns = block.columns(none, every, Clocks.of(1, control))
+    columns = block.columns(none, every, Clocks.of(1, control, lag=float(block.lag)))
     k = np.array([[covariance(a, b, time.min(), own) for b in every] for a in every])
     k += columns * variance @ columns.T + own["noise"] * np.eye(len(every))
     n = len(time)
@@ -495,6 +495,29 @@ def test_known_values_are_those_in_force():
     found = Clocks.of(4, control).known(row, times, 1)
     wanted = rows_of(control, torch.tensor(row)).at(torch.tensor(times))
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_slow_responses_are_those_of_their_equation():
+    control, lag = path(2, changes=6), 0.7
+    clocks, fine = Clocks.of(2, control, lag=lag), np.linspace(-6, 3, 200_001)
+    for s in range(2):
+        series = np.full(len(fine), s)
+        u, r = clocks.known(series, fine, 1)[:, 0], clocks.slow(series, fine, 1)[:, 0]
+        rise = np.cumsum((u - r)[:-1] * np.diff(fine)) / lag
+        np.testing.assert_allclose(r[1:] - r[0], rise, atol=1e-3)
+    assert not Clocks.of(2, control).slow(np.zeros(3, dtype=int), np.zeros(3), 1).any()
+
+
+@pytest.mark.parametrize("lag", [0.0, 0.1])
+def test_a_response_time_is_found(lag):
+    rng = np.random.default_rng(0)
+    times = np.sort(rng.uniform(-6, 0, (1, 60)), axis=1)
+    steps = torch.tensor(rng.normal(size=(1, 60, 1)))
+    clocks = Clocks.of(1, StepControl(torch.tensor(times), steps), lag=lag)
+    time, none = np.sort(rng.uniform(-6, 0, 300)), np.zeros(300, dtype=int)
+    effect = clocks.slow(none, time, 1) if lag else clocks.known(none, time, 1)
+    value = 3 * effect[:, 0] + 0.2 * rng.normal(size=300)
+    assert response_time(none, none, (none, time, value), clocks) == lag
 
 
 def test_unknown_names_are_refused():

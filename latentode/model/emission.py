@@ -25,7 +25,7 @@ from latentode.model.marginal_likelihood import estimate
 from latentode.model.structure import Outlook, StructuralBlock
 from latentode.nn.likelihoods import Likelihood
 from latentode.nn.sequences import last_values
-from latentode.nn.state_space import Cells, Clocks
+from latentode.nn.state_space import Cells, Clocks, response_time
 from latentode.ode import StepControl
 
 __all__ = ["STRUCTURES", "Emission", "structural_inputs"]
@@ -139,6 +139,11 @@ class Emission(nn.Module):
         block, n = self.structure, self.n_variables
         control, phase = structural_inputs(batch, time_scale, len(block.periods))
         clocks = Clocks.of(len(batch), control, phase)
+        every = Observations.cat([batch.context, batch.target]).rescale_time(time_scale, torch.float64)
+        of = (x.numpy() for x in (every.series, every.variable, every.time, every.value))
+        series, kind, time, value = of
+        block.lag.fill_(response_time(series * n + kind, kind, (series, time, value), clocks))
+        clocks = replace(clocks, lag=float(block.lag))
 
         def told(rows: Observations) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
             rows = rows.rescale_time(time_scale, torch.float64)

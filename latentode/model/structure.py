@@ -9,7 +9,8 @@ $$x(t) = \ell(t) + r(t) + u(t) + \phi(t)^\top c + \epsilon, \qquad
 
 with level $\ell$ and damped slope, a deviation r that dies away, an oscillation u that dies away and is
 renewed, of a frequency that all series share or of each one's own (`latentode.nn.frequency`), and
-coefficients c of the columns $\phi$: cosines and sines of the clock's cycles, and known-future columns.
+coefficients c of the columns $\phi$: cosines and sines of the clock's cycles, and known-future columns,
+at once and with a lag, $h\,\dot u_h = u - u_h$.
 A line, a random walk, mean reversion, exponential smoothing, a stochastic cycle, harmonic regression,
 and regression with autocorrelated errors are special cases; which it is, is said by the parameters of
 each variable, which `latentode.model.marginal_likelihood` estimates from the training data. A cell's
@@ -111,6 +112,7 @@ class StructuralBlock(nn.Module):
     """
 
     log_theta: Tensor
+    lag: Tensor
     prior_mean: Tensor
     log_prior_variance: Tensor
 
@@ -121,7 +123,8 @@ class StructuralBlock(nn.Module):
         self.n_variables, self.n_known, self.periods = n_variables, n_known, tuple(periods)
         self.harmonics = np.arange(1, harmonics + 1)
         waves = np.tile(np.repeat(self.harmonics, 2), len(self.periods))
-        sizes = np.r_[1.0 / waves**2, np.ones(n_known)] * COEFFICIENT
+        sizes = np.r_[1.0 / waves**2, np.ones(2 * n_known)] * COEFFICIENT
+        self.register_buffer("lag", torch.zeros((), dtype=torch.float64))
         initial = torch.tensor([INITIAL[name] for name in PARAMETERS], dtype=torch.float64)
         self.register_buffer("log_theta", initial.log().repeat(n_variables, 1))
         self.register_buffer("prior_mean", initial.new_zeros(n_variables, len(sizes)))
@@ -157,12 +160,12 @@ class StructuralBlock(nn.Module):
         return Outlook(location, variance.sqrt(), (1 + spread).sqrt(), own.sqrt(), parts)
 
     def _context(self, seen: Observations, asked: Queries, *clocks: Any) -> _Context:
-        return _Context(self, seen, asked, Clocks.of(*clocks))
+        return _Context(self, seen, asked, Clocks.of(*clocks, lag=float(self.lag)))
 
     def columns(
         self, series: np.ndarray, time: np.ndarray, clocks: Clocks, shift: float = 0.0
     ) -> np.ndarray:
-        """Columns of rows: of each cycle cosines and sines of its harmonics, then known columns.
+        """Columns of rows: of each cycle cosines and sines, then known columns, at once and slow.
 
         Args:
             series, time: of rows, `(n,)`.
@@ -180,7 +183,8 @@ class StructuralBlock(nn.Module):
             angle = turn[:, None] * self.harmonics
             waves = np.stack([np.cos(angle), np.sin(angle)], axis=2)
             parts.append(waves.reshape(len(time), 2 * len(self.harmonics)))
-        return np.concatenate([*parts, clocks.known(series, time, self.n_known)], axis=1)
+        slow = clocks.slow(series, time + shift, self.n_known)
+        return np.concatenate([*parts, clocks.known(series, time, self.n_known), slow], axis=1)
 
     def theta(self) -> np.ndarray:
         """The parameters of each variable, shape `(variables, parameters)`."""
@@ -200,7 +204,8 @@ class StructuralBlock(nn.Module):
         width = 2 * len(self.harmonics)
         end = COLUMNS + width * len(self.periods)
         cycles = parts[:, COLUMNS:end].reshape(len(parts), len(self.periods), width).sum(axis=2)
-        known, oscillation = parts[:, end : end + self.n_known], parts[:, end + self.n_known, None]
+        known = parts[:, end:-2].reshape(len(parts), 2, self.n_known).sum(axis=1)
+        oscillation = parts[:, -2, None]
         return np.concatenate([parts[:, :COLUMNS], oscillation, cycles, known], axis=1)
 
 

@@ -7,7 +7,7 @@ A cell is a (series, variable). Everything is in double precision and in numpy, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, forecast, run
 from latentode.ode import StepControl
 from latentode.ode.kernels.compiled import compiled
 
-__all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "window_losses"]
+__all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "response_time", "window_losses"]
 
 SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 MEMORY = PARAMETERS.index("memory")
+TINY = 1e-300
 
 
 @compiled
@@ -164,34 +165,108 @@ class Clocks:
         phase: of each cycle at each series' origin, in radians, shape `(series, cycles)`.
         begins: when each known value begins, in units of the model, ascending, `(series, changes)`.
         values: shape `(series, changes, known)`; no changes where nothing is known.
+        lag: the time constant of slow responses, in units of the model; 0 for none.
     """
 
     phase: np.ndarray
     begins: np.ndarray
     values: np.ndarray
+    lag: float = 0.0
 
     @classmethod
     def of(
-        cls, n_series: int, control: StepControl | None = None, phase: Tensor | None = None
+        cls,
+        n_series: int,
+        control: StepControl | None = None,
+        phase: Tensor | None = None,
+        lag: float = 0.0,
     ) -> Clocks:
         """From paths of the known columns and phases; None for none, and for phases of 0."""
         none = np.zeros((n_series, 0))
         turned = np.zeros((n_series, 0)) if phase is None else array_of(phase.double())
         if control is None:
-            return cls(turned, none, none[:, :, None])
-        return cls(turned, array_of(control.times.double()), array_of(control.values.double()))
+            return cls(turned, none, none[:, :, None], lag)
+        return cls(turned, array_of(control.times.double()), array_of(control.values.double()), lag)
 
     def known(self, series: np.ndarray, time: np.ndarray, n_known: int) -> np.ndarray:
-        """Known values in force at times of series, by bisection, `(n, known)`; the first before it."""
-        changes = self.begins.shape[1]
-        if not n_known or not changes:
+        """Known values in force at times of series, `(n, known)`; before the first it holds."""
+        if not n_known or not self.begins.shape[1]:
             return np.zeros((len(time), n_known))
+        return self.values[series, self._place(series, time)]
+
+    def slow(self, series: np.ndarray, time: np.ndarray, n_known: int) -> np.ndarray:
+        """Responses r to the known values u that follow them with the lag, $h \\dot r = u - r$."""
+        if not n_known or not self.begins.shape[1] or not self.lag:
+            return np.zeros((len(time), n_known))
+        begun, place = _responses(self.begins, self.values, self.lag), self._place(series, time)
+        value, since = self.values[series, place], time - self.begins[series, place]
+        left = np.exp(-np.maximum(since, 0.0) / self.lag)
+        return value + (begun[series, place] - value) * left[:, None]
+
+    def _place(self, series: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """Which known value is in force at times of series, by bisection."""
+        changes = self.begins.shape[1]
         low, high = np.zeros_like(series), np.full_like(series, changes)
         for _ in range(changes.bit_length()):
             middle = (low + high) // 2
             begun = (self.begins[series, np.minimum(middle, changes - 1)] <= time) & (middle < changes)
             low, high = np.where(begun, middle, low), np.where(begun, high, middle)
-        return self.values[series, low]
+        return low
+
+
+@compiled
+def _responses(begins: Any, values: Any, lag: float) -> np.ndarray:
+    """What responses are when each known value begins; at first they have settled."""
+    found = values.copy()
+    for s in range(begins.shape[0]):
+        for k in range(1, begins.shape[1]):
+            left = math.exp(-(begins[s, k] - begins[s, k - 1]) / lag)
+            for j in range(values.shape[2]):
+                before = values[s, k - 1, j]
+                found[s, k, j] = before + (found[s, k - 1, j] - before) * left
+    return found
+
+
+LAGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # in units of the model
+
+
+def response_time(
+    cell: np.ndarray,
+    variable: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    clocks: Clocks,
+) -> float:
+    """The lag with which values of cells follow known columns, 0 where they do so at once or not.
+
+    By least squares within cells, for each variable, and the Bayesian information criterion.
+
+    Args:
+        cell, variable: of rows, shape `(rows,)`.
+        rows: series, time and value of each.
+        clocks: of all series.
+    """
+    (series, time, value), n_known = rows, clocks.values.shape[2]
+    if not n_known or not clocks.begins.shape[1]:
+        return 0.0
+
+    def worth(lag: float) -> float:
+        own = replace(clocks, lag=lag)
+        columns = own.known(series, time, n_known)
+        if lag:
+            columns = np.concatenate([columns, own.slow(series, time, n_known)], axis=1)
+        total = 0.0
+        for v in np.unique(variable):
+            chosen = variable == v
+            table = np.column_stack([columns, value])[chosen]
+            _, owner, count = np.unique(cell[chosen], return_inverse=True, return_counts=True)
+            means = np.stack([np.bincount(owner, c) for c in table.T], axis=1) / count[:, None]
+            table = table - means[owner]
+            rest = table[:, -1] - table[:, :-1] @ np.linalg.lstsq(table[:, :-1], table[:, -1])[0]
+            n = len(rest)
+            total += n * math.log(max(rest @ rest / n, TINY)) + columns.shape[1] * math.log(n)
+        return total
+
+    return min((0.0, *LAGS), key=worth)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def run_fit(
         on_end: given the metrics, a row per epoch, however the fit ends.
         on_best: called after each improvement, when the module holds the better weights.
     """
+    module.estimate(data)  # before callbacks copy the module
     minutes = config.max_minutes
     best, log = BestWeights(on_best, config.monitor), _History()
     callbacks: list[Callback] = [best, log]

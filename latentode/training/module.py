@@ -82,6 +82,7 @@ class LatentODEModule(LightningModule):
         self.auto_steps, self.tolerance = model.solver.automatic, model.solver.tolerance
         self.skipped_batches = self._failures_in_a_row = 0
         self._noise_seed = int(torch.randint(2**62, ()))
+        self._estimated: IrregularDataModule | None = None
         self.lr = training.lr  # a field of its own, for Lightning's learning-rate finder
         units = training.error_units
         own = torch.tensor([1.0] * sizes.n_variables if units is None else list(units))
@@ -120,7 +121,14 @@ class LatentODEModule(LightningModule):
                 self.estimate(data)
 
     def estimate(self, data: IrregularDataModule) -> None:
-        """Estimates the structural block of the network, if it has one, from training series."""
+        """Estimates the structural block of the network, if it has one, from training series, once.
+
+        A fit does so by itself. Weights that a callback copies before that, to average them, have the
+        estimate from the first optimiser step on.
+        """
+        if self._estimated is data:
+            return
+        self._estimated = data
         self.model.emission.estimate(data.examples(), self.model.time_scale, len(data.train))
 
     def teardown(self, stage: str) -> None:
