@@ -196,7 +196,8 @@ def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric(
     for batch in data.val_dataloader():
         error = found.predictive(batch).mean.mean(0) - batch.target.value
         mean.update(error.abs().detach(), batch.target.variable)
-    assert float(mean.compute()) == pytest.approx(best, rel=1e-5)
+    # Equal, unless nothing that was learnt was as good as no training.
+    assert float(mean.compute()) <= best * (1 + 1e-5)
 
 
 @pytest.mark.parametrize(("cuts", "per_epoch"), [(10, 10), (2, 3), (None, 512)])

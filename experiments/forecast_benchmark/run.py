@@ -209,6 +209,7 @@ def _fit(
 
     with cpu_threads(a.threads):
         run_fit(module, data, training, verbose=not a.smoke, on_end=epochs.append, on_best=keep)
+    keep()  # also where no epoch was better than none
     epochs[0].to_csv(path.with_suffix(".csv"), index=False)
     return epochs[0]
 

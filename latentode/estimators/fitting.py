@@ -221,6 +221,8 @@ def train(
     begun = False
 
     def keep(history: pd.DataFrame) -> None:
+        nonlocal begun
+        begun = begun or len(history) > 0  # epochs that found nothing better than no training count
         estimator.fitted_ = replace(estimator.fitted_, history=history)
 
     def improved() -> None:
