@@ -227,6 +227,7 @@ def _responses(begins: Any, values: Any, lag: float) -> np.ndarray:
     return found
 
 
+WORTHWHILE = 0.1  # of the variance: less may be chance where errors go together
 LAGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # in units of the model
 
 
@@ -264,6 +265,7 @@ def response_time(
             rest = table[:, -1] - table[:, :-1] @ np.linalg.lstsq(table[:, :-1], table[:, -1])[0]
             n = len(rest)
             total += n * math.log(max(rest @ rest / n, TINY)) + columns.shape[1] * math.log(n)
+            total += WORTHWHILE * n if lag else 0.0
         return total
 
     return min((0.0, *LAGS), key=worth)
