@@ -190,8 +190,8 @@ def oscillators(n_series, seed, rows=80, noise=0.1):
 @pytest.mark.parametrize(
     ("limit", "options"),
     [
-        (0.3, {"latent": "joint", "latent_size": 4, "hidden_size": 32, "max_epochs": 25, "lr": 0.02}),
-        (0.35, {"latent": "per-variable", "max_epochs": 60}),
+        (0.3, {"latent": "joint", "latent_size": 4, "hidden_size": 32, "max_epochs": 8, "lr": 0.02}),
+        (0.35, {"latent": "per-variable", "max_epochs": 12}),
     ],
     ids=["joint", "per-variable"],
 )
