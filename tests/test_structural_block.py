@@ -153,7 +153,7 @@ def test_the_order_of_rows_companions_and_other_variables_do_not_matter(kind):
     back = torch.arange(6, -1, -1)
     stirred_up = block(mixed, query.select(back), 3, control)
     alone = block(parts[0], query, 1, rows_of(control, slice(0, 1)))
-    for name in ("location", "deviation", "growth", "scale", "parts"):
+    for name in ("location", "deviation", "scale", "parts"):
         wanted = getattr(together, name)
         torch.testing.assert_close(getattr(alone, name), wanted, rtol=0, atol=0)
         torch.testing.assert_close(getattr(stirred_up, name)[back], wanted, rtol=0, atol=0)
@@ -183,7 +183,7 @@ def test_slopes_in_time_are_those_of_differences_forwards_and_backwards(kind):
 
     def answer(t):
         outlook = block(seen, replace(asked(np.zeros(4)), time=t), 1)
-        return torch.stack([outlook.location, outlook.deviation, outlook.growth])
+        return torch.stack([outlook.location, outlook.deviation, outlook.scale])
 
     slope = torch.func.jvp(answer, (time,), (torch.ones(4),))[1]
     change = (answer(time + 1e-5) - answer(time - 1e-5)) / 2e-5
@@ -209,11 +209,11 @@ def test_cells_that_say_little_are_harmless(time, value):
     block = StructuralBlock(1, 2, (1.0, 1.0, 2.0))  # a cycle named twice is collinear
     control = StepControl(torch.zeros(1, 1), torch.full((1, 1, 2), 7.0))  # like the level
     seen = observed(np.array(time), np.array(value))
-    outlook = block(seen, asked(np.array([0.0, 1.0, 500.0])), 1, control)
-    for tensor in (outlook.location, outlook.deviation, outlook.growth, outlook.parts):
+    outlook = block(seen, asked(np.array([-0.7, 0.0, 1.0, 500.0])), 1, control)
+    for tensor in (outlook.location, outlook.deviation, outlook.scale, outlook.parts):
         assert tensor.isfinite().all()
-    assert (outlook.deviation > 0).all() and (outlook.growth >= 1).all()
-    told = outlook.features(torch.tensor([0.0, 1.0, 500.0]))
+    assert (outlook.deviation > 0).all()
+    told = outlook.features(torch.tensor([-0.7, 0.0, 1.0, 500.0]))
     assert told.isfinite().all() and (told.abs() <= 1).all()
 
 
@@ -222,7 +222,7 @@ def cells_of(parts):
     owner = np.repeat(np.arange(len(parts)), [len(t) for t, _ in parts])
     time, value = (np.concatenate(x) for x in zip(*parts, strict=True))
     variable = np.zeros(len(parts), dtype=int)
-    return Cells.of(owner, variable, (time, value, np.zeros((len(time), 0))))[0]
+    return Cells.of(owner, variable, (time, value, np.zeros((len(time), 0))))
 
 
 def estimated(make, n=60, seed=0):
@@ -396,8 +396,8 @@ def test_frequencies_of_cells_that_say_little_are_harmless(time, value):
     found = frequencies_of([(time, value)])
     assert np.isfinite(found).all() and (found > 0).all()
     block = oscillating(StructuralBlock(1), spread=0.4)
-    outlook = block(observed(time, value), asked(np.array([0.0, 1.0, 500.0])), 1)
-    for tensor in (outlook.location, outlook.deviation, outlook.growth, outlook.parts):
+    outlook = block(observed(time, value), asked(np.array([-0.7, 0.0, 1.0, 500.0])), 1)
+    for tensor in (outlook.location, outlook.deviation, outlook.scale, outlook.parts):
         assert tensor.isfinite().all()
 
 
@@ -492,7 +492,7 @@ def test_known_values_are_those_in_force():
     row = rng.integers(0, 4, 60)
     times = np.r_[rng.uniform(-8, 4, 53), array_of(control.times[2])]
     row[53:] = 2  # at the very moments of change
-    found = Clocks.of(4, control).known(row, times, 1)
+    found, _ = Clocks.of(4, control).effects(row, times, 1)
     wanted = rows_of(control, torch.tensor(row)).at(torch.tensor(times))
     np.testing.assert_array_equal(found, wanted)
 
@@ -502,10 +502,10 @@ def test_slow_responses_are_those_of_their_equation():
     clocks, fine = Clocks.of(2, control, lag=lag), np.linspace(-6, 3, 200_001)
     for s in range(2):
         series = np.full(len(fine), s)
-        u, r = clocks.known(series, fine, 1)[:, 0], clocks.slow(series, fine, 1)[:, 0]
+        u, r = (x[:, 0] for x in clocks.effects(series, fine, 1))
         rise = np.cumsum((u - r)[:-1] * np.diff(fine)) / lag
         np.testing.assert_allclose(r[1:] - r[0], rise, atol=1e-3)
-    assert not Clocks.of(2, control).slow(np.zeros(3, dtype=int), np.zeros(3), 1).any()
+    assert not Clocks.of(2, control).effects(np.zeros(3, dtype=int), np.zeros(3), 1)[1].any()
 
 
 @pytest.mark.parametrize("lag", [0.0, 0.1])
@@ -515,7 +515,7 @@ def test_a_response_time_is_found(lag):
     steps = torch.tensor(rng.normal(size=(1, 60, 1)))
     clocks = Clocks.of(1, StepControl(torch.tensor(times), steps), lag=lag)
     time, none = np.sort(rng.uniform(-6, 0, 300)), np.zeros(300, dtype=int)
-    effect = clocks.slow(none, time, 1) if lag else clocks.known(none, time, 1)
+    effect = clocks.effects(none, time, 1)[1 if lag else 0]
     value = 3 * effect[:, 0] + 0.2 * rng.normal(size=300)
     assert response_time(none, none, (none, time, value), clocks) == lag
 

@@ -50,8 +50,8 @@ class Emission(nn.Module):
 
     About a structural forecast a correction has two parts, one in units of that forecast's deviation
     and one in `unit` of its variable, a deviation that is small among those of training: a series'
-    own variance is known from few values, and what all series have in common needs none. Where series
-    differ by orders of magnitude, the latter is next to nothing.
+    own variance is known from few values, and what all series have in common needs none. The latter is
+    never larger than the former, and where series differ by orders of magnitude next to nothing.
 
     Args:
         likelihood: how values scatter.
@@ -99,7 +99,7 @@ class Emission(nn.Module):
         """
         if outlook is not None:
             mean, deviation = outlook.location.to(raw.dtype), outlook.deviation.to(raw.dtype)
-            common = self.unit.to(raw)[queries.variable] / deviation
+            common = (self.unit.to(raw)[queries.variable] / deviation).clamp(max=1.0)
             raw = torch.cat([raw[..., :1] + common[:, None] * raw[..., -1:], raw[..., 1:-1]], dim=-1)
             mean, deviation = (x.expand(len(raw), -1) for x in (mean, deviation))
             return self.likelihood.about(raw, mean, deviation, queries.variable)
@@ -145,16 +145,14 @@ class Emission(nn.Module):
         block.lag.fill_(response_time(series * n + kind, kind, (series, time, value), clocks))
         clocks = replace(clocks, lag=float(block.lag))
 
-        def told(rows: Observations) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        def cells_of(rows: Observations) -> Cells:
             rows = rows.rescale_time(time_scale, torch.float64)
             series, time = rows.series.numpy(), rows.time.numpy()
-            cell = series * n + rows.variable.numpy()
-            return cell, (time, rows.value.numpy(), block.columns(series, time, clocks))
+            cell, every = series * n + rows.variable.numpy(), np.tile(np.arange(n), len(batch))
+            told = time, rows.value.numpy(), block.columns(series, time, clocks)
+            return Cells.of(cell, every, told)
 
-        variable = np.tile(np.arange(n), len(batch))
-        seen, _ = Cells.of(told(batch.context)[0], variable, told(batch.context)[1])
-        later, _ = Cells.of(told(batch.target)[0], variable, told(batch.target)[1])
-        estimate(block, seen, later, n_series)
+        estimate(block, cells_of(batch.context), cells_of(batch.target), n_series)
         made = self.outlook(batch, batch.target.queries(), time_scale).deviation
         for v in torch.unique(batch.target.variable).tolist():
             self.unit[v] = made[batch.target.variable == v].quantile(COMMON)

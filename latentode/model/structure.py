@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,6 @@ class Outlook:
     Args:
         location: mean, shape `(queries,)`.
         deviation: standard deviation of a value, likewise.
-        growth: the factor by which what is not known of the state widens training's spread, likewise.
         scale: deviation that is the cell's own, likewise.
         parts: what adds up to the mean: the level, what the slope adds to it, the deviation, the
             oscillation, each cycle, each known column; shape `(queries, parts)`.
@@ -86,7 +85,6 @@ class Outlook:
 
     location: Tensor
     deviation: Tensor
-    growth: Tensor
     scale: Tensor
     parts: Tensor
 
@@ -154,10 +152,10 @@ class StructuralBlock(nn.Module):
             phase: of each cycle at each series' origin, in radians, `(series, cycles)`; None for 0.
         """
         # Where derivatives are taken, tensors have no numbers to be seen until the function is applied.
-        context = lru_cache(1)(partial(self._context, seen, asked, n_series, control, phase))
+        context = cache(partial(self._context, seen, asked, n_series, control, phase))
         found = (x.to(asked.time.device) for x in _Answer.apply(asked.time, context))
-        location, variance, spread, own, parts = found
-        return Outlook(location, variance.sqrt(), (1 + spread).sqrt(), own.sqrt(), parts)
+        location, variance, own, parts = found
+        return Outlook(location, variance.sqrt(), own.sqrt(), parts)
 
     def _context(self, seen: Observations, asked: Queries, *clocks: Any) -> _Context:
         return _Context(self, seen, asked, Clocks.of(*clocks, lag=float(self.lag)))
@@ -170,7 +168,7 @@ class StructuralBlock(nn.Module):
         Args:
             series, time: of rows, `(n,)`.
             clocks: of all series.
-            shift: how far cycles are moved on; known columns stay, as between two jumps.
+            shift: how far on from `time`; known values stay, as between two jumps.
 
         Returns:
             Shape `(n, columns)`.
@@ -183,8 +181,7 @@ class StructuralBlock(nn.Module):
             angle = turn[:, None] * self.harmonics
             waves = np.stack([np.cos(angle), np.sin(angle)], axis=2)
             parts.append(waves.reshape(len(time), 2 * len(self.harmonics)))
-        slow = clocks.slow(series, time + shift, self.n_known)
-        return np.concatenate([*parts, clocks.known(series, time, self.n_known), slow], axis=1)
+        return np.concatenate([*parts, *clocks.effects(series, time, self.n_known, shift)], axis=1)
 
     def theta(self) -> np.ndarray:
         """The parameters of each variable, shape `(variables, parameters)`."""
@@ -258,22 +255,23 @@ class _Context:
             array_of(x)[chosen] for x in (seen.series, seen.time.double(), seen.value.double())
         )
         rows = time, value, block.columns(series, time, clocks)
-        self.cells, _ = Cells.of(numbers[own[chosen]], variable, rows)
+        self.cells = Cells.of(numbers[own[chosen]], variable, rows)
         self.omega = frequencies(self.cells, self.theta, self.prior)
         self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
 
     def answer(self, shift: float = 0.0) -> tuple[Tensor, ...]:
-        """Location, variance, the state's, the cell's own, and parts of queries moved on by `shift`."""
+        """Location, variance, the cell's own, and parts of queries moved on by `shift`."""
         basis = self.block.columns(self.series, self.time, self.clocks, shift)
-        moved, ahead = self.time + shift, self.time >= self.cells.last[self.cell]
+        empty = np.diff(self.cells.begins) == 0  # nothing lies inside of these
+        ahead = (self.time >= self.cells.last[self.cell]) | empty[self.cell]
+        moved = self.time + shift
         parts = np.zeros((len(moved), self.found.means.shape[1]))
         relative = np.zeros(len(moved))
         self._ahead(np.flatnonzero(ahead), moved, basis, parts, relative)
         self._inside(np.flatnonzero(~ahead), moved, basis, parts, relative)
         theta, own = self.theta[self.cells.variable[self.cell]], self.found.variance[self.cell]
-        spread = own * np.maximum(relative - theta[:, PARAMETERS.index("noise")], 0.0)
         variance = own * relative + theta[:, PARAMETERS.index("excess")]
-        found = parts.sum(axis=1), variance, spread, own, self.block.gather(parts)
+        found = parts.sum(axis=1), variance, own, self.block.gather(parts)
         return tuple(torch.from_numpy(x) for x in found)
 
     def _ahead(self, q: np.ndarray, time: Any, basis: Any, parts: Any, relative: Any) -> None:

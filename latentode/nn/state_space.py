@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -130,15 +131,15 @@ class Cells:
     @classmethod
     def of(
         cls, cell: np.ndarray, variable: np.ndarray, rows: tuple[np.ndarray, np.ndarray, np.ndarray]
-    ) -> tuple[Cells, np.ndarray]:
-        """Sorts rows, `(time, value, basis)`, of cells numbered by `cell`; and the order taken."""
+    ) -> Cells:
+        """Sorts rows, `(time, value, basis)`, of cells numbered by `cell`."""
         time, value, basis = rows
         # By value where times agree: the order of a table's rows must not matter.
         order = np.lexsort((value, time, cell))
         count = np.bincount(cell, minlength=len(variable))
         begins = np.r_[0, np.cumsum(count)]
         own = np.ascontiguousarray(basis[order])
-        return cls(begins, variable, time[order], value[order], own), order
+        return cls(begins, variable, time[order], value[order], own)
 
     def some(self, chosen: np.ndarray) -> Cells:
         """Cells of the numbers chosen, whose variable is called 0."""
@@ -188,20 +189,34 @@ class Clocks:
             return cls(turned, none, none[:, :, None], lag)
         return cls(turned, array_of(control.times.double()), array_of(control.values.double()), lag)
 
-    def known(self, series: np.ndarray, time: np.ndarray, n_known: int) -> np.ndarray:
-        """Known values in force at times of series, `(n, known)`; before the first it holds."""
-        if not n_known or not self.begins.shape[1]:
-            return np.zeros((len(time), n_known))
-        return self.values[series, self._place(series, time)]
+    def effects(
+        self, series: np.ndarray, time: np.ndarray, n_known: int, shift: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Known values u, and responses r that follow them with the lag, $h \\dot r = u - r$.
 
-    def slow(self, series: np.ndarray, time: np.ndarray, n_known: int) -> np.ndarray:
-        """Responses r to the known values u that follow them with the lag, $h \\dot r = u - r$."""
-        if not n_known or not self.begins.shape[1] or not self.lag:
-            return np.zeros((len(time), n_known))
-        begun, place = _responses(self.begins, self.values, self.lag), self._place(series, time)
-        value, since = self.values[series, place], time - self.begins[series, place]
+        Args:
+            series, time: where they are asked, shape `(n,)`; before the first value it holds.
+            n_known: how many known columns there are.
+            shift: how far on from `time` responses are; values stay those in force there.
+
+        Returns:
+            Both of shape `(n, known)`; responses are 0 without a lag.
+        """
+        none = np.zeros((len(time), n_known))
+        if not n_known or not self.begins.shape[1]:
+            return none, none
+        place = self._place(series, time)
+        value = self.values[series, place]
+        if not self.lag:
+            return value, none
+        since = time + shift - self.begins[series, place]
         left = np.exp(-np.maximum(since, 0.0) / self.lag)
-        return value + (begun[series, place] - value) * left[:, None]
+        return value, value + (self._responses[series, place] - value) * left[:, None]
+
+    @cached_property
+    def _responses(self) -> np.ndarray:
+        """What responses are when each known value begins."""
+        return _responses(self.begins, self.values, self.lag)
 
     def _place(self, series: np.ndarray, time: np.ndarray) -> np.ndarray:
         """Which known value is in force at times of series, by bisection."""
@@ -239,12 +254,16 @@ def response_time(
 ) -> float:
     """The lag with which values of cells follow known columns, 0 where they do so at once or not.
 
-    By least squares within cells, for each variable, and the Bayesian information criterion.
+    By least squares within cells, for each variable, and the Bayesian information criterion, which a
+    lag has to lower by a tenth of the variance.
 
     Args:
         cell, variable: of rows, shape `(rows,)`.
         rows: series, time and value of each.
         clocks: of all series.
+
+    Returns:
+        One of `LAGS`, in units of the model, or 0.
     """
     (series, time, value), n_known = rows, clocks.values.shape[2]
     if not n_known or not clocks.begins.shape[1]:
@@ -252,9 +271,9 @@ def response_time(
 
     def worth(lag: float) -> float:
         own = replace(clocks, lag=lag)
-        columns = own.known(series, time, n_known)
+        columns, slow = own.effects(series, time, n_known)
         if lag:
-            columns = np.concatenate([columns, own.slow(series, time, n_known)], axis=1)
+            columns = np.concatenate([columns, slow], axis=1)
         total = 0.0
         for v in np.unique(variable):
             chosen = variable == v
@@ -279,13 +298,11 @@ class Filtered:
         means: state after the last row, shape `(cells, state)`.
         covs: its covariance in units of the cell's own variance, `(cells, state, state)`.
         variance: the cell's own, shape `(cells,)`.
-        innovations: of rows, in units of their standard deviations, shape `(rows,)`.
     """
 
     means: np.ndarray
     covs: np.ndarray
     variance: np.ndarray
-    innovations: np.ndarray
 
     @classmethod
     def of(
@@ -310,10 +327,9 @@ class Filtered:
             cells.begins, cells.variable, cells.time, cells.value, cells.basis,
             theta, omega, *prior, means, covs, sums, innovations,
         )  # fmt: skip
-        count = np.diff(cells.begins)
-        covs[count == 0, 0, 0] = 1.0
+        covs[np.diff(cells.begins) == 0, 0, 0] = 1.0
         own = own_variances(cells.begins, cells.variable, cells.time, innovations, theta)
-        return cls(means, covs, own, innovations * np.repeat(own, count) ** -0.5)
+        return cls(means, covs, own)
 
 
 def array_of(x: Tensor) -> np.ndarray:

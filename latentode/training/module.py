@@ -82,7 +82,7 @@ class LatentODEModule(LightningModule):
         self.auto_steps, self.tolerance = model.solver.automatic, model.solver.tolerance
         self.skipped_batches = self._failures_in_a_row = 0
         self._noise_seed = int(torch.randint(2**62, ()))
-        self._estimated: IrregularDataModule | None = None
+        self._estimated = False
         self.lr = training.lr  # a field of its own, for Lightning's learning-rate finder
         units = training.error_units
         own = torch.tensor([1.0] * sizes.n_variables if units is None else list(units))
@@ -117,18 +117,17 @@ class LatentODEModule(LightningModule):
         if isinstance(data, IrregularDataModule):
             for dataset in data.tables():
                 refuse_unexplained(dataset, self.model.likelihood)
-            if stage == "fit":
+            if stage == "fit" and not self._estimated:
                 self.estimate(data)
+            self._estimated = False  # another fit may bring other data
 
     def estimate(self, data: IrregularDataModule) -> None:
-        """Estimates the structural block of the network, if it has one, from training series, once.
+        """Estimates the structural block of the network, if it has one, from training series.
 
-        A fit does so by itself. Weights that a callback copies before that, to average them, have the
-        estimate from the first optimiser step on.
+        A fit does so by itself, once. Weights that a callback copies before that, to average them, have
+        the estimate from the first optimiser step on, unless it is called before the fit.
         """
-        if self._estimated is data:
-            return
-        self._estimated = data
+        self._estimated = True
         self.model.emission.estimate(data.examples(), self.model.time_scale, len(data.train))
 
     def teardown(self, stage: str) -> None:

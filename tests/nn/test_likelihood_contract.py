@@ -290,3 +290,38 @@ def test_wild_raw_numbers_give_finite_densities_and_gradients(name):
             assert torch.isfinite(gradient).all()
             assert torch.isfinite(distribution.variance).all()
             assert (distribution.variance > 0).all()
+
+
+# -- about a forecast
+
+
+@both
+@every
+def test_about_a_forecast_an_uncorrected_distribution_has_its_mean_and_interval(name, dtype):
+    small = name in ("bernoulli", "beta", "mixed")  # what lies between 0 and 1
+    own = likelihood(name) if small else likelihood(name, 40.0, 8.0)
+    raw = torch.zeros(1, QUERIES, own.n_raw, dtype=dtype)
+    mean = torch.linspace(-0.5, 0.5, QUERIES, dtype=dtype).expand(1, -1)
+    deviation = torch.full_like(mean, 0.4)
+    variable = torch.arange(QUERIES) % len(getattr(own, "kind", (0,)))
+    about = own.about(raw, mean, deviation, variable)
+    assert about.mean.dtype == dtype and about.mean.isfinite().all() and (about.variance > 0).all()
+    if name in ("bernoulli", "mixed"):
+        return  # of which means are cut off before 0 and 1
+    kind = LIKELIHOODS[name]
+    torch.testing.assert_close(about.mean.double(), mean.double(), rtol=0, atol=0.06)
+    if not kind.discrete:
+        ends = [own.icdf(about, q) for q in (0.1, 0.9)]
+        np.testing.assert_allclose(ends[1] - ends[0], 2 * 1.2816 * 0.4, rtol=0.06)
+
+
+@pytest.mark.parametrize("name", [n for n in LIKELIHOODS if not LIKELIHOODS[n].of_data_units])
+def test_about_a_forecast_raw_numbers_move_it_by_its_deviation_in_any_unit(name):
+    own = likelihood(name)
+    raw = torch.zeros(1, QUERIES, own.n_raw, dtype=torch.float64)
+    raw[..., 0] = 0.7
+    mean = torch.linspace(-2, 2, QUERIES, dtype=torch.float64).expand(1, -1)
+    for unit in (1e-9, 1.0, 1e9):
+        about = own.about(raw, unit * mean, unit * torch.full_like(mean, 0.4))
+        middle = own.icdf(about, 0.5)
+        np.testing.assert_allclose(middle, unit * (mean.numpy() + 0.28), rtol=1e-6, atol=1e-9 * unit)
