@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["When", "answer", "ask", "forecast", "level_of", "plot"]
 
+Ahead = Annotated[str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")]
 _CROSSING = re.compile(r"^\s*(?P<name>.+?)\s*(?P<sign>[<>])=?\s*(?P<level>[^<>=\s]+)\s*$")
 _UNITS = {
     "--first-passage": "probability within the horizon; quantiles in {unit} after the last observation",
@@ -45,9 +46,7 @@ def forecast(
     queries: Annotated[
         Path | None, typer.Option(help="Table of (identifier, time) and known-future columns.")
     ] = None,
-    ahead: Annotated[
-        str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")
-    ] = None,
+    ahead: Ahead = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="With --ahead, how many times up to it.")
     ] = None,
@@ -259,9 +258,7 @@ def ask(
     integral: Annotated[
         str | None, typer.Option(help="What these variables accumulate to, comma-separated.")
     ] = None,
-    ahead: Annotated[
-        str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")
-    ] = None,
+    ahead: Ahead = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="With --rate and --ahead, how many times up to it.")
     ] = None,

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -39,6 +39,9 @@ class ControlPath(Protocol):
     def at(self, t: Tensor) -> Tensor:
         """The values at `t` of shape `(rows,)`: shape `(rows, controls)`."""
         ...
+
+
+Path = TypeVar("Path", "StepControl", "LinearControl")
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,7 @@ class StepControl:
 
     def repeat(self, n: int) -> Self:
         """The same rows `n` times over, copy by copy."""
-        return dataclasses.replace(
-            self, times=self.times.repeat(n, 1), values=self.values.repeat(n, 1, 1)
-        )
+        return _repeated(self, n)
 
     def select(self, rows: Tensor) -> Self:
         """The rows at these indices."""
@@ -220,9 +221,7 @@ class LinearControl:
 
     def repeat(self, n: int) -> Self:
         """The same rows `n` times over, copy by copy."""
-        return dataclasses.replace(
-            self, times=self.times.repeat(n, 1), values=self.values.repeat(n, 1, 1)
-        )
+        return _repeated(self, n)
 
     def select(self, rows: Tensor) -> Self:
         """The rows at these indices."""
@@ -335,3 +334,9 @@ def _last(times: Tensor, at: Tensor) -> Tensor:
     dtype = torch.promote_types(times.dtype, at.dtype)
     found = torch.searchsorted(times.to(dtype).contiguous(), at.to(dtype).contiguous(), right=True)
     return (found - 1).clamp(min=0)
+
+
+def _repeated(path: Path, n: int) -> Path:
+    """The rows of a path given by times and values, `n` times over."""
+    times, values = path.times.repeat(n, 1), path.values.repeat(n, 1, 1)
+    return dataclasses.replace(path, times=times, values=values)
