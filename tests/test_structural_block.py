@@ -417,6 +417,21 @@ def test_an_oscillation_is_a_part_of_its_own():
     assert (outlook.parts[:, 4].abs() < 0.3).all()
 
 
+def test_small_series_beside_large_ones_have_their_own_size_and_spread():
+    rng, block, n = np.random.default_rng(0), StructuralBlock(1), 40
+    sizes, seen, later = 10.0 ** rng.uniform(-8, 0, n), [], []
+    for size in sizes:
+        t = np.sort(rng.uniform(-4, 1, 60))
+        x = size * (3 + 0.5 * t + 0.1 * rng.normal(size=60))
+        seen.append((t[t <= 0], x[t <= 0]))
+        later.append((t[t > 0], x[t > 0]))
+    estimate(block, cells_of(seen), cells_of(later), n)
+    (time, value), size = seen[int(sizes.argmin())], sizes.min()
+    outlook = block(observed(time, value), asked(np.array([0.5])), 1)
+    assert abs(float(outlook.location[0]) / size - 3.25) < 0.2
+    assert 0.05 < float(outlook.deviation[0]) / size < 0.3
+
+
 # -- in a network
 
 

@@ -115,7 +115,7 @@ def one_simulated(smoke: bool, seed: int, folder: Path | None = None) -> dict[st
     """Fits, scores on held-out series, and compares intensities ahead of histories cut at hour 12."""
     train, _ = simulated(60 if smoke else 300, 1)
     test, phases = simulated(20 if smoke else 100, 2)
-    training = trained(20, lr=1e-2) if smoke else trained(40)
+    training = trained(5, lr=1e-2) if smoke else trained(40)
     model = LatentODEForecaster(
         AHEAD, CUT, model=network(8), training=training, verbose=False, random_state=seed
     )
@@ -193,7 +193,7 @@ def on_storms(smoke: bool) -> dict[str, float]:
         keep = table["id"].isin(table["id"].drop_duplicates().iloc[::8])
         table, later = table[keep], later[keep]
     schema = Schema(id="id", time="time", targets=("lat", "long", "wind", "pressure"), cycles=())
-    training = trained(4 if smoke else 30, lr=1e-2, time_weight=10.0)
+    training = trained(2 if smoke else 30, lr=1e-2, time_weight=10.0)
     model = LatentODEForecaster(12.0, 72.0, model=network(24), training=training, verbose=False)
     return per_event(model.fit(table[~later], schema), table[later])
 

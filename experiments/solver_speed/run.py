@@ -184,13 +184,14 @@ def threads(repeats: int) -> dict:
 
 def parts(smoke: bool) -> dict[str, Callable[[], dict]]:
     """What can be measured, by name."""
-    repeats, rows = (1, 8) if smoke else (15, 64)
+    if smoke:
+        few = Workload.make(2, 16, 64, (2, 4), SPAN / 8)
+        return {"64/16/64": lambda: compare(few, True, 1)}
+    repeats, rows = 15, 64
     small = {
-        "threads": lambda: threads(1 if smoke else 5),
+        "threads": lambda: threads(5),
         "64/16/64": lambda: compare(Workload.make(rows, 16, 64, QUERIES, SPAN), True, repeats),
     }
-    if smoke:
-        return small
     many = Workload.make(4096, 16, 64, (2, 8), SPAN)
     return {
         **small,
@@ -207,7 +208,7 @@ def parts(smoke: bool) -> dict[str, Callable[[], dict]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="one repeat of the small parts")
+    parser.add_argument("--smoke", action="store_true", help="one repeat of a small part")
     parser.add_argument("--only", nargs="+", help="names of parts; others keep what results.json holds")
     parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/solver_speed")
     arguments = parser.parse_args()

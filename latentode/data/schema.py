@@ -245,7 +245,11 @@ def _periods(given: Any) -> str | tuple[str | float, ...]:
             f"cycles {mixed!r} stands beside other periods; write 'auto' to have them found, 'none' or "
             "() for none, or name the periods"
         )
-    return tuple(p if isinstance(p, (str, int, float)) else str(pd.Timedelta(p)) for p in periods)
+    named = tuple(p if isinstance(p, (str, int, float)) else str(pd.Timedelta(p)) for p in periods)
+    twice = next((p for i, p in enumerate(named) if p in named[:i]), None)
+    if twice is not None:
+        raise SchemaError(f"cycles name {twice!r} twice; name each period once")
+    return named
 
 
 def _check_columns(frame: pd.DataFrame) -> None:

@@ -37,38 +37,28 @@ import numpy as np
 import torch
 from scipy.optimize import Bounds, minimize
 
-from latentode.model.structure import INITIAL, StructuralBlock
+from latentode.model.structure import BOUNDS, INITIAL, StructuralBlock
 from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
-from latentode.nn.frequency import ONE_FREQUENCY, cells_that_tell, frequencies, suggestions
+from latentode.nn.frequency import (
+    ONE_FREQUENCY,
+    cells_that_tell,
+    frequencies,
+    line_variances,
+    suggestions,
+)
 from latentode.nn.state_space import Cells, own_variances, window_losses
 
 __all__ = ["estimate"]
 
-# Bounds of the parameters, in units of model time and of the training data.
-BOUNDS = {
-    "noise": (1e-6, 3.0),
-    "walk": (1e-8, 1e3),
-    "slope_walk": (1e-8, 1e4),
-    "damping": (1e-2, 20.0),
-    "deviation": (1e-6, 3.0),
-    "return_rate": (0.1, 100.0),
-    "level_precision": (1e-16, 1e2),
-    "slope": (1e-8, 1e4),
-    "cycle": (1e-8, 1e2),
-    "cycle_decay": (1e-4, 10.0),
-    "frequency": (1e-3, 1e4),
-    "frequency_spread": (1e-6, 2.0),
-    "scale": (1.0, 1e4),
-    "memory": (0.3, 1e4),
-    "excess": (1e-18, 3.0),
-}
 ROUNDS = 3  # of parameters, then of coefficients
 STEPS, EXPECTATIONS = 25, 2  # of each
 PRIOR_DEVIATION = 5.0  # of the logarithm of a parameter
 ENOUGH = 1e-6  # relative change of the loss at which steps end
 DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
+SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 PRECISION = PARAMETERS.index("level_precision")
+DIFFERENT = 1e-4  # variance of a tenth of the series, in that of all
 PER_SERIES = 0.05  # highest precision of a level, for each series
 FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
 CYCLE_PARAMETERS = ("cycle", "cycle_decay", "frequency", "frequency_spread")
@@ -229,7 +219,13 @@ def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np
     free = np.array([i for i, name in enumerate(PARAMETERS) if name not in CYCLE_PARAMETERS])
     none = np.zeros(len(sample.seen.variable))
     model = _Model(np.log(theta), (mean[None], variance[None]), free, centre, none)
-    plain = _improved(sample, model, ROUNDS)
+    begun, moving = [model], line_variances(sample.seen, sample.seen.value)
+    least = float(np.quantile(moving[moving > 0], 0.1)) if moving.any() else 1.0
+    if least < DIFFERENT:  # series of very different size, of which each has a variance of its own
+        z, weak, own = model.z.copy(), centre.copy(), [SCALE, EXCESS, PRECISION]
+        z[own] = weak[own] = math.log(max(QUIET**2 * least, BOUNDS["excess"][0]))
+        begun.append(replace(model, z=z, centre=weak))
+    plain = min((_improved(sample, m, ROUNDS) for m in begun), key=lambda m: _criterion(sample, m)[0])
     some = sample.thinned()
     fewer = plain.of(len(some.seen.variable))
     starts = (_improved(some, start, 1, TRIAL_STEPS) for start in _starts(some, fewer))
@@ -264,6 +260,7 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
     free, count = model.free, len(sample.seen.time)
     # Levels of windows of one series are one: they do not say how near the mean another level is.
     bounds[PRECISION, 1] = min(bounds[PRECISION, 1], math.log(PER_SERIES * sample.n_series))
+    bounds[SCALE, 0] = min(bounds[SCALE, 0], model.centre[SCALE])
     bounds[FREQUENCY] = model.centre[FREQUENCY] + np.log([1 / NEAR, NEAR])
 
     def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:

@@ -45,7 +45,7 @@ from latentode.nn.frequency import frequencies
 from latentode.nn.state_space import Cells, Clocks, Filtered, array_of
 from latentode.ode import StepControl
 
-__all__ = ["INITIAL", "N_FEATURES", "Outlook", "StructuralBlock"]
+__all__ = ["BOUNDS", "INITIAL", "N_FEATURES", "Outlook", "StructuralBlock"]
 
 # Of each variable before anything was estimated, in units of model time and of the training data.
 INITIAL = {
@@ -64,6 +64,24 @@ INITIAL = {
     "scale": 10.0,
     "memory": 30.0,
     "excess": 1e-4,
+}
+# Within which they are estimated.
+BOUNDS = {
+    "noise": (1e-6, 3.0),
+    "walk": (1e-8, 1e3),
+    "slope_walk": (1e-8, 1e4),
+    "damping": (1e-2, 20.0),
+    "deviation": (1e-6, 3.0),
+    "return_rate": (0.1, 100.0),
+    "level_precision": (1e-18, 1e2),
+    "slope": (1e-8, 1e4),
+    "cycle": (1e-8, 1e2),
+    "cycle_decay": (1e-4, 10.0),
+    "frequency": (1e-3, 1e4),
+    "frequency_spread": (1e-6, 2.0),
+    "scale": (1.0, 1e4),
+    "memory": (0.3, 1e4),
+    "excess": (1e-18, 3.0),
 }
 COEFFICIENT = 0.5  # initial variance of first harmonics and of effects of known columns
 N_FEATURES = 7

@@ -35,7 +35,14 @@ from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.state_space import Cells, Filtered
 from latentode.ode.kernels.compiled import Array, compiled
 
-__all__ = ["ONE_FREQUENCY", "Suggestion", "cells_that_tell", "frequencies", "suggestions"]
+__all__ = [
+    "ONE_FREQUENCY",
+    "Suggestion",
+    "cells_that_tell",
+    "frequencies",
+    "line_variances",
+    "suggestions",
+]
 
 NO_CYCLE = 1e-9  # relative variance of a cycle below which there is none
 ONE_FREQUENCY = 1e-4  # spread of the logarithm of frequencies below which cells share one
@@ -247,7 +254,7 @@ def suggestions(
     """
     residual = _without_columns(cells, theta, prior)
     grid, gains = _periodograms(cells, residual)
-    sizes, count = _line_variances(cells, residual) / variances, np.diff(cells.begins)
+    sizes, count = line_variances(cells, residual) / variances, np.diff(cells.begins)
 
     def suggestion(gain: np.ndarray, frequency: Any, own: bool, spread: float) -> Suggestion:
         left = np.exp(-2 * gain / count)
@@ -268,8 +275,8 @@ def _tell(gains: np.ndarray) -> np.ndarray:
     return np.flatnonzero(gains.max(axis=1, initial=0.0) > LEAST_GAIN)
 
 
-def _line_variances(cells: Cells, value: np.ndarray) -> np.ndarray:
-    """Of each cell's values about a line."""
+def line_variances(cells: Cells, value: np.ndarray) -> np.ndarray:
+    """Of each cell's values about a line, shape `(cells,)`; each has rows."""
     count = np.diff(cells.begins)
     owner = np.repeat(np.arange(len(count)), count)
 

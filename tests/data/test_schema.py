@@ -150,3 +150,8 @@ def test_numbers_written_as_text_are_not_left_out_in_silence():
     frame = pd.DataFrame({"id": 1, "time": range(2), "hr": ["60", "70"]})
     with pytest.raises(SchemaError, match=r"`hr`.*numbers written as text.*to_numeric"):
         Schema().resolve(frame)
+
+
+def test_a_cycle_that_is_named_twice_is_refused():
+    with pytest.raises(SchemaError, match="twice"):
+        Schema(cycles=("24h", "7D", "24h"))

@@ -325,3 +325,17 @@ def test_about_a_forecast_raw_numbers_move_it_by_its_deviation_in_any_unit(name)
         about = own.about(raw, unit * mean, unit * torch.full_like(mean, 0.4))
         middle = own.icdf(about, 0.5)
         np.testing.assert_allclose(middle, unit * (mean.numpy() + 0.28), rtol=1e-6, atol=1e-9 * unit)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [*(("log-normal", u) for u in (1e-30, 1.0, 1e20)), *(("beta", u) for u in (1e-6, 1e-3, 0.3))],
+)
+def test_about_a_forecast_of_any_size_the_mean_is_that_of_the_forecast(name, size):
+    own = LIKELIHOODS[name].of_units((size,), (0.3 * size,))
+    raw = torch.zeros(1, 3, own.n_raw)
+    mean = size * torch.tensor([[0.7, 1.0, 1.4]])
+    about = own.about(raw, mean, torch.full_like(mean, 0.2 * size), torch.zeros(3, dtype=torch.long))
+    torch.testing.assert_close(about.mean, mean, rtol=2e-3, atol=0)
+    width = own.icdf(about, 0.9) - own.icdf(about, 0.1)  # a variance may leave the range of float32
+    np.testing.assert_allclose(width, np.full((1, 3), 2 * 1.2816 * 0.2 * size), rtol=0.1)

@@ -190,7 +190,9 @@ class DataUnits(Likelihood, ABC):
 
 def smoothly_positive(value: Tensor, size: Tensor) -> Tensor:
     """Near a value that is well above 0, positive where it is not, compared with a positive size."""
-    return (value + (value.square() + size.square()).sqrt()) / 2
+    reach = torch.hypot(value, size)  # which no size can overflow
+    mirrored = size * (size / (value.abs() + reach)) / 2  # of a negative value, without cancelling
+    return torch.where(value < 0, mirrored, value.abs() + mirrored)
 
 
 def unit_softplus(raw: Tensor) -> Tensor:

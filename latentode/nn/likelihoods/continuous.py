@@ -152,7 +152,7 @@ NEAR_EDGE = (
     1e-3  # of the mean share, and of what it lacks to 1: how near 0 or 1 a share is counted from
 )
 FURTHEST = 0.1  # of `NEAR_EDGE`: how near a forecast may come
-NEAR_NOTHING = 0.1  # of the mean of training: at what size a forecast is bent to stay positive
+NEAR_NOTHING = 0.02  # of the mean of training: at what size a forecast is bent to stay positive
 MIN_CONCENTRATION, MAX_CONCENTRATION = 0.5, 1e12  # beyond, gamma functions lose their digits
 
 
@@ -271,31 +271,40 @@ class BetaLikelihood(DataUnits):
     def distribution(
         self, raw: Tensor, anchor: Tensor, variable: Tensor | None = None, spread: Tensor | None = None
     ) -> Share:
-        loc, scale = self.units(raw, variable)
-        edge = torch.finfo(raw.dtype).eps
-        loc = torch.where((loc > 0) & (loc < 1), loc, 0.5)  # nothing is known of the data
-        low, high = NEAR_EDGE * loc, 1 - (NEAR_EDGE * (1 - loc)).clamp(min=16 * edge)
+        _, scale = self.units(raw, variable)
+        loc, low, high = self._bounds(raw, variable)
         usual = (loc * (1 - loc) / scale**2 - 1).clamp(1.0, MAX_CONCENTRATION)
         narrow = unit_softplus(-raw[..., 1])  # the second number widens, as with every family
         if spread is not None:
             narrow = narrow / spread**2
         narrow = narrow.clamp(max=1 / MIN_SCALE**2)
         concentration = (usual * narrow).clamp(MIN_CONCENTRATION, MAX_CONCENTRATION)
-        logit = torch.logit(torch.minimum(torch.maximum(anchor, low), high))
-        share = torch.sigmoid(logit + raw[..., 0])
-        share = torch.minimum(torch.maximum(share, FURTHEST * low), 1 - FURTHEST * (1 - high))
+        share = self._moved(anchor, raw[..., 0], low, high)
         return Share(share, concentration, validate_args=False)
+
+    def _bounds(self, like: Tensor, variable: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The usual share, and how near 0 and 1 one is counted from."""
+        loc, _ = self.units(like, variable)
+        edge = torch.finfo(like.dtype).eps
+        loc = torch.where((loc > 0) & (loc < 1), loc, 0.5)  # nothing is known of the data
+        return loc, NEAR_EDGE * loc, 1 - (NEAR_EDGE * (1 - loc)).clamp(min=16 * edge)
+
+    @staticmethod
+    def _moved(share: Tensor, step: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """A share between bounds, moved by a step of its logit."""
+        logit = torch.logit(torch.minimum(torch.maximum(share, low), high))
+        share = torch.sigmoid(logit + step)
+        return torch.minimum(torch.maximum(share, FURTHEST * low), 1 - FURTHEST * (1 - high))
 
     def about(
         self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
     ) -> Share:
-        loc, _ = self.units(raw, variable)
-        loc = torch.where((loc > 0) & (loc < 1), loc, 0.5)
+        loc, low, high = self._bounds(raw, variable)
         mean = smoothly_positive(mean, NEAR_NOTHING * loc)
-        mean = 1 - smoothly_positive(1 - mean, NEAR_NOTHING * (1 - loc))
-        edge = torch.finfo(raw.dtype).eps
-        share = torch.sigmoid(torch.logit(mean, edge) + raw[..., 0]).clamp(edge, 1 - 16 * edge)
-        usual = (mean * (1 - mean) / deviation.square() - 1).clamp(min=1.0)
+        lacking = 1 - mean
+        mean = mean - (smoothly_positive(lacking, NEAR_NOTHING * (1 - loc) * mean) - lacking)
+        share = self._moved(mean, raw[..., 0], low, high)
+        usual = ((mean / deviation) * ((1 - mean) / deviation) - 1).clamp(min=1.0)
         concentration = usual * unit_softplus(-raw[..., 1])
         bounds = MIN_CONCENTRATION, MAX_CONCENTRATION
         return Share(share, concentration.clamp(*bounds), validate_args=False)

@@ -42,7 +42,7 @@ STIRLING_FROM = 16.0  # counts from which the series of the factorial has all di
 LEVELS = (1e-300, 1 - 2.0**-53)  # the least and the greatest that have a normal score
 MAX_LOG_STEP = 15.0
 SURE = 0.01  # probability that is left to what a forecast says will not be
-NEAR_NOTHING = 0.1  # of the mean of training: at what size an expected count is bent
+NEAR_NOTHING = 0.02  # of the mean of training: at what size an expected count is bent
 UNSURE = 0.1  # probability that is left, untrained, to what was not seen last
 MAX_LOGIT = 15.0
 DISPERSIONS = (1e-4, 1e3)  # below, a count of that size is Poisson; above, nearly always 0
@@ -225,7 +225,7 @@ class NegativeBinomialLikelihood(DataUnits):
         self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
     ) -> Counts:
         rate = _rate_about(self, torch.zeros_like(raw), mean, variable)
-        usual = ((deviation.square() - rate) / rate.square()).clamp(0.01, 10.0)
+        usual = ((deviation / rate).square() - 1 / rate).clamp(0.01, 10.0)
         dispersion = (usual * unit_softplus(raw[..., 1])).clamp(*DISPERSIONS)
         return Counts(_rate_about(self, raw, mean, variable), dispersion, validate_args=False)
 
