@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import N_VARIABLES, TIME_SCALE, batch_of, network, noise_for, piece, waves
+from making import N_KNOWN, N_VARIABLES, TIME_SCALE, batch_of, network, noise_for, piece, waves
 
 from latentode.data.batch import Observations, Queries, Series
 from latentode.data.dataset import SeriesDataset
@@ -260,7 +260,7 @@ def test_a_variable_that_is_never_observed_nor_asked_changes_nothing(options, li
 def copy_shared(small, large):
     """Weights of the first variables; what belongs to the additional one keeps its own."""
     n, m = N_VARIABLES, N_VARIABLES + 1
-    columns = [k * m + v for k in range(3) for v in range(n)] + [3 * m, 3 * m + 1]
+    columns = [k * m + v for k in range(3) for v in range(n)] + [*range(3 * m, 3 * m + 2 + N_KNOWN)]
     assert Events.n_features(m) == 3 * m + 2
     with torch.no_grad():
         for name, parameter in large.named_parameters():

@@ -11,7 +11,7 @@ from latentode.data.batch import Queries
 from latentode.errors import LatentODEError
 from latentode.model.building import LAYOUTS
 from latentode.model.objective import elbo_terms, negative_elbo
-from latentode.nn import LIKELIHOODS
+from latentode.nn import ENCODERS, LIKELIHOODS
 from latentode.ode import FIELDS, Context, CoupledDynamics, Solver
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -142,6 +142,25 @@ def test_the_kl_of_a_series_is_that_of_all_its_variables():
     assert state.loc.shape == (3, 9)
     assert state.kl().shape == (3,)
     assert (state.kl() > 0).all()
+
+
+@pytest.mark.parametrize("options", [{"encoder": e} for e in ENCODERS] + [{"latent": "per-variable"}])
+def test_what_was_known_when_a_value_was_observed_is_read_with_it(options):
+    """The value in force at an observation counts; one that was never in force at any does not."""
+    own = {"attention_heads": 2} if "latent" in options else {}
+    model = network(**options, **own, variational=True)
+    batch = some_batch()
+    first, last = batch.control_time.clone(), batch.control_time.clone()
+    first[:], last[:] = -100.0, 100.0
+    at = batch.control_value
+    known = [
+        replace(batch, control_time=torch.cat([first, last], 1), control_value=torch.cat(v, 1))
+        for v in ([at, at], [at + 1, at], [at, at + 1])
+    ]
+    plain, seen, later = (model.encode(b).loc for b in known)
+    some = torch.bincount(batch.context.series, minlength=len(batch)) > 0
+    assert (seen - plain).abs().amax(dim=1)[some].min() > 1e-6
+    assert torch.equal(later, plain)
 
 
 def test_a_point_takes_one_sample_and_pays_no_kl():

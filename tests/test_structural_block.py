@@ -217,6 +217,16 @@ def test_cells_that_say_little_are_harmless(time, value):
     assert told.isfinite().all() and (told.abs() <= 1).all()
 
 
+def test_a_decoder_is_told_where_the_clock_stands_and_what_is_known():
+    block, time = StructuralBlock(1, 1, PERIODS, harmonics=3), np.array([-0.7, 0.2, 1.9])
+    control, phase = path(), torch.tensor([[0.4, -1.0]])
+    given = block(observed(*cell(5)), asked(time), 1, control, phase).given
+    angle = 2 * np.pi * time[:, None] / np.array(PERIODS) + phase.numpy()
+    waves = np.stack([np.cos(angle), np.sin(angle)], axis=2).reshape(3, 4)
+    known = control.of_rows(torch.zeros(3, dtype=torch.long), torch.from_numpy(time)).numpy()
+    np.testing.assert_allclose(given.numpy(), np.c_[waves, known], atol=1e-12)
+
+
 def cells_of(parts):
     """Cells of one variable from (time, value) pairs, without columns."""
     owner = np.repeat(np.arange(len(parts)), [len(t) for t, _ in parts])

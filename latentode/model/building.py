@@ -61,7 +61,7 @@ def _joint(
     check_choice("encoder", config.encoder, ENCODERS)
     if config.interaction != "encoder":
         raise LatentODEError("interaction is a choice of latent='per-variable' only; leave it out")
-    encoder = ENCODERS[config.encoder](sizes.n_variables, width)  # type: ignore[call-arg]
+    encoder = ENCODERS[config.encoder](sizes.n_variables, width, n_known=sizes.n_known)  # type: ignore[call-arg]
     flows = _flows(width + sizes.n_static, config)
     head = LatentHead(width, sizes.n_static, config.latent_size, variational, flows)
     dynamics = _field(config, sizes, sizes.n_static)
@@ -84,9 +84,9 @@ def _per_variable(
     width = config.encoder_size or min(config.hidden_size, WIDEST)
     embedding, latent = config.embedding_size, config.latent_size
     layers, heads = config.attention_layers, config.attention_heads
-    encoder = VariableEncoder(embedding, sizes.n_static, width, layers, heads)
+    encoder = VariableEncoder(embedding, sizes.n_static, width, layers, heads, sizes.n_known)
     head = LatentHead(width, 0, latent, variational, _flows(width, config))
-    told, gain = _told(config)
+    told, gain = _told(config, sizes)
     decoder = VariableDecoder(latent + told, embedding, n_raw, config.hidden_size, gain)
     others = sizes.n_static + sizes.n_known
     dynamics = (
@@ -106,15 +106,16 @@ def _field(config: ModelConfig, sizes: Sizes, n_fixed: int) -> Dynamics:
     return kind.make(FieldSizes(size, config.hidden_size, n_fixed, sizes.n_known, sizes.known_zero))
 
 
-def _told(config: ModelConfig) -> tuple[int, float]:
+def _told(config: ModelConfig, sizes: Sizes) -> tuple[int, float]:
     """How many numbers a decoder is told beside z(t), and the initial size of its output layer."""
     if config.structure == "state-space":
-        return N_FEATURES, 0.0  # an untrained forecast is the structural one
+        told = N_FEATURES + 2 * len(sizes.periods or ()) + sizes.n_known
+        return told, 0.0  # an untrained forecast is the structural one
     return 0, MLPDecoder.INITIAL_GAIN
 
 
 def _joint_decoder(config: ModelConfig, sizes: Sizes, n_raw: int) -> Decoder:
-    told, gain = _told(config)
+    told, gain = _told(config, sizes)
     if not FIELDS[config.dynamics].positive:
         size = config.latent_size + told
         return MLPDecoder(size, sizes.n_variables, n_raw, config.hidden_size, gain)

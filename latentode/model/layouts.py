@@ -99,7 +99,14 @@ class Layout(nn.Module, ABC):
         """Size of a series' whole latent state."""
 
     @abstractmethod
-    def encode(self, seen: Observations, static: Tensor, t0: Tensor, backward: bool) -> LatentState:
+    def encode(
+        self,
+        seen: Observations,
+        static: Tensor,
+        t0: Tensor,
+        backward: bool,
+        given: Tensor | None = None,
+    ) -> LatentState:
         """q(z(t0)) of each series.
 
         Args:
@@ -107,6 +114,8 @@ class Layout(nn.Module, ABC):
             static: shape `(series, static)`.
             t0: where reading ends, shape `(series,)`.
             backward: whether reading goes back in time.
+            given: what known columns were at each observation, shape `(observations, known)`; None
+                where there are none.
         """
 
     @abstractmethod
@@ -143,8 +152,15 @@ class JointLayout(Layout):
     def latent_size(self) -> int:
         return self.head.latent_size
 
-    def encode(self, seen: Observations, static: Tensor, t0: Tensor, backward: bool) -> LatentState:
-        events = Events.of(seen, len(t0), self.n_variables, backward)
+    def encode(
+        self,
+        seen: Observations,
+        static: Tensor,
+        t0: Tensor,
+        backward: bool,
+        given: Tensor | None = None,
+    ) -> LatentState:
+        events = Events.of(seen, len(t0), self.n_variables, backward, given)
         last = last_values(seen, len(t0), self.n_variables)
         return self.head(self.encoder(events, t0, last), static)
 
@@ -191,8 +207,15 @@ class PerVariableLayout(Layout):
     def latent_size(self) -> int:
         return self.blocks * self.head.latent_size
 
-    def encode(self, seen: Observations, static: Tensor, t0: Tensor, backward: bool) -> LatentState:
-        summary = self.encoder(seen, self.embeddings, static, t0, backward).flatten(0, 1)
+    def encode(
+        self,
+        seen: Observations,
+        static: Tensor,
+        t0: Tensor,
+        backward: bool,
+        given: Tensor | None = None,
+    ) -> LatentState:
+        summary = self.encoder(seen, self.embeddings, static, t0, backward, given).flatten(0, 1)
         return self.head(summary, summary[:, :0]).merge(len(t0))
 
     @property

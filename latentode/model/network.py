@@ -229,8 +229,11 @@ class LatentODE(nn.Module):
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
         seen = self.emission.view(self._scaled(batch.context))
-        static = batch.static.to(self.dtype)
-        return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start")
+        static, given = batch.static.to(self.dtype), None
+        if batch.control_value.shape[2]:
+            known = StepControl(batch.control_time, batch.control_value)
+            given = known.of_rows(batch.context.series, batch.context.time)
+        return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start", given)
 
     def trajectory(
         self, batch: Batch, z0: Tensor, times: Tensor, rows: Rows | None = None
@@ -320,7 +323,7 @@ class LatentODE(nn.Module):
         outlook = None
         if self.emission.structure is not None:
             outlook = self.emission.outlook(batch, queries, self.time_scale)
-            told = outlook.features(queries.time / self.time_scale).to(z.dtype)
+            told = outlook.features(queries.time / self.time_scale).to(z)
             z = torch.cat([z, told.expand(*z.shape[:-1], -1)], dim=-1)
         raw = self.layout.read(z, queries.variable).to(self.value_dtype)
         return self.emission(raw, batch, queries, self.time_scale, outlook)

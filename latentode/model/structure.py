@@ -99,18 +99,20 @@ class Outlook:
         scale: deviation that is the cell's own, likewise.
         parts: what adds up to the mean: the level, what the slope adds to it, the deviation, the
             oscillation, each cycle, each known column; shape `(queries, parts)`.
+        given: cosine and sine of the clock's cycles and known columns there, `(queries, given)`.
     """
 
     location: Tensor
     deviation: Tensor
     scale: Tensor
     parts: Tensor
+    given: Tensor
 
     def features(self, time: Tensor) -> Tensor:
-        """What a decoder is told of it, bounded, `(queries, N_FEATURES)`; `time` since the origin."""
+        """What a decoder is told of it, bounded, `(queries, N_FEATURES + given)`; `time` since t0."""
         steps = self.parts[:, 1 : COLUMNS + 1] / self.deviation[:, None]
         sizes = [self.deviation.log() / 2, self.scale.log() / 2, self.location]
-        told = torch.stack([*sizes, *steps.unbind(1), time], dim=1)
+        told = torch.stack([*sizes, *steps.unbind(1), time, *self.given.unbind(1)], dim=1)
         return told / (1 + told.abs())
 
 
@@ -172,8 +174,8 @@ class StructuralBlock(nn.Module):
         # Where derivatives are taken, tensors have no numbers to be seen until the function is applied.
         context = cache(partial(self._context, seen, asked, n_series, control, phase))
         found = (x.to(asked.time.device) for x in _Answer.apply(asked.time, context))
-        location, variance, own, parts = found
-        return Outlook(location, variance.sqrt(), own.sqrt(), parts)
+        location, variance, own, parts, given = found
+        return Outlook(location, variance.sqrt(), own.sqrt(), parts, given)
 
     def _context(self, seen: Observations, asked: Queries, *clocks: Any) -> _Context:
         return _Context(self, seen, asked, Clocks.of(*clocks, lag=float(self.lag)))
@@ -213,6 +215,13 @@ class StructuralBlock(nn.Module):
     def part_names(cycles: Sequence[str], known: Sequence[str]) -> list[str]:
         """Names of `Outlook.parts` in their order, given those of cycles and of known columns."""
         return [*STATE_NAMES, *cycles, *known]
+
+    @property
+    def told(self) -> np.ndarray:
+        """Which columns a decoder is told: first harmonics of cycles, and known columns at once."""
+        width, cycles = 2 * len(self.harmonics), len(self.periods)
+        waves = (width * np.arange(cycles)[:, None] + np.arange(2)).ravel()
+        return np.r_[waves, width * cycles + np.arange(self.n_known)].astype(int)
 
     def gather(self, parts: np.ndarray) -> np.ndarray:
         """Columns of a cycle added up: `(n, state)` to `(n, 4 + cycles + known)`."""
@@ -289,7 +298,8 @@ class _Context:
         self._inside(np.flatnonzero(~ahead), moved, basis, parts, relative)
         theta, own = self.theta[self.cells.variable[self.cell]], self.found.variance[self.cell]
         variance = own * relative + theta[:, PARAMETERS.index("excess")]
-        found = parts.sum(axis=1), variance, own, self.block.gather(parts)
+        given = basis[:, self.block.told]
+        found = parts.sum(axis=1), variance, own, self.block.gather(parts), given
         return tuple(torch.from_numpy(x) for x in found)
 
     def _ahead(self, q: np.ndarray, time: Any, basis: Any, parts: Any, relative: Any) -> None:

@@ -62,11 +62,12 @@ class GRUEncoder(Encoder):
     Args:
         n_variables: number of variables.
         hidden_size: size of its state.
+        n_known: number of known columns.
     """
 
-    def __init__(self, n_variables: int, hidden_size: int) -> None:
+    def __init__(self, n_variables: int, hidden_size: int, n_known: int = 0) -> None:
         super().__init__()
-        self.gru = GRU(Events.n_features(n_variables), hidden_size)
+        self.gru = GRU(Events.n_features(n_variables, n_known), hidden_size)
 
     def forward(self, events: Events, t0: Tensor, last: Tensor) -> Tensor:
         packed = events.packed()
@@ -84,15 +85,18 @@ class ODERNNEncoder(Encoder):
         n_variables: number of variables.
         hidden_size: size of its state.
         solver: how the state is carried over a gap.
+        n_known: number of known columns.
 
     References:
         Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
         https://arxiv.org/abs/1907.03907
     """
 
-    def __init__(self, n_variables: int, hidden_size: int, solver: Solver | None = None) -> None:
+    def __init__(
+        self, n_variables: int, hidden_size: int, solver: Solver | None = None, n_known: int = 0
+    ) -> None:
         super().__init__()
-        self.gru = GRU(Events.n_features(n_variables), hidden_size)
+        self.gru = GRU(Events.n_features(n_variables, n_known), hidden_size)
         self.dynamics = MLPDynamics(hidden_size, hidden=(hidden_size,))
         self.solver = solver or Solver(method="midpoint", intervals=1)
 
@@ -116,13 +120,14 @@ class LinearEncoder(Encoder):
     Args:
         n_variables: number of variables.
         hidden_size: number of complex modes, and size of what is returned.
+        n_known: number of known columns.
     """
 
     SLOWEST, FASTEST = 0.05, 50.0  # decay rates per unit of model time at the start of training
 
-    def __init__(self, n_variables: int, hidden_size: int) -> None:
+    def __init__(self, n_variables: int, hidden_size: int, n_known: int = 0) -> None:
         super().__init__()
-        self.drive = mlp(Events.n_features(n_variables), hidden_size, 2 * hidden_size)
+        self.drive = mlp(Events.n_features(n_variables, n_known), hidden_size, 2 * hidden_size)
         rates = torch.logspace(
             math.log10(self.SLOWEST), math.log10(self.FASTEST), hidden_size, dtype=torch.float64
         )
@@ -190,13 +195,20 @@ class VariableEncoder(nn.Module):
         size: size of a summary and of the GRU's state.
         layers: number of layers of exchange.
         heads: number of attention heads of each.
+        n_known: number of known columns.
     """
 
     def __init__(
-        self, embedding_size: int, n_static: int, size: int, layers: int = 2, heads: int = 4
+        self,
+        embedding_size: int,
+        n_static: int,
+        size: int,
+        layers: int = 2,
+        heads: int = 4,
+        n_known: int = 0,
     ) -> None:
         super().__init__()
-        self.gru = GRU(N_FEATURES + embedding_size, size)
+        self.gru = GRU(N_FEATURES + n_known + embedding_size, size)
         self.of_embedding = nn.Linear(embedding_size, size)
         self.of_static = nn.Linear(n_static, size, bias=False) if n_static else None
         # A last normalisation, because what pre-norm layers add up grows and would saturate the head.
@@ -210,6 +222,7 @@ class VariableEncoder(nn.Module):
         static: Tensor,
         t0: Tensor,
         backward: bool = False,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Reads a context.
 
@@ -219,12 +232,13 @@ class VariableEncoder(nn.Module):
             static: shape `(series, static)`.
             t0: where reading ends, shape `(series,)`.
             backward: whether reading goes back in time.
+            given: what known columns were at each observation, shape `(observations, known)`.
 
         Returns:
             Shape `(series, variables, size)`.
         """
         n = len(embeddings)
-        histories = Histories.of(observations, t0, n, backward)
+        histories = Histories.of(observations, t0, n, backward, given)
         inputs = torch.cat([histories.features, embeddings[histories.cell % n]], dim=1)
         seen = self.gru(inputs, histories.sizes)
         summary = seen.new_zeros(len(t0) * n, seen.shape[1]).index_copy(0, histories.observed, seen)

@@ -55,16 +55,28 @@ class Events:
         value: 0 where nothing was observed, shape `(series, events, variables)`.
         observed: 1 where something was, same shape.
         length: number of events, shape `(series,)`.
+        given: known columns at each event, shape `(series, events, known)`; None for none.
     """
 
     time: Tensor
     value: Tensor
     observed: Tensor
     length: Tensor
+    given: Tensor | None = None
 
     @classmethod
-    def of(cls, observations: Observations, n_series: int, n_variables: int, backward: bool) -> Events:
-        """Gathers observations in any order; `backward` reads from the last to the first."""
+    def of(
+        cls,
+        observations: Observations,
+        n_series: int,
+        n_variables: int,
+        backward: bool,
+        given: Tensor | None = None,
+    ) -> Events:
+        """Gathers observations in any order; `backward` reads from the last to the first.
+
+        `given` is what known columns were at each observation, shape `(observations, known)`.
+        """
         order = torch.argsort(observations.time, stable=True)
         order = order[torch.argsort(observations.series[order], stable=True)]
         sorted_ = observations.select(order)
@@ -84,9 +96,13 @@ class Events:
         observed[slot] = 1.0
         time = sorted_.time.new_zeros(n_series, width)
         time[owner, place] = sorted_.time[new]
+        known = None
+        if given is not None:
+            known = value.new_zeros(n_series, width, given.shape[1])
+            known[owner, place] = given[order][new].to(value)
         final = (length - 1).clamp(min=0)[:, None]
         padding = torch.arange(width, device=time.device) > final
-        return cls(torch.where(padding, time.gather(1, final), time), value, observed, length)
+        return cls(torch.where(padding, time.gather(1, final), time), value, observed, length, known)
 
     def packed(self) -> Packed:
         """The events step after step, the series with most events first.
@@ -111,26 +127,27 @@ class Events:
         """What a recurrent encoder reads at each event.
 
         Values, their difference from each variable's latest one (a change is often small against
-        the spread of the data), what was observed, the gap since the event read before, and the
-        time to `t0`.
+        the spread of the data), what was observed, the gap since the event read before, the
+        time to `t0`, and known columns, bounded.
 
         Args:
             t0: where reading ends, shape `(series,)`.
             last: of `last_values`, shape `(series, variables)`.
 
         Returns:
-            Shape `(series, events, 3 * variables + 2)`.
+            Shape `(series, events, 3 * variables + 2 + known)`.
         """
         gap = torch.zeros_like(self.time)
         gap[:, 1:] = self.time.diff(dim=1).abs()
         reach = (self.time - t0[:, None]).abs()
         change = (self.value - last[:, None]) * self.observed * CHANGE_GAIN
-        return torch.cat([self.value, change, self.observed, gap[..., None], reach[..., None]], dim=2)
+        told = [self.value, change, self.observed, gap[..., None], reach[..., None]]
+        return torch.cat([*told, *([] if self.given is None else [_bounded(self.given)])], dim=2)
 
     @staticmethod
-    def n_features(n_variables: int) -> int:
+    def n_features(n_variables: int, n_known: int = 0) -> int:
         """Size of what `features` returns."""
-        return 3 * n_variables + 2
+        return 3 * n_variables + 2 + n_known
 
 
 def last_values(observations: Observations, n_series: int, n_variables: int) -> Tensor:
@@ -159,7 +176,7 @@ class Histories:
 
     Args:
         cell: whose observation it is, `series * variables + variable`, shape `(observations,)`.
-        features: see `of`, shape `(observations, N_FEATURES)`.
+        features: see `of`, shape `(observations, N_FEATURES + known)`.
         sizes: how many sequences have each step, descending; the first are the cells observed.
     """
 
@@ -173,18 +190,27 @@ class Histories:
         return self.cell[: self.sizes[0]] if self.sizes else self.cell
 
     @classmethod
-    def of(cls, observations: Observations, t0: Tensor, n_variables: int, backward: bool) -> Histories:
+    def of(
+        cls,
+        observations: Observations,
+        t0: Tensor,
+        n_variables: int,
+        backward: bool,
+        given: Tensor | None = None,
+    ) -> Histories:
         """Gathers observations in any order; `backward` reads from the last to the first.
 
         Features are the value, its difference from the cell's latest one, and in time the gap since
         the observation read before and what is left to `t0`, both as logarithms, the latter also
-        as it is and by the sines and cosines of `CYCLES`, from which a phase can be read.
+        as it is and by the sines and cosines of `CYCLES`, from which a phase can be read; and known
+        columns, bounded.
 
         Args:
             observations: times in units of the model.
             t0: where reading ends, shape `(series,)`.
             n_variables: number of variables.
             backward: order of reading.
+            given: what known columns were at each observation, shape `(observations, known)`.
         """
         cell = observations.series * n_variables + observations.variable
         order = torch.argsort(observations.time, stable=True)
@@ -204,7 +230,8 @@ class Histories:
         change = (value - value[end[cell] - 1]) * CHANGE_GAIN
         left = (time - t0[cell // n_variables]).abs()
         features = torch.stack([value, change, _log(gap), _log(left), left], dim=1)
-        features = torch.cat([features, _phases(left)], dim=1)
+        known = features[:, :0] if given is None else _bounded(given[order]).to(features)
+        features = torch.cat([features, _phases(left), known], dim=1)
         place, sizes = _packed(length, cell, step)
         return cls(cell[place], features[place], sizes)
 
@@ -219,6 +246,11 @@ def _packed(length: Tensor, cell: Tensor, step: Tensor) -> tuple[Tensor, list[in
     place = torch.empty_like(where)
     place[where] = torch.arange(len(where), device=where.device)
     return place, sizes.tolist()
+
+
+def _bounded(known: Tensor) -> Tensor:
+    """Near known columns that are within a few deviations, and no larger than 1."""
+    return known / (1 + known.abs())
 
 
 def _phases(duration: Tensor) -> Tensor:

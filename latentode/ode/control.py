@@ -64,6 +64,16 @@ class StepControl:
         index = (self.times <= t[:, None]).sum(dim=1).sub(1).clamp(min=0)
         return self.values[torch.arange(len(t), device=t.device), index]
 
+    def of_rows(self, row: Tensor, t: Tensor) -> Tensor:
+        """The values in force in `row` at `t`, both `(n,)`: `(n, controls)`, by bisection."""
+        changes = self.times.shape[1]
+        low, high = torch.zeros_like(row), torch.full_like(row, changes - 1)
+        for _ in range(changes.bit_length()):
+            middle = (low + high + 1) // 2
+            begun = self.times[row, middle] <= t
+            low, high = torch.where(begun, middle, low), torch.where(begun, high, middle - 1)
+        return self.values[row, low]
+
     def along(self, times: Tensor) -> Tensor:
         """`at` for each of `times`, shape `(n, rows)`: shape `(n, rows, controls)`."""
         index = _last(self.times, times.detach().T)
@@ -177,9 +187,8 @@ class LinearControl:
     def at(self, t: Tensor) -> Tensor:
         """The values at `t` of shape `(rows,)`: shape `(rows, controls)`."""
         row = torch.arange(len(t), device=t.device)
-        last = self.times.shape[1] - 1
         k = (self.times <= t[:, None]).sum(dim=1).sub(1).clamp(min=0)
-        after = (k + 1).clamp(max=last)
+        after = (k + 1).clamp(max=self.times.shape[1] - 1)
         start, end = self.times[row, k], self.times[row, after]
         width = torch.where(end > start, end - start, torch.ones_like(end))
         theta = ((t - start) / width).clamp(0, 1)[:, None].to(self.values)
@@ -338,5 +347,4 @@ def _last(times: Tensor, at: Tensor) -> Tensor:
 
 def _repeated(path: Path, n: int) -> Path:
     """The rows of a path given by times and values, `n` times over."""
-    times, values = path.times.repeat(n, 1), path.values.repeat(n, 1, 1)
-    return dataclasses.replace(path, times=times, values=values)
+    return dataclasses.replace(path, times=path.times.repeat(n, 1), values=path.values.repeat(n, 1, 1))

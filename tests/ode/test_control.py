@@ -44,6 +44,19 @@ def test_repeated_padding_changes_nothing():
         assert torch.equal(padded.at(both), StepControl(TIMES, VALUES).at(both))
 
 
+def test_rows_in_any_order_are_looked_up_as_each_row_would_be():
+    random = torch.Generator().manual_seed(0)
+    times = torch.rand(5, 7, generator=random).sort(dim=1).values
+    times[2, 4:] = times[2, 4:5]  # padded, and one that jumps twice at once
+    path = StepControl(times, torch.randn(5, 7, 2, generator=random))
+    row = torch.randint(5, (200,), generator=random)
+    t = torch.rand(200, generator=random) * 1.4 - 0.2
+    t[:35] = times.flatten()  # at the very moments
+    row[:35] = torch.arange(5).repeat_interleave(7)
+    expected = torch.cat([path.select(r[None]).at(x[None]) for r, x in zip(row, t, strict=True)])
+    assert torch.equal(path.of_rows(row, t), expected)
+
+
 def test_a_step_control_adds_up_to_its_area():
     context = Context(control=StepControl(TIMES, VALUES))
     t0, t1 = torch.tensor([0.0, 5.0]), torch.tensor([3.0, 8.0])
