@@ -7,8 +7,8 @@ $$E[T(x)] = \underbrace{l + s\,\ell(t)}_{\text{level}} + s\,b(t) + s\,r(t)
 
 where level $\ell$, trend b, deviation r, cycles $c_k$ and effects $e_j$ of known columns are those of
 the structural block (`latentode.model.structure`). *Neural* is what decoder and likelihood make of it:
-the mean that they forecast less the structural one. *Adjustment* is how far calibration, and what was
-observed after a time inside the history, move that mean; only forecasts that have either have it.
+the mean that they forecast less the structural one. *Adjustment* is how far calibration moves that
+mean; only a calibrated forecast has it. Inside a history the parts are those of the smoother.
 
 A transformed variable adds up in the units of its transform: of a logarithm, exponentials of components
 are factors. A family of data units (counts, shares, positive values) adds up in those of the table, in

@@ -33,6 +33,7 @@ from latentode.data.scaling import Scaling
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries
 from latentode.model.network import LatentODE
+from latentode.model.structure import Outlook
 from latentode.nn.latent_state import shared_noise
 from latentode.nn.likelihoods import join, take, with_parameters
 
@@ -41,7 +42,7 @@ __all__ = ["Engine", "EventRates"]
 ROWS_AT_ONCE = 256  # (series, origin) pairs in a batch
 LATENT_ROWS_AT_ONCE = 65536  # samples of latent rows that are solved at once, for the memory they take
 
-Ask = Callable[[LatentODE, Batch, Queries, Tensor], Any]
+Ask = Callable[..., Any]  # of network, batch, queries and noise, and of the queries' `place` among all
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,18 @@ class Engine:
         units = self.scaling.units_of(queries.variable)
         return Forecast.of(keys, distribution, self.network.likelihood, units)
 
-    def distributions(self, series: Series, queries: ForecastQueries) -> Distribution:
-        """The components of each query's distribution, scaled, `(samples, queries)`, float64."""
-        parts = list(self._answers(series, queries, _distribution))
+    def distributions(
+        self, series: Series, queries: ForecastQueries, outlook: Outlook | None = None
+    ) -> Distribution:
+        """The components of each query's distribution, scaled, `(samples, queries)`, float64.
+
+        Args:
+            series: histories, scaled.
+            queries: what is asked.
+            outlook: what the structural block says of them; by default, from what had been seen by each
+                one's origin.
+        """
+        parts = list(self._answers(series, queries, partial(_distribution, outlook=outlook)))
         if not parts:
             return self._nothing()
         return _restored([found for _, found in parts], [place for place, _ in parts])
@@ -118,24 +128,19 @@ class Engine:
         before, after = ([found[side] for _, found in parts] for side in (0, 1))
         return _restored(before, places), _restored(after, places)
 
-    def structural_parts(self, series: Series, queries: ForecastQueries, n_parts: int) -> np.ndarray:
-        """The parts that add up to the structural mean of each query, in scaled units.
+    def outlook(self, series: Series, queries: ForecastQueries) -> Outlook:
+        """What the structural block says of queries, at least one, on the CPU.
 
         Args:
             series: histories, scaled.
-            queries: as for `distributions`.
-            n_parts: how many they are.
-
-        Returns:
-            Shape `(queries, n_parts)`, in the order of `StructuralBlock.part_names`.
+            queries: as for `distributions`; what lies before its origin is seen from both sides.
 
         Raises:
             LatentODEError: if the network has no structural block.
         """
-        found = np.zeros((len(queries), n_parts))
-        for place, parts in self._answers(series, queries, _structural_parts):
-            found[place] = parts.cpu().numpy()
-        return found
+        found = list(self._answers(series, queries, _outlook))
+        order = torch.from_numpy(np.argsort(np.concatenate([place for place, _ in found])))
+        return Outlook.join([part for _, part in found]).each(lambda x: x[order])
 
     def event_rates(self, series: Series, queries: ForecastQueries) -> EventRates:
         """The intensity at queries, and how many events are expected between each origin and query.
@@ -193,9 +198,8 @@ class Engine:
                 torch.from_numpy(queries.time[place] - rows[1][origin]),
             )
             with torch.no_grad():
-                found = ask(
-                    network, batch.to(device), local.to(device), noise.to(device, network.dtype)
-                )
+                told = noise.to(device, network.dtype)
+                found = ask(network, batch.to(device), local.to(device), told, place=place)
             yield place, found
 
     def _nothing(self) -> Distribution:
@@ -227,15 +231,29 @@ def _batches(
         yield place, (chosen[0].astype(np.int64), chosen[1]), row_of[place] - begin
 
 
-def _distribution(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor) -> Distribution:
-    distribution, _ = network(batch, queries, noise)
+def _distribution(
+    network: LatentODE,
+    batch: Batch,
+    queries: Queries,
+    noise: Tensor,
+    place: np.ndarray,
+    outlook: Outlook | None,
+) -> Distribution:
+    """Of each query; `outlook` is of all, of which these are at `place`."""
+    if outlook is None:
+        distribution, _ = network(batch, queries, noise)
+    else:
+        (z,) = _states(network, batch, queries, noise)
+        chosen = torch.from_numpy(place)
+        own = outlook.each(lambda x: x[chosen].to(queries.time.device))
+        distribution = network.emit(z, batch, queries, own)
     return with_parameters(distribution, _plain)
 
 
-def _around(
-    network: LatentODE, batch: Batch, queries: Queries, noise: Tensor, step: float
-) -> tuple[Distribution, Distribution]:
-    """The distribution of each query, moved along its trajectory by a step back and by a step on."""
+def _states(
+    network: LatentODE, batch: Batch, queries: Queries, noise: Tensor, moving: bool = False
+) -> tuple[Tensor, ...]:
+    """Latent states of queries, `(samples, queries, latent)`, and their derivatives where `moving`."""
     z0 = network.encode(batch).sample(noise)
     rows = network.layout.rows(len(batch), queries)
     path = network.trajectory(batch, z0, queries.time, rows)
@@ -243,7 +261,16 @@ def _around(
     time = (queries.time / network.time_scale).to(network.dtype).repeat(len(z0))
     shape = (len(z0), len(queries))
     z = path.at(answering, time).unflatten(0, shape)
-    slope = path.derivative_at(answering, time).unflatten(0, shape) / network.time_scale
+    if not moving:
+        return (z,)
+    return z, path.derivative_at(answering, time).unflatten(0, shape) / network.time_scale
+
+
+def _around(
+    network: LatentODE, batch: Batch, queries: Queries, noise: Tensor, place: np.ndarray, step: float
+) -> tuple[Distribution, Distribution]:
+    """The distribution of each query, moved along its trajectory by a step back and by a step on."""
+    z, slope = _states(network, batch, queries, noise, moving=True)
 
     def parameters(z: Tensor, time: Tensor) -> tuple[Tensor, ...]:
         return _parameters(network.emit(z, batch, replace(queries, time=time)))
@@ -256,12 +283,14 @@ def _around(
     return _with(found, before), _with(found, after)
 
 
-def _structural_parts(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor) -> Tensor:
-    """Shape `(queries, parts)`; no path is solved for it."""
-    return network.emission.outlook(batch, queries, network.time_scale).parts
+def _outlook(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor, place: Any) -> Outlook:
+    """What the structural block says; no path is solved for it."""
+    return network.emission.outlook(batch, queries, network.time_scale).each(Tensor.cpu)
 
 
-def _event_rates(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor) -> Tensor:
+def _event_rates(
+    network: LatentODE, batch: Batch, queries: Queries, noise: Tensor, place: np.ndarray
+) -> Tensor:
     """Intensity and expected number of events, shape `(2, samples, queries)`."""
     process, layout, size = network.times_process, network.layout, len(batch)
     path = network.trajectory(batch, network.encode(batch).sample(noise), queries.time)
@@ -271,7 +300,9 @@ def _event_rates(network: LatentODE, batch: Batch, queries: Queries, noise: Tens
     return torch.stack([process.rate(path, layout, size, where), expected])
 
 
-def _class_probabilities(network: LatentODE, batch: Batch, queries: Queries, noise: Tensor) -> Tensor:
+def _class_probabilities(
+    network: LatentODE, batch: Batch, queries: Queries, noise: Tensor, place: np.ndarray
+) -> Tensor:
     """Shape `(labels, classes)`."""
     z0 = network.encode(batch).sample(noise)
     path = network.trajectory(batch, z0, torch.cat([batch.start, queries.time]))

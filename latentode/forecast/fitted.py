@@ -29,6 +29,7 @@ from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries
 from latentode.forecast.residuals import Residuals, ScoreTransform
 from latentode.forecast.sampler import Joint
+from latentode.model.structure import Outlook
 from latentode.nn.likelihoods import refuse_unexplained
 
 __all__ = ["Draws", "FittedForecaster", "Reader", "plain"]
@@ -172,23 +173,30 @@ class FittedForecaster:
         """
         return self.forecast_series(self.series(dataset), queries, keys)
 
-    def forecast_series(self, series: Series, queries: ForecastQueries, keys: pd.DataFrame) -> Forecast:
-        """As `forecast`, of histories that are scaled already."""
-        return self._forecast(self.engine.distributions(series, queries), series, queries, keys)
+    def forecast_series(
+        self,
+        series: Series,
+        queries: ForecastQueries,
+        keys: pd.DataFrame,
+        outlook: Outlook | None = None,
+    ) -> Forecast:
+        """As `forecast`, of histories that are scaled already; `outlook` as for the engine."""
+        made = self.engine.distributions(series, queries, outlook)
+        return self._forecast(made, series, queries, keys)
 
-    def structural_parts(self, series: Series, queries: ForecastQueries) -> StructuralParts | None:
+    def structural_parts(self, outlook: Outlook | None, variable: np.ndarray) -> StructuralParts | None:
         """What the structural mean of queries is made of; None where the network has no such block.
 
         Args:
-            series: scaled histories.
-            queries: what is asked.
+            outlook: what the block says of them; None where there are none.
+            variable: of each.
         """
         block, schema = self.engine.network.emission.structure, self.reader.schema
         if block is None:
             return None
         names = block.part_names([f"cycle {p}" for p in schema.periods], schema.known_future)
-        scaled = self.engine.structural_parts(series, queries, len(names))
-        return StructuralParts.of(names, scaled, self.reader.scaling.units_of(queries.variable))
+        scaled = np.zeros((0, len(names))) if outlook is None else outlook.parts.numpy()
+        return StructuralParts.of(names, scaled, self.reader.scaling.units_of(variable))
 
     def forecasts_around(
         self, series: Series, queries: ForecastQueries, step: float

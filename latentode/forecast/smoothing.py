@@ -10,6 +10,9 @@ $$N(r^\top R^{-1} u,\ 1 - r^\top R^{-1} r),$$
 with u the scores of the values observed, R their correlations and r those with the score at t. Nearer
 to an observation r is larger and the answer sharper; where departures do not last, nothing changes.
 
+A structural block needs no such correlations: its smoother knows what came before and after, at any
+distance. What is decoded then corrects the smoothed location and deviation as it would the forecast's.
+
 References:
     Gaussian Processes for Machine Learning (Rasmussen and Williams, 2006), section 2.2.
 """
@@ -21,7 +24,9 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 
+from latentode.data.batch import Series
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import (
     At,
@@ -35,9 +40,11 @@ from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at
 from latentode.forecast.residuals import ScoreTransform, matern
+from latentode.model.structure import Outlook
 
-__all__ = ["forecast_along", "forecast_at", "forecast_question", "smoothed"]
+__all__ = ["forecast_along", "forecast_at", "forecast_question"]
 
+WINDOWS = 4  # context lengths that a structural block looks at around times inside a history
 AFTER = 4  # observations that are looked at: further ones are hidden behind them
 NUGGET = 1e-3  # of correlations: keeps weights small where observations all but coincide
 LEAST_SPREAD = 1e-3
@@ -92,11 +99,40 @@ def forecast_at(
         parts: whether the forecast is to know its components, where the model has a structural block.
     """
     queries, keys = queries_at(dataset, places, chosen)
-    answered = smoothed if smooth else FittedForecaster.forecast
-    made = answered(fitted, dataset, queries, keys)
-    if not parts:
-        return made
-    return replace(made, structure=fitted.structural_parts(fitted.series(dataset), queries))
+    if fitted.engine.network.emission.structure is None:
+        return (_conditioned if smooth else FittedForecaster.forecast)(fitted, dataset, queries, keys)
+    series, outlook = fitted.series(dataset), None
+    if len(queries) and (smooth or parts):
+        outlook = _outlook(fitted, series, queries, smooth)
+    made = fitted.forecast_series(series, queries, keys, outlook)
+    structure = fitted.structural_parts(outlook, queries.variable) if parts else None
+    return replace(made, structure=structure)
+
+
+def _outlook(
+    fitted: FittedForecaster, series: Series, queries: ForecastQueries, smooth: bool
+) -> Outlook:
+    """What the structural block says of queries; where `smooth`, of what lies inside from both sides.
+
+    It sees a context length before and two after, cut at places counted back from a series' end.
+    """
+    found, context = fitted.engine.outlook(series, queries), fitted.engine.context_length
+    if not smooth:
+        return found
+    last = series.last[queries.series]
+    whole = np.maximum(np.floor((last - queries.time) / context) - 2, 0)
+    origin = last - whole * context
+    after = _after(series.dataset, queries)[0]
+    inside = np.nonzero(after >= 0)[0]
+    inside = inside[series.dataset.time[after[inside]] <= origin[inside]]
+    if not len(inside):
+        return found
+    wide = replace(fitted.engine, context_length=WINDOWS * context)
+    seen = wide.outlook(series, replace(queries, origin=origin).take(inside))
+    places = torch.from_numpy(np.r_[np.arange(len(queries)), inside])
+    newest = torch.zeros(len(queries), dtype=torch.long)
+    newest[places] = torch.arange(len(places))
+    return Outlook.join([found, seen]).each(lambda x: x[newest])
 
 
 def forecast_along(
@@ -121,7 +157,7 @@ def forecast_along(
     return forecast_at(fitted, dataset, places, chosen, smooth=False, parts=parts)
 
 
-def smoothed(
+def _conditioned(
     fitted: FittedForecaster, dataset: SeriesDataset, queries: ForecastQueries, keys: pd.DataFrame
 ) -> Forecast:
     """The forecast of queries, those before an observation of their variable conditioned on it.
@@ -132,7 +168,11 @@ def smoothed(
         queries: what is asked.
         keys: what to call the queries, a row each.
     """
-    after = _after(dataset, queries, fitted.horizon)
+    after = _after(dataset, queries)
+    for rank in after:  # none is further than a horizon from its origin: so far forecasts were trained
+        known = np.nonzero(rank >= 0)[0]
+        far = dataset.time[rank[known]] > queries.origin[known] + fitted.horizon
+        rank[known[far]] = -1
     n, some = len(queries), np.nonzero((after >= 0).any(axis=0))[0]
     if fitted.residuals is None or len(some) == 0:
         return fitted.forecast(dataset, queries, keys)
@@ -148,13 +188,13 @@ def smoothed(
     score = np.r_[np.zeros(n), np.clip(seen, -FURTHEST_SEEN, FURTHEST_SEEN)]
     rows = np.vstack([some, n + np.arange(len(beside)).reshape(AFTER, -1)])
     shift, spread = np.zeros(n), np.ones(n)
-    shift[some], spread[some] = _conditioned(answer, every.time, score, rows, observed >= 0)
+    shift[some], spread[some] = _revised(answer, every.time, score, rows, observed >= 0)
     before = answer.take(np.arange(n))
     curves = None if before.score_transform is None else before.score_transform.curves
     return replace(before, score_transform=ScoreTransform(shift, spread, curves))
 
 
-def _conditioned(
+def _revised(
     answer: Forecast, time: np.ndarray, score: np.ndarray, rows: np.ndarray, there: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and spread of the scores at `rows[0]` given those at the others, where they are there."""
@@ -179,11 +219,8 @@ def _conditioned(
     return (weight * known).sum(axis=1), np.sqrt(np.maximum(rest, LEAST_SPREAD**2))
 
 
-def _after(dataset: SeriesDataset, queries: ForecastQueries, horizon: float) -> np.ndarray:
-    """Positions of the next observations of each query's own variable, `(AFTER, queries)`; -1 for none.
-
-    None is further than a horizon from the query's origin: that far the forecast was trained.
-    """
+def _after(dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
+    """Places of the next observations of each query's own variable, `(AFTER, queries)`; -1 for none."""
     order = np.lexsort((dataset.time, dataset.variable, dataset.series))
     n_variables = len(dataset.variables)
     group = (dataset.series * n_variables + dataset.variable)[order]
@@ -203,6 +240,5 @@ def _after(dataset: SeriesDataset, queries: ForecastQueries, horizon: float) -> 
     inside = np.minimum(place, max(len(order) - 1, 0))
     if len(order) == 0:
         return np.full(place.shape, -1)
-    time = dataset.time[order][inside]
-    good = (place < len(order)) & (group[inside] == own) & (time <= queries.origin + horizon)
+    good = (place < len(order)) & (group[inside] == own)
     return np.where(good, order[inside], -1)

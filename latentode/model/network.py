@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.data.batch import Batch, Observations, Queries
+from latentode.data.batch import Batch, Queries
 from latentode.data.labels import Labels
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes
 from latentode.model.emission import Emission
 from latentode.model.layouts import Layout, Rows
 from latentode.model.path_readings import EventTimes, Labelling, known_events, window_end
+from latentode.model.structure import Outlook
 from latentode.nn.latent_state import LatentState
 from latentode.nn.likelihoods import Likelihood
 from latentode.ode import Context, Dynamics, Solver, StepControl, Trajectory
@@ -228,11 +229,13 @@ class LatentODE(nn.Module):
 
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
-        seen = self.emission.view(self._scaled(batch.context))
-        static, given = batch.static.to(self.dtype), None
-        if batch.control_value.shape[2]:
-            known = StepControl(batch.control_time, batch.control_value)
-            given = known.of_rows(batch.context.series, batch.context.time)
+        seen = self.emission.view(batch.context.rescale_time(self.time_scale, self.value_dtype))
+        static, known = (
+            batch.static.to(self.dtype),
+            StepControl(batch.control_time, batch.control_value),
+        )
+        some = batch.control_value.shape[2] > 0
+        given = known.of_rows(seen.series, batch.context.time) if some else None
         return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start", given)
 
     def trajectory(
@@ -318,25 +321,23 @@ class LatentODE(nn.Module):
         z = path.at(rows.answering(samples), times)
         return self.emit(z.unflatten(0, (samples, len(queries))), batch, queries)
 
-    def emit(self, z: Tensor, batch: Batch, queries: Queries) -> Distribution:
-        """The distribution of queries whose latent states are `z`, `(samples, queries, latent)`."""
-        outlook = None
+    def emit(
+        self, z: Tensor, batch: Batch, queries: Queries, outlook: Outlook | None = None
+    ) -> Distribution:
+        """The distribution of queries at latent states `z`; `outlook` by default from the contexts."""
         if self.emission.structure is not None:
-            outlook = self.emission.outlook(batch, queries, self.time_scale)
+            outlook = outlook or self.emission.outlook(batch, queries, self.time_scale)
             told = outlook.features(queries.time / self.time_scale).to(z)
             z = torch.cat([z, told.expand(*z.shape[:-1], -1)], dim=-1)
         raw = self.layout.read(z, queries.variable).to(self.value_dtype)
         return self.emission(raw, batch, queries, self.time_scale, outlook)
 
     def _t0(self, batch: Batch) -> Tensor:
-        start = self._model_time(batch.start, self.value_dtype)
-        return start if self.t0 == "start" else torch.zeros_like(start)
+        away = batch.start if self.t0 == "start" else torch.zeros_like(batch.start)
+        return self._model_time(away, self.value_dtype)
 
     def _model_time(self, time: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         return (time / self.time_scale).to(dtype or self.dtype)
-
-    def _scaled(self, observations: Observations) -> Observations:
-        return observations.rescale_time(self.time_scale, self.value_dtype)
 
     def _context(self, batch: Batch, rows: Rows) -> Context:
         """The context of each row: its embedding, and static and known covariates of its series."""

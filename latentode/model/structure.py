@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import Any
 
@@ -107,6 +107,15 @@ class Outlook:
     scale: Tensor
     parts: Tensor
     given: Tensor
+
+    @classmethod
+    def join(cls, parts: Sequence[Outlook]) -> Outlook:
+        """Those of several sets of queries, one after another."""
+        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Outlook:
+        """With every tensor changed alike, as by choosing queries."""
+        return Outlook(*(change(getattr(self, f.name)) for f in fields(self)))
 
     def features(self, time: Tensor) -> Tensor:
         """What a decoder is told of it, bounded, `(queries, N_FEATURES + given)`; `time` since t0."""

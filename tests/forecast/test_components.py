@@ -156,21 +156,18 @@ def test_transformed_variables_add_up_in_units_of_the_transform(likelihood):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_inside_a_history_later_observations_adjust_the_mean(layout):
+def test_inside_a_history_components_are_those_of_both_sides(layout):
     frame = waves(4, 20)
     model = tiny(latent=layout).fit(frame)
-    model.fitted_ = replace(model.fitted_, residuals=LASTING)
     first, last = (frame.groupby("id")["time"].agg(side) for side in ("min", "max"))
     middle = ((first + last) / 2).round(3)
     asked = pd.concat([side.rename("time").reset_index() for side in (middle, last + 1.0)])
     found = wide(adds_up(model.forecast(frame, asked))).reset_index()
     past = found["time"] <= found["id"].map(last)
-    assert (found["adjustment"][past] != 0).all() and past.sum() == 8
-    assert (found["adjustment"][~past] == 0).all()
-    before = adds_up(model.forecast(frame, asked, smooth=False))
-    assert "adjustment" not in set(before["component"])
+    before = wide(adds_up(model.forecast(frame, asked, smooth=False))).reset_index()
+    assert (found["level"] != before["level"])[past].all() and past.sum() == 8
     columns = [*STATE, "neural"]
-    same(wide(before).reset_index()[columns], found[columns])
+    same(before.loc[~past, columns], found.loc[~past, columns])
 
 
 def test_what_calibration_moves_is_an_adjustment():
