@@ -25,9 +25,9 @@ from latentode import (
 )
 from latentode.data import Scaling
 from latentode.data.time_axis import Duration
-from latentode.evaluation.backtest import observed_after, observed_ahead
 from latentode.evaluation.baselines import BASELINES, Baseline
 from latentode.evaluation.metrics import score_frame
+from latentode.evaluation.pairs import observed_after, observed_ahead
 from latentode.model import Sizes
 
 HERE = Path(__file__).parent

@@ -24,6 +24,7 @@ from latentode.data.windows import (
     counted,
     cut_window,
     first_times,
+    last_observed,
     mix,
     new_events,
     random_moments,
@@ -46,8 +47,9 @@ __all__ = [
 
 ORIGINS = ("random", "last", "end")
 MOMENTS = 0.0  # of random origins: observation times only, which serve the storms best
+FURTHEST_ORIGIN = 3.0  # horizons before a moment; of an older observation paths would be long
 ROUNDING = 1e-9  # of a number of horizons
-HELD_OUT_CUTS = 512  # of all held-out series together, if they have room for so many
+HELD_OUT_CUTS = 256  # of all held-out series together, if they have room for so many
 
 
 class Task(ABC):
@@ -92,21 +94,24 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Forecasting(Task):
-    """Context up to the origin (inclusive), targets in `(origin, origin + horizon]`.
+    """Context up to a moment (inclusive), targets in `(moment, moment + horizon]`.
+
+    The forecast origin is the last observation by that moment, wherever the moment is: a history that
+    ends there says no more, so that training, validation, backtests and predictions are one.
 
     Args:
         horizon: how far ahead to look.
         context_length: how far back the encoder sees; None for all.
-        origin: "random" (any time of the series, see `moments`), "last" (a horizon before the last
-            observation, but no earlier than the first), "end" (the last observation: everything is
-            context), or a duration since the series' start.
-        between: earliest and latest random origin since the series' start, where the series has a
+        origin: the moment: "random" (any of the series, see `moments`), "last" (a horizon before the
+            last observation, but no earlier than the first), "end" (the last observation: everything
+            is context), or a duration since the series' start.
+        between: earliest and latest random moment since the series' start, where the series has a
             time there to begin at.
         count: how many of the times ahead are asked for at most; None for all within the horizon.
-        validate_at: where held-out series are cut if the origins of training are random: as `origin`;
-            None for several random origins each.
-        moments: share of random origins that are any moment from which something is observed within
-            the horizon; the others are observation times, all of a series but its last equally likely.
+        validate_at: where held-out series are cut if those of training are random: as `origin`; None
+            for several random moments each.
+        moments: share of random moments that are any time from which something is observed within the
+            horizon; the others are observation times, all of a series but its last equally likely.
 
     Example:
         >>> Forecasting("24h").resolve(TimeAxis("datetime")).horizon
@@ -118,7 +123,7 @@ class Forecasting(Task):
     origin: Duration = "random"
     between: tuple[Duration, Duration] | None = None
     count: int | None = None
-    validate_at: Duration | None = "last"
+    validate_at: Duration | None = None
     moments: float = MOMENTS
 
     def __post_init__(self) -> None:
@@ -169,29 +174,33 @@ class Forecasting(Task):
         return float(self.horizon)  # type: ignore[arg-type]
 
     def cut(self, series: Cuttable) -> Cut:
-        horizon = self.reach()
+        return self.cut_at(series, self.moment(series))
+
+    def moment(self, series: Cuttable) -> np.ndarray:
+        """The moment at which each series is cut, time since its start, shape `(cuts,)`."""
         if self.origin == "random":
             ends: Any = self.between  # resolved
-            origin = random_observation_times(series, ends)
-            origin = random_moments(series, self.moments, horizon, origin, ends)
-        elif self.origin == "last":
-            origin = np.maximum(series.last - horizon, series.first)
-        elif self.origin == "end":
-            origin = series.last
-        else:
-            origin = np.full(len(series.last), float(self.origin))  # type: ignore[arg-type]
-        return self.cut_at(series, origin)
+            observed = random_observation_times(series, ends)
+            return random_moments(series, self.moments, self.reach(), observed, ends)
+        if self.origin == "last":
+            return np.maximum(series.last - self.reach(), series.first)
+        if self.origin == "end":
+            return series.last
+        return np.full(len(series.last), float(self.origin))  # type: ignore[arg-type]
 
-    def cut_at(self, series: Cuttable, origin: np.ndarray) -> Cut:
-        """Cuts each series at a given origin, time since its start, shape `(cuts,)`."""
+    def cut_at(self, series: Cuttable, moment: np.ndarray) -> Cut:
+        """Cuts each series at a given moment, time since its start, shape `(cuts,)`."""
         context = np.inf if self.context_length is None else float(self.context_length)  # type: ignore[arg-type]
-        made = cut_window(series, snap(series, origin), context, self.reach())
+        moment = snap(series, moment)
+        seen = last_observed(series, moment)
+        seen = np.where(moment - seen <= FURTHEST_ORIGIN * self.reach(), seen, moment)
+        made = cut_window(series, seen, context, moment - seen + self.reach())
         return made if self.count is None else first_times(series, made, self.count)
 
 
 @dataclass(frozen=True, eq=False)
 class RollingOrigins(Task):
-    """Forecast origins a horizon apart, from a given time of each series on: each value is asked once.
+    """Moments a horizon apart, from a given time of each series on: each value is asked once.
 
     Args:
         task: what is seen and asked at each origin, resolved.

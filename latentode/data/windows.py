@@ -12,7 +12,8 @@ leaving out series changes no draw of another. A random forecast origin is one o
   observation on are asked at such places.
 - a moment: any time between the first and the last observation, equally likely, from which something is
   observed within a horizon. Forecasts from a given time on are asked there; the time since the last
-  observation is then distributed as it is when a clock, and not an observation, asks.
+  observation, from which they go on, is then distributed as it is when a clock, and not an observation,
+  asks.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = [
     "counted",
     "cut_window",
     "first_times",
+    "last_observed",
     "mix",
     "new_events",
     "random_moments",
@@ -155,8 +157,8 @@ class Cut:
     target: np.ndarray
 
 
-def cut_window(series: Cuttable, origin: np.ndarray, context: float, horizon: float) -> Cut:
-    """The context `[origin - context, origin]` and the targets `(origin, origin + horizon]`.
+def cut_window(series: Cuttable, origin: np.ndarray, context: float, horizon: np.ndarray) -> Cut:
+    """The contexts `[origin - context, origin]` and the targets `(origin, origin + horizon]`.
 
     Both ends are inclusive up to the rounding of the times, so that an hourly table's observation one
     hour ahead is a target wherever the origin lies. There is no target where the horizon is 0. A
@@ -167,9 +169,8 @@ def cut_window(series: Cuttable, origin: np.ndarray, context: float, horizon: fl
     time, bisect = line.time, line.parts.bisect
     begin = bisect(rows, lambda p: time[p] - origin < -context - rounding(time[p], origin))
     middle = bisect(rows, lambda p: time[p] - origin <= 0)
-    finish = middle
-    if horizon > 0:
-        finish = bisect(rows, lambda p: time[p] - origin <= horizon + rounding(time[p], origin))
+    finish = bisect(rows, lambda p: time[p] - origin <= horizon + rounding(time[p], origin))
+    finish = np.where(horizon > 0, finish, middle)
     start = np.minimum(origin, np.maximum(line.since[rows], origin - context))
     some = begin < middle
     start[some] = np.minimum(start[some], time[begin[some]])
@@ -214,6 +215,15 @@ def snap(series: Cuttable, origin: np.ndarray) -> np.ndarray:
     origin = origin.copy()
     origin[some[close]] = observed[close]
     return origin
+
+
+def last_observed(series: Cuttable, moment: np.ndarray) -> np.ndarray:
+    """The time of each cut's last observation at or before a moment; the moment where there is none."""
+    line, rows = series.timeline, series.rows
+    place = line.parts.bisect(rows, lambda p: line.time[p] <= moment) - 1
+    found, some = moment.copy(), place >= line.parts.offsets[rows]
+    found[some] = line.time[place[some]]
+    return found
 
 
 def uniform(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:

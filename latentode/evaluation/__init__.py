@@ -12,15 +12,12 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from latentode.evaluation.backtest import (
-        BacktestPairs,
         backtest,
         backtest_pairs,
         calibrated,
         compare,
         compare_with_baselines,
         evaluate,
-        observed_after,
-        observed_ahead,
         skill,
     )
     from latentode.evaluation.baselines import (
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
         TimeOfDayMean,
     )
     from latentode.evaluation.metrics import METRICS, figures, summarise
+    from latentode.evaluation.pairs import BacktestPairs, observed_after, observed_ahead
     from latentode.evaluation.residual_fit import fit_residuals
 
 __all__ = [
@@ -62,15 +60,12 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "backtest": [
-            "BacktestPairs",
             "backtest",
             "backtest_pairs",
             "calibrated",
             "compare",
             "compare_with_baselines",
             "evaluate",
-            "observed_after",
-            "observed_ahead",
             "skill",
         ],
         "baselines": [
@@ -82,6 +77,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
             "TimeOfDayMean",
         ],
         "metrics": ["METRICS", "figures", "summarise"],
+        "pairs": ["BacktestPairs", "observed_after", "observed_ahead"],
         "residual_fit": ["fit_residuals"],
     },
 )

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentode.data.dataset import SeriesDataset
-from latentode.evaluation.backtest import observed_ahead
+from latentode.evaluation.pairs import observed_ahead
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries

@@ -177,11 +177,12 @@ def test_random_moments_are_those_from_which_something_is_observed_within_a_hori
     dataset = SeriesDataset.from_frame(numeric(times, y=np.nan))
     keys = mix(np.arange(n).astype(np.uint64), 1)
     many = Timeline.of(dataset).cuttable(np.zeros(n, dtype=np.int64), keys)
-    made = Forecasting(horizon, moments=1.0).cut(many)
+    task = Forecasting(horizon, moments=1.0)
+    made, moment = task.cut(many), task.moment(many)
     assert (np.bincount(made.series[made.target], minlength=n) >= 1).all()
     # Of [0, 7] since the start all but (2, 5.5), from which nothing is seen, each time as likely.
-    place = np.where(made.origin <= 2.0, made.origin, made.origin - 3.5)
-    assert not ((made.origin > 2.0) & (made.origin < 5.5)).any()
+    place = np.where(moment <= 2.0, moment, moment - 3.5)
+    assert not ((moment > 2.0) & (moment < 5.5)).any()
     assert stats.kstest(place / 3.5, "uniform").pvalue > 1e-3
 
 
@@ -192,10 +193,18 @@ def test_so_many_random_origins_are_moments_and_the_others_what_they_were_withou
     plain = cut(dataset, Forecasting(3.0, moments=0.0))
     seen = {*zip(dataset.series, dataset.time, strict=True)}
     assert all(pair in seen for pair in enumerate(plain.origin))
-    moment = np.array([pair not in seen for pair in enumerate(made.origin)])
+    every = Timeline.of(dataset).cuttable(np.arange(400), series_keys(dataset))
+    at = Forecasting(3.0, moments=share).moment(every)
+    moment = np.array([pair not in seen for pair in enumerate(at)])
     assert (made.origin == plain.origin)[~moment].all()
     assert abs(moment.mean() - share) < 4 * np.sqrt(share * (1 - share) / 400) + 0.02
-    assert (made.origin >= dataset.first).all() and (made.origin < dataset.last).all()
+    assert (at >= dataset.first).all() and (at < dataset.last).all()
+    # Whatever the moment, a forecast goes on from the last observation by then.
+    latest, by_then = np.full(400, -np.inf), dataset.time <= at[dataset.series]
+    np.maximum.at(latest, dataset.series[by_then], dataset.time[by_then])
+    assert (made.origin == latest).all()
+    expected = (dataset.time > at[dataset.series]) & (dataset.time <= at[dataset.series] + 3.0)
+    assert (made.target == expected).all()
 
 
 def test_a_share_of_moments_is_a_share():
@@ -247,8 +256,8 @@ def test_durations_are_resolved_to_time_units_once():
 
 
 def test_validation_draws_its_origins_as_training_does_unless_told_where():
-    assert Forecasting(4.0).fixed().origin == "last"
-    drawn = Forecasting(4.0, validate_at=None)
+    assert Forecasting(4.0, validate_at="last").fixed().origin == "last"
+    drawn = Forecasting(4.0)
     assert drawn.fixed() == drawn
     assert Forecasting(4.0, origin=2.0).fixed() == Forecasting(4.0, origin=2.0)
     assert Interpolation(0.2).fixed() == Interpolation(0.2)
@@ -293,15 +302,16 @@ def test_a_count_asks_for_the_first_times_ahead_only():
 def test_random_origins_lie_between_where_they_can(share):
     dataset = SeriesDataset.from_frame(wide(60, 9), HOURLY)
     low, high = 4.0, 9.0
-    made = cut(dataset, Forecasting(3.0, between=(low, high), moments=share))
+    every = Timeline.of(dataset).cuttable(np.arange(60), series_keys(dataset))
+    made = Forecasting(3.0, between=(low, high), moments=share).moment(every)
     free = cut(dataset, Forecasting(3.0, moments=share))
     before = dataset.time < dataset.last[dataset.series]
     inside = before & (dataset.time >= low) & (dataset.time <= high)
     some = np.bincount(dataset.series[inside], minlength=60) > 0
     assert some.any()
-    assert ((made.origin >= low) & (made.origin <= high))[some].all()
+    assert ((made >= low) & (made <= high))[some].all()
     if share == 0:
-        assert (made.origin == free.origin)[~some].all() and not some.all()
+        assert (made == free.origin)[~some].all() and not some.all()
     beyond = cut(dataset, Forecasting(3.0, between=(50.0, 60.0), moments=share))
     assert (beyond.origin == free.origin).all()
 
@@ -341,6 +351,6 @@ def test_a_context_begins_where_known_columns_begin_to_tell():
             task = Forecasting(4.0, context, origin="last").resolve(dataset.axis)
             batch = series.batch(np.array([0]), task)
             starts[known, context] = float(batch.start[0])
-            assert batch.context.time.tolist() == [-1.0]
+            assert batch.context.time.tolist() == [0.0]
     known = ("dose",)
-    assert starts == {((), None): -1.0, ((), 3.0): -1.0, (known, None): -5.0, (known, 3.0): -3.0}
+    assert starts == {((), None): 0.0, ((), 3.0): 0.0, (known, None): -4.0, (known, 3.0): -3.0}

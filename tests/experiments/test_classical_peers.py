@@ -9,7 +9,7 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from latentode import LatentODEError, SeriesDataset
-from latentode.evaluation.backtest import observed_after
+from latentode.evaluation.pairs import observed_after
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 from classical.gaussian_process import GaussianProcess

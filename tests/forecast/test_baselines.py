@@ -6,7 +6,6 @@ import pytest
 
 from latentode import SchemaError, SeriesDataset
 from latentode.data.scaling import Climatology
-from latentode.evaluation.backtest import observed_ahead
 from latentode.evaluation.baselines import (
     BASELINES,
     LastValue,
@@ -14,6 +13,7 @@ from latentode.evaluation.baselines import (
     SeriesMean,
     TimeOfDayMean,
 )
+from latentode.evaluation.pairs import observed_ahead
 from latentode.forecast import ForecastQueries
 
 NAN = np.nan

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from latentode import LatentODEError, SchemaError, SeriesDataset
-from latentode.evaluation.backtest import compare, observed_after, observed_ahead
+from latentode.evaluation.backtest import compare
 from latentode.evaluation.baselines import LastValue
 from latentode.evaluation.metrics import at_leads, bin_leads, quantile_levels, score_frame, summarise
+from latentode.evaluation.pairs import observed_after, observed_ahead
 
 FRAME = pd.DataFrame(
     {
@@ -118,8 +119,11 @@ def test_every_series_is_asked_from_every_cutoff_by_which_it_has_shown_something
         ("b", 10.0, 11.0, "y"),
         ("b", 12.0, 14.0, "y"),
     }
-    np.testing.assert_array_equal(asked.time - asked.origin, keys["lead"])
+    assert keys["lead"].tolist() == [1.0, 1.0, 2.0, 1.0]
+    assert (asked.time - asked.origin).tolist() == [1.0, 1.0, 3.0, 2.0]  # from what was last seen
     assert sorted(actual) == [2.0, 6.0, 7.0, 8.0]
+    one = observed_after(SeriesDataset.from_frame(FRAME), 3.0, 10.0)
+    assert pairs(one.keys) == {("b", 10.0, 11.0, "x"), ("b", 10.0, 11.0, "y")}
 
 
 @given(
