@@ -10,7 +10,7 @@ from making import N_KNOWN, batch_of, built, network, noise_for, piece, tiny, wa
 from scipy.integrate import quad
 
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, Schema, TrainingConfig
-from latentode.data.batch import Observations
+from latentode.data.batch import Observations, Queries
 from latentode.model.marginal_likelihood import estimate
 from latentode.model.structure import INITIAL, StructuralBlock
 from latentode.nn.compiled_filter import PARAMETERS
@@ -644,3 +644,26 @@ def test_without_any_training_it_forecasts_at_once():
     model = trained(frame, Schema(id="id"), 2.0, epochs=0)
     made = model.predict(frame, 2.0, 4)
     assert made["mean"].notna().all() and (made["q0.9"] > made["q0.1"]).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_beyond_the_horizon_what_was_learnt_fades_into_the_structural_forecast(layout):
+    model = network(latent=layout, structure="state-space", attention_heads=2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    batch = batch_of([piece(np.random.default_rng(0), 8, 0)])
+    lead = torch.tensor([0.5, 1.0, 3.0, 50.0]) * model.time_scale
+    queries = Queries(torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.long), lead)
+    found, _ = model(batch, queries, noise_for(1, latent=model.latent_size))
+    outlook = model.emission.outlook(batch, queries, model.time_scale)
+    away = ((found.mean[0] - outlook.location) / outlook.deviation).abs()
+    assert away[0] > 1e-3 and away[3] < 0.02 * away[:2].max()
+    ratio = found.stddev[0] / outlook.deviation
+    assert (ratio[3] - 1).abs() < 0.01 < (ratio[0] - 1).abs()
+
+
+def test_times_far_beyond_the_horizon_are_pointed_out():
+    model = tiny(max_epochs=0).fit(waves(4, 20))
+    with pytest.warns(UserWarning, match=r"5 times the horizon of 2 that the model has learnt"):
+        model.predict(waves(4, 20), 10.0)

@@ -19,6 +19,7 @@ References:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -44,6 +45,7 @@ from latentode.model.structure import Outlook
 
 __all__ = ["forecast_along", "forecast_at", "forecast_question"]
 
+FAR = 3.0  # horizons up to which forecasts are taken to hold
 WINDOWS = 4  # context lengths that a structural block looks at around times inside a history
 AFTER = 4  # observations that are looked at: further ones are hidden behind them
 NUGGET = 1e-3  # of correlations: keeps weights small where observations all but coincide
@@ -76,8 +78,23 @@ def forecast_question(
     dataset, asked = question
     places = query_times(dataset, asked, count)
     warn_of_missing_known_values(dataset, places, stacklevel=4)
+    _warn_of_far_times(fitted, dataset, places)
     chosen = chosen_variables(fitted.reader.schema, variables)
     return forecast_at(fitted, dataset, places, chosen, smooth, parts)
+
+
+def _warn_of_far_times(fitted: FittedForecaster, dataset: SeriesDataset, places: QueryTimes) -> None:
+    """Says how far the model has learnt to look, if times lie far beyond."""
+    ahead = places.time - dataset.last[places.series]
+    if len(ahead) and ahead.max() > FAR * fitted.horizon:
+        unit = fitted.reader.axis.unit_name
+        warnings.warn(
+            f"times up to {ahead.max():g}{unit} ahead are {ahead.max() / fitted.horizon:.3g} times the "
+            f"horizon of {fitted.horizon:g}{unit} that the model has learnt to look ahead: so far its "
+            "forecasts are of what goes on by itself, level, trend and cycles, with intervals that "
+            "widen; fit with a longer horizon= to learn more",
+            stacklevel=4,
+        )
 
 
 def forecast_at(

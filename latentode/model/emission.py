@@ -52,6 +52,8 @@ class Emission(nn.Module):
     and one in `unit` of its variable, a deviation that is small among those of training: a series'
     own variance is known from few values, and what all series have in common needs none. The latter is
     never larger than the former, and where series differ by orders of magnitude next to nothing.
+    Beyond one unit of model time, the horizon, a correction is not learnt: it fades into the structural
+    forecast, as $1 / (1 + (t - 1)^2)$.
 
     Args:
         likelihood: how values scatter.
@@ -101,6 +103,8 @@ class Emission(nn.Module):
             mean, deviation = outlook.location.to(raw.dtype), outlook.deviation.to(raw.dtype)
             common = (self.unit.to(raw)[queries.variable] / deviation).clamp(max=1.0)
             raw = torch.cat([raw[..., :1] + common[:, None] * raw[..., -1:], raw[..., 1:-1]], dim=-1)
+            beyond = (queries.time.to(raw) / time_scale - 1).clamp(min=0)
+            raw = raw / (1 + beyond.square())[:, None]
             mean, deviation = (x.expand(len(raw), -1) for x in (mean, deviation))
             return self.likelihood.about(raw, mean, deviation, queries.variable)
         anchor = raw.new_zeros(len(queries))
