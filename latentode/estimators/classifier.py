@@ -142,7 +142,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.array(read.classes)
         with fitting.seeded(self.random_state, num_threads):
             module = fitting.build_module(self, data)
-            self.fitted_ = fitting.left_behind(module, data, dataset, span, context_length)
+            self.fitted_ = fitting.left_behind(module, data, span, context_length)
             fitting.train(self, module, data, None)
         return self
 
@@ -226,8 +226,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
     @property
     def history_(self) -> pd.DataFrame:
         """Metrics of each epoch; empty where a fit left none."""
-        history = self._fitted.history
-        return pd.DataFrame() if history is None else history
+        return self._fitted.record.history
 
     @property
     def _of_times(self) -> bool:

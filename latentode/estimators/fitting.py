@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
+from tqdm import tqdm
 
 from latentode.data.columns import IntoFrame
 from latentode.data.dataset import SeriesDataset
@@ -19,10 +21,10 @@ from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, durations, split_validation
 from latentode.data.task import ContextDropout, Forecasting
 from latentode.errors import LatentODEError, SchemaError, check_whole
-from latentode.evaluation.residual_fit import fit_residuals
+from latentode.evaluation.leaderboard import advice, leaderboard, to_text
+from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
 from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FittedForecaster, Reader
-from latentode.forecast.residuals import Residuals
 from latentode.model.config import Config, ModelConfig
 from latentode.nn.likelihoods import refuse_unexplained
 from latentode.training.config import TrainingConfig
@@ -36,9 +38,9 @@ __all__ = [
     "fit_forecaster",
     "fitted_by_lightning",
     "forecasting_data",
+    "judged",
     "left_behind",
     "read_training",
-    "residuals_of",
     "seeded",
     "set_nested",
     "train",
@@ -164,17 +166,16 @@ def build_module(estimator: Any, data: IrregularDataModule) -> LatentODEModule:
 def left_behind(
     module: LatentODEModule,
     data: IrregularDataModule,
-    table: SeriesDataset,
     horizon: float,
     context_length: float,
 ) -> FittedForecaster:
     """What the training of a module leaves behind; it holds the network itself, trained or not yet.
 
-    Baselines know all of `table`, with what was held out of it to stop training by.
+    Baselines know the training means only, not what was held out to stop training and to judge it by.
     """
     reader = Reader(data.schema, data.axis, data.scaling)
     engine = Engine(module.model, data.scaling, context_length)
-    means = Climatology.fit(table)
+    means = Climatology.fit(data.train.dataset)
     return FittedForecaster(reader, engine, means, horizon, classes=data.classes)
 
 
@@ -196,10 +197,10 @@ def fit_forecaster(
     data = forecasting_data(estimator, dataset, held, *spans)
     with seeded(estimator.random_state, num_threads):
         module = build_module(estimator, data)
-        estimator.fitted_ = left_behind(module, data, dataset, *spans)
+        estimator.fitted_ = left_behind(module, data, *spans)
         train(estimator, module, data, save)
-        residuals = residuals_of(estimator.fitted_, data)
-        estimator.fitted_ = replace(estimator.fitted_, residuals=residuals)
+        estimator.fitted_ = judged(estimator.fitted_, data)
+        _say_how_good(estimator)
     if save is not None:
         save()
 
@@ -223,7 +224,8 @@ def train(
     def keep(history: pd.DataFrame) -> None:
         nonlocal begun
         begun = begun or len(history) > 0  # epochs that found nothing better than no training count
-        estimator.fitted_ = replace(estimator.fitted_, history=history)
+        record = replace(estimator.fitted_.record, history=history)
+        estimator.fitted_ = replace(estimator.fitted_, record=record)
 
     def improved() -> None:
         nonlocal begun
@@ -246,11 +248,32 @@ def train(
             save()  # again, with the whole history
 
 
-def residuals_of(fitted: FittedForecaster, data: IrregularDataModule) -> Residuals | None:
-    """The process of residuals, by what a fit was validated on, else by what it was trained on."""
-    if data.validation is None:
-        return fit_residuals(fitted, data.train.dataset)
-    return fit_residuals(fitted, data.validation.dataset, data.held_out_after)
+def judged(fitted: FittedForecaster, data: IrregularDataModule) -> FittedForecaster:
+    """The model with its residuals and, where anything was held out, its leaderboard.
+
+    Residuals are of what a fit was validated on, else of what it was trained on.
+    """
+    held_out = data.validation is not None
+    judge = data.validation if data.validation is not None else data.train
+    some, pairs = judging_pairs(fitted.horizon, judge.dataset, data.held_out_after)
+    answer = fitted.forecast(some, pairs.queries, pairs.keys)
+    fitted = replace(fitted, residuals=fit_residuals(fitted, some, pairs, answer))
+    if not held_out or len(pairs.actual) == 0:
+        return fitted
+    board = leaderboard(fitted, some, pairs, answer)
+    return replace(fitted, record=replace(fitted.record, leaderboard=board))
+
+
+def _say_how_good(estimator: Any) -> None:
+    """The leaderboard of a fit, if there is one and it is to be said."""
+    board = estimator.fitted_.record.leaderboard
+    if board.empty:
+        return
+    said = advice(board)
+    if estimator.verbose:
+        tqdm.write(to_text(board), file=sys.stderr)
+    if said is not None and estimator.verbose:
+        tqdm.write(said, file=sys.stderr)
 
 
 def fitted_by_lightning(
@@ -267,7 +290,7 @@ def fitted_by_lightning(
     trained = data.train.dataset
     horizon, context_length = durations(trained, task.horizon, task.context_length)
     module = module.cpu().eval()
-    fitted = left_behind(module, data, data.train.dataset, horizon, context_length)
+    fitted = left_behind(module, data, horizon, context_length)
     drawn = {"batch_size": data.batch_size, "windows_per_epoch": data.windows_per_epoch}
     return fitted, {
         "horizon": task.horizon,

@@ -6,7 +6,6 @@ It validates, fits and delegates: `fitted_`, a `FittedForecaster`, is what a fit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -59,8 +58,9 @@ class LatentODEForecaster(BaseEstimator):
     Attributes:
         fitted_: what the fit has left behind; `dataclasses.replace(fitted_, calibration=None)` takes
             a calibration back.
-        network_, schema_, axis_, horizon_, history_: parts of it: the trained `nn.Module`, what the
-            columns and the times mean, how far it has learnt to look, and the metrics of each epoch.
+        network_, schema_, axis_, horizon_, history_, leaderboard_: parts of it: the trained
+            `nn.Module`, what the columns and the times mean, how far it has learnt to look, the metrics
+            of each epoch, and held-out figures beside those of baselines.
     """
 
     fitted_: FittedForecaster
@@ -272,10 +272,7 @@ class LatentODEForecaster(BaseEstimator):
         return self
 
     def score(self, df: IntoFrame, origins: int | None = ORIGINS) -> float:
-        """Skill over the last-value forecast: 1 - MAE / MAE(last value), mean over variables.
-
-        1 is perfect, 0 no better than the last value; `origins` as for `backtest`.
-        """
+        """Skill, 1 - MAE / MAE(last value), mean over variables; `origins` as for `backtest`."""
         return skill(self._fitted, self.read(df), origins)
 
     def read(self, frame: IntoFrame) -> SeriesDataset:
@@ -302,7 +299,7 @@ class LatentODEForecaster(BaseEstimator):
         """
         fitted, parameters = fitting.fitted_by_lightning(module, data)
         made = cls(**parameters)
-        made.fitted_ = replace(fitted, residuals=fitting.residuals_of(fitted, data))
+        made.fitted_ = fitting.judged(fitted, data)
         return made
 
     @property
@@ -323,8 +320,11 @@ class LatentODEForecaster(BaseEstimator):
 
     @property
     def history_(self) -> pd.DataFrame:
-        history = self._fitted.history
-        return pd.DataFrame() if history is None else history
+        return self._fitted.record.history
+
+    @property
+    def leaderboard_(self) -> pd.DataFrame:
+        return self._fitted.record.leaderboard
 
     @property
     def _fitted(self) -> FittedForecaster:

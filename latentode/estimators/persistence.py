@@ -21,7 +21,7 @@ from latentode.data.time_axis import TimeAxis, TimeUnits
 from latentode.errors import LatentODEError
 from latentode.forecast.calibration import Calibration
 from latentode.forecast.engine import Engine
-from latentode.forecast.fitted import FittedForecaster, Reader
+from latentode.forecast.fitted import FitRecord, FittedForecaster, Reader
 from latentode.forecast.residuals import Residuals
 from latentode.model.config import Config, ModelConfig, Sizes
 from latentode.model.network import LatentODE
@@ -67,7 +67,8 @@ def save_model(
         "climatology": fitted.climatology.to_dict(),
         "horizon": fitted.horizon,
         "context_length": fitted.engine.context_length,
-        "history": None if fitted.history is None else fitted.history.to_dict("list"),
+        "history": fitted.record.history.to_dict("list"),
+        "leaderboard": fitted.record.leaderboard.to_dict("list"),
         "classes": fitted.classes,
         "residuals": None if fitted.residuals is None else fitted.residuals.to_dict(),
         "calibration": None if fitted.calibration is None else fitted.calibration.to_dict(),
@@ -128,7 +129,7 @@ def _fitted(state: dict[str, Any], folder: Path) -> FittedForecaster:
         TimeUnits(state["horizon"]),
         None if residuals is None else Residuals.from_dict(residuals),
         None if calibration is None else Calibration.from_dict(calibration),
-        None if state["history"] is None else pd.DataFrame(state["history"]),
+        FitRecord(*(pd.DataFrame(state[name]) for name in ("history", "leaderboard"))),
         None if state["classes"] is None else tuple(state["classes"]),
     )
 

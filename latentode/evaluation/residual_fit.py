@@ -21,13 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentode.data.dataset import SeriesDataset
-from latentode.evaluation.pairs import observed_ahead
+from latentode.evaluation.pairs import BacktestPairs, observed_ahead
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries
 from latentode.forecast.residuals import Residuals, matern
 
-__all__ = ["ScorePairs", "fit_residuals", "most_likely"]
+__all__ = ["ScorePairs", "fit_residuals", "judging_pairs", "most_likely"]
 
 ROWS = 256  # series to learn from, and forecasts where they are fewer
 LEAST_ORIGINS = 2  # of each: the last origin of a series has a single time ahead, so no pair
@@ -62,28 +62,40 @@ class ScorePairs:
     total: np.ndarray
 
 
+def judging_pairs(
+    horizon: float, dataset: SeriesDataset, begin: np.ndarray | None = None
+) -> tuple[SeriesDataset, BacktestPairs]:
+    """Some of the series, and what a fit is judged by: values ahead of some of their times.
+
+    Args:
+        horizon: how far ahead, in time units.
+        dataset: series with values to forecast, best held out.
+        begin: the time since each series' start from which on it is held out, shape `(series,)`; None
+            for all of it.
+    """
+    some = dataset.select(np.arange(min(len(dataset), ROWS)))
+    origins = max(LEAST_ORIGINS, ROWS // max(1, len(some)))
+    since = None if begin is None else begin[: len(some)]
+    return some, observed_ahead(some, horizon, origins, since)
+
+
 def fit_residuals(
-    fitted: FittedForecaster, dataset: SeriesDataset, begin: np.ndarray | None = None
+    fitted: FittedForecaster, dataset: SeriesDataset, asked: BacktestPairs, answer: Forecast
 ) -> Residuals | None:
     """Estimates noise and correlation time of each variable.
 
     Args:
         fitted: trained.
         dataset: series with values to forecast, best held out.
-        begin: the time since each series' start from which on it is held out, shape `(series,)`; None
-            for all of it.
+        asked: of `judging_pairs`.
+        answer: the forecast of them.
 
     Returns:
         None where too few pairs of values are observed within a horizon.
     """
-    some = dataset.select(np.arange(min(len(dataset), ROWS)))
-    origins = max(LEAST_ORIGINS, ROWS // max(1, len(some)))
-    queries, actual, keys = observed_ahead(
-        some, fitted.horizon, origins, None if begin is None else begin[: len(some)]
-    )
+    queries, actual, _ = asked
     if len(actual) < 2:
         return None
-    answer = fitted.forecast(some, queries, keys)
     unit = answer.scale / np.asarray(fitted.reader.scaling.scale)[queries.variable]
     pairs = _pairs(queries, answer, actual, unit)
     if len(pairs.gap) < LEAST_PAIRS:

@@ -5,7 +5,7 @@ None of them knows how the network was trained, so that all can be built by hand
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -126,6 +126,20 @@ class Reader:
 
 
 @dataclass(frozen=True)
+class FitRecord:
+    """How a fit went.
+
+    Args:
+        history: metrics per epoch; empty where a fit left none.
+        leaderboard: figures of held-out forecasts beside those of baselines, as
+            `latentode.evaluation.leaderboard` makes it; empty where nothing was held out.
+    """
+
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    leaderboard: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+@dataclass(frozen=True)
 class FittedForecaster:
     """What a fit leaves behind; answers queries.
 
@@ -136,7 +150,7 @@ class FittedForecaster:
         horizon: how far ahead it was trained to look, in time units.
         residuals: how long departures from a forecast last; None where that is not known.
         calibration: of quantiles, by forecasts that came true; None for none.
-        history: metrics per epoch; None where a fit left none.
+        record: how the fit went.
         classes: what series are classified into; None where they are not.
     """
 
@@ -146,7 +160,7 @@ class FittedForecaster:
     horizon: float
     residuals: Residuals | None = None
     calibration: Calibration | None = None
-    history: pd.DataFrame | None = None
+    record: FitRecord = field(default_factory=FitRecord)
     classes: tuple[Any, ...] | None = None
 
     def series(self, dataset: SeriesDataset) -> Series:
