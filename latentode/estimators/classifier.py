@@ -20,6 +20,7 @@ from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
 from latentode.errors import LatentODEError, SchemaError
 from latentode.estimators import fitting
+from latentode.estimators.judging import left_behind
 from latentode.estimators.persistence import load_model, save_model
 from latentode.forecast import FittedForecaster
 from latentode.model import LatentODE, ModelConfig
@@ -142,7 +143,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.array(read.classes)
         with fitting.seeded(self.random_state, num_threads):
             module = fitting.build_module(self, data)
-            self.fitted_ = fitting.left_behind(module, data, span, context_length)
+            self.fitted_ = left_behind(module, data, span, context_length)
             fitting.train(self, module, data, None)
         return self
 
