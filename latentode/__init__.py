@@ -9,7 +9,13 @@ import lazy_loader
 if TYPE_CHECKING:
     from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset
     from latentode.errors import LatentODEError, SchemaError, SolveError
-    from latentode.estimators import LatentODEClassifier, LatentODEForecaster, OnlineForecaster
+    from latentode.estimators import (
+        LatentODEClassifier,
+        LatentODEForecaster,
+        OnlineForecaster,
+        RollingOrigin,
+        SeriesKFold,
+    )
     from latentode.forecast import Forecast
     from latentode.model import LatentODE, ModelConfig, SolverConfig
     from latentode.training import IrregularDataModule, LatentODEModule, TrainingConfig
@@ -28,9 +34,11 @@ __all__ = [
     "LatentODEModule",
     "ModelConfig",
     "OnlineForecaster",
+    "RollingOrigin",
     "Schema",
     "SchemaError",
     "SeriesDataset",
+    "SeriesKFold",
     "SolveError",
     "SolverConfig",
     "TrainingConfig",
@@ -42,7 +50,13 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "data": ["Forecasting", "Interpolation", "Schema", "SeriesDataset"],
         "errors": ["LatentODEError", "SchemaError", "SolveError"],
-        "estimators": ["LatentODEClassifier", "LatentODEForecaster", "OnlineForecaster"],
+        "estimators": [
+            "LatentODEClassifier",
+            "LatentODEForecaster",
+            "OnlineForecaster",
+            "RollingOrigin",
+            "SeriesKFold",
+        ],
         "forecast": ["Forecast"],
         "model": ["LatentODE", "ModelConfig", "SolverConfig"],
         "training": ["IrregularDataModule", "LatentODEModule", "TrainingConfig"],

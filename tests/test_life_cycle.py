@@ -176,7 +176,7 @@ def test_a_fit_that_gets_no_better_goes_on_at_a_lower_rate_and_then_ends(schedul
     assert patience.lowered and watched.rates[5] < 0.7 * watched.rates[2]
     again = Patience("val_loss", 3)
     again.load_state_dict(patience.state_dict())
-    assert vars(again) == vars(patience)
+    assert again.state_dict() == patience.state_dict()
 
 
 def watched_loss(model, frame):

@@ -153,11 +153,30 @@ class Scaling:
         """Known columns, shape `(rows, known)`, likewise."""
         return (value - np.asarray(self.known_loc)) / np.asarray(self.known_scale)
 
+    @property
+    def static_parts(self) -> list[slice]:
+        """Which static features are those of each column, in the order of `encode_static`."""
+        widths = [2] * len(self.static_loc) + [len(c) for c in self.categories.values()]
+        ends = np.cumsum(widths, dtype=int).tolist()
+        return [slice(end - width, end) for end, width in zip(ends, widths, strict=True)]
+
+    def unknown_categories(self, dataset: SeriesDataset) -> list[str]:
+        """Values of static columns that training did not have, each in words with one of its series."""
+        frame, found = dataset.static_frame(), []
+        for name, categories in self.categories.items():
+            column = column_of(frame, name)
+            new = column.notna() & ~column.astype(str).isin(categories)
+            for value in column[new].astype(str).unique():
+                at = int((new & (column.astype(str) == value)).to_numpy().argmax())
+                found.append(f"`{name}` {value!r} (series {dataset.name(at)!r})")
+        return found
+
     def encode_static(self, dataset: SeriesDataset) -> np.ndarray:
         """Static features, shape `(series, n_static)`.
 
         A numeric column gives two: its standardised value (0 where it is missing) and whether it
-        is there. A text column gives one per training category; an unknown one is all zeros.
+        is there. A text column gives one per training category; of an unknown one all are 0, as
+        training has them where it hides a column (`IrregularDataModule`).
         """
         frame = dataset.static_frame()
         parts = [np.zeros((len(dataset), 0))]

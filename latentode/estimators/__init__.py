@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from latentode.estimators.forecaster import LatentODEForecaster
     from latentode.estimators.online import OnlineForecaster
     from latentode.estimators.persistence import load_model, save_model
+    from latentode.estimators.splitters import RollingOrigin, SeriesKFold
 
-__all__ = ["LatentODEClassifier", "LatentODEForecaster", "OnlineForecaster", "load_model", "save_model"]
+__all__ = [
+    "LatentODEClassifier",
+    "LatentODEForecaster",
+    "OnlineForecaster",
+    "RollingOrigin",
+    "SeriesKFold",
+    "load_model",
+    "save_model",
+]
 
 # Imported on first use, so that a command that needs no network loads neither torch nor Lightning.
 __getattr__, __dir__, _ = lazy_loader.attach(
@@ -26,5 +35,6 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "forecaster": ["LatentODEForecaster"],
         "online": ["OnlineForecaster"],
         "persistence": ["load_model", "save_model"],
+        "splitters": ["RollingOrigin", "SeriesKFold"],
     },
 )

@@ -5,6 +5,7 @@ None of them knows how the network was trained, so that all can be built by hand
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -34,6 +35,7 @@ from latentode.nn.likelihoods import refuse_unexplained
 
 __all__ = ["Draws", "FittedForecaster", "Reader", "plain"]
 
+SHOWN = 3  # unknown categories that a warning names
 STEP = 1e-4  # of a difference quotient, in the shortest time over which a path bends
 
 
@@ -170,6 +172,10 @@ class FittedForecaster:
             SchemaError: for an observation that a likelihood or a transform cannot take.
         """
         refuse_unexplained(dataset, self.engine.network.likelihood)
+        unknown = self.reader.scaling.unknown_categories(dataset)
+        if unknown:
+            named = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
+            warnings.warn(f"training had no {named}: answered as what is not known", stacklevel=2)
         return self.reader.series(dataset)
 
     def forecast(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from latentode.data.batch import Batch, Series
 from latentode.data.cycles import find_cycles
@@ -19,16 +18,14 @@ from latentode.data.scaling import Scaling
 from latentode.data.schema import AUTO, Schema
 from latentode.data.split import HeldOut
 from latentode.data.task import Task
-from latentode.data.windows import mix
 from latentode.errors import SchemaError
 from latentode.model.config import Sizes
+from latentode.training.cuts import STATIC_DROPOUT, Cuts, Draws, Key
 
 __all__ = ["IrregularDataModule"]
 
 CUTS_PER_SERIES, MIN_CUTS, MANY_CUTS = 5, 512, 4096
 FEWEST_EXAMPLES, MOST_EXAMPLES = 32, 512
-BATCHES_SORTED = 16  # how many batches share out series of like length
-CUT_AT_ONCE = 4096
 
 
 class IrregularDataModule(LightningDataModule):
@@ -205,11 +202,11 @@ class IrregularDataModule(LightningDataModule):
         series = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES].tolist()
         draws = range(-(-FEWEST_EXAMPLES // len(series)))
         keys: list[Key] = [(0, i, draw) for i in series for draw in draws]
-        return _Cuts(self.train, self.task, self.seed).__getitems__(keys)
+        return Cuts(self.train, self.task, self.seed).__getitems__(keys)
 
     def train_dataloader(self) -> DataLoader:
-        data = _Cuts(self.train, self.training_task, self.seed)
-        sampler = _Draws(data, self.windows_per_epoch, self.batch_size if self.bucketed else None)
+        data = Cuts(self.train, self.training_task, self.seed, static_dropout=STATIC_DROPOUT)
+        sampler = Draws(data, self.windows_per_epoch, self.batch_size if self.bucketed else None)
         return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
@@ -222,7 +219,7 @@ class IrregularDataModule(LightningDataModule):
         return self.val_dataloader()
 
     def _fixed(self, series: Series, task: Task) -> DataLoader:
-        data = _Cuts(series, task, self.seed, named=True)
+        data = Cuts(series, task, self.seed, named=True)
         counts = task.held_out_cuts(series.timeline)
         order = [(0, i, draw) for i, n in enumerate(counts.tolist()) for draw in range(n)]
         # By name, since Lightning builds a loader anew to predict from it.
@@ -239,85 +236,6 @@ class IrregularDataModule(LightningDataModule):
                 "the checkpoint was trained on other training data (its scaling differs); resume "
                 "with the same frame, or start a new fit"
             )
-
-
-Key = tuple[int, int, int]
-
-
-class _Cuts(Dataset[Batch]):
-    """Batches by lists of keys, assembled at once rather than series by series."""
-
-    def __init__(self, series: Series, task: Task, seed: int, named: bool = False) -> None:
-        self.series, self.task, self.seed, self.named = series, task, seed, named
-
-    def __len__(self) -> int:
-        return len(self.series)
-
-    def __getitems__(self, keys: list[Key]) -> Batch:
-        cuts = np.array(keys, dtype=np.int64)
-        index, own = self._draws(cuts)
-        return self.series.batch(index, self.task, own, self.named, cuts[:, 2])
-
-    def context_sizes(self, keys: np.ndarray) -> np.ndarray:
-        """How many observations the context of each cut has."""
-        sizes = []
-        for begin in range(0, len(keys), CUT_AT_ONCE):
-            index, own = self._draws(keys[begin : begin + CUT_AT_ONCE])
-            sizes.append(self.series.context_sizes(index, self.task, own))
-        return np.concatenate(sizes)
-
-    def _draws(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        epoch, index, draw = keys.T
-        return index, mix(mix(mix(self.series.keys[index], self.seed), epoch), draw)
-
-
-class _Draws(Sampler[Key]):
-    """(epoch, series, draw): every series equally often, in an order shuffled per epoch.
-
-    Shuffled are the random keys of the series, so that their order in the table does not matter. With
-    a batch size, contexts of like length are neighbours.
-    """
-
-    def __init__(self, data: _Cuts, windows_per_epoch: int, batch_size: int | None) -> None:
-        self.data, self.windows_per_epoch, self.batch_size, self.epoch = (
-            data,
-            windows_per_epoch,
-            batch_size,
-            0,
-        )
-        self.by_key = np.argsort(data.series.keys, kind="stable")
-
-    def __len__(self) -> int:
-        return self.windows_per_epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning, also when a fit resumes."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Key]:
-        generator = np.random.default_rng((self.data.seed, self.epoch))
-        n_series = len(self.data)
-        rounds = -(-self.windows_per_epoch // n_series)
-        orders = [generator.permutation(self.by_key) for _ in range(rounds)]
-        series = np.concatenate(orders)[: self.windows_per_epoch]
-        draw = np.arange(len(series)) // n_series
-        keys = np.stack([np.full_like(series, self.epoch), series, draw], axis=1)
-        if self.batch_size is not None:
-            sizes = self.data.context_sizes(keys)
-            keys = keys[_neighbours(sizes, self.batch_size, generator)]
-        yield from map(tuple, keys.tolist())
-
-
-def _neighbours(sizes: np.ndarray, batch_size: int, generator: np.random.Generator) -> np.ndarray:
-    """An order in which each batch holds like sizes, and the batches come at random.
-
-    Sizes are sorted within stretches of several batches only, so that a batch's companions vary.
-    """
-    stretch = np.arange(len(sizes)) // (BATCHES_SORTED * batch_size)
-    order = np.lexsort((sizes, stretch))
-    full = len(sizes) // batch_size * batch_size
-    batches = generator.permutation(order[:full].reshape(-1, batch_size))
-    return np.concatenate([batches.reshape(-1), order[full:]])
 
 
 def _as_is(batch: Any) -> Batch:
