@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from latentode.data import Forecasting, Interpolation, Schema, SeriesDataset
+    from latentode.data import (
+        FileFormat,
+        Forecasting,
+        Interpolation,
+        Schema,
+        SeriesDataset,
+        read_table,
+    )
     from latentode.errors import LatentODEError, SchemaError, SolveError
     from latentode.estimators import (
         LatentODEClassifier,
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FileFormat",
     "Forecast",
     "Forecasting",
     "Interpolation",
@@ -42,13 +50,21 @@ __all__ = [
     "SolveError",
     "SolverConfig",
     "TrainingConfig",
+    "read_table",
 ]
 
 # Imported on first use, so that a command that needs no network loads neither torch nor Lightning.
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "data": ["Forecasting", "Interpolation", "Schema", "SeriesDataset"],
+        "data": [
+            "FileFormat",
+            "Forecasting",
+            "Interpolation",
+            "Schema",
+            "SeriesDataset",
+            "read_table",
+        ],
         "errors": ["LatentODEError", "SchemaError", "SolveError"],
         "estimators": [
             "LatentODEClassifier",

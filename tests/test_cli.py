@@ -187,12 +187,12 @@ def test_components_are_another_file_and_further_panels(latentode, patients, fit
 def test_components_of_a_model_without_any_are_refused(latentode, patients, tmp_path):
     fit = ("fit", patients, "--out", tmp_path / "plain", "--structure", "none", "--max-epochs", 1)
     assert latentode(*fit, "--horizon", "6h", "--hidden-size", 8, "--quiet")[0] == 0
-    for command, target in (("forecast", "--ahead 6h --components"), ("plot", "--components --out")):
-        status, _, err = latentode(
-            command, tmp_path / "plain", patients, *target.split(), tmp_path / "x.png"
-        )
+    asked = {"x.csv": "forecast --ahead 6h --components", "x.png": "plot --components --out"}
+    for file, told in asked.items():
+        command, *target = told.split()
+        status, _, err = latentode(command, tmp_path / "plain", patients, *target, tmp_path / file)
         assert status and "--components" in err and "structure" in err
-        assert not (tmp_path / "x.png").exists()
+        assert not (tmp_path / file).exists()
 
 
 def test_a_model_is_not_replaced_unless_asked(latentode, patients, fitted):

@@ -80,7 +80,7 @@ def test_arguments_of_the_adapter_are_given_by_set(latentode, records, tmp_path)
     [
         ("physionet", "csv", {}, r"no adapter is called 'physionet'; choose from physionet2012"),
         ("physionet2012", "csv", {"unit": 1}, r"has no argument 'unit'; it has outcomes, parameters"),
-        ("physionet2012", "xlsx", {}, r"ends in none of .csv, .csv.gz, .parquet"),
+        ("physionet2012", "xlsx", {}, r"--out.*ends in .\.xlsx.; a table is written to"),
     ],
 )
 def test_what_cannot_be_converted_is_refused_before_anything_is_read(

@@ -20,9 +20,22 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_forecaster_answers_the_same_whatever_library_the_history_is_of(fitted, frame, kind):
     history = KINDS[kind](frame)
-    same(fitted.predict(history, at=1.5), fitted.predict(frame, at=1.5))
     asked = pd.DataFrame({"id": ["s0", "s1"], "time": [13.0, 14.5]})
-    same(fitted.predict(history, at=KINDS[kind](asked)), fitted.predict(frame, at=asked))
+    answers = {
+        "predict": lambda table: fitted.predict(table, at=1.5),
+        "draws": lambda table: fitted.predict(table, at=1.5, samples=3),
+        "asked": lambda table: fitted.predict(
+            table, at=asked if table is frame else KINDS[kind](asked)
+        ),
+        "backtest": lambda table: fitted.backtest(table, origins=2),
+        "compare": lambda table: fitted.compare(table, origins=2),
+        "evaluate": lambda table: fitted.evaluate(table, origins=2),
+    }
+    for name, answer in answers.items():
+        found, expected = answer(history), answer(frame)
+        own = pyarrow.Table if kind == "arrow" else polars.DataFrame
+        assert isinstance(found, own) and isinstance(expected, pd.DataFrame), name
+        same(to_pandas(found), expected.reset_index() if name == "evaluate" else expected)
 
 
 def test_a_forecaster_is_fitted_to_polars(frame):

@@ -185,7 +185,7 @@ def write_files(folder):
 # ------------------------------------------------------------------ code and commands
 
 
-@every_page
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda p: p.name)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_code_of_a_page_runs_from_top_to_bottom(page, quick):
     write_files(quick)
@@ -231,14 +231,25 @@ def commands(page):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_commands_of_the_readme_run_one_after_another(quick):
+def test_what_the_readme_says_runs_as_written_from_top_to_bottom(quick):
+    """Commands and code in the order of the page, on nothing but the files that it names."""
     write_files(quick)
-    found = commands(README)
-    assert len(found) == 6
-    for line in found:
-        done = CliRunner().invoke(app, shlex.split(line)[1:])
-        assert done.exit_code == 0, f"{line}: {done.output} {done.exception!r}"
+    names, ran = {}, []
+    for block in sorted([*blocks(README, ""), *blocks(README)], key=position):
+        if block.language == "python":
+            run(block, names)
+            ran.append("python")
+            continue
+        for line in (one for one in block.text.splitlines() if one.startswith("latentode ")):
+            done = CliRunner().invoke(app, shlex.split(line)[1:])
+            assert done.exit_code == 0, f"{line}: {done.output} {done.exception!r}"
+            ran.append(line.split()[1])
+    assert ran == ["inspect", "fit", "forecast", "ask", "evaluate", "plot", "python", "python"]
     assert (quick / "forecast.csv").exists() and (quick / "p1.png").exists()
+
+
+def position(block):
+    return block.page.read_text().index(f"```{block.language}\n{block.text}")
 
 
 @every_page

@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from inspect import signature
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +25,14 @@ import pandas as pd
 from latentode.adapters import CONVERTERS
 from latentode.cli.options import split
 from latentode.data.columns import detect
-from latentode.data.files import PARQUET, read_table
+from latentode.data.file_format import FileFormat
+from latentode.data.files import read_table
 from latentode.data.schema import AUTO, ID_NAMES, NONE, TIME_NAMES, Schema
+from latentode.data.writing import check_output, check_place, write_table
 from latentode.errors import LatentODEError
 
 __all__ = [
+    "check_outputs",
     "chosen",
     "duration",
     "load",
@@ -40,8 +45,6 @@ __all__ = [
     "write_converted",
 ]
 
-ENDINGS = (".csv", ".csv.gz", *PARQUET)
-
 
 def write_converted(
     name: str, source: Path, out: Path, settings: Mapping[str, Any], overwrite: bool = False
@@ -51,7 +54,7 @@ def write_converted(
     Args:
         name: of an adapter, one of `CONVERTERS`.
         source: file or folder.
-        out: `.csv`, `.csv.gz` or `.parquet`; nothing else is written.
+        out: with an ending that says its kind; nothing else is written.
         settings: further arguments of the adapter.
         overwrite: whether to replace a file that is there.
 
@@ -63,12 +66,11 @@ def write_converted(
         SchemaError: for a source that cannot be read.
     """
     adapter = _adapter(name, settings)
-    if not out.name.lower().endswith(ENDINGS):
-        raise LatentODEError(f"{out} ends in none of {', '.join(ENDINGS)}; give it one of them")
+    check_output(out)
     if out.exists() and not overwrite:
         raise LatentODEError(f"{out} is there already; choose another --out, or pass --overwrite")
     frame, schema = adapter(source, **settings)
-    _write(frame, out)
+    write_table(frame, out)
     return frame, schema
 
 
@@ -139,18 +141,6 @@ def _adapter(name: str, settings: Mapping[str, Any]) -> Callable[..., tuple[pd.D
     return CONVERTERS[name]
 
 
-def _write(frame: pd.DataFrame, out: Path) -> None:
-    if out.suffix.lower() not in PARQUET:
-        frame.to_csv(out, index=False)
-        return
-    try:
-        frame.to_parquet(out, index=False)
-    except ImportError as error:
-        raise LatentODEError(
-            f"{out} is Parquet, which needs pyarrow: pip install latentode[parquet], or write a .csv"
-        ) from error
-
-
 # Torch and Lightning take seconds to import. Commands that need no network do without: what needs one
 # is imported inside the functions that do.
 if TYPE_CHECKING:
@@ -159,26 +149,50 @@ if TYPE_CHECKING:
 
 
 def read(
-    data: Path, schema: Schema, na_values: str | None, adapter: str | None
+    data: Sequence[Path], schema: Schema, file_format: FileFormat, adapter: str | None
 ) -> tuple[pd.DataFrame, Schema]:
     """A table with the roles of its columns: as the options say, or as an adapter does."""
     if adapter is None:
-        return read_table(data, schema, split(na_values) or ()), schema
-    if schema != Schema() or na_values is not None:
+        schema = replace(schema, file_format=file_format)
+        return read_table(data, schema), schema
+    if schema != Schema() or file_format != FileFormat():
         raise LatentODEError(
             "--adapter says itself what columns and texts mean; leave out the options that do, or "
             "`latentode convert` first and give them with the table"
         )
-    return read_source(adapter, data)
+    if len(data) != 1:
+        raise LatentODEError("--adapter reads one file or folder; name one")
+    return read_source(adapter, data[0])
 
 
 def table_of(
-    fitted: LatentODEForecaster, data: Path, na_values: str | None, adapter: str | None
+    fitted: LatentODEForecaster, data: Sequence[Path], file_format: FileFormat, adapter: str | None
 ) -> pd.DataFrame:
-    """A table for a fitted model."""
+    """A table for a fitted model, read as its own was where the options do not say otherwise."""
     if adapter is not None:
-        return read(data, Schema(), na_values, adapter)[0]
-    return read_table(data, fitted.schema_, split(na_values) or ())
+        return read(data, Schema(), file_format, adapter)[0]
+    return read_table(data, fitted.schema_, file_format)
+
+
+def check_outputs(
+    tables: Mapping[str, Path | None], others: Mapping[str, Path | None] | None = None
+) -> None:
+    """Raises what would keep files from being written, before any work is done for them.
+
+    Args:
+        tables: by the option that names them.
+        others: files that are no tables, likewise.
+    """
+    for option, path in tables.items():
+        if path is not None:
+            check_output(path, option)
+    for option, path in (others or {}).items():
+        if path is not None:
+            check_place(path, option)
+    named = [(o, p.resolve()) for o, p in {**tables, **(others or {})}.items() if p is not None]
+    for (one, path), (other, same) in combinations(named, 2):
+        if path == same:
+            raise LatentODEError(f"{one} and {other} name the same file; give each its own")
 
 
 def load(folder: Path) -> LatentODEForecaster:
@@ -193,11 +207,11 @@ def question(
     at: list[str] | None,
     queries: Path | None,
     ahead: str | None,
-    missing: tuple[str, ...],
+    file_format: FileFormat,
 ) -> At:
     """What the one of the three that was given asks for."""
     if queries is not None:
-        return read_table(queries, fitted.schema_, missing)
+        return read_table(queries, fitted.schema_, file_format)
     if at:
         return list(fitted.axis_.parse(pd.Series(at), "--at"))
     return fitted.axis_.duration(str(ahead), "--ahead")

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from latentode.adapters import CONVERTERS
+from latentode.cli.file_options import Table, file_options
 from latentode.cli.inputs import (
+    check_outputs,
     duration,
     load,
     read,
@@ -21,11 +23,10 @@ from latentode.cli.inputs import (
     write_converted,
 )
 from latentode.cli.options import (
+    KINDS,
     Adapter,
     Model,
-    NaValues,
     Quiet,
-    Table,
     blame,
     configurations,
     schema_options,
@@ -33,8 +34,10 @@ from latentode.cli.options import (
     split,
 )
 from latentode.data.columns import quantile_list, quantile_name
+from latentode.data.file_format import FileFormat
 from latentode.data.report import inspect as inspect_table
 from latentode.data.schema import Schema
+from latentode.data.writing import replacing, write_table
 from latentode.errors import LatentODEError
 from latentode.evaluation.metrics import METRICS, USUAL, metric_list
 
@@ -54,7 +57,7 @@ Cutoffs = Annotated[
 def convert(
     adapter: Annotated[str, typer.Argument(help=f"One of {', '.join(CONVERTERS)}.")],
     source: Annotated[Path, typer.Argument(help="The file or folder that it reads.")],
-    out: Annotated[Path, typer.Option(help="CSV or Parquet to write.")],
+    out: Annotated[Path, typer.Option(help=f"Table to write: {KINDS}.")],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="An argument of the adapter, name=value; may be repeated."),
@@ -68,22 +71,25 @@ def convert(
 
 
 @schema_options
+@file_options
 def inspect(
     data: Table,
     schema: Schema,
-    na_values: NaValues = None,
+    file_format: FileFormat,
     adapter: Adapter = None,
 ) -> None:
     """Report what a table holds and how irregular it is, before any training."""
-    frame, schema = read(data, schema, na_values, adapter)
+    frame, schema = read(data, schema, file_format, adapter)
     typer.echo(inspect_table(frame, schema).to_text())
 
 
 @schema_options
+@file_options
 @setting_options
 def fit(
     data: Table,
     schema: Schema,
+    file_format: FileFormat,
     settings: dict[str, dict[str, Any]],
     out: Annotated[Path, typer.Option(help="Folder to write the model into.")],
     horizon: Annotated[
@@ -99,7 +105,6 @@ def fit(
     validation: Annotated[
         Path | None, typer.Option(help="Table of held-out series for early stopping.")
     ] = None,
-    na_values: NaValues = None,
     adapter: Adapter = None,
     duplicates: Duplicates = "error",
     config: Annotated[
@@ -114,8 +119,8 @@ def fit(
     """Fit a latent ODE to a table and save it; the best model so far is saved as it goes."""
     if (out / "forecaster.json").exists() and not overwrite:
         raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
-    held_out = None if validation is None else read(validation, schema, na_values, adapter)[0]
-    frame, schema = read(data, schema, na_values, adapter)
+    held_out = None if validation is None else read([validation], schema, file_format, adapter)[0]
+    frame, schema = read(data, schema, file_format, adapter)
     from latentode.estimators.forecaster import LatentODEForecaster
 
     network, training = configurations(settings, config)
@@ -135,9 +140,11 @@ def fit(
         typer.echo(f"learnt to look {model.horizon_:g}{model.axis_.unit_name} ahead; model in {out}")
 
 
+@file_options
 def evaluate(
     model: Model,
     data: Table,
+    file_format: FileFormat,
     horizon: Horizon = None,
     origins: Annotated[
         int | None,
@@ -153,9 +160,10 @@ def evaluate(
     quantiles: Annotated[
         str, typer.Option(help="Levels to score, comma-separated; intervals are between them.")
     ] = "0.1,0.5,0.9",
-    na_values: NaValues = None,
     adapter: Adapter = None,
-    out: Annotated[Path | None, typer.Option(help="CSV to write the table into as well.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"File to write the table into as well: {KINDS}.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="HTML page to write: the tables, with pictures.")
     ] = None,
@@ -164,6 +172,7 @@ def evaluate(
     from latentode.evaluation.backtest import ORIGINS
     from latentode.evaluation.metrics import figures
 
+    check_outputs(tables={"--out": out}, others={"--report": report})
     with blame("--metrics"):
         names = metric_list(split(metrics) or ())
     with blame("--quantiles"):
@@ -175,7 +184,7 @@ def evaluate(
         every |= set(REPORT_LEVELS)
 
     fitted, origins = load(model), ORIGINS if origins is None else origins
-    frame = table_of(fitted, data, na_values, adapter)
+    frame = table_of(fitted, data, file_format, adapter)
     ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
     asked = {"horizon": ahead, "origins": origins, "cutoffs": when}
     compared = fitted.compare(frame, sorted(every), "nll" in names, **asked)
@@ -196,17 +205,21 @@ def evaluate(
     typer.echo("; ".join(notes))
     typer.echo(table.round(4).to_string())
     if out is not None:
-        table.to_csv(out)
+        write_table(table.reset_index(), out)
     if report is not None:
         from latentode.plotting.page import write_page
 
-        write_page(report, compared, f"{model.name}: forecasts of {data.name}", about, unit, bins)
+        title = f"{model.name}: forecasts of {' '.join(path.name for path in data)}"
+        with replacing(report) as page:
+            write_page(page, compared, title, about, unit, bins)
         typer.echo(f"report in {report}")
 
 
+@file_options
 def calibrate(
     model: Model,
     data: Table,
+    file_format: FileFormat,
     horizon: Horizon = None,
     origins: Annotated[
         int | None,
@@ -218,14 +231,13 @@ def calibrate(
         str | None,
         typer.Option(help="What new forecasts will be like: other series, or later origins of these."),
     ] = None,
-    na_values: NaValues = None,
     adapter: Adapter = None,
 ) -> None:
     """Calibrate a model's quantiles by forecasts of a held-out table."""
     from latentode.evaluation.backtest import ORIGINS
 
     fitted = load(model)
-    frame = table_of(fitted, data, na_values, adapter)
+    frame = table_of(fitted, data, file_format, adapter)
     ahead, when = duration(fitted, horizon, "--horizon"), split(cutoffs)
     asked = {"horizon": ahead, "origins": ORIGINS if origins is None else origins, "cutoffs": when}
     fitted.calibrate(frame, bins, exchangeable, **asked).save(model)

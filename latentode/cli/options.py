@@ -22,6 +22,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 import yaml
 
+from latentode.data.file_format import FileFormat
 from latentode.data.schema import AUTO, Schema
 from latentode.data.transforms import Spec, check_spec
 from latentode.errors import LatentODEError
@@ -29,11 +30,10 @@ from latentode.model.config import Config, ModelConfig
 from latentode.training.config import TrainingConfig
 
 __all__ = [
+    "KINDS",
     "Adapter",
     "Model",
-    "NaValues",
     "Quiet",
-    "Table",
     "blame",
     "configurations",
     "in_options",
@@ -41,23 +41,24 @@ __all__ = [
     "setting_options",
     "settings_file",
     "split",
+    "with_options",
 ]
 
-Table = Annotated[Path, typer.Argument(help="CSV or Parquet file, wide or long, rows in any order.")]
 Model = Annotated[Path, typer.Argument(help="Folder that `latentode fit` wrote.")]
-NaValues = Annotated[str | None, typer.Option(help="Texts that mean missing, comma-separated.")]
 Adapter = Annotated[
     str | None,
     typer.Option(help="Read a field's own files as `latentode convert` does: physionet2012, ..."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
+KINDS = ".csv, .tsv, .parquet, .feather or .jsonl"  # of files that are written
 Text = str | None
 CONFIGS = {"model": ModelConfig, "training": TrainingConfig}
 PANELS = {"model": "The network", "training": "Training"}
 ARGUMENTS = (  # of the library, that its messages name where the command line has an option
     *signature(Schema).parameters,
-    *("na_values", "horizon", "context_length", "duplicates", "validation"),
+    *(f.name for f in fields(FileFormat)),
+    *("horizon", "context_length", "duplicates", "validation"),
     *("num_threads", "origins", "cutoffs"),
     *(f.name for kind in CONFIGS.values() for f in fields(kind) if f.name != "solver"),
 )
@@ -151,7 +152,7 @@ def schema_options(command: Callable[..., None]) -> Callable[..., None]:
         options = {name: given.pop(name) for name in shared}
         command(schema=schema_of(**options), **given)
 
-    run.__signature__ = _with_options(command, "schema", shared.values())  # type: ignore[attr-defined]
+    run.__signature__ = with_options(command, "schema", shared.values())  # type: ignore[attr-defined]
     return run
 
 
@@ -182,7 +183,7 @@ def setting_options(command: Callable[..., None]) -> Callable[..., None]:
                     named[group][name] = _converted(name, value)
         command(settings=named, **given)
 
-    run.__signature__ = _with_options(command, "settings", _parameters())  # type: ignore[attr-defined]
+    run.__signature__ = with_options(command, "settings", _parameters())  # type: ignore[attr-defined]
     return run
 
 
@@ -217,7 +218,7 @@ def configurations(
     return model, TrainingConfig.of(said["training"]).replace(**settings["training"])
 
 
-def _with_options(command: Callable[..., None], name: str, options: Iterable[Parameter]) -> Signature:
+def with_options(command: Callable[..., None], name: str, options: Iterable[Parameter]) -> Signature:
     """A command's signature, every parameter by its name, with options in the place of one of them."""
     own = [p for n, p in signature(command, eval_str=True).parameters.items() if n != name]
     return Signature([p.replace(kind=Parameter.KEYWORD_ONLY) for p in [*own, *options]])

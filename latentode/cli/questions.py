@@ -11,15 +11,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import pandas as pd
 import typer
 
-from latentode.cli.inputs import chosen, duration, load, question, table_of
-from latentode.cli.options import Adapter, Model, NaValues, Table, blame, split
+from latentode.cli.file_options import Table, file_options
+from latentode.cli.inputs import check_outputs, chosen, duration, load, question, table_of
+from latentode.cli.options import KINDS, Adapter, Model, blame
 from latentode.data.columns import interval_levels, quantile_list
+from latentode.data.file_format import FileFormat
 from latentode.data.queries import At
+from latentode.data.writing import check_place, replacing, write_table
 from latentode.errors import LatentODEError
 
 if TYPE_CHECKING:
@@ -37,9 +40,11 @@ _UNITS = {
 }
 
 
+@file_options
 def forecast(
     model: Model,
     history: Table,
+    file_format: FileFormat,
     at: Annotated[
         list[str] | None, typer.Option(help="A timestamp, asked of every series; may be repeated.")
     ] = None,
@@ -61,23 +66,24 @@ def forecast(
     variables: Annotated[str | None, typer.Option(help="Which variables, comma-separated.")] = None,
     components: Annotated[
         Path | None,
-        typer.Option(help="Another CSV: level, trend, cycles, ... that add up to the mean."),
+        typer.Option(help="Another file: level, trend, cycles, ... that add up to the mean."),
     ] = None,
-    na_values: NaValues = None,
     adapter: Adapter = None,
-    out: Annotated[Path | None, typer.Option(help="CSV to write; standard output if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"File to write: {KINDS}; CSV on standard output if left out.")
+    ] = None,
 ) -> None:
     """Forecast after, or fill in within, the histories of a table, at any timestamps."""
+    check_outputs(tables={"--out": out, "--components": components})
     fitted = load(model)
     if sum(x is not None for x in (at or None, queries, ahead)) != 1:
         raise LatentODEError("say when: exactly one of --at, --queries, --ahead")
     if count is not None and ahead is None:
         raise LatentODEError("--count says how many times up to --ahead; it goes with nothing else")
-    missing = split(na_values) or ()
-    frame = table_of(fitted, history, na_values, adapter)
+    frame = table_of(fitted, history, file_format, adapter)
     with blame("--quantiles"):
         levels = quantile_list(quantiles.split(","))
-    asked = question(fitted, at, queries, ahead, missing)
+    asked = question(fitted, at, queries, ahead, file_format)
     with blame("--level"):
         levels = levels if level is None else interval_levels(level.split(","), levels)
     answer = fitted.forecast(frame, asked, count, chosen(fitted, variables))
@@ -87,16 +93,18 @@ def forecast(
     if out is None:
         made.to_csv(sys.stdout, index=False)
     else:
-        made.to_csv(out, index=False)
+        write_table(made, out)
         typer.echo(f"{len(made)} forecasts in {out}")
     if parts is not None:
-        parts.to_csv(components, index=False)
+        write_table(parts, cast(Path, components))
         typer.echo(f"their components in {components}", err=out is None)
 
 
+@file_options
 def plot(
     model: Model,
     history: Table,
+    file_format: FileFormat,
     out: Annotated[Path, typer.Option(help="PNG, PDF or SVG to write.")],
     series: Annotated[str | None, typer.Option(help="Which series; the first if left out.")] = None,
     ahead: Annotated[str | None, typer.Option(help="How far ahead; one horizon if left out.")] = None,
@@ -104,7 +112,6 @@ def plot(
     components: Annotated[
         bool, typer.Option("--components", help="Draw below what adds up to the mean.")
     ] = False,
-    na_values: NaValues = None,
     adapter: Adapter = None,
 ) -> None:
     """Draw a series' observations and its forecast with the 80 % interval."""
@@ -113,8 +120,9 @@ def plot(
 
     with blame("--out"):
         check_picture(out)
+        check_place(out)
     fitted = load(model)
-    dataset = fitted.read(table_of(fitted, history, na_values, adapter))
+    dataset = fitted.read(table_of(fitted, history, file_format, adapter))
     with blame("--series"):
         index = 0 if series is None else int(dataset.index_of([series])[0])
     one = dataset.select([index])
@@ -124,7 +132,8 @@ def plot(
         parts = answer.components() if components else None
     time = str(fitted.schema_.time)
     figure = plot_forecast(_observed(one), answer.to_frame(), time, title, parts)
-    figure.savefig(out, dpi=120)
+    with replacing(out) as new:
+        figure.savefig(new, dpi=120)
     typer.echo(f"picture in {out}")
 
 
@@ -248,9 +257,11 @@ def _span(model: LatentODEForecaster, text: str | None, option: str) -> float | 
     return None if text is None else model.axis_.duration(text, option)
 
 
+@file_options
 def ask(
     model: Model,
     history: Table,
+    file_format: FileFormat,
     first_passage: Annotated[
         str | None, typer.Option(help="When is a level first reached: 'glucose>180'.")
     ] = None,
@@ -276,9 +287,10 @@ def ask(
     ] = None,
     quantiles: Annotated[str, typer.Option(help="Levels, comma-separated.")] = "0.1,0.5,0.9",
     draws: Annotated[int, typer.Option(min=1, help="How many futures to look at.")] = 256,
-    na_values: NaValues = None,
     adapter: Adapter = None,
-    out: Annotated[Path | None, typer.Option(help="CSV to write; a table if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"File to write: {KINDS}; shown if left out.")
+    ] = None,
 ) -> None:
     """Ask what only continuous time can answer: first crossings, rates, accumulated values."""
     asked = {"--first-passage": first_passage, "--rate": rate, "--integral": integral}
@@ -286,15 +298,16 @@ def ask(
     if len(questions) != 1:
         raise LatentODEError("ask one thing: exactly one of --first-passage, --rate, --integral")
 
+    check_outputs(tables={"--out": out})
     fitted = load(model)
-    frame = table_of(fitted, history, na_values, adapter)
+    frame = table_of(fitted, history, file_format, adapter)
     with blame("--quantiles"):
         levels = quantile_list(quantiles.split(","))
     when = When(tuple(at or ()), ahead, count, from_, to, readings)
     found = answer(fitted, frame, questions[0], when, levels, draws)
     unit = fitted.axis_.unit_name.strip() or "units of the time column"
     if out is not None:
-        found.to_csv(out, index=False)
+        write_table(found, out)
         typer.echo(f"{len(found)} answers in {out}")
         return
     typer.echo(_UNITS[questions[0][0]].format(unit=unit))

@@ -15,6 +15,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from latentode.data.batch import Batch, Observations, Queries, Series
     from latentode.data.dataset import SeriesDataset
+    from latentode.data.file_format import FileFormat
     from latentode.data.files import read_table
     from latentode.data.scaling import Climatology, Scaling, Units
     from latentode.data.schema import Schema
@@ -29,6 +30,7 @@ __all__ = [
     "ContextDropout",
     "Cut",
     "Cuttable",
+    "FileFormat",
     "Forecasting",
     "Interpolation",
     "Observations",
@@ -50,6 +52,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "batch": ["Batch", "Observations", "Queries", "Series"],
         "dataset": ["SeriesDataset"],
+        "file_format": ["FileFormat"],
         "files": ["read_table"],
         "scaling": ["Climatology", "Scaling", "Units"],
         "schema": ["Schema"],

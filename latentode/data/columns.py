@@ -45,7 +45,10 @@ def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
 
 def row_name(column: pd.Series, bad: np.ndarray) -> str:
     """Names the first bad row by its index label; a frame read from a file counts lines."""
-    return f"{column.index.name or 'row'} {column.index[int(np.argmax(bad))]}"
+    place = column.index[int(np.argmax(bad))]
+    if isinstance(place, tuple) and column.index.names[0] == "file":  # of a table in several files
+        return f"{column.index.names[1]} {place[1]} of {place[0]}"
+    return f"{column.index.name or 'row'} {place}"
 
 
 def cell_name(column: pd.Series, bad: np.ndarray) -> str:
@@ -111,7 +114,7 @@ def to_pandas(frame: IntoFrame) -> pd.DataFrame:
     except TypeError as error:
         raise SchemaError(
             f"{type(frame).__name__} is no table; give a frame of pandas, Polars or PyArrow, or any "
-            "that narwhals understands; read a file with latentode.data.files.read_table"
+            "that narwhals understands; read a file with latentode.read_table"
         ) from error
     eager = known.collect() if isinstance(known, nw.LazyFrame) else known
     try:

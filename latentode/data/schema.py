@@ -14,6 +14,7 @@ from typing import Any, cast
 import pandas as pd
 
 from latentode.data.columns import column_of, detect, refuse_text, row_name, some_names
+from latentode.data.file_format import FileFormat
 from latentode.data.time_axis import UNITS
 from latentode.data.transforms import Spec, check_spec
 from latentode.errors import SchemaError
@@ -56,6 +57,8 @@ class Schema:
         transforms: per variable "log", "logit" (or `("logit", low, high)`; 0 and 1 by default),
             "box-cox" or "yeo-johnson": what its distribution is transformed by, fitted on training
             data, so that forecasts of a positive or bounded variable stay so.
+        file_format: how the files are written that the table is read from; a fitted model reads later
+            ones so.
 
     Example:
         >>> import pandas as pd
@@ -77,6 +80,7 @@ class Schema:
     time_format: str | None = None
     cycles: str | float | Sequence[str | float | pd.Timedelta] | None = AUTO
     transforms: Mapping[str, Spec] = field(default_factory=dict, hash=False)
+    file_format: FileFormat = field(default_factory=FileFormat)
 
     def __post_init__(self) -> None:
         for name in ("targets", "static_covariates", "known_future"):
@@ -87,6 +91,8 @@ class Schema:
         object.__setattr__(self, "cycles", _periods(self.cycles))
         transforms = {v: check_spec(v, given) for v, given in dict(self.transforms).items()}
         object.__setattr__(self, "transforms", transforms)
+        if isinstance(self.file_format, Mapping):  # as JSON has it
+            object.__setattr__(self, "file_format", FileFormat.of(self.file_format))
         if self.layout not in (None, "wide", "long"):
             raise SchemaError(f"layout {self.layout!r} is unknown; write 'wide' or 'long'")
         if self.time_unit is not None and self.time_unit not in UNITS:

@@ -12,6 +12,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from latentode.data import Classification, ContextDropout, Schema, SeriesDataset
+from latentode.data.answers import FrameT, in_kind_of
+from latentode.data.columns import IntoFrame
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.queries import query_times
 from latentode.data.scaling import series_keys
@@ -20,7 +22,6 @@ from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
 from latentode.errors import LatentODEError, SchemaError
 from latentode.estimators import fitting
-from latentode.estimators.judging import left_behind
 from latentode.estimators.persistence import load_model, save_model
 from latentode.forecast import FittedForecaster
 from latentode.model import LatentODE, ModelConfig
@@ -143,11 +144,11 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.array(read.classes)
         with fitting.seeded(self.random_state, num_threads):
             module = fitting.build_module(self, data)
-            self.fitted_ = left_behind(module, data, span, context_length)
+            self.fitted_ = fitting.left_behind(module, data, span, context_length)
             fitting.train(self, module, data, None)
         return self
 
-    def predict_proba(self, df: pd.DataFrame, at: pd.DataFrame | None = None) -> pd.DataFrame:
+    def predict_proba(self, df: FrameT, at: pd.DataFrame | None = None) -> FrameT:
         """The probability of each class.
 
         Args:
@@ -156,12 +157,16 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
 
         Returns:
             A column per class; of whole series a row each, indexed by identifier in the table's order,
-            else a row per row of `at`, indexed by identifier and time.
+            else a row per row of `at`, indexed by identifier and time. Of Polars or PyArrow, if `df`
+            is, with columns in place of the index.
 
         Raises:
             NotFittedError: before `fit`.
             SchemaError: for a table or a question that cannot be read.
         """
+        return in_kind_of(df, self._probabilities(df, at))
+
+    def _probabilities(self, df: IntoFrame, at: pd.DataFrame | None) -> pd.DataFrame:
         fitted = self._fitted
         dataset = fitted.reader.read(df, self.duplicates)
         if self._of_times != (at is not None):
@@ -182,7 +187,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, df: pd.DataFrame, at: pd.DataFrame | None = None) -> pd.Series:
         """The likeliest class, indexed as `predict_proba`, whose arguments these are."""
-        found = self.predict_proba(df, at)
+        found = self._probabilities(df, at)
         chosen = found.to_numpy().argmax(axis=1)
         return pd.Series(self.classes_[chosen], index=found.index, name="label")
 

@@ -15,11 +15,11 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from latentode.data import Schema, SeriesDataset
+from latentode.data.answers import FrameT, in_kind_of
 from latentode.data.columns import IntoFrame, interval_levels, quantile_list
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.estimators import fitting
-from latentode.estimators.judging import judged
 from latentode.estimators.persistence import load_model, save_model
 from latentode.evaluation import BacktestPairs, backtest
 from latentode.evaluation.backtest import (
@@ -117,7 +117,7 @@ class LatentODEForecaster(BaseEstimator):
 
     def predict(
         self,
-        history: IntoFrame,
+        history: FrameT,
         at: At | IntoFrame,
         count: int | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
@@ -126,7 +126,7 @@ class LatentODEForecaster(BaseEstimator):
         samples: int | None = None,
         seed: int = 0,
         smooth: bool = True,
-    ) -> pd.DataFrame:
+    ) -> FrameT:
         """Forecasts after, and fills in within, the given histories.
 
         Args:
@@ -137,23 +137,24 @@ class LatentODEForecaster(BaseEstimator):
             count: with a duration, how many equally spaced times up to it.
             quantiles: levels between 0 and 1, or one of them.
             variables: which variables; all by default.
-            level: per cent of central intervals whose ends are to be among the quantiles: 80 adds
-                `q0.1` and `q0.9`.
+            level: per cent of central intervals whose ends join the quantiles: 80 adds `q0.1` and
+                `q0.9`.
             samples: so many draws of futures instead, each consistent over times and variables.
             seed: of the draws; those of a series depend on nothing but it.
             smooth: whether a time inside the history is answered from the observations on both of its
                 sides; else, as in `backtest`, from what had been seen by then.
 
         Returns:
-            A long frame in data units: identifier, time, `variable`, `mean`, `std` and a column such as
-            `q0.1` per level; with `samples` identifier, time, `variable`, `sample` and `value`.
+            A long frame in data units, of the history's library: identifier, time, `variable`, `mean`,
+            `std` and `q0.1`, ... per level; with `samples` `sample` and `value` in their place.
 
         Raises:
             SchemaError: for a history or a question that cannot be read.
         """
         levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
         made = self._answer(history, at, count, variables, smooth)
-        return made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
+        frame = made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
+        return in_kind_of(history, frame)
 
     def forecast(
         self,
@@ -195,13 +196,13 @@ class LatentODEForecaster(BaseEstimator):
 
     def backtest(
         self,
-        df: IntoFrame,
+        df: FrameT,
         horizon: Duration | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         origins: int | None = ORIGINS,
         cutoffs: At | None = None,
         log_prob: bool = False,
-    ) -> pd.DataFrame:
+    ) -> FrameT:
         """Forecasts observations of a table from earlier times of their series, or from given cutoffs.
 
         Nothing later than an origin is seen when it is forecast from, but known-future covariates.
@@ -220,38 +221,38 @@ class LatentODEForecaster(BaseEstimator):
             `mean`, `std` and quantiles (and `log_prob`), for `latentode.evaluation.summarise`.
         """
         fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
-        return backtest(fitted, dataset, pairs, quantile_list(quantiles), log_prob)
+        return in_kind_of(df, backtest(fitted, dataset, pairs, quantile_list(quantiles), log_prob))
 
     def compare(
         self,
-        df: IntoFrame,
+        df: FrameT,
         quantiles: float | Sequence[float] = QUANTILES,
         log_prob: bool = False,
         **asked: Any,
-    ) -> pd.DataFrame:
+    ) -> FrameT:
         """The backtest of model and baselines, told apart by `model`; arguments as for `backtest`."""
-        fitted, dataset, pairs = self._pairs(df, **asked)
-        return compare_with_baselines(fitted, dataset, pairs, quantile_list(quantiles), log_prob)
+        levels = quantile_list(quantiles)
+        return in_kind_of(df, compare_with_baselines(*self._pairs(df, **asked), levels, log_prob))
 
     def evaluate(
         self,
-        df: IntoFrame,
+        df: FrameT,
         quantiles: float | Sequence[float] = QUANTILES,
         metrics: str | Sequence[str] = USUAL,
         bins: int = 3,
         **asked: Any,
-    ) -> pd.DataFrame:
+    ) -> FrameT:
         """Mean figures of `compare`: by variable, lead time and model, as `latentode evaluate` prints.
 
         Args:
             df: held-out table.
-            quantiles: levels between 0 and 1, which "pinball", intervals and the CRPS are taken at.
+            quantiles: levels that "pinball", intervals and the CRPS are taken at.
             metrics: of `latentode.evaluation.METRICS`; baselines have no "nll".
             bins: of lead time, each named by its upper end in time units.
             **asked: `horizon`, `origins` and `cutoffs`, as for `backtest`.
         """
         names, levels = metric_list(metrics), quantile_list(quantiles)
-        return evaluate(*self._pairs(df, **asked), levels, names, bins)
+        return in_kind_of(df, evaluate(*self._pairs(df, **asked), levels, names, bins))
 
     def calibrate(
         self, df: IntoFrame, bins: int = 6, exchangeable: str | None = None, **asked: Any
@@ -268,8 +269,7 @@ class LatentODEForecaster(BaseEstimator):
                 the same series are; by default "series", of a single one "origins".
             **asked: `horizon`, `origins` and `cutoffs`, as for `backtest`.
         """
-        fitted, dataset, pairs = self._pairs(df, **asked)
-        self.fitted_ = calibrated(fitted, dataset, pairs, bins, exchangeable)
+        self.fitted_ = calibrated(*self._pairs(df, **asked), bins, exchangeable)
         return self
 
     def score(self, df: IntoFrame, origins: int | None = ORIGINS) -> float:
@@ -300,7 +300,7 @@ class LatentODEForecaster(BaseEstimator):
         """
         fitted, parameters = fitting.fitted_by_lightning(module, data)
         made = cls(**parameters)
-        made.fitted_ = judged(fitted, data)
+        made.fitted_ = fitting.judged(fitted, data)
         return made
 
     @property

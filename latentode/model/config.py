@@ -21,7 +21,7 @@ from latentode.errors import LatentODEError
 if TYPE_CHECKING:
     from latentode.model.network import LatentODE
 
-__all__ = ["AUTO", "Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
+__all__ = ["Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
 
 AUTO = "auto"
 
@@ -246,9 +246,6 @@ class ModelConfig(Config):
         likelihood: how values scatter: "normal", "student-t", "laplace" or "quantile" (of any shape),
             "log-normal" (positive), "beta" (between 0 and 1), "bernoulli" (0 or 1), "poisson" or
             "negative-binomial" (counts); or some variables' names with theirs, others being normal.
-            "auto": an estimator takes for each variable that no transform is named for what its values
-            allow and held-out ones are likeliest by, positive and skewed ones by their logarithm;
-            elsewhere normal.
         t0: where the latent state starts: "origin" (the end of the context) or "start" (its beginning,
             as in the 2018 paper).
         structure: what a forecast is counted from: "state-space", a structural model of level,
@@ -282,7 +279,7 @@ class ModelConfig(Config):
     attention_heads: int = 4
     interaction: str = "encoder"
     dynamics: str = "mlp"
-    likelihood: str | Mapping[str, str] = field(default=AUTO, hash=False)
+    likelihood: str | Mapping[str, str] = field(default="normal", hash=False)
     t0: str = "origin"
     structure: str | None = "state-space"
     harmonics: int = 4

@@ -15,11 +15,11 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
 from latentode.data.cycles import describe
-from latentode.training.callbacks import BestWeights, EpochProgress, Patience, average_weights
+from latentode.training.callbacks import BestWeights, EpochProgress, average_weights
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.module import LatentODEModule
@@ -53,7 +53,7 @@ def run_fit(
     if config.ema_decay is not None:
         callbacks.append(average_weights(config.ema_decay))  # after `best`, which sees the average
     if data.validation is not None:
-        callbacks.append(Patience(config.monitor, config.patience))
+        callbacks.append(EarlyStopping(config.monitor, patience=config.patience, strict=False))
     if verbose:
         callbacks.append(EpochProgress())
         if data.found_cycles is not None:

@@ -1,0 +1,129 @@
+"""FileFormat: how a file holds its table. What is left open is found out from the file itself."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from latentode.errors import SchemaError
+
+__all__ = ["WHITESPACE", "FileFormat"]
+
+WHITESPACE = r"\s+"  # the separator of columns that are lined up with blanks or tabs
+# What a shell, or a reader of a page, can hardly write or see.
+WORDS = {
+    "comma": ",",
+    "semicolon": ";",
+    "tab": "\t",
+    r"\t": "\t",
+    "pipe": "|",
+    "whitespace": WHITESPACE,
+    "space": " ",
+}
+WRITTEN = {WORDS[word]: word for word in ("tab", "space", "whitespace")}
+OPEN = (None, ())
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    r"""How a file holds its table; what is left None is found out, and said in a warning.
+
+    All but `na_values`, `file_column` and `sheet` is of text files alone.
+
+    Args:
+        separator: the character between cells, or "comma", "semicolon", "tab", "pipe", "space", or
+            "whitespace" for any number of blanks.
+        decimal: "." or ",", the sign before the decimals of numbers.
+        encoding: of the text, such as "utf-8", "cp1252" (Western Windows) or "utf-16".
+        skip_rows: lines before the header that are no part of the table.
+        comment: what lines begin with that are no part of the table, such as "#"; "" for nothing.
+        header_rows: rows that name the columns: 0 for none (they become `column1`, `column2`, ...), 1,
+            or more where units or further levels of names stand below the names.
+        na_values: further texts that mean a missing value, besides empty cells, "NA", "nan" and their
+            like. Identifiers are never missing by them.
+        file_column: name of a column to add that holds each file's name without its ending; an
+            identifier where every series has a file of its own.
+        sheet: which sheet of a workbook.
+
+    Raises:
+        SchemaError: for what cannot be.
+
+    Example:
+        >>> FileFormat(separator="tab", decimal=",").separator
+        '\t'
+    """
+
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    skip_rows: int | None = None
+    comment: str | None = None
+    header_rows: int | None = None
+    na_values: tuple[str, ...] = ()
+    file_column: str | None = None
+    sheet: str | None = None
+
+    def __post_init__(self) -> None:
+        given = (self.na_values,) if isinstance(self.na_values, str) else tuple(self.na_values)
+        object.__setattr__(self, "na_values", given)
+        if self.separator is not None:
+            object.__setattr__(self, "separator", WORDS.get(self.separator, self.separator))
+            if self.separator != WHITESPACE and (len(self.separator) != 1 or self.separator in '"\r\n'):
+                raise SchemaError(
+                    f"separator={self.separator!r} is not one character; give one, or "
+                    f"{', '.join(w for w in WORDS if w.isalpha())}"
+                )
+        if self.decimal not in (None, ".", ","):
+            raise SchemaError(f"decimal={self.decimal!r} is unknown; it is '.' or ','")
+        for name in ("skip_rows", "header_rows"):
+            number = getattr(self, name)
+            if number is not None and (isinstance(number, bool) or int(number) != number or number < 0):
+                raise SchemaError(f"{name}={number!r} is no number of lines; give 0, 1, 2, ...")
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise SchemaError(
+                    f"encoding={self.encoding!r} is unknown; give 'utf-8', 'cp1252', 'utf-16', "
+                    "'shift_jis', ..."
+                ) from None
+
+    def over(self, other: FileFormat) -> FileFormat:
+        """This format; where it leaves something open, the other.
+
+        Example:
+            >>> FileFormat(decimal=",").over(FileFormat(separator=";", decimal=".")).describe()
+            "separator=';', decimal=','"
+        """
+        mine = {n: v for n, v in vars(self).items() if v not in OPEN}
+        return FileFormat(**{**vars(other), **mine})
+
+    def of_text(self) -> tuple[str, ...]:
+        """Names of what is given that only a text file has."""
+        elsewhere = ("na_values", "file_column", "sheet")
+        return tuple(n for n, v in vars(self).items() if v not in OPEN and n not in elsewhere)
+
+    def describe(self) -> str:
+        """What is given, as one would write it."""
+        given = {n: v for n, v in vars(self).items() if v not in OPEN}
+        if "separator" in given:
+            given["separator"] = WRITTEN.get(given["separator"], given["separator"])
+        return ", ".join(f"{name}={value!r}" for name, value in given.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold; `of` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """A format from its fields by name.
+
+        Raises:
+            SchemaError: for a name that is none of them.
+        """
+        unknown = set(given) - {f.name for f in fields(cls)}
+        if unknown:
+            raise SchemaError(f"a file's format has no {sorted(unknown)[0]!r}")
+        return cls(**given)
