@@ -12,8 +12,8 @@ import warnings
 
 import typer
 
+from latentode.cli.advice import in_options
 from latentode.cli.modelling import calibrate, convert, demo, evaluate, fit, inspect
-from latentode.cli.options import in_options
 from latentode.cli.questions import ask, forecast, plot
 from latentode.errors import LatentODEError
 

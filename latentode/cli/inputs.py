@@ -24,7 +24,8 @@ from latentode.adapters import CONVERTERS
 from latentode.cli.options import split
 from latentode.data.columns import detect
 from latentode.data.files import PARQUET, read_table
-from latentode.data.schema import AUTO, ID_NAMES, NONE, TIME_NAMES, Schema
+from latentode.data.schema import AUTO, NONE, Schema
+from latentode.data.usual_names import SURE_ID_NAMES, SURE_TIME_NAMES
 from latentode.errors import LatentODEError
 
 __all__ = [
@@ -114,7 +115,7 @@ def schema_options_of(schema: Schema, frame: pd.DataFrame) -> str:
     given = {n: getattr(schema, n) for n in told if getattr(schema, n)}
     if schema.cycles != AUTO:
         given["cycles"] = schema.periods or NONE
-    for name, usual in (("id", ID_NAMES), ("time", TIME_NAMES)):
+    for name, usual in (("id", SURE_ID_NAMES), ("time", SURE_TIME_NAMES)):
         if getattr(schema, name) not in (None, detect(frame.columns, usual)):
             given[name] = getattr(schema, name)
     for name in ("layout", "variable", "value", "targets"):

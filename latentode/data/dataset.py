@@ -170,10 +170,12 @@ class SeriesDataset:
         """
         if duplicates not in DUPLICATES:
             raise SchemaError(f"duplicates {duplicates!r}: choose from {', '.join(DUPLICATES)}")
-        table, schema, axis = read_columns(frame, schema)
-        refuse_infinite(table, schema)
-        merged = merge_duplicates(table, schema, duplicates)
-        return replace(cls.of_table(merged, schema, axis), merged=len(table) - len(merged))
+        read = read_columns(frame, schema)
+        read.warn()
+        refuse_infinite(read.table, read.schema)
+        merged = merge_duplicates(read.table, read.schema, duplicates)
+        made = cls.of_table(merged, read.schema, read.axis)
+        return replace(made, merged=len(read.table) - len(merged))
 
     @classmethod
     def of_table(cls, frame: pd.DataFrame, schema: Schema, axis: TimeAxis) -> SeriesDataset:

@@ -21,6 +21,7 @@ from latentode.data.column_report import (
 from latentode.data.columns import IntoFrame, column_of, some_names, to_pandas
 from latentode.data.cycles import FoundCycle, describe, find_cycles
 from latentode.data.dataset import SeriesDataset
+from latentode.data.left_out import left_out
 from latentode.data.reading import (
     DUPLICATES,
     merge_duplicates,
@@ -34,6 +35,7 @@ from latentode.errors import SchemaError
 
 __all__ = ["QUANTILES", "FeatureReport", "Report", "VariableReport", "describe_gap", "inspect"]
 
+MOST = 20  # names in a line
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 
@@ -50,6 +52,8 @@ class Report:
         variables: each target.
         features: each static and known-future column.
         left_out: columns without a role; in the long layout also variables that are no targets.
+        reasons: why each of them is left out.
+        notes: what was found without being told, or has to be pointed out.
         span: first and last time, of the table's own type.
         gaps: quantile -> gap between successive distinct times within a series, a `Timedelta` or a
             number in the time column's own unit; empty if no series has two times.
@@ -78,6 +82,8 @@ class Report:
     single_row: int
     unobserved: int
     cycles: tuple[FoundCycle, ...] | None = None
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def timezone(self) -> str | None:
@@ -102,7 +108,8 @@ class Report:
         gaps = [f"{100 * q:.0f} % {describe_gap(g)}" for q, g in self.gaps.items()]
         lines = [
             f"schema         {self.schema.describe()}",
-            f"left out       {some_names(self.left_out, 20) or 'nothing'}",
+            *(f"note           {note}" for note in self.notes),
+            f"left out       {self._left_out()}",
             f"rows           {self.n_rows}",
             f"series         {self.n_series} (rows each: {low} to {high}, median {middle:g})",
             f"variables      {len(self.variables)}",
@@ -116,6 +123,11 @@ class Report:
             *self._feature_lines(),
         ]
         return "\n".join(lines)
+
+    def _left_out(self) -> str:
+        shown = [f"`{n}` ({w})" for n, w in zip(self.left_out, self.reasons, strict=True)][:MOST]
+        more = f" and {len(self.left_out) - MOST} more" if len(self.left_out) > MOST else ""
+        return ", ".join(shown) + more or "nothing"
 
     def _cycles(self) -> str:
         if self.cycles is not None:
@@ -186,7 +198,9 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
     if duplicates not in DUPLICATES:
         raise SchemaError(f"duplicates {duplicates!r}: choose from {', '.join(DUPLICATES)}")
     frame = to_pandas(frame)
-    table, schema, axis = read_columns(frame, schema)
+    read = read_columns(frame, schema)
+    table, schema, axis = read.table, read.schema, read.axis
+    missed = left_out(frame, schema)
     codes, ids = series_codes(table, schema)
     ticks = axis.ticks_of(column_of(table, str(schema.time)))
     variable, observed, variables = variable_reports(table, schema)
@@ -202,7 +216,9 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
         rows_per_series=(int(rows.min()), float(np.median(rows)), int(rows.max())),
         variables=variables,
         features=feature_reports(table, schema, codes),
-        left_out=_left_out(frame, schema),
+        left_out=tuple(one.name for one in missed),
+        reasons=tuple(one.why for one in missed),
+        notes=read.notes,
         span=tuple(axis.restore(np.array([ticks.min(), ticks.max()]))),  # type: ignore[arg-type]
         gaps=_gaps(codes[order], ticks[order], axis),
         duplicates=repeated,
@@ -230,14 +246,6 @@ def describe_gap(gap: Any) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {name}"
     return f"{seconds * 1e6:.3g} us"
-
-
-def _left_out(frame: pd.DataFrame, schema: Schema) -> tuple[str, ...]:
-    columns = [c for c in frame.columns if c not in schema.columns()]
-    if schema.layout == "long":
-        names = pd.Series(column_of(frame, str(schema.variable)).unique()).astype(str)
-        columns += sorted(set(names) - set(schema.targets or ()))
-    return tuple(columns)
 
 
 def _repeats(codes: np.ndarray, ticks: np.ndarray, variable: np.ndarray) -> np.ndarray:

@@ -1,31 +1,64 @@
-"""Times written as text, and naive times placed in a zone; what cannot be read is named by its row."""
+"""Times written as text, of ISO 8601 or another form; what cannot be read is named by its row.
+
+Beside ISO 8601 a clock may show 24:00 or a comma before fractions of seconds, and the zone may
+follow as a word ("UTC", "Europe/Berlin"). Other forms are found where they can be nothing else.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
+from dataclasses import dataclass
 from typing import cast
 
 import pandas as pd
 
 from latentode.data.columns import cell_name, row_name
+from latentode.data.time_formats import (
+    found_format,
+    is_clock,
+    is_elapsed,
+    period_form,
+    read_elapsed,
+    read_period,
+)
+from latentode.data.time_zone import check_zone, place_in_zone
 from latentode.errors import SchemaError
 
-__all__ = ["FIX", "place_in_zone", "read_text", "zone_name"]
+__all__ = ["FIX", "ISO", "TEXT_FORMS", "TimeText", "read_text"]
 
 FIX = "correct it, or give time_format= (such as '%d/%m/%Y %H:%M') if the whole column is written so"
+TEXT_FORMS = ("elapsed", "week", "quarter", "month")
+ISO = "ISO8601"
 # A clock time is needed before an offset: the last field of a bare date would look like one.
 _OFFSET = r"[Tt ].*?(Z|[+-]\d\d(?::?\d\d)?)$"
+_ZONE_WORD = re.compile(r"\s*\[?((?:[A-Z][A-Za-z_]+/[A-Za-z_+\-/0-9]+)|UTC|GMT|Etc/UTC)\]?$")
+_END_OF_DAY = r"(?<=\d)[Tt ]24:00(?::00(?:\.0+)?)?"
+_AT_LEAST_A_DAY = r"^(?:2[4-9]|[3-9]\d|\d{3,}):"
+
+
+@dataclass(frozen=True)
+class TimeText:
+    """A column of text as times.
+
+    Args:
+        column: of datetimes or of durations.
+        form: what `time_format` would name it; None for ISO 8601.
+    """
+
+    column: pd.Series
+    form: str | None = None
 
 
 def read_text(
     column: pd.Series, what: str, time_format: str | None, convert: bool, fix: str = FIX
-) -> pd.Series:
+) -> TimeText:
     """A datetime column from text or from datetime objects.
 
     Args:
         column: without missing cells.
         what: names it in messages.
-        time_format: strptime format of text that is not ISO 8601.
+        time_format: strptime format, or a name of `TEXT_FORMS`; None finds it.
         convert: whether times of several offsets may be brought to UTC, since the caller converts
             them to a zone anyway.
         fix: what to advise where a cell is not a time.
@@ -34,72 +67,113 @@ def read_text(
         SchemaError: naming the first row that cannot be read, and the fix.
     """
     column = column.infer_objects()
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return column
+    if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
+        return TimeText(column)
     text = column
     if column.dtype == object:
-        text = column.map(lambda v: v.isoformat() if isinstance(v, dt.datetime) else str(v))
+        text = column.map(lambda v: v.isoformat() if isinstance(v, dt.datetime | dt.time) else str(v))
     text = text.astype(str).str.strip()
-    chosen = time_format or "ISO8601"
-    try:
-        parsed = pd.to_datetime(text, format=chosen)
-        if pd.api.types.is_datetime64_any_dtype(parsed):
-            return parsed
-    except ValueError:
-        pass
+    if time_format in TEXT_FORMS:
+        return TimeText(_in_form(column, text, what, str(time_format)), time_format)
+    read = _by_format(text, time_format or ISO)
+    if read is not None:
+        return TimeText(read, time_format)
+    if time_format is None:
+        found = _other_iso(text, what) or _other_form(column, text, what)
+        if found is not None:
+            return found
+    chosen = time_format or ISO
     _refuse_unreadable(column, text, what, chosen, fix)
     offsets = text.str.extract(_OFFSET, expand=False).fillna("").replace("Z", "+00:00")
     _refuse_mixed(column, offsets, what, convert)
-    return pd.to_datetime(text, format=chosen, utc=True)
+    return TimeText(pd.to_datetime(text, format=chosen, utc=True), time_format)
 
 
-def place_in_zone(column: pd.Series, what: str, timezone: str) -> pd.Series:
-    """Aware times converted to a zone, naive ones taken to be in it.
-
-    Raises:
-        SchemaError: for an unknown zone, or a clock time that the zone skipped or passed twice.
-    """
+def _by_format(text: pd.Series, form: str) -> pd.Series | None:
+    """Times in a strptime format; None where a cell is none, or offsets differ."""
     try:
-        pd.Timestamp(0, tz=timezone)
-    except (ValueError, KeyError, TypeError) as error:
+        parsed = pd.to_datetime(text, format=form)
+    except (ValueError, OverflowError):
+        return None
+    return parsed if pd.api.types.is_datetime64_any_dtype(parsed) else None
+
+
+def _other_iso(text: pd.Series, what: str) -> TimeText | None:
+    """ISO 8601 with 24:00, a comma before fractions, or a zone in words; None for anything else."""
+    plain = text.str.replace(r"(:\d{2}),(\d+)", r"\1.\2", regex=True)
+    zone, words = None, plain.str.extract(_ZONE_WORD, expand=False)
+    if words.notna().all() and len(set(words)) == 1:
+        zone = str(words.iloc[0])
+        plain = plain.str.replace(_ZONE_WORD, "", regex=True)
+    late = plain.str.contains(_END_OF_DAY, regex=True)
+    plain = plain.str.replace(_END_OF_DAY, "T00:00", regex=True)
+    read = None if plain.equals(text) else _by_format(plain, ISO)
+    if read is None:
+        return None
+    read = read + pd.to_timedelta(late.astype(int), unit="D")
+    if zone is None:
+        return TimeText(read)
+    zone = "UTC" if zone == "GMT" else zone
+    check_zone(zone)
+    if read.dt.tz is not None:
+        return TimeText(read.dt.tz_convert(zone))
+    return TimeText(place_in_zone(read, what, zone))
+
+
+def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | None:
+    """Durations, weeks, quarters and other formats, where all cells are written in one of them."""
+    if is_elapsed(text):
+        if not is_clock(text) or text.str.contains(_AT_LEAST_A_DAY, regex=True).any():
+            return TimeText(_in_form(column, text, what, "elapsed"), "elapsed")
         raise SchemaError(
-            f"timezone {timezone!r} is unknown; write an IANA name such as 'Europe/Berlin' or 'UTC'"
-        ) from error
-    if column.dt.tz is not None:
-        return column.dt.tz_convert(timezone)
-    placed = column.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
-    lost = placed.isna().to_numpy()
+            f"{what} holds times of day without a date, such as {text.iloc[0]!r}; name the column "
+            "of dates "
+            "with date=, or give time_format='elapsed' if they are durations"
+        )
+    if is_clock(text):
+        raise SchemaError(
+            f"{what} holds times of day without a date, such as {text.iloc[0]!r}; name the column "
+            "of dates "
+            "with date="
+        )
+    period = period_form(text)
+    if period is not None:
+        return TimeText(_in_form(column, text, what, period), period)
+    if pd.to_datetime(text, format=ISO, errors="coerce", utc=True).notna().all():
+        return None  # of several zones
+    plain = text.str.replace(r"\s*\([A-Za-z ]+\)$", "", regex=True)
+    form = found_format(plain, what)
+    if form is None:
+        return None
+    read = _by_format(plain, form)
+    return None if read is None else TimeText(read, form if plain.equals(text) else None)
+
+
+def _in_form(column: pd.Series, text: pd.Series, what: str, form: str) -> pd.Series:
+    read = read_elapsed(text) if form == "elapsed" else read_period(text, form)
+    lost = read.isna().to_numpy()
     if lost.any():
         raise SchemaError(
-            f"{what} holds {cell_name(column.astype(str), lost)}, which {timezone} skipped or passed "
-            "twice when its clocks changed; write the times with their UTC offset"
+            f"{what} holds {cell_name(column, lost)}, which is not a time in the form {form}; "
+            "correct it, or "
+            "give another time_format="
         )
-    return placed
-
-
-def zone_name(column: pd.Series, what: str) -> str | None:
-    """The name by which pandas finds the column's zone again; None for naive times."""
-    zone = column.dt.tz
-    if zone is None:
-        return None
-    fixed = zone.utcoffset(None)
-    name = str(zone) if fixed is None else str(dt.timezone(fixed))
-    try:
-        pd.Timestamp(0, tz=name)
-    except (ValueError, KeyError, TypeError) as error:
-        raise SchemaError(
-            f"{what} has the time zone {zone!r}, which has no name; convert the column with "
-            "dt.tz_convert to an IANA zone such as 'Europe/Berlin'"
-        ) from error
-    return name
+    return read
 
 
 def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: str, fix: str) -> None:
-    readable = pd.to_datetime(text, format=chosen, errors="coerce", utc=True).notna().to_numpy()
+    try:
+        parsed = pd.to_datetime(text, format=chosen, errors="coerce", utc=True)
+    except ValueError as error:  # no format at all
+        raise SchemaError(
+            f"time_format {chosen!r} is no format: {error}; write it of strptime's directives, such as "
+            "'%d/%m/%Y %H:%M'"
+        ) from error
+    readable = parsed.notna().to_numpy()
     if readable.all():
         return
     numbers = cast(pd.Series, pd.to_numeric(text.astype(object), errors="coerce")).notna().to_numpy()
-    if numbers.mean() > 0.5 and not numbers.all() and chosen == "ISO8601":
+    if numbers.mean() > 0.5 and not numbers.all() and chosen == ISO:
         raise SchemaError(
             f"{what} holds numbers, but {cell_name(column, ~numbers)}; correct it or remove that row"
         )
