@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from inspect import signature
 
 from latentode.cli.options import CONFIGS
 from latentode.data.schema import Schema
 
-__all__ = ["in_options"]
+__all__ = ["Door", "in_options"]
 
 ARGUMENTS = (  # of the library, that its messages name where the command line has an option
     *signature(Schema).parameters,
@@ -21,19 +21,53 @@ RENAMED = {"random_state": "seed", "transforms": "transform"}
 COLUMN_ROLES = ("id", "time", "date", "targets", "variable", "value")  # also plain English
 
 
-def in_options(message: str) -> str:
-    """A message of the library in the terms of the command line.
+@dataclass(frozen=True)
+class Door:
+    """The command through which a user came.
+
+    Args:
+        options: that it has.
+        arguments: of the adapter that it runs, which `--set` gives.
+        fit_options: of `latentode fit`, where what another command lacks was said.
+    """
+
+    options: frozenset[str] | None = None
+    arguments: frozenset[str] = frozenset()
+    fit_options: frozenset[str] = frozenset()
+
+    def option(self, name: str) -> str:
+        """What to call an argument of the library here."""
+        option = "--" + RENAMED.get(name, name).replace("_", "-")
+        if self.options is None or option in self.options:
+            return option
+        if name in self.arguments:
+            return f"--set {name}="
+        return f"{option} of `latentode fit`" if option in self.fit_options else option
+
+
+def in_options(message: str, door: Door = Door()) -> str:
+    """A message of the library in the terms of a command.
+
+    Args:
+        message: which names arguments as Python does.
+        door: the command; by default one that has every option.
 
     Example:
         >>> in_options("time_unit 'year' is unknown; choose duplicates='mean'; give time_format=")
         "--time-unit 'year' is unknown; choose --duplicates 'mean'; give --time-format"
+        >>> convert = Door(frozenset({"--set"}), frozenset({"duplicates"}), frozenset({"--timezone"}))
+        >>> in_options("choose duplicates='mean', or give timezone='UTC'", convert)
+        "choose --set duplicates='mean', or give --timezone 'UTC' of `latentode fit`"
     """
     for name in (*ARGUMENTS, *RENAMED):
-        option = "--" + RENAMED.get(name, name).replace("_", "-")
-        message = re.sub(rf"(?<![\w`]){name}=(?=')", f"{option} ", message)
-        message = re.sub(rf"(?<![\w`]){name}=(?!\w)", option, message)
+        option = door.option(name)
+        head, _, place = option.partition(" of ")
+        place = f" of {place}" if place else ""
+        gap = "" if head.endswith("=") else " "
+        message = re.sub(rf"(?<![\w`]){name}=('[^']*')", rf"{head}{gap}\1{place}", message)
+        message = re.sub(rf"(?<!set )(?<![\w`-]){name}=(?![\w'])", option, message)
         if "_" in name:
-            message = re.sub(rf"(?<![\w`]){name}\b", option, message)
+            message = re.sub(rf"(?<![\w`]){name}\b(?!=)", option, message)
         elif name not in COLUMN_ROLES:
             message = re.sub(rf"^{name}(?= ('|must|is unknown))", option, message)
     message = re.sub(r"^at (?=has no)", "--queries ", message)

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import typer
 
 from latentode.adapters import CONVERTERS
 from latentode.cli.options import split
-from latentode.data.columns import detect
+from latentode.data.columns import detect, some_names
 from latentode.data.files import PARQUET, read_table
+from latentode.data.left_out import left_out
 from latentode.data.schema import AUTO, NONE, Schema
 from latentode.data.usual_names import SURE_ID_NAMES, SURE_TIME_NAMES
 from latentode.errors import LatentODEError
@@ -38,9 +40,11 @@ __all__ = [
     "schema_options_of",
     "settings_of",
     "table_of",
+    "tell_left_out",
     "write_converted",
 ]
 
+SHOWN = 20  # names of columns in a line
 ENDINGS = (".csv", ".csv.gz", *PARQUET)
 
 
@@ -179,7 +183,20 @@ def table_of(
     """A table for a fitted model."""
     if adapter is not None:
         return read(data, Schema(), na_values, adapter)[0]
-    return read_table(data, fitted.schema_, split(na_values) or ())
+    frame = read_table(data, fitted.schema_, split(na_values) or ())
+    tell_left_out(frame, fitted.schema_)
+    return frame
+
+
+def tell_left_out(frame: pd.DataFrame, schema: Schema, err: bool = True) -> None:
+    """Says which columns have no part in a model, and why."""
+    if schema.layout == "long" and schema.variable not in frame.columns:
+        return  # which is refused
+    found = left_out(frame, schema)
+    if found:
+        named = some_names((one.name for one in found), SHOWN)
+        reasons = ", ".join(sorted({one.why for one in found}))
+        typer.echo(f"left out: {named} ({reasons})", err=err)
 
 
 def load(folder: Path) -> LatentODEForecaster:

@@ -18,6 +18,7 @@ from latentode.cli.inputs import (
     schema_options_of,
     settings_of,
     table_of,
+    tell_left_out,
     write_converted,
 )
 from latentode.cli.options import (
@@ -73,10 +74,12 @@ def inspect(
     schema: Schema,
     na_values: NaValues = None,
     adapter: Adapter = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead.")] = False,
 ) -> None:
     """Report what a table holds and how irregular it is, before any training."""
     frame, schema = read(data, schema, na_values, adapter)
-    typer.echo(inspect_table(frame, schema).to_text())
+    report = inspect_table(frame, schema)
+    typer.echo(report.to_json() if as_json else report.to_text())
 
 
 @schema_options
@@ -123,7 +126,9 @@ def fit(
         horizon, context_length, network, training, duplicates, verbose=not quiet, random_state=seed
     )
     if not quiet:
-        typer.echo(f"schema: {schema.resolve(frame).describe()}")
+        resolved = schema.resolve(frame)
+        typer.echo(f"schema: {resolved.describe()}")
+        tell_left_out(frame, resolved, err=False)
     try:
         model.fit(frame, schema, held_out, save_to=out, num_threads=num_threads)
     except KeyboardInterrupt:

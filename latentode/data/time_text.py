@@ -69,6 +69,10 @@ def read_text(
     column = column.infer_objects()
     if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
         return TimeText(column)
+    if pd.api.types.is_string_dtype(column.dtype) and time_format not in TEXT_FORMS:
+        read = _by_format(column, time_format or ISO)  # as it is, which is the usual case and the quick
+        if read is not None:
+            return TimeText(read, time_format)
     text = column
     if column.dtype == object:
         text = column.map(lambda v: v.isoformat() if isinstance(v, dt.datetime | dt.time) else str(v))
