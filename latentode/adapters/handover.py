@@ -17,7 +17,7 @@ import pandas as pd
 
 from latentode.data.reading import DUPLICATES, merge_duplicates
 from latentode.data.schema import Schema
-from latentode.data.time_zone import second_pass
+from latentode.data.time_text import second_pass
 from latentode.errors import SchemaError
 
 __all__ = ["Notes", "hand_over", "settle", "to_instants"]

@@ -25,7 +25,7 @@ from latentode.adapters import CONVERTERS
 from latentode.cli.options import split
 from latentode.data.columns import detect, some_names
 from latentode.data.files import PARQUET, read_table
-from latentode.data.left_out import left_out
+from latentode.data.resolution import left_out
 from latentode.data.schema import AUTO, NONE, Schema
 from latentode.data.usual_names import SURE_ID_NAMES, SURE_TIME_NAMES
 from latentode.errors import LatentODEError

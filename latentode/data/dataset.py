@@ -159,9 +159,8 @@ class SeriesDataset:
         """Reads and checks a table.
 
         Args:
-            frame: wide or long, of pandas or any other that narwhals understands; rows in any order;
-                it is not modified.
-            schema: roles of the columns; what it leaves open is detected.
+            frame: wide or long, of any kind that narwhals understands, rows in any order; not modified.
+            schema: roles of the columns; what it leaves open is detected, and said in a warning.
             duplicates: what to do with several rows of one (series, time): "error", "mean" (of the
                 observed values) or "last" (observed value by row order).
 
@@ -173,9 +172,9 @@ class SeriesDataset:
         read = read_columns(frame, schema)
         read.warn()
         refuse_infinite(read.table, read.schema)
-        merged = merge_duplicates(read.table, read.schema, duplicates)
-        made = cls.of_table(merged, read.schema, read.axis)
-        return replace(made, merged=len(read.table) - len(merged))
+        kept = merge_duplicates(read.table, read.schema, duplicates)
+        lost = len(read.table) - len(kept)
+        return replace(cls.of_table(kept, read.schema, read.axis), merged=lost)
 
     @classmethod
     def of_table(cls, frame: pd.DataFrame, schema: Schema, axis: TimeAxis) -> SeriesDataset:

@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas, without_arrow
-from latentode.data.left_out import left_out, overlooked
 from latentode.data.number_text import NumberColumn, read_numbers
-from latentode.data.resolution import resolve
+from latentode.data.resolution import left_out, overlooked, resolve
+from latentode.data.roles import joined_times
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.data.time_join import joined_times
 from latentode.data.time_reading import TimeForm, far_times, read_times
 from latentode.errors import SchemaError
 

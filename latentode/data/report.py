@@ -22,7 +22,6 @@ from latentode.data.column_report import (
 from latentode.data.columns import IntoFrame, column_of, some_names, to_pandas
 from latentode.data.cycles import FoundCycle, describe, find_cycles
 from latentode.data.dataset import SeriesDataset
-from latentode.data.left_out import left_out
 from latentode.data.reading import (
     DUPLICATES,
     merge_duplicates,
@@ -30,6 +29,7 @@ from latentode.data.reading import (
     series_codes,
     value_columns,
 )
+from latentode.data.resolution import left_out
 from latentode.data.schema import AUTO, Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError

@@ -17,7 +17,7 @@ import pandas as pd
 from latentode.data.columns import some_names
 from latentode.data.number_text import CENSORED, DECIMALS
 from latentode.data.time_axis import UNITS
-from latentode.data.time_zone import REPEATED
+from latentode.data.time_text import REPEATED
 from latentode.data.transforms import Spec, check_spec
 from latentode.data.usual_names import ID_NAMES, TIME_NAMES, VALUE_NAMES, VARIABLE_NAMES
 from latentode.errors import SchemaError

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from latentode.data.columns import cell_name
 from latentode.errors import SchemaError
 
-__all__ = ["found_format", "is_clock", "is_elapsed", "period_form", "read_elapsed", "read_period"]
+__all__ = [
+    "clock_of",
+    "found_format",
+    "is_clock",
+    "is_elapsed",
+    "period_form",
+    "read_elapsed",
+    "read_period",
+]
 
 _DATES = (
     *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d"),
@@ -43,6 +52,7 @@ _SPLIT = re.compile(
     r"^(?P<date>.*?\d)(?P<joint> - |, |[ T:_-])(?P<clock>\d[\d:.]*(?: ?[AaPp][Mm])?)"
     r"(?P<zone> ?(?:GMT|UTC)?(?:[+-]\d{2}:?\d{2}|Z))?$"
 )
+_HALF = r"\s*([AaPp])\.?[Mm]\.?$"
 _CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp]\.?[Mm]\.?)?$")
 _ELAPSED = re.compile(
     r"^-?(?:\d+\s*d(?:ays?)?,?\s*)?[+-]?\d+:[0-5]?\d(?::[0-5]?\d(?:[.,]\d+)?)?$|^-?\d+\s*d(?:ays?)?$"
@@ -149,3 +159,41 @@ def read_period(text: pd.Series, form: str) -> pd.Series:
         return pd.to_datetime(week, format="%G-%V-%u", errors="coerce")
     joined = parts["year"] + month.astype("Int64").astype("string").str.zfill(2)
     return pd.to_datetime(joined.astype(object), format="%Y%m", errors="coerce")
+
+
+def clock_of(column: pd.Series) -> pd.Series:
+    """How long after midnight each time of day is, from text, numbers such as 801, or objects."""
+    if pd.api.types.is_numeric_dtype(column):
+        numbers = column.to_numpy(np.float64)
+        bad = ~(
+            (numbers >= 0) & (numbers <= 2400) & (numbers % 100 < 60) & (numbers == np.floor(numbers))
+        )
+        _refuse_clock(column, bad)
+        minutes = np.floor(numbers / 100) * 60 + numbers % 100
+        return pd.Series(pd.to_timedelta(minutes, unit="min"), index=column.index)
+    if column.dtype.kind == "m":
+        return column
+    text = column.map(lambda v: v.isoformat() if isinstance(v, dt.time) else str(v)).astype(object)
+    text = cast(pd.Series, text.str.strip().str.replace(",", ".", regex=False))
+    half = text.str.extract(_HALF, expand=False).str.lower()
+    text = text.str.replace(_HALF, "", regex=True)
+    packed = text.str.fullmatch(r"\d{3,4}")
+    text = text.where(~packed, text.str.replace(r"^(\d{1,2})(\d{2})$", r"\1:\2", regex=True))
+    text = text.where(~text.str.fullmatch(r"\d{1,2}:\d{2}"), text + ":00")
+    read = pd.to_timedelta(text, errors="coerce")
+    hours = read.dt.total_seconds() / 3600
+    read = read + pd.to_timedelta(np.where((half == "p") & (hours < 12), 12, 0), unit="h")
+    read = read - pd.to_timedelta(np.where((half == "a") & (hours >= 12), 12, 0), unit="h")
+    _refuse_clock(
+        column, (read.isna() | (read < pd.Timedelta(0)) | (read > pd.Timedelta("1D"))).to_numpy()
+    )
+    return read
+
+
+def _refuse_clock(column: pd.Series, bad: np.ndarray) -> None:
+    if bad.any():
+        raise SchemaError(
+            f"column `{column.name}` holds {cell_name(column, bad)}, which is no time of day; "
+            "correct it or "
+            "remove that row"
+        )

@@ -22,8 +22,7 @@ from latentode.data.time_numbers import (
     form_of_numbers,
     times_of_numbers,
 )
-from latentode.data.time_text import FIX, TEXT_FORMS, read_text
-from latentode.data.time_zone import place_in_zone, zone_name
+from latentode.data.time_text import FIX, TEXT_FORMS, place_in_zone, read_text, zone_name
 from latentode.errors import SchemaError
 
 __all__ = [
