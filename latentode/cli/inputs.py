@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 SHOWN = 20  # names of columns in a line
+SAY_NOTHING = ("constant text", "no name", "empty")
 ENDINGS = (".csv", ".csv.gz", *PARQUET)
 
 
@@ -189,10 +190,10 @@ def table_of(
 
 
 def tell_left_out(frame: pd.DataFrame, schema: Schema, err: bool = True) -> None:
-    """Says which columns have no part in a model, and why."""
+    """Says which columns that say something have no part in a model, and why."""
     if schema.layout == "long" and schema.variable not in frame.columns:
         return  # which is refused
-    found = left_out(frame, schema)
+    found = [one for one in left_out(frame, schema) if one.why not in SAY_NOTHING]
     if found:
         named = some_names((one.name for one in found), SHOWN)
         reasons = ", ".join(sorted({one.why for one in found}))

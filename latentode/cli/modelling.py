@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from latentode.adapters import CONVERTERS
+from latentode.cli.advice import in_options
 from latentode.cli.inputs import (
     duration,
     load,
@@ -79,6 +81,7 @@ def inspect(
     """Report what a table holds and how irregular it is, before any training."""
     frame, schema = read(data, schema, na_values, adapter)
     report = inspect_table(frame, schema)
+    report = replace(report, notes=tuple(in_options(note) for note in report.notes))
     typer.echo(report.to_json() if as_json else report.to_text())
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,7 @@ _CELL = re.compile(
     r"(?P<unit>(?:\s*[^\d\s()<>=+\-][^<>=]*)?)\s*(?P<close>\))?$"
 )
 _LIMIT = re.compile(r"^(?P<side>[<>≤≥])\s*=?\s*(?P<number>\S.*)$")
+_SIZES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9}
 _LOW, _HIGH = frozenset({"lo", "low"}), frozenset({"hi", "high"})
 _MARKS = (
     (None, "."),
@@ -79,7 +80,8 @@ def looks_numeric(column: pd.Series, decimal: str | None = None) -> bool:
         return True
     text = _text(cells)
     numbers = _plain(text).notna()
-    numbers |= text.map(lambda cell: _LIMIT.match(cell) is not None or cell.lower() in _LOW | _HIGH)
+    words = _LOW | _HIGH | {"true", "false", "yes", "no"}
+    numbers |= text.map(lambda cell: _LIMIT.match(cell) is not None or cell.lower() in words)
     # Numbers with a unit count as well, but not codes of a digit and a letter such as "3A".
     pieces = _pieces(text)
     apart = pieces["digits"].str.endswith(" ") | pieces["unit"].fillna("").str.fullmatch(r"|%|°.*")
@@ -121,11 +123,7 @@ def read_numbers(
     beyond = (limit | words).to_numpy(dtype=bool)
     if beyond.any() and looks_numeric(column, decimal):
         return _censored(column, beyond, role, censored, decimal)
-    found = _whole(cells, decimal, point_elsewhere)
-    if found is None:
-        _refuse(column, role, decimal)
-        raise AssertionError
-    numbers, how = found
+    numbers, how = _whole(cells, decimal, point_elsewhere) or _refuse(column, role, decimal)
     note = None if how is None else f"column `{column.name}` was read as numbers: {how}"
     return NumberColumn(_placed(column, cells, numbers), note)
 
@@ -191,7 +189,9 @@ def _written(
     unit = pieces["unit"].fillna("").str.strip()
     currency = pieces["currency"].fillna("")
     zero = pieces["digits"].str.fullmatch(r"0+").to_numpy(dtype=bool)
-    for mark in (unit, currency):
+    sizes = unit.str.upper().map(_SIZES)
+    sized = bool(sizes.notna().all()) and len(set(unit)) > 1  # thousands beside millions
+    for mark in () if sized else (unit, currency):
         if len(set(mark[~zero | (mark != "").to_numpy()])) > 1:  # "0" may stand without its unit
             return None
     if unit.iloc[0] and len(text) == 1 and not re.fullmatch(r"%|°.*", unit.iloc[0]):
@@ -204,6 +204,8 @@ def _written(
     signs = pieces[["before", "after", "minus"]].fillna("").sum(axis=1)
     negative = signs.str.contains("-", regex=False) | pieces["open"].notna()
     numbers = np.where(negative, -numbers, numbers)
+    if sized:
+        return numbers * sizes.to_numpy(np.float64), "K, M and B are thousands, millions, milliards"
     return numbers, _how(text, marks, unit[~zero], currency[~zero], pieces)
 
 
@@ -281,12 +283,9 @@ def _censored(
         )
     inner = text.where(~beyond, text.str.replace(r"^[<>≤≥]\s*=?\s*", "", regex=True))
     word = inner.str.lower().isin(_LOW | _HIGH).to_numpy(dtype=bool)
-    found = _whole(pd.Series(inner[~word].to_numpy(), dtype=object), decimal)
-    if found is None:
-        _refuse(column.mask(rows), role, decimal)
-        raise AssertionError
+    told = pd.Series(inner[~word].to_numpy(), dtype=object)
     numbers = np.full(len(cells), np.nan)
-    numbers[~word] = found[0]
+    numbers[~word], _ = _whole(told, decimal) or _refuse(column.mask(rows), role, decimal)
     if policy == "limit" and word.any():
         if word.all():
             raise SchemaError(
@@ -314,7 +313,7 @@ def _refuse_times(column: pd.Series, role: str) -> None:
         )
 
 
-def _refuse(column: pd.Series, role: str, decimal: str | None) -> None:
+def _refuse(column: pd.Series, role: str, decimal: str | None) -> NoReturn:
     """Raises the error for the first cell that is not a number of a column whose role asks for them."""
     name, where = column.name, f"leave `{column.name}` out of {role}"
     cells = pd.Series(_cells(column))
@@ -337,7 +336,8 @@ def _refuse(column: pd.Series, role: str, decimal: str | None) -> None:
             f"column `{name}` is not all in one unit: {cell_name(column, bad)}, where most are in "
             f"{usual!r}; convert it, name it in na_values when reading the file, or {where}"
         )
-    numbers = _plain(text).notna() | (digits.notna() & units.eq(""))
+    plain, words = _plain(text).notna(), text.str.lower().isin(_WORDS)
+    numbers = words if words.sum() > plain.sum() else plain | (digits.notna() & units.eq(""))
     bad = column.isin(cells[~numbers.to_numpy(dtype=bool)]).to_numpy()
     if not bad.any():
         bad = column.notna().to_numpy()

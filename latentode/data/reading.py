@@ -5,6 +5,7 @@ What cannot be read is refused with its column, its row and the fix, before anyt
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, replace
 from typing import cast
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 DUPLICATES = ("error", "mean", "last")
+FAR = 2  # ranges of all other values
+_CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
 EXACT = 2**53  # the largest integer up to which float64 holds each one
 
 
@@ -99,9 +102,10 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
         role = "known_future" if name in schema.known_future else "targets"
         number = numeric_column(column_of(table, name), role, schema, point)
         table[name] = number.column
-        notes += [number.note] if number.note else []
+        notes += [note for note in (number.note, _far_code(number.column)) if note]
     _check_static(table, schema, codes)
     _check_known(table, schema, codes)
+    notes += _odd_labels(table, schema)
     notes += [note for note in (read.note, far_times(table[str(schema.time)], axis)) if note]
     return Reading(table, schema, axis, tuple(notes))
 
@@ -195,6 +199,40 @@ def _check_ids(table: pd.DataFrame, schema: Schema) -> None:
             f"column `{schema.id}` names no series at {row_name(column, missing)}; fill it in or "
             "remove that row"
         )
+
+
+def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:
+    """Points out identifiers and names of variables that differ in blanks at their ends alone."""
+    notes = []
+    for name in (schema.id, schema.variable):
+        if name is None or pd.api.types.is_numeric_dtype(column_of(table, name)):
+            continue
+        labels = pd.Series(column_of(table, name).unique()).astype(str)
+        twice = labels[labels.str.strip().duplicated(keep=False)]
+        if len(twice):
+            notes.append(
+                f"column `{name}` holds {' and '.join(map(repr, twice[:2]))}, which differ in "
+                "blanks alone "
+                "and are taken for two; correct one of them if they are the same"
+            )
+    return notes
+
+
+def _far_code(column: pd.Series) -> str | None:
+    """Points out a number such as -9999 far from all others, which may stand for a missing value."""
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    values = values[np.isfinite(values)]
+    for code in {values.min(), values.max()} if len(values) > 2 else ():
+        if not _CODE.fullmatch(f"{code:.10g}"):
+            continue
+        others = values[values != code]
+        if len(others) > 1 and np.abs(others - code).min() > FAR * max(np.ptp(others), 1e-300):
+            return (
+                f"column `{column.name}` holds {code:.10g} in {len(values) - len(others)} rows, "
+                "far from all "
+                "other values; name it in na_values if it stands for a missing one"
+            )
+    return None
 
 
 def _blank_other_variables(table: pd.DataFrame, schema: Schema) -> None:

@@ -44,6 +44,7 @@ from latentode.errors import SchemaError
 __all__ = ["LeftOut", "Resolution", "left_out", "overlooked", "resolve"]
 
 # The columns of answers, beside which a table's identifier and time stand.
+PARTS = ("year", "month", "day", "hour")
 PROBED = 10_000  # cells of a column without a role
 ANSWERS = ("variable", "mean", "std", "sample", "value")
 
@@ -92,12 +93,25 @@ def _find_time(search: Search) -> None:
     if search.schema.time is None:
         names = every(search.frame.columns, TIME_NAMES, search.taken())
         time = names[0] if names else _time_by_contents(search)
+        _refuse_parts(search, time)
         search.schema = replace(search.schema, time=time)
         _join_date(search, names[1:])
         if usual(str(search.schema.time)) not in (*SURE_TIME_NAMES, "date_time"):
             search.say(f"column `{search.schema.time}` is taken for the times; time= names another")
     elif search.schema.date is None:
         _join_date(search, every(search.frame.columns, DATE_NAMES, search.taken()))
+
+
+def _refuse_parts(search: Search, time: str) -> None:
+    """A day of the month, or a month of the year, is no time without the others."""
+    parts = {p: c for p in PARTS for c in every(search.frame.columns, [p], search.taken())}
+    if usual(time) in parts and len(parts) > 1:
+        listed = list(parts.values())
+        raise SchemaError(
+            f"no time column: {some_names(listed)} hold parts of it; write them into one column, "
+            "such as "
+            f"pandas.to_datetime(frame[{listed!r}]), and name it with time="
+        )
 
 
 def _time_by_contents(search: Search) -> str:
@@ -177,7 +191,7 @@ def _may_be_long(search: Search, variable: str, value: str) -> bool:
     names, values = search.column(variable), search.column(value)
     if not (is_text(names) or pd.api.types.is_integer_dtype(names)) or not repeats(names):
         return False
-    if (not is_text(names) and names.nunique() <= 2) or looks_numeric(names):  # 0/1 is no name
+    if not is_text(names) and names.dropna().isin([0, 1]).all():  # which are no names
         return False
     if not (pd.api.types.is_numeric_dtype(values) or looks_numeric(values)):
         return False
@@ -327,6 +341,5 @@ def _why(column: pd.Series, schema: Schema) -> LeftOut:
 
 
 def _mostly_digits(text: pd.Series) -> bool:
-    """Whether most cells are more digits than anything else, as "120/80" is."""
-    digits = text.str.count(r"\d")
-    return bool((digits > text.str.len() / 2).mean() > 0.5)
+    """Whether most cells begin with a digit, as "120/80" and "1.2M" do."""
+    return bool(text.str.match(r"[^\w]*\d").mean() > 0.5)

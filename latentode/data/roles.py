@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 PROBED = 200
+_OTHER_CLOCK = r"[0-2]?\d[0-5]\d|[0-2]?\d\.[0-5]\d(?:\.[0-5]\d)?"
 UNNAMED = "Unnamed: "  # what pandas calls a column without a header: row numbers, nearly always
 COUNTERS = (
     "index",
@@ -138,7 +139,7 @@ def holds_clock(column: pd.Series) -> bool:
         whole = (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < 2400)
         return bool(whole.all() and (numbers % 100 < 60).all())
     text = first.iloc[:PROBED].astype(str).str.strip()
-    return is_clock(text) or bool(text.str.fullmatch(r"[0-2]?\d[0-5]\d").all())
+    return is_clock(text) or bool(text.str.fullmatch(_OTHER_CLOCK).all())
 
 
 def numbered_in_blocks(column: pd.Series, codes: np.ndarray) -> bool:

@@ -138,6 +138,10 @@ class TimeAxis:
     def _calendar_duration(self, value: Duration, name: str) -> float:
         try:
             return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(UNITS[self.time_unit])
+        except (OverflowError, pd.errors.OutOfBoundsTimedelta) as error:
+            raise SchemaError(
+                f"{name} {value!r} lies too far ahead: 64 bits cannot hold it; ask for less"
+            ) from error
         except (TypeError, ValueError) as error:
             raise SchemaError(
                 f"{name} {value!r} is not a duration; write '24h', '30min', '7D'"

@@ -89,7 +89,7 @@ CLOCK_NAMES = (
     *("time_local", "local_time", "hour_utc"),
 )
 # Each pair of these makes a table long without a look at its contents.
-SURE_LONG_NAMES = (("variable", "parameter", "itemid"), ("value", "valuenum"))
+SURE_LONG_NAMES = (("variable", "parameter", "itemid"), ("valuenum", "value"))
 VARIABLE_NAMES = (
     *SURE_LONG_NAMES[0],
     *("vital", "vital_sign", "vitalsign", "label", "metric", "element", "variable_name", "var"),
@@ -106,7 +106,7 @@ VARIABLE_NAMES = (
         "observable",
         "property",
     ),
-    *("data_type", "datatype", "loinc", "code", "name", "kind", "type", "item"),
+    *("data_type", "datatype", "loinc"),
 )
 VALUE_NAMES = (
     *SURE_LONG_NAMES[1],
