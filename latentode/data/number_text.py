@@ -81,7 +81,7 @@ def looks_numeric(column: pd.Series, decimal: str | None = None) -> bool:
     text = _text(cells)
     numbers = _plain(text).notna()
     words = _LOW | _HIGH | {"true", "false", "yes", "no"}
-    numbers |= text.map(lambda cell: _LIMIT.match(cell) is not None or cell.lower() in words)
+    numbers |= np.array([_LIMIT.match(c) is not None or c.lower() in words for c in map(str, text)])
     # Numbers with a unit count as well, but not codes of a digit and a letter such as "3A".
     pieces = _pieces(text)
     apart = pieces["digits"].str.endswith(" ") | pieces["unit"].fillna("").str.fullmatch(r"|%|°.*")
@@ -118,9 +118,8 @@ def read_numbers(
     _refuse_times(column, role)
     cells = pd.Series(_cells(column))
     text = _text(cells)
-    limit = text.map(lambda cell: _LIMIT.match(cell) is not None)
-    words = text.str.lower().isin(_LOW | _HIGH)
-    beyond = (limit | words).to_numpy(dtype=bool)
+    words = _LOW | _HIGH
+    beyond = np.array([_LIMIT.match(c) is not None or c.lower() in words for c in map(str, text)], bool)
     if beyond.any() and looks_numeric(column, decimal):
         return _censored(column, beyond, role, censored, decimal)
     numbers, how = _whole(cells, decimal, point_elsewhere) or _refuse(column, role, decimal)

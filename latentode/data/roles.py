@@ -276,4 +276,4 @@ def joined_times(frame: pd.DataFrame, schema: Schema) -> pd.Series:
             f"column `{schema.date}` has a time zone, so it holds whole timestamps; name it with "
             "time= alone"
         )
-    return (day.dt.normalize() + clock_of(column)).rename(column.name)
+    return (day.dt.normalize() + clock_of(column)).rename(str(column.name))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -274,7 +274,7 @@ def _in_zone(column: pd.Series, what: str, how: TimeForm, series: np.ndarray | N
 
 def _axis(column: pd.Series, what: str, form: str | None) -> TimeAxis:
     if column.dtype.kind == "m":
-        return TimeAxis("elapsed", unit=np.datetime_data(column.dtype)[0], form=form)
+        return TimeAxis("elapsed", unit=np.datetime_data(cast(Any, column.dtype))[0], form=form)
     unit = np.datetime_data(column.dt.tz_localize(None).dtype)[0]
     return TimeAxis("datetime", unit=unit, timezone=zone_name(column, what), form=form)
 
