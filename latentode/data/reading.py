@@ -38,6 +38,7 @@ __all__ = [
 DUPLICATES = ("error", "mean", "last")
 FAR = 2  # ranges of all other values
 _CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
+CLOCKS_CHANGE = 4  # hours after midnight by which summer time has ended everywhere
 EXACT = 2**53  # the largest integer up to which float64 holds each one
 
 
@@ -173,10 +174,12 @@ def merge_duplicates(table: pd.DataFrame, schema: Schema, policy: str) -> pd.Dat
         return table
     if policy == "error":
         at = ", ".join(f"{k}={column_of(table, k).iloc[int(twice.argmax())]}" for k in keys)
+        at_night = _at_night(column_of(table, str(schema.time))[twice])
+        clocks = "; or give timezone= if clocks were set back then" if at_night else ""
         raise SchemaError(
             f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
             f"{row_name(column_of(table, keys[0]), twice)} ({at}); remove them, or choose "
-            "duplicates='mean' or 'last'"
+            f"duplicates='mean' or 'last'{clocks}"
         )
     # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
     group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
@@ -185,6 +188,13 @@ def merge_duplicates(table: pd.DataFrame, schema: Schema, policy: str) -> pd.Dat
         how = policy if name in value_columns(schema) else "last"
         merged[name] = column_of(table, name).groupby(group).agg(how).array
     return merged
+
+
+def _at_night(times: pd.Series) -> bool:
+    """Whether naive times all lie within the hours in which clocks are set back."""
+    if not pd.api.types.is_datetime64_any_dtype(times) or times.dt.tz is not None:
+        return False
+    return bool((times.dt.hour < CLOCKS_CHANGE).all() and (times != times.dt.normalize()).any())
 
 
 def _check_ids(table: pd.DataFrame, schema: Schema) -> None:

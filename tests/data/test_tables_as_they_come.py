@@ -384,6 +384,16 @@ def test_the_hour_that_comes_twice_is_told_apart_by_the_order_of_rows():
     np.testing.assert_array_equal(reverse.time, read.time)
 
 
+def test_times_that_repeat_in_a_night_may_be_those_of_a_clock_that_was_set_back():
+    times = ["2023-10-29 02:00", "2023-10-29 02:30", "2023-10-29 02:00", "2023-10-29 02:30"]
+    frame = pd.DataFrame({"time": times, "x": 1.0})
+    with pytest.raises(SchemaError, match=r"duplicates='mean' or 'last'; or give timezone="):
+        SeriesDataset.from_frame(frame)
+    by_day = frame.assign(time=[t.replace(" 02", " 12") for t in times])
+    with pytest.raises(SchemaError, match=r"duplicates='mean' or 'last'$"):
+        SeriesDataset.from_frame(by_day)
+
+
 def test_where_the_order_does_not_say_which_hour_is_meant_an_option_does():
     frame = pd.DataFrame({"time": ["2023-10-29 01:30", "2023-10-29 02:30"], "x": 1.0})
     with pytest.raises(SchemaError, match=r"passed twice.*repeated_hour='first' or 'second'"):
