@@ -347,10 +347,10 @@ def test_messages_name_options_that_there_are(latentode, tmp_path):
     err = latentode("inspect", path, "--layout", "long")[2]
     assert "with --variable and --value" in err
     assert "x" in latentode("inspect", path, "--variable", "what")[1]
-    path.write_text("id,day,x\n1,2,3\n")
+    path.write_text("id,begin,x\n1,2,3\n")
     assert "name it with --time" in latentode("inspect", path)[2]
     path.write_text("id,time,x\n1,5/4/24,3\n")
-    assert "give --time-format (such as" in latentode("inspect", path)[2]
+    assert "give --time-format '%d/%m/%y' or" in latentode("inspect", path)[2]
 
 
 def test_unknown_series_and_variables_are_named(latentode, patients, fitted):

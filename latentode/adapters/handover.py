@@ -17,6 +17,7 @@ import pandas as pd
 
 from latentode.data.reading import DUPLICATES, merge_duplicates
 from latentode.data.schema import Schema
+from latentode.data.time_text import second_pass
 from latentode.errors import SchemaError
 
 __all__ = ["Notes", "hand_over", "settle", "to_instants"]
@@ -110,7 +111,7 @@ def to_instants(times: pd.Series, timezone: str | None, series: pd.Series, notes
         ) from error
     shown = times.where(~never, times - BEFORE)
     twice = shown.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT").isna()
-    second = _second_pass(times, twice.to_numpy(), series)
+    second, _ = second_pass(times, twice.to_numpy(), pd.factorize(series)[0])
     placed = shown.dt.tz_localize(timezone, ambiguous=~second)
     placed = placed.where(~never, placed + BEFORE)
     notes.add(int(never.sum()), f"times that the clocks of {timezone} skipped, read as not set forward")
@@ -124,22 +125,3 @@ def to_instants(times: pd.Series, timezone: str | None, series: pd.Series, notes
 
 def _all(times: pd.Series) -> np.ndarray:
     return np.ones(len(times), dtype=bool)
-
-
-def _second_pass(times: pd.Series, twice: np.ndarray, series: pd.Series) -> np.ndarray:
-    """Mask of the rows in an hour that comes twice, from where their series' clock has gone back."""
-    second = np.zeros(len(times), dtype=bool)
-    if not twice.any():
-        return second
-    wall = times.to_numpy().astype("datetime64[us]").astype(np.int64)
-    codes = pd.factorize(series)[0]
-    for code in np.unique(codes[twice]):
-        rows = np.flatnonzero(codes == code)
-        steps = np.diff(wall[rows])
-        if (steps < 0).sum() > (steps > 0).sum():  # the newest row stands first
-            rows = rows[::-1]
-        rows = rows[twice[rows]]
-        night = pd.Series(wall[rows] // 86_400_000_000)
-        back = np.append(False, np.diff(wall[rows]) <= 0)
-        second[rows] = pd.Series(back).groupby(night).cummax().to_numpy()
-    return second

@@ -20,7 +20,7 @@ import pandas as pd
 
 from latentode.data.columns import IntoFrame, cell_name, column_of, row_name, some_names, to_pandas
 from latentode.data.files import MISSING, PARQUET, read_table
-from latentode.data.time_text import read_text
+from latentode.data.time_text import ISO, read_text
 from latentode.errors import SchemaError
 
 __all__ = ["Readable", "Sheet", "Source", "lines_of", "open_sheet", "open_sheets", "text_of"]
@@ -138,7 +138,7 @@ class Sheet:
         text = self.text(column)
         self.refuse(column, (text == "").to_numpy(), "holds no time")
         what = f"{self.name}: column `{column}`"
-        parsed = read_text(text, what, time_format, convert=True)
+        parsed = read_text(text, what, time_format or ISO, convert=True).column
         if time_format is not None and "%y" in time_format:
             aware = parsed.dt.tz is not None
             late = (parsed > pd.Timestamp.now(tz="UTC" if aware else None)).to_numpy()

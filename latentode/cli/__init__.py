@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
+from inspect import signature
+from typing import cast
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from latentode.adapters import CONVERTERS
+from latentode.cli.advice import Door, in_options
 from latentode.cli.modelling import calibrate, convert, demo, evaluate, fit, inspect
-from latentode.cli.options import in_options
 from latentode.cli.questions import ask, forecast, plot
 from latentode.errors import LatentODEError
 
-__all__ = ["main"]
+__all__ = ["door_of", "main"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,13 +40,27 @@ for command in (convert, inspect, fit, forecast, ask, evaluate, calibrate, plot,
 
 def main() -> None:
     """Runs the command line; an error that the user can mend is one line and exit status 1."""
-    warnings.showwarning = _note
+    arguments, said = sys.argv[1:], set[str]()
+
+    def note(message: Warning | str, *place: object) -> None:
+        text = f"note: {in_options(str(message), door_of(arguments))}"
+        if text not in said:  # several tables of one command may have the same to tell
+            said.add(text)
+            typer.echo(text, err=True)
+
+    warnings.showwarning = note
     try:
         app()
     except (LatentODEError, OSError) as error:
-        typer.echo(f"error: {in_options(str(error))}", err=True)
+        typer.echo(f"error: {in_options(str(error), door_of(arguments))}", err=True)
         sys.exit(1)
 
 
-def _note(message: Warning | str, *place: object) -> None:
-    typer.echo(f"note: {in_options(str(message))}", err=True)
+def door_of(arguments: Sequence[str]) -> Door:
+    """The command that some arguments run, with its options and those of its adapter."""
+    commands = cast(TyperGroup, get_command(app)).commands
+    options = {n: frozenset(o for p in c.params for o in p.opts) for n, c in commands.items()}
+    command, source, *_ = [*arguments, "", ""]
+    adapter = CONVERTERS.get(source) if command == "convert" else None
+    of_adapter = () if adapter is None else tuple(signature(adapter).parameters)[1:]
+    return Door(options.get(command), frozenset(of_adapter), options["fit"])

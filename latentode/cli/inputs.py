@@ -21,13 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import typer
 
 from latentode.adapters import CONVERTERS
 from latentode.cli.options import split
-from latentode.data.columns import detect
+from latentode.data.columns import detect, some_names
 from latentode.data.file_format import FileFormat
 from latentode.data.files import read_table
-from latentode.data.schema import AUTO, ID_NAMES, NONE, TIME_NAMES, Schema
+from latentode.data.resolution import left_out
+from latentode.data.schema import AUTO, NONE, Schema
+from latentode.data.usual_names import SURE_ID_NAMES, SURE_TIME_NAMES
 from latentode.data.writing import check_output, check_place, write_table
 from latentode.errors import LatentODEError
 
@@ -42,8 +45,12 @@ __all__ = [
     "schema_options_of",
     "settings_of",
     "table_of",
+    "tell_left_out",
     "write_converted",
 ]
+
+SHOWN = 20  # names of columns in a line
+SAY_NOTHING = ("constant text", "no name", "empty")
 
 
 def write_converted(
@@ -116,7 +123,7 @@ def schema_options_of(schema: Schema, frame: pd.DataFrame) -> str:
     given = {n: getattr(schema, n) for n in told if getattr(schema, n)}
     if schema.cycles != AUTO:
         given["cycles"] = schema.periods or NONE
-    for name, usual in (("id", ID_NAMES), ("time", TIME_NAMES)):
+    for name, usual in (("id", SURE_ID_NAMES), ("time", SURE_TIME_NAMES)):
         if getattr(schema, name) not in (None, detect(frame.columns, usual)):
             given[name] = getattr(schema, name)
     for name in ("layout", "variable", "value", "targets"):
@@ -153,7 +160,7 @@ def read(
 ) -> tuple[pd.DataFrame, Schema]:
     """A table with the roles of its columns: as the options say, or as an adapter does."""
     if adapter is None:
-        schema = replace(schema, file_format=file_format)
+        schema = replace(schema, file_format=file_format, decimal=file_format.decimal)
         return read_table(data, schema), schema
     if schema != Schema() or file_format != FileFormat():
         raise LatentODEError(
@@ -171,7 +178,9 @@ def table_of(
     """A table for a fitted model, read as its own was where the options do not say otherwise."""
     if adapter is not None:
         return read(data, Schema(), file_format, adapter)[0]
-    return read_table(data, fitted.schema_, file_format)
+    frame = read_table(data, fitted.schema_, file_format)
+    tell_left_out(frame, fitted.schema_)
+    return frame
 
 
 def check_outputs(
@@ -193,6 +202,17 @@ def check_outputs(
     for (one, path), (other, same) in combinations(named, 2):
         if path == same:
             raise LatentODEError(f"{one} and {other} name the same file; give each its own")
+
+
+def tell_left_out(frame: pd.DataFrame, schema: Schema, err: bool = True) -> None:
+    """Says which columns that say something have no part in a model, and why."""
+    if schema.layout == "long" and schema.variable not in frame.columns:
+        return  # which is refused
+    found = [one for one in left_out(frame, schema) if one.why not in SAY_NOTHING]
+    if found:
+        named = some_names((one.name for one in found), SHOWN)
+        reasons = ", ".join(sorted({one.why for one in found}))
+        typer.echo(f"left out: {named} ({reasons})", err=err)
 
 
 def load(folder: Path) -> LatentODEForecaster:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from latentode.adapters import CONVERTERS
+from latentode.cli.advice import in_options
 from latentode.cli.file_options import Table, file_options
 from latentode.cli.inputs import (
     check_outputs,
@@ -20,6 +22,7 @@ from latentode.cli.inputs import (
     schema_options_of,
     settings_of,
     table_of,
+    tell_left_out,
     write_converted,
 )
 from latentode.cli.options import (
@@ -77,10 +80,13 @@ def inspect(
     schema: Schema,
     file_format: FileFormat,
     adapter: Adapter = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead.")] = False,
 ) -> None:
     """Report what a table holds and how irregular it is, before any training."""
     frame, schema = read(data, schema, file_format, adapter)
-    typer.echo(inspect_table(frame, schema).to_text())
+    report = inspect_table(frame, schema)
+    report = replace(report, notes=tuple(in_options(note) for note in report.notes))
+    typer.echo(report.to_json() if as_json else report.to_text())
 
 
 @schema_options
@@ -128,7 +134,9 @@ def fit(
         horizon, context_length, network, training, duplicates, verbose=not quiet, random_state=seed
     )
     if not quiet:
-        typer.echo(f"schema: {schema.resolve(frame).describe()}")
+        resolved = schema.resolve(frame)
+        typer.echo(f"schema: {resolved.describe()}")
+        tell_left_out(frame, resolved, err=False)
     try:
         model.fit(frame, schema, held_out, save_to=out, num_threads=num_threads)
     except KeyboardInterrupt:

@@ -22,7 +22,6 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 import yaml
 
-from latentode.data.file_format import FileFormat
 from latentode.data.schema import AUTO, Schema
 from latentode.data.transforms import Spec, check_spec
 from latentode.errors import LatentODEError
@@ -36,7 +35,6 @@ __all__ = [
     "Quiet",
     "blame",
     "configurations",
-    "in_options",
     "schema_options",
     "setting_options",
     "settings_file",
@@ -55,15 +53,6 @@ KINDS = ".csv, .tsv, .parquet, .feather or .jsonl"  # of files that are written
 Text = str | None
 CONFIGS = {"model": ModelConfig, "training": TrainingConfig}
 PANELS = {"model": "The network", "training": "Training"}
-ARGUMENTS = (  # of the library, that its messages name where the command line has an option
-    *signature(Schema).parameters,
-    *(f.name for f in fields(FileFormat)),
-    *("horizon", "context_length", "duplicates", "validation"),
-    *("num_threads", "origins", "cutoffs"),
-    *(f.name for kind in CONFIGS.values() for f in fields(kind) if f.name != "solver"),
-)
-RENAMED = {"random_state": "seed", "transforms": "transform"}
-COLUMN_ROLES = ("id", "time", "targets", "variable", "value")  # also plain English
 
 
 def schema_of(
@@ -85,7 +74,26 @@ def schema_of(
     value: Annotated[Text, typer.Option(help="Long layout: column of values.")] = None,
     time_unit: Annotated[Text, typer.Option(help="Unit of plain numbers: s, min, h, D or W.")] = None,
     timezone: Annotated[Text, typer.Option(help="Zone of naive times, such as Europe/Berlin.")] = None,
-    time_format: Annotated[Text, typer.Option(help="Format of times that are not ISO 8601.")] = None,
+    date: Annotated[
+        Text, typer.Option(help="Column of dates, where that of times holds times of day.")
+    ] = None,
+    time_format: Annotated[
+        Text,
+        typer.Option(
+            help="How times are written, unless in ISO 8601: %d/%m/%Y %H:%M, epoch-s (-ms, -us, -ns), "
+            "excel, yyyymmdd, 20yymmdd, decimal-year, elapsed, week, quarter; number for plain numbers."
+        ),
+    ] = None,
+    repeated_hour: Annotated[
+        Text,
+        typer.Option(help="first or second pass of the hour that comes twice, if rows don't say."),
+    ] = None,
+    leave_out: Annotated[
+        Text, typer.Option(help="Columns that have no part in the model, comma-separated.")
+    ] = None,
+    censored: Annotated[
+        Text, typer.Option(help="Cells such as <0.5 or HI: limit (taken as it) or drop (missing).")
+    ] = None,
     cycles: Annotated[
         Text,
         typer.Option(
@@ -112,6 +120,10 @@ def schema_of(
         time_unit=time_unit,
         timezone=timezone,
         time_format=time_format,
+        date=date,
+        repeated_hour=repeated_hour,
+        leave_out=split(leave_out) or (),
+        censored=censored,
         cycles=split(cycles) or AUTO,
         transforms=_transforms(transform or ()),
     )
@@ -308,22 +320,3 @@ def blame(option: str) -> Iterator[None]:
         yield
     except LatentODEError as error:
         raise LatentODEError(f"{option}: {error}") from error
-
-
-def in_options(message: str) -> str:
-    """A message of the library in the terms of the command line.
-
-    Example:
-        >>> in_options("time_unit 'year' is unknown; choose duplicates='mean'; give time_format=")
-        "--time-unit 'year' is unknown; choose --duplicates 'mean'; give --time-format"
-    """
-    for name in (*ARGUMENTS, *RENAMED):
-        option = "--" + RENAMED.get(name, name).replace("_", "-")
-        message = re.sub(rf"(?<![\w`]){name}=(?=')", f"{option} ", message)
-        message = re.sub(rf"(?<![\w`]){name}=(?!\w)", option, message)
-        if "_" in name:
-            message = re.sub(rf"(?<![\w`]){name}\b", option, message)
-        elif name not in COLUMN_ROLES:
-            message = re.sub(rf"^{name}(?= ('|must|is unknown))", option, message)
-    message = re.sub(r"^at (?=has no)", "--queries ", message)
-    return message.replace("` of at ", "` of --queries ")

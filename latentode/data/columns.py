@@ -6,7 +6,8 @@ forecasts have a column for each quantile level, which is named here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any, cast
 
@@ -15,13 +16,13 @@ import numpy as np
 import pandas as pd
 from narwhals.stable.v2.typing import IntoFrame
 
+from latentode.data.usual_names import ID_NAMES, TIME_NAMES, detect
 from latentode.errors import LatentODEError, SchemaError
 
 __all__ = [
     "IntoFrame",
     "cell_name",
     "column_of",
-    "detect",
     "forecast_column",
     "frame_or_as_is",
     "interval_levels",
@@ -29,10 +30,10 @@ __all__ = [
     "quantile_levels",
     "quantile_list",
     "quantile_name",
-    "refuse_text",
     "row_name",
     "some_names",
     "to_pandas",
+    "without_arrow",
 ]
 
 DIGITS = 15  # so that 0.1 + 0.2 is called 0.3, and no two levels that anybody means share a name
@@ -56,14 +57,6 @@ def cell_name(column: pd.Series, bad: np.ndarray) -> str:
     return f"{column.iloc[int(np.argmax(bad))]!r} at {row_name(column, bad)}"
 
 
-def detect(
-    columns: Iterable[str], names: Iterable[str], taken: Collection[str | None] = ()
-) -> str | None:
-    """The first of the usual `names`, in any case, among `columns` that have no role yet."""
-    lowered = {str(c).lower(): c for c in reversed(list(columns)) if c not in taken}
-    return next((lowered[n] for n in names if n in lowered), None)
-
-
 def some_names(columns: Iterable[object], limit: int = 8) -> str:
     """Column names for a message, not more than one can read."""
     columns = list(columns)
@@ -71,33 +64,17 @@ def some_names(columns: Iterable[object], limit: int = 8) -> str:
     return shown + (f" and {len(columns) - limit} more" if len(columns) > limit else "")
 
 
-def refuse_text(column: pd.Series, role: str = "targets") -> None:
-    """Raises the error for the first cell that is not a number of a column whose role asks for them."""
-    name, where = column.name, f"leave `{column.name}` out of {role}"
-    if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
-        raise SchemaError(
-            f"column `{name}` has dtype {column.dtype}: it holds times, not numbers; {where}, or "
-            "convert it to numbers"
-        )
-    numbers = cast(pd.Series, pd.to_numeric(column.astype(object), errors="coerce"))
-    bad = (numbers.isna() & column.notna()).to_numpy()
-    if not bad.any():
-        raise SchemaError(
-            f"column `{name}` has dtype {column.dtype}: it holds numbers written as text; convert it "
-            f"with pandas.to_numeric, or {where}"
-        )
-    raise SchemaError(
-        f"column `{name}` has dtype {column.dtype}: {cell_name(column, bad)} "
-        f"is not a number. Correct it, name it in na_values when reading the "
-        f"file, or {where}"
-    )
-
-
 def to_pandas(frame: IntoFrame) -> pd.DataFrame:
     """A frame of pandas as it is; one of Polars, PyArrow, Modin, DuckDB, ... converted.
 
+    What stands in the index becomes a column: levels of a MultiIndex, datetimes, and an index that is
+    named as identifiers and times usually are. Several rows of column names become one.
+
     Args:
         frame: eager or lazy; a lazy one is collected.
+
+    Warns:
+        UserWarning: where rows of column names were joined.
 
     Raises:
         SchemaError: for what is no frame, or one whose conversion lacks a package.
@@ -108,7 +85,7 @@ def to_pandas(frame: IntoFrame) -> pd.DataFrame:
         True
     """
     if isinstance(frame, pd.DataFrame):
-        return frame
+        return _with_flat_names(_with_index_columns(frame))
     try:
         known = nw.from_native(cast(nw.DataFrame, frame))
     except TypeError as error:
@@ -124,6 +101,62 @@ def to_pandas(frame: IntoFrame) -> pd.DataFrame:
             f"a frame of {type(frame).__module__.split('.')[0]} becomes one of pandas by way of "
             "pyarrow: pip install latentode[parquet]"
         ) from error
+
+
+def _with_index_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with what its index says as columns."""
+    index = frame.index
+    names = [n for n in index.names if n is not None]
+    if isinstance(index, pd.MultiIndex):
+        known = [n for n in names if n not in frame.columns]
+    elif isinstance(index, pd.DatetimeIndex | pd.PeriodIndex | pd.TimedeltaIndex):
+        known = [n for n in names or ["time"] if n not in frame.columns]
+        index = index.rename(known[0]) if known else index
+    else:
+        usual = detect(map(str, names), (*ID_NAMES, *TIME_NAMES))
+        known = [n for n in names if n == usual and n not in frame.columns]
+    if not known:
+        return frame
+    levels = index.to_frame(index=False)[known]
+    return pd.concat([levels, frame.reset_index(drop=True)], axis=1)
+
+
+def _with_flat_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with one row of column names."""
+    if not isinstance(frame.columns, pd.MultiIndex) and not any(
+        isinstance(c, tuple) for c in frame.columns
+    ):
+        return frame
+    parts = [c if isinstance(c, tuple) else (c,) for c in frame.columns]
+    flat = ["_".join(str(p) for p in c if str(p)) for c in parts]
+    warnings.warn(
+        f"the {max(map(len, parts))} rows of column names were joined: {some_names(flat, 4)}",
+        stacklevel=3,
+    )
+    return frame.set_axis(flat, axis=1)
+
+
+def without_arrow(column: pd.Series) -> pd.Series:
+    """A column whose values PyArrow holds as one of numpy's or pandas' own types."""
+    if not isinstance(column.dtype, pd.ArrowDtype):
+        return column
+    import pyarrow
+
+    kind = column.dtype.pyarrow_dtype
+    if pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind):
+        return column.astype(cast(Any, "boolean" if column.dtype.kind == "b" else "Int64"))
+    if pyarrow.types.is_timestamp(kind) or pyarrow.types.is_duration(kind):
+        # Not by way of Python's datetimes, which hold no nanoseconds.
+        zone = getattr(kind, "tz", None)
+        plain = (
+            column.astype(cast(Any, f"{'M' if column.dtype.kind == 'M' else 'm'}8[{kind.unit}]"))
+            if zone is None
+            else column.astype(pd.DatetimeTZDtype(kind.unit, zone))
+        )
+        return plain
+    if pyarrow.types.is_floating(kind) or pyarrow.types.is_decimal(kind):
+        return column.astype(np.float64)
+    return column.astype(object).where(column.notna(), None)
 
 
 def frame_or_as_is(value: Any) -> Any:

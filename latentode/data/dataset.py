@@ -159,9 +159,8 @@ class SeriesDataset:
         """Reads and checks a table.
 
         Args:
-            frame: wide or long, of pandas or any other that narwhals understands; rows in any order;
-                it is not modified.
-            schema: roles of the columns; what it leaves open is detected.
+            frame: wide or long, of any kind that narwhals understands, rows in any order; not modified.
+            schema: roles of the columns; what it leaves open is detected, and said in a warning.
             duplicates: what to do with several rows of one (series, time): "error", "mean" (of the
                 observed values) or "last" (observed value by row order).
 
@@ -170,10 +169,12 @@ class SeriesDataset:
         """
         if duplicates not in DUPLICATES:
             raise SchemaError(f"duplicates {duplicates!r}: choose from {', '.join(DUPLICATES)}")
-        table, schema, axis = read_columns(frame, schema)
-        refuse_infinite(table, schema)
-        merged = merge_duplicates(table, schema, duplicates)
-        return replace(cls.of_table(merged, schema, axis), merged=len(table) - len(merged))
+        read = read_columns(frame, schema)
+        read.warn()
+        refuse_infinite(read.table, read.schema)
+        kept = merge_duplicates(read.table, read.schema, duplicates)
+        lost = len(read.table) - len(kept)
+        return replace(cls.of_table(kept, read.schema, read.axis), merged=lost)
 
     @classmethod
     def of_table(cls, frame: pd.DataFrame, schema: Schema, axis: TimeAxis) -> SeriesDataset:

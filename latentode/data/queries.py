@@ -21,7 +21,7 @@ import pandas as pd
 from latentode.data.columns import IntoFrame, column_of
 from latentode.data.dataset import SeriesDataset
 from latentode.data.reading import numeric_column, read_columns
-from latentode.data.time_axis import Duration
+from latentode.data.time_axis import FARTHEST, Duration
 from latentode.errors import SchemaError
 
 __all__ = [
@@ -140,7 +140,7 @@ def with_known_values(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.
     asked = cast(pd.DataFrame, at)
     places = query_times(dataset, asked)
     values = _values_asked(asked[columns], dataset, places)
-    table, _, _ = read_columns(history, schema)
+    table = read_columns(history, schema).table
     series = np.zeros(len(table), dtype=np.int64)
     if schema.id is not None:
         series = dataset.ids.get_indexer(pd.Index(column_of(table, schema.id)))
@@ -192,10 +192,18 @@ def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes
     # Whole ticks are added to whole ticks: an epoch in nanoseconds is too long for a float.
     if history.axis.is_calendar:
         steps = np.rint(steps)
-    if history.axis.kind != "float" and (steps == np.rint(steps)).all():
+    small = (steps < FARTHEST).all()
+    if history.axis.kind != "float" and small and (steps == np.rint(steps)).all():
         steps = steps.astype(np.int64)
     series = np.repeat(np.arange(len(history)), count)
-    ticks = history.last_ticks[series] + np.tile(steps, len(history))
+    last, ahead = history.last_ticks[series], np.tile(steps, len(history))
+    if history.axis.kind != "float" and not (last + ahead.astype(np.float64) < FARTHEST).all():
+        raise SchemaError(
+            f"at {duration!r} lies too far ahead: 64 bits of {history.axis.tick} cannot hold that "
+            "time; "
+            "ask for a nearer one"
+        )
+    ticks = last + ahead
     return _make(history, series, history.axis.restore(ticks))
 
 
@@ -229,7 +237,8 @@ def _make(history: SeriesDataset, series: np.ndarray, column: pd.Series) -> Quer
 def _values_asked(given: pd.DataFrame, dataset: SeriesDataset, places: QueryTimes) -> pd.DataFrame:
     """The known values of a question by series and tick, each pair once."""
     ticks = dataset.axis.query_ticks(column_of(places.keys, str(dataset.schema.time)))
-    numbers = given.apply(numeric_column, role="known_future").astype(np.float64).reset_index(drop=True)
+    read = {c: numeric_column(given[c], "known_future", dataset.schema).column for c in given.columns}
+    numbers = pd.DataFrame(read).astype(np.float64).reset_index(drop=True)
     by_place = numbers.groupby([places.series, ticks], sort=False)
     several = by_place.min() < by_place.max()
     if several.to_numpy().any():

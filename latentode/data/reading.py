@@ -5,19 +5,26 @@ What cannot be read is refused with its column, its row and the fix, before anyt
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+import warnings
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, column_of, refuse_text, row_name, to_pandas
+from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas, without_arrow
+from latentode.data.number_text import NumberColumn, read_numbers
+from latentode.data.resolution import left_out, overlooked, resolve
+from latentode.data.roles import joined_times
 from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis, parse_times
+from latentode.data.time_axis import TimeAxis
+from latentode.data.time_reading import TimeForm, far_times, read_times
 from latentode.errors import SchemaError
 
 __all__ = [
     "DUPLICATES",
+    "Reading",
     "key_columns",
     "merge_duplicates",
     "numeric_column",
@@ -29,10 +36,35 @@ __all__ = [
 ]
 
 DUPLICATES = ("error", "mean", "last")
+FAR = 2  # ranges of all other values
+_CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
+CLOCKS_CHANGE = 4  # hours after midnight by which summer time has ended everywhere
 EXACT = 2**53  # the largest integer up to which float64 holds each one
 
 
-def read_columns(frame: IntoFrame, schema: Schema | None) -> tuple[pd.DataFrame, Schema, TimeAxis]:
+@dataclass(frozen=True)
+class Reading:
+    """The columns of a table that a schema names, read.
+
+    Args:
+        table: rows as they were, times parsed and values numeric.
+        schema: resolved.
+        axis: what the time column means.
+        notes: what was found without being told, or has to be pointed out.
+    """
+
+    table: pd.DataFrame
+    schema: Schema
+    axis: TimeAxis
+    notes: tuple[str, ...] = ()
+
+    def warn(self) -> None:
+        """Says each note as a warning."""
+        for note in self.notes:
+            warnings.warn(note, stacklevel=4)
+
+
+def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
     """The columns that the schema reads, times parsed and values numeric, rows as they were.
 
     Infinities and repeated rows pass: a report counts them, `SeriesDataset` refuses them.
@@ -41,33 +73,42 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> tuple[pd.DataFrame,
         frame: wide or long, of pandas or any other that narwhals understands; it is not modified.
         schema: roles of the columns; what it leaves open is detected.
 
-    Returns:
-        A new frame, the resolved schema, and what the time column means.
-
     Raises:
         SchemaError: naming column, row and fix.
     """
     frame = to_pandas(frame)
-    schema = (schema or Schema()).resolve(frame)
-    table = cast(pd.DataFrame, frame[schema.columns()]).copy()
+    resolution = resolve(schema or Schema(), frame)
+    declared_targets = schema is not None and schema.targets is not None
+    schema, notes = resolution.schema, [*resolution.notes]
+    missed = None if declared_targets else overlooked(left_out(frame, schema))
+    notes += [missed] if missed else []
+    table = cast(pd.DataFrame, frame[schema.columns()]).apply(without_arrow).copy()
     _check_ids(table, schema)
+    codes, _ = series_codes(table, schema)
     name = str(schema.time)
-    table[name], axis = parse_times(column_of(table, name), name, schema.time_format, schema.timezone)
+    how = TimeForm(schema.time_format, schema.timezone, schema.repeated_hour)
+    read = read_times(joined_times(frame, schema), f"column `{name}`", how, codes)
+    table[name], axis = read.column, read.axis
     if axis.is_calendar:
         declared = schema.time_unit is not None
         axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
         schema = replace(schema, time_unit=axis.time_unit)
+    schema = replace(schema, time_format=schema.time_format or read.form)
     for cycle in schema.periods:
         axis.duration(cycle, "cycles")
     if schema.layout == "long":
         _blank_other_variables(table, schema)
+    point = any(pd.api.types.is_float_dtype(frame[c]) for c in frame.columns)
     for name in (*value_columns(schema), *schema.known_future):
         role = "known_future" if name in schema.known_future else "targets"
-        table[name] = numeric_column(column_of(table, name), role)
-    codes, _ = series_codes(table, schema)
+        number = numeric_column(column_of(table, name), role, schema, point)
+        table[name] = number.column
+        notes += [note for note in (number.note, _far_code(number.column)) if note]
     _check_static(table, schema, codes)
     _check_known(table, schema, codes)
-    return table, schema, axis
+    notes += _odd_labels(table, schema)
+    notes += [note for note in (read.note, far_times(table[str(schema.time)], axis)) if note]
+    return Reading(table, schema, axis, tuple(notes))
 
 
 def value_columns(schema: Schema) -> list[str]:
@@ -133,10 +174,12 @@ def merge_duplicates(table: pd.DataFrame, schema: Schema, policy: str) -> pd.Dat
         return table
     if policy == "error":
         at = ", ".join(f"{k}={column_of(table, k).iloc[int(twice.argmax())]}" for k in keys)
+        at_night = _at_night(column_of(table, str(schema.time))[twice])
+        clocks = "; or give timezone= if clocks were set back then" if at_night else ""
         raise SchemaError(
             f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
             f"{row_name(column_of(table, keys[0]), twice)} ({at}); remove them, or choose "
-            "duplicates='mean' or 'last'"
+            f"duplicates='mean' or 'last'{clocks}"
         )
     # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
     group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
@@ -145,6 +188,13 @@ def merge_duplicates(table: pd.DataFrame, schema: Schema, policy: str) -> pd.Dat
         how = policy if name in value_columns(schema) else "last"
         merged[name] = column_of(table, name).groupby(group).agg(how).array
     return merged
+
+
+def _at_night(times: pd.Series) -> bool:
+    """Whether naive times all lie within the hours in which clocks are set back."""
+    if not pd.api.types.is_datetime64_any_dtype(times) or times.dt.tz is not None:
+        return False
+    return bool((times.dt.hour < CLOCKS_CHANGE).all() and (times != times.dt.normalize()).any())
 
 
 def _check_ids(table: pd.DataFrame, schema: Schema) -> None:
@@ -161,35 +211,68 @@ def _check_ids(table: pd.DataFrame, schema: Schema) -> None:
         )
 
 
+def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:
+    """Points out identifiers and names of variables that differ in blanks at their ends alone."""
+    notes = []
+    for name in (schema.id, schema.variable):
+        if name is None or pd.api.types.is_numeric_dtype(column_of(table, name)):
+            continue
+        labels = pd.Series(column_of(table, name).unique()).astype(str)
+        twice = labels[labels.str.strip().duplicated(keep=False)]
+        if len(twice):
+            notes.append(
+                f"column `{name}` holds {' and '.join(map(repr, twice[:2]))}, which differ in "
+                "blanks alone "
+                "and are taken for two; correct one of them if they are the same"
+            )
+    return notes
+
+
+def _far_code(column: pd.Series) -> str | None:
+    """Points out a number such as -9999 far from all others, which may stand for a missing value."""
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    values = values[np.isfinite(values)]
+    for code in {values.min(), values.max()} if len(values) > 2 else ():
+        if not _CODE.fullmatch(f"{code:.10g}"):
+            continue
+        others = values[values != code]
+        if len(others) > 1 and np.abs(others - code).min() > FAR * max(np.ptp(others), 1e-300):
+            return (
+                f"column `{column.name}` holds {code:.10g} in {len(values) - len(others)} rows, "
+                "far from all "
+                "other values; name it in na_values if it stands for a missing one"
+            )
+    return None
+
+
 def _blank_other_variables(table: pd.DataFrame, schema: Schema) -> None:
     """Rows of variables that are no targets keep their time and say nothing, not even text."""
     names = column_of(table, str(schema.variable))
     other = ~names.astype(str).isin(schema.targets or ())
     if not other.any():
         return
-    values = column_of(table, str(schema.value)).mask(other)
-    if not pd.api.types.is_numeric_dtype(values):
-        numbers = cast(pd.Series, pd.to_numeric(values.astype(object), errors="coerce"))
-        if (numbers.isna() & values.notna()).any():
-            refuse_text(values)
-        values = numbers
-    table[str(schema.value)] = values
+    table[str(schema.value)] = column_of(table, str(schema.value)).mask(other)
 
 
-def numeric_column(column: pd.Series, role: str) -> pd.Series:
+def numeric_column(
+    column: pd.Series, role: str, schema: Schema | None = None, point_elsewhere: bool = False
+) -> NumberColumn:
     """The column as numbers; one without any value becomes NaN.
 
     Args:
         column: of a table.
         role: the schema's name of its role, for the error.
+        schema: what it says of censored cells and of decimal signs.
+        point_elsewhere: whether other columns of the table have "." for a decimal sign.
 
     Raises:
         SchemaError: for text, and for integers too large to compute with.
     """
     if not pd.api.types.is_numeric_dtype(column):
         if column.notna().any():
-            refuse_text(column, role)
-        return pd.Series(np.nan, index=column.index, name=column.name)
+            schema = schema or Schema()
+            return read_numbers(column, role, schema.censored, schema.decimal, point_elsewhere)
+        return NumberColumn(pd.Series(np.nan, index=column.index, name=column.name))
     if pd.api.types.is_integer_dtype(column):
         large = ((column > EXACT) | (column < -EXACT)).fillna(False).to_numpy(dtype=bool)
         if large.any():
@@ -198,7 +281,7 @@ def numeric_column(column: pd.Series, role: str) -> pd.Series:
                 f"{row_name(column, large)}, too large to be computed with exactly; leave "
                 f"`{column.name}` out of {role} if it is an identifier, or convert it to float"
             )
-    return column
+    return NumberColumn(column)
 
 
 def _check_static(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> None:

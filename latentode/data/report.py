@@ -6,7 +6,8 @@ rather than raised. What cannot be read at all is raised as everywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
 import numpy as np
@@ -28,12 +29,16 @@ from latentode.data.reading import (
     series_codes,
     value_columns,
 )
+from latentode.data.resolution import left_out
 from latentode.data.schema import AUTO, Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError
 
 __all__ = ["QUANTILES", "FeatureReport", "Report", "VariableReport", "describe_gap", "inspect"]
 
+MOST, MOST_COLUMNS = 20, 12  # names in a line, columns of rows that are shown
+ROWS_SHOWN = 5
+SEARCHED = 1_000_000  # rows of a large table, of whole series, in which cycles are looked for
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 
@@ -50,6 +55,9 @@ class Report:
         variables: each target.
         features: each static and known-future column.
         left_out: columns without a role; in the long layout also variables that are no targets.
+        reasons: why each of them is left out.
+        first_rows: of the columns that have a role, as they are understood.
+        notes: what was found without being told, or has to be pointed out.
         span: first and last time, of the table's own type.
         gaps: quantile -> gap between successive distinct times within a series, a `Timedelta` or a
             number in the time column's own unit; empty if no series has two times.
@@ -58,8 +66,9 @@ class Report:
         out_of_order: rows earlier than the row before them in their series; a fit sorts them.
         single_row: series of one row.
         unobserved: series without any observation.
-        cycles: what is found in the whole table where the schema says "auto", else None. A fit looks
-            at the series that it trains on, and may find less.
+        cycles: what is found in the whole table (of over a million rows in a part of its series) where
+            the schema says "auto", else None. A fit looks at the series that it trains on, and may
+            find less.
     """
 
     schema: Schema
@@ -78,6 +87,9 @@ class Report:
     single_row: int
     unobserved: int
     cycles: tuple[FoundCycle, ...] | None = None
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    first_rows: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
 
     @property
     def timezone(self) -> str | None:
@@ -102,7 +114,8 @@ class Report:
         gaps = [f"{100 * q:.0f} % {describe_gap(g)}" for q, g in self.gaps.items()]
         lines = [
             f"schema         {self.schema.describe()}",
-            f"left out       {some_names(self.left_out, 20) or 'nothing'}",
+            *(f"note           {note}" for note in self.notes),
+            f"left out       {self._left_out()}",
             f"rows           {self.n_rows}",
             f"series         {self.n_series} (rows each: {low} to {high}, median {middle:g})",
             f"variables      {len(self.variables)}",
@@ -114,8 +127,32 @@ class Report:
             "",
             *self._variable_lines(),
             *self._feature_lines(),
+            "",
+            "first rows, as they are understood:",
+            self.first_rows.to_string(index=False, max_cols=MOST_COLUMNS),
         ]
         return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """The report as a JSON object; times and gaps are texts."""
+        said: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        said |= {"schema": asdict(self.schema), "axis": asdict(self.axis), "constant": self.constant}
+        said["variables"] = [
+            {**asdict(v), "gap": None if np.isnan(v.gap) else str(duration_of(v.gap, self.axis))}
+            for v in self.variables
+        ]
+        said["features"] = [asdict(f) for f in self.features]
+        said["left_out"] = dict(zip(said["left_out"], said.pop("reasons"), strict=True))
+        said["gaps"] = {str(q): str(gap) for q, gap in self.gaps.items()}
+        said["span"] = [str(t) for t in self.span]
+        said["first_rows"] = json.loads(self.first_rows.to_json(orient="records", date_format="iso"))
+        said["cycles"] = None if self.cycles is None else [asdict(c) for c in self.cycles]
+        return json.dumps(_finite(said), indent=1, default=str)
+
+    def _left_out(self) -> str:
+        shown = [f"`{n}` ({w})" for n, w in zip(self.left_out, self.reasons, strict=True)][:MOST]
+        more = f" and {len(self.left_out) - MOST} more" if len(self.left_out) > MOST else ""
+        return ", ".join(shown) + more or "nothing"
 
     def _cycles(self) -> str:
         if self.cycles is not None:
@@ -148,10 +185,13 @@ class Report:
     def _variable_lines(self) -> list[str]:
         width = max([8, *(len(v.name) for v in self.variables)])
         share = "% of rows" if self.schema.layout == "wide" else "% of all"
-        lines = [f"{'variable':<{width}} {'count':>9} {share:>9} {'min':>11} {'mean':>11} {'max':>11}"]
+        head = f"{'variable':<{width}} {'count':>9} {share:>9} {'min':>11} {'mean':>11} {'max':>11}"
+        lines = [f"{head} {'distinct':>9} {'gap':>9} looks like"]
         for v in self.variables:
             numbers = " ".join(f"{x:>11.5g}" for x in (v.minimum, v.mean, v.maximum))
-            lines.append(f"{v.name:<{width}} {v.count:>9} {100 * v.share:>9.1f} {numbers}")
+            gap = "" if np.isnan(v.gap) else describe_gap(duration_of(v.gap, self.axis))
+            line = f"{v.name:<{width}} {v.count:>9} {100 * v.share:>9.1f} {numbers}"
+            lines.append(f"{line} {v.distinct:>9} {gap:>9} {v.looks_like}")
         return lines
 
     def _feature_lines(self) -> list[str]:
@@ -186,14 +226,18 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
     if duplicates not in DUPLICATES:
         raise SchemaError(f"duplicates {duplicates!r}: choose from {', '.join(DUPLICATES)}")
     frame = to_pandas(frame)
-    table, schema, axis = read_columns(frame, schema)
+    read = read_columns(frame, schema)
+    table, schema, axis = read.table, read.schema, read.axis
+    missed = left_out(frame, schema)
     codes, ids = series_codes(table, schema)
     ticks = axis.ticks_of(column_of(table, str(schema.time)))
-    variable, observed, variables = variable_reports(table, schema)
+    variable, observed, variables = variable_reports(table, schema, codes, ticks)
     order = np.lexsort((variable, ticks, codes))
     repeated = _repeats(codes[order], ticks[order], variable[order])
     repeated = int((repeated & (variable[order] >= 0)).sum())
     rows = np.bincount(codes, minlength=len(ids))
+    # Of a large table, series that lie evenly spread among all.
+    searched = codes % max(1, round(len(table) / SEARCHED)) == 0
     return Report(
         schema=schema,
         axis=axis,
@@ -202,7 +246,10 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
         rows_per_series=(int(rows.min()), float(np.median(rows)), int(rows.max())),
         variables=variables,
         features=feature_reports(table, schema, codes),
-        left_out=_left_out(frame, schema),
+        left_out=tuple(one.name for one in missed),
+        reasons=tuple(one.why for one in missed),
+        notes=read.notes,
+        first_rows=table.head(ROWS_SHOWN),
         span=tuple(axis.restore(np.array([ticks.min(), ticks.max()]))),  # type: ignore[arg-type]
         gaps=_gaps(codes[order], ticks[order], axis),
         duplicates=repeated,
@@ -210,15 +257,20 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
         out_of_order=_out_of_order(codes, ticks),
         single_row=int((rows == 1).sum()),
         unobserved=len(ids) - len(np.unique(codes[observed])),
-        cycles=_cycles(table, schema, axis) if schema.cycles == AUTO else None,
+        cycles=_cycles(table[searched], schema, axis, repeated > 0) if schema.cycles == AUTO else None,
     )
 
 
-def _cycles(table: pd.DataFrame, schema: Schema, axis: TimeAxis) -> tuple[FoundCycle, ...]:
+def _cycles(
+    table: pd.DataFrame, schema: Schema, axis: TimeAxis, repeated: bool
+) -> tuple[FoundCycle, ...]:
     """The cycles of a table, with one value for repeated rows and none for infinite cells."""
-    names = value_columns(schema)
-    finite = table.assign(**{n: table[n].where(np.isfinite(table[n].astype(float))) for n in names})
-    return find_cycles(SeriesDataset.of_table(merge_duplicates(finite, schema, "mean"), schema, axis))
+    columns = {n: column_of(table, n).astype(np.float64) for n in value_columns(schema)}
+    infinite = {n: c.where(np.isfinite(c)) for n, c in columns.items() if np.isinf(c).any()}
+    finite = table.assign(**infinite)
+    if repeated:
+        finite = merge_duplicates(finite, schema, "mean")
+    return find_cycles(SeriesDataset.of_table(finite, schema, axis))
 
 
 def describe_gap(gap: Any) -> str:
@@ -230,14 +282,6 @@ def describe_gap(gap: Any) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {name}"
     return f"{seconds * 1e6:.3g} us"
-
-
-def _left_out(frame: pd.DataFrame, schema: Schema) -> tuple[str, ...]:
-    columns = [c for c in frame.columns if c not in schema.columns()]
-    if schema.layout == "long":
-        names = pd.Series(column_of(frame, str(schema.variable)).unique()).astype(str)
-        columns += sorted(set(names) - set(schema.targets or ()))
-    return tuple(columns)
 
 
 def _repeats(codes: np.ndarray, ticks: np.ndarray, variable: np.ndarray) -> np.ndarray:
@@ -253,10 +297,23 @@ def _gaps(codes: np.ndarray, ticks: np.ndarray, axis: TimeAxis) -> dict[float, A
     if len(gaps) == 0:
         return {}
     values = np.quantile(gaps, QUANTILES)
+    return {q: duration_of(v, axis) for q, v in zip(QUANTILES, values, strict=True)}
+
+
+def duration_of(ticks: float, axis: TimeAxis) -> Any:
+    """A `Timedelta`, or a number in the time column's own unit."""
     if axis.is_calendar:
-        tick = np.timedelta64(1, cast(Any, axis.tick))
-        return {q: pd.Timedelta(round(v) * tick) for q, v in zip(QUANTILES, values, strict=True)}
-    return {q: float(v) for q, v in zip(QUANTILES, values, strict=True)}
+        return pd.Timedelta(round(ticks) * np.timedelta64(1, cast(Any, axis.tick)))
+    return float(ticks)
+
+
+def _finite(said: Any) -> Any:
+    """The same without NaN and infinities, which JSON has not."""
+    if isinstance(said, dict):
+        return {k: _finite(v) for k, v in said.items()}
+    if isinstance(said, list | tuple):
+        return [_finite(v) for v in said]
+    return None if isinstance(said, float) and not np.isfinite(said) else said
 
 
 def _out_of_order(codes: np.ndarray, ticks: np.ndarray) -> int:

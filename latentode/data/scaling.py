@@ -16,8 +16,9 @@ import pandas as pd
 from pandas.util import hash_array
 from sklearn.preprocessing import StandardScaler
 
-from latentode.data.columns import cell_name, column_of, refuse_text
+from latentode.data.columns import cell_name, column_of
 from latentode.data.dataset import SeriesDataset
+from latentode.data.number_text import read_numbers
 from latentode.data.transforms import Transform, fit_transform, restore
 from latentode.data.windows import mix
 from latentode.errors import SchemaError
@@ -285,7 +286,7 @@ def _refuse_outside(dataset: SeriesDataset, variable: int, transform: Transform)
 
 def _static_numbers(column: pd.Series) -> np.ndarray:
     if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
-        refuse_text(column, "static_covariates")
+        column = read_numbers(column, "static_covariates").column
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 

@@ -7,27 +7,26 @@ where nothing was observed, and *long*, a row per observation with a column that
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
 import pandas as pd
 
-from latentode.data.columns import column_of, detect, refuse_text, row_name, some_names
+from latentode.data.columns import some_names
 from latentode.data.file_format import FileFormat
+from latentode.data.number_text import CENSORED, DECIMALS
 from latentode.data.time_axis import UNITS
+from latentode.data.time_text import REPEATED
 from latentode.data.transforms import Spec, check_spec
+from latentode.data.usual_names import ID_NAMES, TIME_NAMES, VALUE_NAMES, VARIABLE_NAMES
 from latentode.errors import SchemaError
 
-__all__ = ["AUTO", "Schema"]
+__all__ = ["AUTO", "ID_NAMES", "TIME_NAMES", "VALUE_NAMES", "VARIABLE_NAMES", "Schema"]
 
 AUTO, NONE = "auto", "none"  # of cycles
-ID_NAMES = ("id", "item_id", "unique_id", "series_id")
-TIME_NAMES = ("time", "timestamp", "ds", "date", "datetime")
-VARIABLE_NAMES = ("variable", "parameter", "itemid")
-VALUE_NAMES = ("value", "valuenum")
-MOSTLY_NUMERIC = 0.5
-UNNAMED = "Unnamed: "  # what pandas calls a column without a header: row numbers, nearly always
+_QUANTILE = re.compile(r"q0?\.\d+")
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class Schema:
     Args:
         id: column that names the series; None if the table is one series and has no such column.
         time: column of times.
+        date: column of dates, where the column of times holds times of a day.
         targets: variables to model: columns of a wide table, names in the variable column of a long
             one. None means all.
         static_covariates: columns that are constant within a series, numeric or text.
@@ -49,7 +49,16 @@ class Schema:
             by default, days for dates. Plain numbers are durations of datetimes only where it is
             declared.
         timezone: IANA name; naive times are taken to be in it, aware ones are converted to it.
-        time_format: strptime format of times written as text, unless they are ISO 8601.
+        time_format: how times are written, unless in ISO 8601: a strptime format, or one of
+            `latentode.data.time_reading.TIME_FORMS`: "epoch-s", "epoch-ms", "epoch-us", "epoch-ns",
+            "excel", "yyyymmdd" and so on, "elapsed", "week", "quarter", "month", "decimal-year", or
+            "number" for plain numbers. Found where they can be nothing else.
+        repeated_hour: "first" or "second": which pass is meant of the hour that comes twice when clocks
+            are set back, where the order of rows does not say.
+        leave_out: columns (of a long table also variables) that have no part in the model.
+        censored: what becomes of cells such as "<0.5" or "HI": "limit" takes them as their limit,
+            "drop" as missing; None refuses them.
+        decimal: "." or ",": the decimal sign of numbers written as text, where both are possible.
         cycles: periods of the clock that values follow, such as `("24h", "7D")`; a forecast is told
             where in each its origin lies, by the clock of the table's own zone. "auto" has a fit find
             them in its training series; the fitted model's schema names what was found. `()`, None and
@@ -81,9 +90,14 @@ class Schema:
     cycles: str | float | Sequence[str | float | pd.Timedelta] | None = AUTO
     transforms: Mapping[str, Spec] = field(default_factory=dict, hash=False)
     file_format: FileFormat = field(default_factory=FileFormat)
+    date: str | None = None
+    repeated_hour: str | None = None
+    leave_out: tuple[str, ...] = ()
+    censored: str | None = None
+    decimal: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("targets", "static_covariates", "known_future"):
+        for name in ("targets", "static_covariates", "known_future", "leave_out"):
             given = getattr(self, name)
             if given is not None:
                 columns = (given,) if isinstance(given, str) else tuple(given)
@@ -97,7 +111,15 @@ class Schema:
             raise SchemaError(f"layout {self.layout!r} is unknown; write 'wide' or 'long'")
         if self.time_unit is not None and self.time_unit not in UNITS:
             raise SchemaError(f"time_unit {self.time_unit!r} is unknown; use {', '.join(UNITS)}")
-        roles = [*self._named(), *self.static_covariates, *self.known_future]
+        choices = {"repeated_hour": REPEATED, "censored": CENSORED, "decimal": DECIMALS}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in (None, *allowed):
+                raise SchemaError(
+                    f"{name} {getattr(self, name)!r} is unknown; write "
+                    f"{' or '.join(map(repr, allowed))}"
+                )
+        roles = [*self.named(), *self.static_covariates, *self.known_future]
+        roles += [self.date] if self.date is not None else []
         if self.layout != "long" and self.variable is None:
             roles += self.targets or ()  # in the long layout targets are no columns
         twice = next((c for c in roles if roles.count(c) > 1), None)
@@ -111,34 +133,16 @@ class Schema:
             SchemaError: if a named column is missing, none can be detected, or a column that looks
                 like a variable holds text.
         """
-        _check_columns(frame)
-        _require(frame, [*self._named(), *self.static_covariates, *self.known_future])
-        long = self._resolve_names(frame)
-        taken = (*long._named(), *long.static_covariates, *long.known_future)
-        if long.layout == "wide":
-            taken += long.targets or ()
-        id_ = self.id or detect(frame.columns, ID_NAMES, taken)
-        time = self.time or detect(frame.columns, TIME_NAMES, (*taken, id_))
-        if time is None:
-            raise SchemaError(
-                f"no time column: none of {some_names(TIME_NAMES)} is among "
-                f"{some_names(frame.columns)}; name it with time="
-            )
-        found = replace(long, id=id_, time=time)
-        long_table = found.layout == "long"
-        found = found._resolve_long(frame) if long_table else found._resolve_wide(frame)
-        unknown = next((v for v in found.transforms if v not in (found.targets or ())), None)
-        if unknown is not None:
-            raise SchemaError(
-                f"transforms= speaks of `{unknown}`, which is none of the variables to model, "
-                f"{some_names(found.targets or ())}; correct its name"
-            )
-        return found
+        from latentode.data.resolution import resolve
+
+        return resolve(self, frame).schema
 
     def describe(self) -> str:
         """One line that says what was chosen."""
         parts = [f"{self.layout} layout", f"id={self.id or 'none (one series)'}"]
-        parts.append(f"time={self.time}")
+        parts.append(f"time={self.time}" if self.date is None else f"time={self.date} {self.time}")
+        if self.time_format not in (None, "number"):
+            parts[-1] += f" ({self.time_format})"
         if self.layout == "long":
             parts.append(f"variable={self.variable}, value={self.value}")
         parts.append(f"targets={'all' if self.targets is None else ', '.join(self.targets)}")
@@ -163,6 +167,16 @@ class Schema:
         named = (self.id, self.time, *(targets or ()), *self.static_covariates, *self.known_future)
         return [c for c in named if c is not None]
 
+    def refuse_columns(self, answers: Collection[str]) -> None:
+        """Raises if identifier or time are called as a column of answers is, or a quantile."""
+        for role, name in (("series", self.id), ("times", self.time)):
+            if name is not None and (name in answers or _QUANTILE.fullmatch(name)):
+                raise SchemaError(
+                    f"column `{name}` names the {role}, but answers have a column of that name; "
+                    "rename it, "
+                    f"such as `{name}_{'id' if role == 'series' else 'time'}`"
+                )
+
     def to_json(self) -> str:
         """A JSON object; `from_json` is its inverse."""
         return json.dumps(asdict(self))
@@ -186,56 +200,9 @@ class Schema:
             )
         return cls(**state)
 
-    def _named(self) -> list[str]:
+    def named(self) -> list[str]:
+        """The columns that are named for one role each."""
         return [c for c in (self.id, self.time, self.variable, self.value) if c is not None]
-
-    def _resolve_names(self, frame: pd.DataFrame) -> Schema:
-        """Settles the layout and, in the long one, the columns of names and of values."""
-        if self.layout == "wide":
-            return self
-        taken = [*self._named(), *self.static_covariates, *self.known_future]
-        variable = self.variable or detect(frame.columns, VARIABLE_NAMES, taken)
-        value = self.value or detect(frame.columns, VALUE_NAMES, taken)
-        declared = self.layout == "long" or self.variable or self.value
-        if variable is None or value is None:
-            if not declared:
-                return replace(self, layout="wide")
-            raise SchemaError(
-                f"a long table needs a column of variable names and one of values; name them with "
-                f"variable= and value=; there are {some_names(frame.columns)}"
-            )
-        # Targets that are all columns were meant as such.
-        if not declared and self.targets and set(self.targets) <= set(frame.columns):
-            return replace(self, layout="wide")
-        return replace(self, layout="long", variable=variable, value=value)
-
-    def _resolve_long(self, frame: pd.DataFrame) -> Schema:
-        column = column_of(frame, str(self.variable))
-        missing = column.isna().to_numpy()
-        if missing.any():
-            raise SchemaError(
-                f"column `{self.variable}` names no variable at {row_name(column, missing)}; name it "
-                "or remove that row"
-            )
-        present = pd.Series(column.unique()).astype(str)
-        return replace(self, targets=self.targets or tuple(sorted(present.unique())))
-
-    def _resolve_wide(self, frame: pd.DataFrame) -> Schema:
-        if self.targets is not None:
-            _require(frame, list(self.targets))
-            return self
-        roles = {self.id, self.time, *self.static_covariates, *self.known_future}
-        rest = [c for c in frame.columns if c not in roles and not c.startswith(UNNAMED)]
-        targets = [c for c in rest if pd.api.types.is_numeric_dtype(column_of(frame, c))]
-        for column in rest:
-            if column not in targets:
-                _refuse_spoilt_numbers(column_of(frame, column))
-        if not targets:
-            raise SchemaError(
-                f"no numeric column is left to model among {some_names(frame.columns)}; name them "
-                "with targets="
-            )
-        return replace(self, targets=tuple(targets))
 
 
 def _periods(given: Any) -> str | tuple[str | float, ...]:
@@ -256,39 +223,3 @@ def _periods(given: Any) -> str | tuple[str | float, ...]:
     if twice is not None:
         raise SchemaError(f"cycles name {twice!r} twice; name each period once")
     return named
-
-
-def _check_columns(frame: pd.DataFrame) -> None:
-    if frame.empty:
-        raise SchemaError(
-            f"the table has no rows; its columns are {some_names(frame.columns) or 'none either'}; "
-            "check the file or the filter that it came through"
-        )
-    if frame.columns.has_duplicates:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise SchemaError(f"column `{twice}` occurs twice; rename one of them")
-    for name in frame.columns:
-        if not isinstance(name, str):
-            raise SchemaError(
-                f"column {name!r} has a name that is not text; rename it, for all columns with "
-                "frame.columns = frame.columns.astype(str)"
-            )
-
-
-def _require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    for column in columns:
-        if column not in frame.columns:
-            raise SchemaError(
-                f"column `{column}` is not in the table, whose columns are "
-                f"{some_names(frame.columns)}; correct its name in the schema, or the table"
-            )
-
-
-def _refuse_spoilt_numbers(column: pd.Series) -> None:
-    """A text column is left out unless it is plainly a numeric one with a few cells of text."""
-    if not (pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)):
-        return
-    values = column.dropna()
-    numbers = cast(pd.Series, pd.to_numeric(values.astype(object), errors="coerce")).notna()
-    if len(values) and numbers.mean() >= MOSTLY_NUMERIC:
-        refuse_text(column)

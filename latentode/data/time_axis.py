@@ -10,21 +10,20 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import row_name
-from latentode.data.time_text import FIX, place_in_zone, read_text, zone_name
 from latentode.errors import SchemaError
 
-__all__ = ["UNITS", "Duration", "TimeAxis", "TimeUnits", "parse_times"]
+__all__ = ["UNITS", "Duration", "TimeAxis", "TimeUnits"]
 
 Duration = str | float | int | pd.Timedelta | dt.timedelta | np.timedelta64
 
+FARTHEST = float(2**63 - 2**10)  # ticks, the largest number below 2^63
 UNITS = {"s": "1s", "min": "1min", "h": "1h", "D": "1D", "W": "7D"}
 
 
@@ -44,13 +43,15 @@ class TimeAxis:
     """How times of one table convert to ticks, to time units, and back.
 
     Args:
-        kind: "datetime", "date", "integer" or "float".
-        unit: for datetimes, numpy's unit of the column ("s", "ms", "us", "ns").
+        kind: "datetime", "date", "elapsed" (a duration since the start of each series), "integer" or
+            "float".
+        unit: for datetimes and durations, numpy's unit of the column ("s", "ms", "us", "ns").
         timezone: name of the zone of aware datetimes, else None.
         time_unit: what one unit of model-facing time is: "s", "min", "h", "D" or "W" for calendar
             times; "1" for numbers, which are their own unit.
         declared: whether the time unit was chosen rather than supplied, so that a plain number can be
             meant as a duration in it.
+        form: how the times were written, if not in ISO 8601; times that are asked for may be so too.
     """
 
     kind: str
@@ -58,10 +59,19 @@ class TimeAxis:
     timezone: str | None = None
     time_unit: str = "h"
     declared: bool = False
+    form: str | None = None
 
     @property
     def is_calendar(self) -> bool:
-        return self.kind in ("datetime", "date")
+        """Whether times are counted in hours and days rather than in a unit of their own."""
+        return self.kind in ("datetime", "date", "elapsed")
+
+    @property
+    def scale(self) -> str:
+        """What times are compared with: "calendar", "elapsed" or "number"."""
+        if self.kind == "elapsed":
+            return "elapsed"
+        return "calendar" if self.is_calendar else "number"
 
     @property
     def tick(self) -> str:
@@ -86,7 +96,7 @@ class TimeAxis:
     @property
     def numbers_are_durations(self) -> bool:
         """Whether a plain number is a duration: of number times, of dates, or in a declared unit."""
-        return self.declared or self.kind != "datetime"
+        return self.declared or self.kind not in ("datetime", "elapsed")
 
     def duration(self, value: Duration, name: str = "horizon") -> TimeUnits:
         """A duration in time units: "24h", a timedelta, or a number in the table's own unit.
@@ -128,6 +138,10 @@ class TimeAxis:
     def _calendar_duration(self, value: Duration, name: str) -> float:
         try:
             return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(UNITS[self.time_unit])
+        except (OverflowError, pd.errors.OutOfBoundsTimedelta) as error:
+            raise SchemaError(
+                f"{name} {value!r} lies too far ahead: 64 bits cannot hold it; ask for less"
+            ) from error
         except (TypeError, ValueError) as error:
             raise SchemaError(
                 f"{name} {value!r} is not a duration; write '24h', '30min', '7D'"
@@ -179,6 +193,8 @@ class TimeAxis:
             return _as_unit(naive, self.tick).astype("int64").to_numpy()
         if self.kind == "date":
             return _as_unit(pd.to_datetime(column), self.tick).astype("int64").to_numpy()
+        if self.kind == "elapsed":
+            return _as_unit(column, self.tick, "timedelta64").astype("int64").to_numpy()
         return column.to_numpy(dtype=np.int64 if self.kind == "integer" else np.float64)
 
     def restore(self, ticks: np.ndarray) -> pd.Series:
@@ -196,7 +212,12 @@ class TimeAxis:
                     "convert it to float, or ask for whole steps"
                 )
             return pd.Series(ticks).astype(np.int64)
-        stamps: Any = pd.Series(np.asarray(ticks).astype(np.int64).view(f"M8[{self.tick}]"))
+        whole = _whole(np.asarray(ticks), self.tick)
+        if self.kind == "elapsed":
+            spans = pd.Series(whole.view(f"m8[{self.tick}]"))
+            coarse = _as_unit(spans, self.unit, "timedelta64")
+            return coarse if (coarse == spans).all() else spans
+        stamps: Any = pd.Series(whole.view(f"M8[{self.tick}]"))
         if self.kind == "date":
             if not (stamps == stamps.dt.normalize()).all():
                 raise SchemaError(
@@ -220,26 +241,9 @@ class TimeAxis:
         Raises:
             SchemaError: if they cannot be compared with this axis (a zone on one side only, ...).
         """
-        if not self.is_calendar and not pd.api.types.is_numeric_dtype(values):
-            numbers = cast(pd.Series, pd.to_numeric(values.astype(object), errors="coerce"))
-            values = numbers if numbers.notna().all() else values
-        # Several offsets are no obstacle here: they are converted to the axis' zone anyway.
-        fix = "write it as 2024-04-05T12:00:00" if self.is_calendar else "give numbers, as the history"
-        column, other = _read(values, name, None, None, self.timezone is not None, fix)
-        if other.is_calendar != self.is_calendar:
-            raise SchemaError(
-                f"{name} holds {other.kind} times, but the history's times are {self.kind}"
-                f"s; {'write 2024-04-05T12:00:00' if self.is_calendar else 'ask in their unit'}"
-            )
-        if (other.timezone is None) != (self.timezone is None):
-            have, lack = (name, "the history") if other.timezone else ("the history", name)
-            raise SchemaError(f"{have} has a time zone and {lack} has none; give both or neither")
-        if self.kind == "datetime" and other.kind == "date":
-            return pd.to_datetime(column)
-        if self.kind == "date" and other.kind == "datetime":
-            ticks = replace(other, unit=self.tick).ticks_of(column)
-            return self.restore(ticks).set_axis(column.index)
-        return column if self.timezone is None else column.dt.tz_convert(self.timezone)
+        from latentode.data.time_reading import read_asked
+
+        return read_asked(self, values, name)
 
     def query_ticks(self, column: pd.Series) -> np.ndarray:
         """Ticks of what `parse` returned; fractions stay where the axis holds integers."""
@@ -248,87 +252,44 @@ class TimeAxis:
         return self.ticks_of(column)
 
 
-def parse_times(
-    column: pd.Series, name: str, time_format: str | None, timezone: str | None
-) -> tuple[pd.Series, TimeAxis]:
-    """Reads a time column of any supported type.
-
-    Args:
-        column: datetimes, dates, ISO 8601 text, integers or floats.
-        name: the column's name, for messages.
-        time_format: strptime format of text (or of integers such as 20240405) that is not ISO 8601.
-        timezone: zone to localise naive datetimes in, or to convert aware ones to.
-
-    Returns:
-        The column, text parsed, and its axis.
-
-    Raises:
-        SchemaError: naming the first row that cannot be read, and the fix.
-    """
-    return _read(column, f"column `{name}`", time_format, timezone, convert=timezone is not None)
-
-
-def _read(
-    column: pd.Series,
-    what: str,
-    time_format: str | None,
-    timezone: str | None,
-    convert: bool,
-    fix: str = FIX,
-) -> tuple[pd.Series, TimeAxis]:
-    _refuse(column, what)
-    if pd.api.types.is_numeric_dtype(column):
-        if time_format is None:
-            return _numbers(column, what, timezone)
-        column = column.astype(str)
-    if pd.api.types.is_object_dtype(column) and all(type(v) is dt.date for v in column):
-        if timezone is not None:
-            raise SchemaError(f"{what} holds dates, which have no timezone; leave it out")
-        return column, TimeAxis("date", unit="us", time_unit="D")
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        column = read_text(column, what, time_format, convert, fix)
-    if timezone is not None:
-        column = place_in_zone(column, what, timezone)
-    unit = np.datetime_data(column.dt.tz_localize(None).dtype)[0]
-    return column, TimeAxis("datetime", unit=unit, timezone=zone_name(column, what))
-
-
-def _refuse(column: pd.Series, what: str) -> None:
-    """Refuses what is no time at all, or no time in some row."""
-    if pd.api.types.is_bool_dtype(column):
-        raise SchemaError(f"{what} holds booleans; give it datetimes or numbers")
-    if column.dtype.kind == "m" or isinstance(column.dtype, pd.PeriodDtype):
-        raise SchemaError(
-            f"{what} has dtype {column.dtype}; convert durations with dt.total_seconds() and periods "
-            "with dt.to_timestamp()"
-        )
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise SchemaError(
-            f"{what} has no time at {row_name(column, missing)}; give each row its time or remove "
-            "that row"
-        )
-
-
-def _numbers(column: pd.Series, what: str, timezone: str | None) -> tuple[pd.Series, TimeAxis]:
-    if timezone is not None:
-        raise SchemaError(f"{what} holds numbers, which have no timezone; leave it out")
-    infinite = ~np.isfinite(column.to_numpy(dtype=np.float64))
-    if infinite.any():
-        raise SchemaError(
-            f"{what} is infinite at {row_name(column, infinite)}; correct it or remove that row"
-        )
-    kind = "integer" if pd.api.types.is_integer_dtype(column) else "float"
-    return column, TimeAxis(kind, unit="1", time_unit="1")
-
-
 def _unit(text: str) -> pd.Timedelta:
     return cast(pd.Timedelta, pd.Timedelta(text))
 
 
-def _as_unit(stamps: pd.Series, unit: str) -> Any:
-    """Naive datetimes in another unit; towards a finer one nothing is lost."""
-    return stamps.astype(cast(Any, f"datetime64[{unit}]"))
+def _as_unit(stamps: pd.Series, unit: str, kind: str = "datetime64") -> Any:
+    """Naive datetimes or durations in another unit; towards a finer one nothing is lost.
+
+    Raises:
+        SchemaError: for one that the unit can't hold in 64 bits.
+    """
+    try:
+        return stamps.astype(cast(Any, f"{kind}[{unit}]"))
+    except (OverflowError, ValueError) as error:  # pandas' OutOfBounds errors are ValueErrors
+        span = {"ns": "the years 1677 to 2262", "us": "292,000 years"}[unit]
+        raise SchemaError(
+            f"a time as far away as {_farthest(stamps)} cannot be held in {unit}, which cover {span}; "
+            "write times in microseconds, or ask for nearer ones"
+        ) from error
+
+
+def _farthest(stamps: pd.Series) -> Any:
+    low, high = stamps.min(), stamps.max()
+    years = [abs(getattr(t, "year", 0) - 1970) for t in (low, high)]
+    return high if years[1] >= years[0] else low
+
+
+def _whole(ticks: np.ndarray, unit: str) -> np.ndarray:
+    """Ticks as integers, none of which may have wrapped around.
+
+    Raises:
+        SchemaError: for one that 64 bits can't hold.
+    """
+    if ticks.dtype.kind == "f" and not (np.abs(ticks) < FARTHEST).all():
+        raise SchemaError(
+            f"a time was asked for that is too far away to be counted in {unit} in 64 bits; ask for "
+            "a nearer one"
+        )
+    return ticks.astype(np.int64)
 
 
 def _is_number(value: object) -> bool:

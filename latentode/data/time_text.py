@@ -1,31 +1,80 @@
-"""Times written as text, and naive times placed in a zone; what cannot be read is named by its row."""
+"""Times written as text, of ISO 8601 or another form; what cannot be read is named by its row.
+
+Beside ISO 8601 a clock may show 24:00 or a comma before fractions of seconds, and the zone may
+follow as a word ("UTC", "Europe/Berlin"). Other forms are found where they can be nothing else.
+
+Naive times are placed in a zone also on the two nights when its clocks change. In spring an hour does
+not exist. In autumn an hour comes twice: within a series whose rows stand in the order in which they
+were written, the second pass has begun where its clock goes back or a time repeats.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
+from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import pandas as pd
 
 from latentode.data.columns import cell_name, row_name
+from latentode.data.time_formats import (
+    found_format,
+    is_clock,
+    is_elapsed,
+    period_form,
+    read_elapsed,
+    read_period,
+)
 from latentode.errors import SchemaError
 
-__all__ = ["FIX", "place_in_zone", "read_text", "zone_name"]
+__all__ = [
+    "FIX",
+    "ISO",
+    "REPEATED",
+    "TEXT_FORMS",
+    "TimeText",
+    "place_in_zone",
+    "read_text",
+    "second_pass",
+    "zone_name",
+]
 
 FIX = "correct it, or give time_format= (such as '%d/%m/%Y %H:%M') if the whole column is written so"
+REPEATED = ("first", "second")
+DAY = 86_400_000_000  # microseconds
+TEXT_FORMS = ("elapsed", "week", "quarter", "month")
+ISO = "ISO8601"
 # A clock time is needed before an offset: the last field of a bare date would look like one.
 _OFFSET = r"[Tt ].*?(Z|[+-]\d\d(?::?\d\d)?)$"
+_ZONE_WORD = re.compile(r"\s*\[?((?:[A-Z][A-Za-z_]+/[A-Za-z_+\-/0-9]+)|UTC|GMT|Etc/UTC)\]?$")
+_END_OF_DAY = r"(?<=\d)[Tt ]24:00(?::00(?:\.0+)?)?"
+_AT_LEAST_A_DAY = r"^(?:2[4-9]|[3-9]\d|\d{3,}):"
+
+
+@dataclass(frozen=True)
+class TimeText:
+    """A column of text as times.
+
+    Args:
+        column: of datetimes or of durations.
+        form: what `time_format` would name it; None for ISO 8601.
+    """
+
+    column: pd.Series
+    form: str | None = None
 
 
 def read_text(
     column: pd.Series, what: str, time_format: str | None, convert: bool, fix: str = FIX
-) -> pd.Series:
+) -> TimeText:
     """A datetime column from text or from datetime objects.
 
     Args:
         column: without missing cells.
         what: names it in messages.
-        time_format: strptime format of text that is not ISO 8601.
+        time_format: strptime format, or a name of `TEXT_FORMS`; None finds it.
         convert: whether times of several offsets may be brought to UTC, since the caller converts
             them to a zone anyway.
         fix: what to advise where a cell is not a time.
@@ -34,72 +83,117 @@ def read_text(
         SchemaError: naming the first row that cannot be read, and the fix.
     """
     column = column.infer_objects()
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return column
+    if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
+        return TimeText(column)
+    if pd.api.types.is_string_dtype(column.dtype) and time_format not in TEXT_FORMS:
+        read = _by_format(column, time_format or ISO)  # as it is, which is the usual case and the quick
+        if read is not None:
+            return TimeText(read, time_format)
     text = column
     if column.dtype == object:
-        text = column.map(lambda v: v.isoformat() if isinstance(v, dt.datetime) else str(v))
+        text = column.map(lambda v: v.isoformat() if isinstance(v, dt.datetime | dt.time) else str(v))
     text = text.astype(str).str.strip()
-    chosen = time_format or "ISO8601"
-    try:
-        parsed = pd.to_datetime(text, format=chosen)
-        if pd.api.types.is_datetime64_any_dtype(parsed):
-            return parsed
-    except ValueError:
-        pass
+    if time_format in TEXT_FORMS:
+        return TimeText(_in_form(column, text, what, str(time_format)), time_format)
+    read = _by_format(text, time_format or ISO)
+    if read is not None:
+        return TimeText(read, time_format)
+    if time_format is None:
+        found = _other_iso(text, what) or _other_form(column, text, what)
+        if found is not None:
+            return found
+    chosen = time_format or ISO
     _refuse_unreadable(column, text, what, chosen, fix)
     offsets = text.str.extract(_OFFSET, expand=False).fillna("").replace("Z", "+00:00")
     _refuse_mixed(column, offsets, what, convert)
-    return pd.to_datetime(text, format=chosen, utc=True)
+    return TimeText(pd.to_datetime(text, format=chosen, utc=True), time_format)
 
 
-def place_in_zone(column: pd.Series, what: str, timezone: str) -> pd.Series:
-    """Aware times converted to a zone, naive ones taken to be in it.
-
-    Raises:
-        SchemaError: for an unknown zone, or a clock time that the zone skipped or passed twice.
-    """
+def _by_format(text: pd.Series, form: str) -> pd.Series | None:
+    """Times in a strptime format; None where a cell is none, or offsets differ."""
     try:
-        pd.Timestamp(0, tz=timezone)
-    except (ValueError, KeyError, TypeError) as error:
+        parsed = pd.to_datetime(text, format=form)
+    except (ValueError, OverflowError):
+        return None
+    return parsed if pd.api.types.is_datetime64_any_dtype(parsed) else None
+
+
+def _other_iso(text: pd.Series, what: str) -> TimeText | None:
+    """ISO 8601 with 24:00, a comma before fractions, or a zone in words; None for anything else."""
+    plain = text.str.replace(r"(:\d{2}),(\d+)", r"\1.\2", regex=True)
+    zone, words = None, plain.str.extract(_ZONE_WORD, expand=False)
+    if words.notna().all() and len(set(words)) == 1:
+        zone = str(words.iloc[0])
+        plain = plain.str.replace(_ZONE_WORD, "", regex=True)
+    late = plain.str.contains(_END_OF_DAY, regex=True)
+    plain = plain.str.replace(_END_OF_DAY, "T00:00", regex=True)
+    read = None if plain.equals(text) else _by_format(plain, ISO)
+    if read is None:
+        return None
+    read = read + pd.to_timedelta(late.astype(int), unit="D")
+    if zone is None:
+        return TimeText(read)
+    zone = "UTC" if zone == "GMT" else zone
+    check_zone(zone)
+    if read.dt.tz is not None:
+        return TimeText(read.dt.tz_convert(zone))
+    return TimeText(place_in_zone(read, what, zone))
+
+
+def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | None:
+    """Durations, weeks, quarters and other formats, where all cells are written in one of them."""
+    if is_elapsed(text):
+        if not is_clock(text) or text.str.contains(_AT_LEAST_A_DAY, regex=True).any():
+            return TimeText(_in_form(column, text, what, "elapsed"), "elapsed")
         raise SchemaError(
-            f"timezone {timezone!r} is unknown; write an IANA name such as 'Europe/Berlin' or 'UTC'"
-        ) from error
-    if column.dt.tz is not None:
-        return column.dt.tz_convert(timezone)
-    placed = column.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
-    lost = placed.isna().to_numpy()
+            f"{what} holds times of day without a date, such as {text.iloc[0]!r}; name the column "
+            "of dates "
+            "with date=, or give time_format='elapsed' if they are durations"
+        )
+    if is_clock(text):
+        raise SchemaError(
+            f"{what} holds times of day without a date, such as {text.iloc[0]!r}; name the column "
+            "of dates "
+            "with date="
+        )
+    period = period_form(text)
+    if period is not None:
+        return TimeText(_in_form(column, text, what, period), period)
+    if pd.to_datetime(text, format=ISO, errors="coerce", utc=True).notna().all():
+        return None  # of several zones
+    plain = text.str.replace(r"\s*\([A-Za-z ]+\)$", "", regex=True)
+    form = found_format(plain, what)
+    if form is None:
+        return None
+    read = _by_format(plain, form)
+    return None if read is None else TimeText(read, form if plain.equals(text) else None)
+
+
+def _in_form(column: pd.Series, text: pd.Series, what: str, form: str) -> pd.Series:
+    read = read_elapsed(text) if form == "elapsed" else read_period(text, form)
+    lost = read.isna().to_numpy()
     if lost.any():
         raise SchemaError(
-            f"{what} holds {cell_name(column.astype(str), lost)}, which {timezone} skipped or passed "
-            "twice when its clocks changed; write the times with their UTC offset"
+            f"{what} holds {cell_name(column, lost)}, which is not a time in the form {form}; "
+            "correct it, or "
+            "give another time_format="
         )
-    return placed
-
-
-def zone_name(column: pd.Series, what: str) -> str | None:
-    """The name by which pandas finds the column's zone again; None for naive times."""
-    zone = column.dt.tz
-    if zone is None:
-        return None
-    fixed = zone.utcoffset(None)
-    name = str(zone) if fixed is None else str(dt.timezone(fixed))
-    try:
-        pd.Timestamp(0, tz=name)
-    except (ValueError, KeyError, TypeError) as error:
-        raise SchemaError(
-            f"{what} has the time zone {zone!r}, which has no name; convert the column with "
-            "dt.tz_convert to an IANA zone such as 'Europe/Berlin'"
-        ) from error
-    return name
+    return read
 
 
 def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: str, fix: str) -> None:
-    readable = pd.to_datetime(text, format=chosen, errors="coerce", utc=True).notna().to_numpy()
+    try:
+        parsed = pd.to_datetime(text, format=chosen, errors="coerce", utc=True)
+    except ValueError as error:  # no format at all
+        raise SchemaError(
+            f"time_format {chosen!r} is no format: {error}; write it of strptime's directives, such as "
+            "'%d/%m/%Y %H:%M'"
+        ) from error
+    readable = parsed.notna().to_numpy()
     if readable.all():
         return
     numbers = cast(pd.Series, pd.to_numeric(text.astype(object), errors="coerce")).notna().to_numpy()
-    if numbers.mean() > 0.5 and not numbers.all() and chosen == "ISO8601":
+    if numbers.mean() > 0.5 and not numbers.all() and chosen == ISO:
         raise SchemaError(
             f"{what} holds numbers, but {cell_name(column, ~numbers)}; correct it or remove that row"
         )
@@ -127,3 +221,117 @@ def _refuse_mixed(column: pd.Series, offsets: pd.Series, what: str, convert: boo
         f"{what} mixes time zones{where}; give timezone= (such as 'Europe/Berlin' or 'UTC') to convert "
         "all of them to"
     )
+
+
+def check_zone(timezone: str) -> None:
+    """Raises for a zone that nobody knows."""
+    try:
+        if not timezone:
+            raise ValueError
+        pd.Timestamp(0, tz=timezone)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise SchemaError(
+            f"timezone {timezone!r} is unknown; write an IANA name such as 'Europe/Berlin' or 'UTC'"
+        ) from error
+
+
+def place_in_zone(
+    column: pd.Series,
+    what: str,
+    timezone: str,
+    series: np.ndarray | None = None,
+    repeated_hour: str | None = None,
+) -> pd.Series:
+    """Aware times converted to a zone, naive ones taken to be in it.
+
+    Args:
+        column: datetimes.
+        what: names the column in messages.
+        timezone: IANA name.
+        series: of each row; None where the order of rows says nothing.
+        repeated_hour: "first" or "second": which pass of an hour that comes twice is meant where the
+            order of rows does not say.
+
+    Raises:
+        SchemaError: for an unknown zone, a clock time that the zone skipped, or one that it passed
+            twice where nothing says which pass is meant.
+    """
+    check_zone(timezone)
+    if column.dt.tz is not None:
+        return column.dt.tz_convert(timezone)
+    placed = column.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
+    lost = placed.isna().to_numpy()
+    if not lost.any():
+        return placed
+    first = np.ones(len(column), dtype=bool)
+    skipped = column.dt.tz_localize(timezone, ambiguous=first, nonexistent="NaT").isna().to_numpy()
+    if skipped.any():
+        raise SchemaError(
+            f"{what} holds {cell_name(column.astype(str), skipped)}, which {timezone} skipped when its "
+            "clocks changed; write the times with their UTC offset, or give timezone='UTC' if the "
+            "clock "
+            "was never set forward"
+        )
+    second, told = np.zeros(len(column), dtype=bool), np.zeros(len(column), dtype=bool)
+    if series is not None:
+        second, told = second_pass(column, lost, series)
+    second = np.where(told, second, lost & (repeated_hour == "second"))
+    untold = lost & ~told
+    if untold.any() and repeated_hour is None:
+        raise SchemaError(
+            f"{what} holds {cell_name(column.astype(str), untold)}, which {timezone} passed twice "
+            "when its "
+            "clocks changed, and the order of rows does not say which is meant; give "
+            "repeated_hour='first' or 'second', or write the times with their UTC offset"
+        )
+    return column.dt.tz_localize(timezone, ambiguous=~second)
+
+
+def second_pass(
+    times: pd.Series, twice: np.ndarray, series: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows in an hour that comes twice are of its second pass, and where the order of rows
+    says so.
+
+    Args:
+        times: naive datetimes.
+        twice: mask of the rows in such an hour.
+        series: of each row; rows of one stand in the order of recording, or in the reverse.
+
+    Returns:
+        Two masks, each of the length of `times`. The order says which pass a row is of if the clock of
+        its series goes back in that hour, or a time repeats, and nowhere else.
+    """
+    second, told = np.zeros(len(times), dtype=bool), np.zeros(len(times), dtype=bool)
+    wall = times.to_numpy().astype("datetime64[us]").astype(np.int64)
+    for code in np.unique(series[twice]):
+        rows = np.flatnonzero(series == code)
+        steps = np.diff(wall[rows])
+        if (steps < 0).sum() > (steps > 0).sum():  # the newest row stands first
+            rows = rows[::-1]
+        ordered = bool((np.diff(wall[rows[~twice[rows]]]) >= 0).all())
+        rows = rows[twice[rows]]
+        night = pd.Series(wall[rows] // DAY)
+        # The first row of a night follows one of another night, which is no step back.
+        back = np.append(False, (np.diff(wall[rows]) <= 0) & (np.diff(night) == 0))
+        second[rows] = pd.Series(back).groupby(night).cummax().to_numpy()
+        once = pd.Series(back).groupby(night).transform("sum").to_numpy() == 1
+        told[rows] = once & ordered
+    return second, told
+
+
+def zone_name(column: pd.Series, what: str) -> str | None:
+    """The name by which pandas finds the column's zone again; None for naive times."""
+    zone = column.dt.tz
+    if zone is None:
+        return None
+    fixed = zone.utcoffset(None)
+    name = str(zone) if fixed is None else str(dt.timezone(fixed))
+    try:
+        pd.Timestamp(0, tz=name)
+    except (ValueError, KeyError, TypeError) as error:
+        raise SchemaError(
+            f"{what} has the time zone {zone!r}, which has no name; convert the column with "
+            "dt.tz_convert to an IANA zone such as 'Europe/Berlin'"
+        ) from error
+    return name

@@ -157,7 +157,9 @@ class Cut:
     target: np.ndarray
 
 
-def cut_window(series: Cuttable, origin: np.ndarray, context: float, horizon: np.ndarray) -> Cut:
+def cut_window(
+    series: Cuttable, origin: np.ndarray, context: float, horizon: np.ndarray | float
+) -> Cut:
     """The contexts `[origin - context, origin]` and the targets `(origin, origin + horizon]`.
 
     Both ends are inclusive up to the rounding of the times, so that an hourly table's observation one

@@ -154,11 +154,11 @@ def _first_after(series: np.ndarray, time: np.ndarray, of: np.ndarray, when: np.
 
 def _keys(dataset: SeriesDataset, queries: ForecastQueries, target: np.ndarray) -> pd.DataFrame:
     schema, axis = dataset.schema, dataset.axis
-    ticks = axis.ticks_of(dataset.keys[str(schema.time)])
+    schema.refuse_columns(("origin", "lead", "variable", "actual", "model", "log_prob"))
     frame = pd.DataFrame({"origin": axis.restore(_origin_ticks(dataset, queries))})
     if schema.id is not None:
         frame.insert(0, schema.id, dataset.ids[queries.series])
-    frame[str(schema.time)] = axis.restore(ticks[dataset.row[target]])
+    frame[str(schema.time)] = axis.restore(dataset.row_ticks[dataset.row[target]])
     frame["lead"] = queries.time - queries.origin
     frame["variable"] = np.asarray(dataset.variables, dtype=object)[queries.variable]
     return frame

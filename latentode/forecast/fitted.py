@@ -72,7 +72,7 @@ class Reader:
                     "nothing was observed of it"
                 )
         dataset = SeriesDataset.from_frame(frame, schema, duplicates)
-        if dataset.axis.is_calendar != self.axis.is_calendar:
+        if dataset.axis.scale != self.axis.scale:
             raise SchemaError(
                 f"column `{schema.time}` holds {dataset.axis.kind} times, but the model was "
                 f"trained on {self.axis.kind} times"
@@ -112,7 +112,8 @@ class Reader:
             SchemaError: for rows that cannot be read, alone or with the history.
         """
         self.read(rows, duplicates)  # whatever is wrong with them is said of them
-        added, _, axis = read_columns(to_pandas(rows), self.schema)
+        read = read_columns(to_pandas(rows), self.schema)
+        added, axis = read.table, read.axis
         if history is None:
             return added
         time = str(self.schema.time)

@@ -249,7 +249,7 @@ def _check_alike(train: SeriesDataset, held_out: SeriesDataset, what: str) -> No
             f"{', '.join(train.variables)}; read both with one schema"
         )
     ours, theirs = train.axis, held_out.axis
-    if (ours.is_calendar, ours.time_unit) != (theirs.is_calendar, theirs.time_unit):
+    if (ours.scale, ours.time_unit) != (theirs.scale, theirs.time_unit):
         raise SchemaError(
             f"{what} has {theirs.kind} times in units of {theirs.time_unit}, but training has "
             f"{ours.kind} times in units of {ours.time_unit}; read both with one schema"

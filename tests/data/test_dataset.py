@@ -52,8 +52,8 @@ def test_text_among_numbers_names_column_cell_row_and_fix(layout):
     frame = wide() if layout == "wide" else melted(wide())
     column = "b" if layout == "wide" else "value"
     frame[column] = frame[column].astype(object)
-    frame.loc[4, column] = "high"
-    with pytest.raises(SchemaError, match=f"`{column}`.*'high' at line 6 is not a number.*na_values"):
+    frame.loc[4, column] = "warm"
+    with pytest.raises(SchemaError, match=f"`{column}`.*'warm' at line 6 is not a number.*na_values"):
         read(lines(frame))
 
 

@@ -1,6 +1,7 @@
 """The report counts what a fit would stumble over, and raises what nobody could read."""
 
 import datetime as dt
+import json
 import time
 
 import numpy as np
@@ -139,8 +140,9 @@ def test_it_describes_static_and_known_columns():
         ("on", "known", "boolean", 1, "none"),
     ]
     lines = report.to_text().splitlines()
-    assert lines[-5].split() == ["feature", "role", "kind", "distinct", "missing"]
-    assert lines[-3].split() == ["age", "static", "number", "1", "1", "series"]
+    begin = next(i for i, line in enumerate(lines) if line.startswith("feature"))
+    assert lines[begin].split() == ["feature", "role", "kind", "distinct", "missing"]
+    assert lines[begin + 2].split() == ["age", "static", "number", "1", "1", "series"]
     assert report.constant == ("on",)
     assert "feature" not in inspect(table()).to_text()
 
@@ -166,9 +168,37 @@ def test_the_text_says_everything():
     ):
         assert part in text
     row = next(line for line in text.splitlines() if line.startswith("x "))
-    assert row.split() == ["x", "4", "57.1", "1", "2.5", "4"]
+    assert row.split() == ["x", "4", "57.1", "1", "2.5", "4", "4", "1", "h", "count"]
     assert "% of all" in inspect(melted(wide())).to_text()
     assert "1 merged into others" in inspect(table(), duplicates="last").to_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "looks_like"),
+    [
+        ([3.0, 3.0, 3.0], "constant"),
+        ([0.0, 1.0, 1.0], "0/1"),
+        ([0.0, 4.0, 2.0], "count"),
+        ([-1.0, 4.0, 2.0], "whole"),
+        ([0.25, 0.5, 1.0], "share"),
+        ([-0.5, 3.5, 1.0], "real"),
+        ([5.5, 7.0, 6.0], "positive"),
+        ([1.5, 1.5, 1.6, 1.4, 1.5, 1.5, 99.5], "positive and skewed"),
+        ([np.nan, np.nan], "empty"),
+    ],
+)
+def test_it_says_what_a_variable_looks_like(values, looks_like):
+    (found,) = inspect(numeric(range(len(values)), values)).variables
+    assert found.looks_like == looks_like
+    assert found.distinct == len(set(values)) * (looks_like != "empty")
+
+
+def test_the_json_holds_what_the_text_says_and_the_first_rows():
+    said = json.loads(inspect(table()).to_json())
+    assert (said["n_rows"], said["n_series"], said["left_out"]) == (7, 3, {"note": "constant text"})
+    assert [v["name"] for v in said["variables"]] == ["x", "flat", "empty"]
+    assert said["variables"][2]["minimum"] is None and said["variables"][0]["gap"] == "0 days 01:00:00"
+    assert said["first_rows"][1]["x"] == 2.0 and len(said["first_rows"]) == 5
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ def test_every_text_format_gives_the_same_table(write, name):
 
 
 def test_an_identifier_of_unusual_name_is_text_once_the_schema_says_so(write):
-    path = write("patient,time,x\n007,1,2\n")
-    assert read_table(path)["patient"].tolist() == [7]
-    assert read_table(path, Schema(id="patient"))["patient"].tolist() == ["007"]
+    path = write("proband,time,x\n007,1,2\n")
+    assert read_table(path)["proband"].tolist() == [7]
+    assert read_table(path, Schema(id="proband"))["proband"].tolist() == ["007"]
 
 
 def test_names_of_variables_are_text_too(write):

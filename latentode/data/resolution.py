@@ -1,0 +1,345 @@
+"""Resolution: a schema with every column named, found in a table where it was left open.
+
+A column has a role by its name where people use that name for nothing else, or by the structure of the
+table where that allows one reading. What is found so is said, and what has several readings is refused
+with the options that name it: rows of two series or of two variables are never taken for those of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import column_of, row_name, some_names, without_arrow
+from latentode.data.number_text import is_text, looks_numeric
+from latentode.data.roles import (
+    UNNAMED,
+    Search,
+    are_dates,
+    codes_of,
+    holds_clock,
+    looks_like_times,
+    repeats,
+)
+from latentode.data.schema import Schema
+from latentode.data.series_roles import find_by_structure, find_id
+from latentode.data.usual_names import (
+    CLOCK_NAMES,
+    DATE_NAMES,
+    ID_NAMES,
+    SURE_LONG_NAMES,
+    SURE_TIME_NAMES,
+    TIME_NAMES,
+    VALUE_NAMES,
+    VARIABLE_NAMES,
+    detect,
+    every,
+    usual,
+)
+from latentode.errors import SchemaError
+
+__all__ = ["LeftOut", "Resolution", "left_out", "overlooked", "resolve"]
+
+# The columns of answers, beside which a table's identifier and time stand.
+PARTS = ("year", "month", "day", "hour")
+PROBED = 10_000  # cells of a column without a role
+ANSWERS = ("variable", "mean", "std", "sample", "value")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A schema that names every column, and what was found without being told.
+
+    Args:
+        schema: resolved.
+        notes: sentences to say.
+    """
+
+    schema: Schema
+    notes: tuple[str, ...] = ()
+
+
+def resolve(schema: Schema, frame: pd.DataFrame) -> Resolution:
+    """A schema for a table.
+
+    Args:
+        schema: what is known.
+        frame: the table.
+
+    Raises:
+        SchemaError: if a named column is missing, a role has several readings, or a column that looks
+            like a variable holds text.
+    """
+    _check_columns(frame)
+    _require(frame, [*schema.named(), *schema.static_covariates, *schema.known_future])
+    search = Search(frame, schema)
+    _find_long(search)
+    _find_time(search)
+    find_id(search)
+    find_by_structure(search)
+    if search.schema.layout is None:
+        search.schema = replace(search.schema, layout="wide")
+    search.schema.refuse_columns(ANSWERS)
+    find_targets = _long_targets if search.schema.layout == "long" else _wide_targets
+    resolved = find_targets(search)
+    _check_transforms(resolved)
+    return Resolution(resolved, tuple(search.notes))
+
+
+def _find_time(search: Search) -> None:
+    if search.schema.time is None:
+        names = every(search.frame.columns, TIME_NAMES, search.taken())
+        time = names[0] if names else _time_by_contents(search)
+        _refuse_parts(search, time)
+        search.schema = replace(search.schema, time=time)
+        _join_date(search, names[1:])
+        if usual(str(search.schema.time)) not in (*SURE_TIME_NAMES, "date_time"):
+            search.say(f"column `{search.schema.time}` is taken for the times; time= names another")
+    elif search.schema.date is None:
+        _join_date(search, every(search.frame.columns, DATE_NAMES, search.taken()))
+
+
+def _refuse_parts(search: Search, time: str) -> None:
+    """A day of the month, or a month of the year, is no time without the others."""
+    parts = {p: c for p in PARTS for c in every(search.frame.columns, [p], search.taken())}
+    if usual(time) in parts and len(parts) > 1:
+        listed = list(parts.values())
+        raise SchemaError(
+            f"no time column: {some_names(listed)} hold parts of it; write them into one column, "
+            "such as "
+            f"pandas.to_datetime(frame[{listed!r}]), and name it with time="
+        )
+
+
+def _time_by_contents(search: Search) -> str:
+    free = [c for c in search.free() if looks_like_times(search.column(c))]
+    if len(free) == 1:
+        return free[0]
+    if free:
+        raise SchemaError(
+            f"no time column: {some_names(free)} all hold times; name the one that is meant with time="
+        )
+    raise SchemaError(
+        f"no time column: none of {some_names(SURE_TIME_NAMES)} is among "
+        f"{some_names(search.frame.columns)}; name it with time="
+    )
+
+
+def _join_date(search: Search, others: Sequence[str]) -> None:
+    """Finds the column of dates where the times are times of a day, or the other way round."""
+    time = str(search.schema.time)
+    column = search.column(time)
+    if holds_clock(column) and usual(time) in CLOCK_NAMES:
+        dates = [c for c in others if not holds_clock(search.column(c))]
+        for name in dates:
+            whole = search.column(name)
+            if are_dates(whole):
+                search.schema = replace(search.schema, date=name)
+                search.say(f"times are those of `{time}` on the days of `{name}`")
+                return
+            if looks_like_times(whole):
+                search.schema = replace(
+                    search.schema, time=name, leave_out=(*search.schema.leave_out, time)
+                )
+                search.say(f"times are those of `{name}`; `{time}` holds times of day and is left out")
+                return
+        return
+    clock = next(iter(every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])), None)
+    if clock is None or usual(time) not in DATE_NAMES or not are_dates(column):
+        return
+    if is_text(search.column(clock)) and holds_clock(search.column(clock)):
+        search.schema = replace(search.schema, time=clock, date=time)
+        search.say(f"times are those of `{clock}` on the days of `{time}`")
+
+
+def _find_long(search: Search) -> None:
+    """Settles the layout and, in the long one, the columns of names and of values, by their names."""
+    schema, taken = search.schema, search.taken()
+    if schema.layout == "wide":
+        return
+    declared = schema.layout == "long" or schema.variable or schema.value
+    variable = schema.variable or detect(search.frame.columns, SURE_LONG_NAMES[0], taken)
+    value = schema.value or detect(search.frame.columns, SURE_LONG_NAMES[1], taken)
+    # Targets that are all columns were meant as such.
+    if not declared and schema.targets and set(schema.targets) <= set(search.frame.columns):
+        search.schema = replace(schema, layout="wide")
+        return
+    found = variable is not None and value is not None
+    if not found:
+        variable = variable or detect(search.frame.columns, VARIABLE_NAMES, [*taken, value])
+        value = value or detect(search.frame.columns, VALUE_NAMES, [*taken, variable])
+        usable = variable is not None and value is not None
+        found = usable and (bool(declared) or _may_be_long(search, str(variable), str(value)))
+        if found and not declared:
+            search.say(
+                f"a long table: `{variable}` names the variable and `{value}` holds its value; "
+                "layout='wide' says otherwise"
+            )
+    if found:
+        search.schema = replace(schema, layout="long", variable=variable, value=value)
+    elif declared:
+        raise SchemaError(
+            f"a long table needs a column of variable names and one of values; name them with "
+            f"variable= and value=; there are {some_names(search.frame.columns)}"
+        )
+
+
+def _may_be_long(search: Search, variable: str, value: str) -> bool:
+    names, values = search.column(variable), search.column(value)
+    if not (is_text(names) or pd.api.types.is_integer_dtype(names)) or not repeats(names):
+        return False
+    if not is_text(names) and names.dropna().isin([0, 1]).all():  # which are no names
+        return False
+    if not (pd.api.types.is_numeric_dtype(values) or looks_numeric(values)):
+        return False
+    others = [c for c in search.free() if c not in (variable, value)]
+    return not any(_is_measured(search, c) for c in others)
+
+
+def _is_measured(search: Search, name: str) -> bool:
+    column = search.column(name)
+    if not pd.api.types.is_float_dtype(column) or name.startswith(UNNAMED):
+        return False
+    if usual(name) in (*TIME_NAMES, *ID_NAMES):
+        return False
+    values = column.dropna().to_numpy(np.float64)
+    return bool((values != np.floor(values)).any())
+
+
+def _long_targets(search: Search) -> Schema:
+    column = column_of(search.frame, str(search.schema.variable))
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise SchemaError(
+            f"column `{search.schema.variable}` names no variable at {row_name(column, missing)}; name "
+            "it or remove that row"
+        )
+    present = pd.Series(column.unique()).astype(str)
+    targets = search.schema.targets or tuple(sorted(present.unique()))
+    out = (c for c in search.schema.leave_out if c not in search.frame.columns)
+    if search.schema.targets is None:
+        targets = tuple(t for t in targets if t not in set(out))
+    return replace(search.schema, targets=targets)
+
+
+def _wide_targets(search: Search) -> Schema:
+    if search.schema.targets is not None:
+        _require(search.frame, list(search.schema.targets))
+        return search.schema
+    targets = search.numeric()
+    if not targets:
+        raise SchemaError(
+            f"no numeric column is left to model among {some_names(search.frame.columns)}; name them "
+            "with targets="
+        )
+    return replace(search.schema, targets=tuple(targets))
+
+
+def _check_transforms(schema: Schema) -> None:
+    targets = schema.targets or ()
+    unknown = next((v for v in schema.transforms if v not in targets), None)
+    if unknown is not None:
+        raise SchemaError(
+            f"transforms= speaks of `{unknown}`, which is none of the variables to model, "
+            f"{some_names(targets)}; correct its name"
+        )
+
+
+def _check_columns(frame: pd.DataFrame) -> None:
+    if frame.empty:
+        raise SchemaError(
+            f"the table has no rows; its columns are {some_names(frame.columns) or 'none either'}; "
+            "check the file or the filter that it came through"
+        )
+    if frame.columns.has_duplicates:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise SchemaError(f"column `{twice}` occurs twice; rename one of them")
+    for name in frame.columns:
+        if not isinstance(name, str):
+            raise SchemaError(
+                f"column {name!r} has a name that is not text; rename it, for all columns with "
+                "frame.columns = frame.columns.astype(str)"
+            )
+
+
+def _require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in frame.columns:
+            index = " (it is the name of the index: frame.reset_index() makes it one)"
+            raise SchemaError(
+                f"column `{column}` is not in the table, whose columns are "
+                f"{some_names(frame.columns)}{index if column in frame.index.names else ''}; "
+                "correct its "
+                "name in the schema, or the table"
+            )
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A column without a role, or a variable of a long table that is no target.
+
+    Args:
+        name: its name.
+        why: why it has no part in the model.
+        looks_like_data: whether it holds numbers that nobody decided on.
+    """
+
+    name: str
+    why: str
+    looks_like_data: bool = False
+
+
+def left_out(frame: pd.DataFrame, schema: Schema) -> tuple[LeftOut, ...]:
+    """What a resolved schema leaves out of a table.
+
+    Args:
+        frame: the table.
+        schema: resolved.
+    """
+    read = {*schema.columns(), schema.date}
+    found = [_why(column_of(frame, c), schema) for c in frame.columns if c not in read]
+    if schema.layout == "long":
+        names = pd.Series(column_of(frame, str(schema.variable)).unique()).astype(str)
+        others = sorted(set(names) - set(schema.targets or ()))
+        found += [LeftOut(name, "no target") for name in others]
+    return tuple(found)
+
+
+def overlooked(found: tuple[LeftOut, ...]) -> str | None:
+    """A sentence about what looks like data and is left out all the same; None if there is none."""
+    names = [one.name for one in found if one.looks_like_data]
+    if not names:
+        return None
+    return (
+        f"left out, though it looks like data: {some_names(names)}; say leave_out= if that is meant, "
+        "or name the columns that matter with targets="
+    )
+
+
+def _why(column: pd.Series, schema: Schema) -> LeftOut:
+    name = str(column.name)
+    if name in schema.leave_out:
+        return LeftOut(name, "as asked")
+    if name.startswith(UNNAMED):
+        return LeftOut(name, "no name")
+    cells = without_arrow(column).dropna().iloc[:PROBED]
+    if cells.empty:
+        return LeftOut(name, "empty")
+    if looks_like_times(cells) or usual(name) in TIME_NAMES:
+        return LeftOut(name, "times")
+    if usual(name) in ID_NAMES or usual(name).endswith("_id"):
+        return LeftOut(name, "another identifier")
+    constant = len(column) > 1 and not codes_of(cells).any()
+    if pd.api.types.is_numeric_dtype(cells) or (is_text(cells) and looks_numeric(cells)):
+        return LeftOut(name, "numbers, not named", not constant)
+    if is_text(cells) and cells.nunique() > 2 and _mostly_digits(cells.astype(str)):
+        return LeftOut(name, "text with digits", looks_like_data=True)
+    return LeftOut(name, "constant text" if constant else "text")
+
+
+def _mostly_digits(text: pd.Series) -> bool:
+    """Whether most cells begin with a digit, as "120/80" and "1.2M" do."""
+    return bool(text.str.match(r"[^\w]*\d").mean() > 0.5)

@@ -1,0 +1,279 @@
+"""Roles: what the columns of a table may be, by their contents and by the structure of the table.
+
+Times of one series go one way and don't repeat. Where the times of a table repeat or go back, and do
+neither once the table is split by a column, that column names the series; where they repeat within each
+series, a column that tells them apart names the variable of a long table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import column_of, without_arrow
+from latentode.data.number_text import is_text, looks_numeric
+from latentode.data.schema import Schema
+from latentode.data.time_formats import clock_of, is_clock
+from latentode.data.time_reading import TimeForm, read_times
+from latentode.data.usual_names import ID_NAMES, usual
+from latentode.errors import SchemaError
+
+__all__ = [
+    "UNNAMED",
+    "Search",
+    "are_dates",
+    "codes_of",
+    "equivalent",
+    "holds_clock",
+    "is_label",
+    "joined_times",
+    "label_columns",
+    "looks_like_times",
+    "numbered_in_blocks",
+    "orderly",
+    "repeats",
+    "times_differ",
+]
+
+PROBED = 200
+_OTHER_CLOCK = r"[0-2]?\d[0-5]\d|[0-2]?\d\.[0-5]\d(?:\.[0-5]\d)?"
+UNNAMED = "Unnamed: "  # what pandas calls a column without a header: row numbers, nearly always
+COUNTERS = (
+    "index",
+    "row",
+    "row_number",
+    "rn",
+    "record",
+    "nr",
+    "no",
+    "seq",
+    "sequence",
+    "line",
+    "rownum",
+)
+
+
+def codes_of(*columns: pd.Series | np.ndarray) -> np.ndarray:
+    """The number of each row's combination of cells."""
+    codes = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        part = pd.factorize(without_arrow(column) if isinstance(column, pd.Series) else column)[0]
+        codes = pd.factorize(codes * (part.max(initial=0) + 2) + part + 1)[0].astype(np.int64)
+    return codes
+
+
+def orderly(codes: np.ndarray, ticks: np.ndarray) -> bool:
+    """Whether the rows of each group stand in the order of time, or all in the reverse, none twice.
+
+    Example:
+        >>> orderly(np.array([0, 0, 1, 1]), np.array([1, 5, 2, 3]))
+        True
+    """
+    order = np.argsort(codes, kind="stable")
+    steps = np.diff(ticks[order])[np.diff(codes[order]) == 0]
+    return bool((steps > 0).all() or (steps < 0).all())
+
+
+def times_differ(codes: np.ndarray, ticks: np.ndarray) -> bool:
+    """Whether no time repeats within a group."""
+    order = np.lexsort((ticks, codes))
+    same = (np.diff(codes[order]) == 0) & (np.diff(ticks[order]) == 0)
+    return not bool(same.any())
+
+
+def repeats(column: pd.Series) -> bool:
+    """Whether values of a column stand in more rows than one."""
+    return column.nunique() < len(column)
+
+
+def is_label(column: pd.Series) -> bool:
+    """Whether a column holds labels: text that is neither numbers nor times, each in several rows."""
+    if not is_text(column):
+        return False
+    n = column.nunique()
+    if not 2 <= n <= len(column) / 2:
+        return False
+    return not looks_numeric(column) and not looks_like_times(column)
+
+
+def label_columns(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Those of some columns that hold labels."""
+    return [name for name in names if is_label(column_of(frame, name))]
+
+
+def looks_like_times(column: pd.Series) -> bool:
+    """Whether a column holds datetimes, or text of ISO 8601 throughout its first rows."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return True
+    if not is_text(column):
+        return False
+    first = without_arrow(column).dropna().iloc[:PROBED].astype(str).str.strip()
+    if first.empty or first.str.fullmatch(r"[\d.]*").any():
+        return False
+    return bool(pd.to_datetime(first, format="ISO8601", errors="coerce", utc=True).notna().all())
+
+
+def are_dates(column: pd.Series) -> bool:
+    """Whether a column holds dates without a time of day, in its first rows."""
+    first = without_arrow(column).dropna().iloc[:PROBED]
+    if first.empty:
+        return False
+    if pd.api.types.is_numeric_dtype(first):
+        whole = first.astype(np.int64).astype(str)
+        stamps = pd.to_datetime(whole, format="%Y%m%d", errors="coerce")
+        return bool((first == np.floor(first)).all() and stamps.notna().all())
+    if pd.api.types.is_datetime64_any_dtype(first):
+        return bool((first == first.dt.normalize()).all())
+    return bool(first.astype(str).str.fullmatch(r"\s*[\w ,]+[-./ ][\w ,]+[-./ ]\w+\s*").all())
+
+
+def holds_clock(column: pd.Series) -> bool:
+    """Whether a column holds times of day: text such as "08:01", or numbers such as 801."""
+    first = without_arrow(column).dropna()
+    if first.empty:
+        return False
+    if pd.api.types.is_numeric_dtype(first):
+        numbers = first.to_numpy(np.float64)
+        whole = (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < 2400)
+        return bool(whole.all() and (numbers % 100 < 60).all())
+    text = first.iloc[:PROBED].astype(str).str.strip()
+    return is_clock(text) or bool(text.str.fullmatch(_OTHER_CLOCK).all())
+
+
+def numbered_in_blocks(column: pd.Series, codes: np.ndarray) -> bool:
+    """Whether whole numbers stand each in one block of rows, several rows long."""
+    if not pd.api.types.is_integer_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return False
+    runs = int((np.diff(codes) != 0).sum()) + 1
+    n = int(codes.max(initial=0)) + 1
+    return 2 <= n <= len(column) / 2 and runs == n
+
+
+def equivalent(columns: Sequence[np.ndarray]) -> bool:
+    """Whether some columns split the rows in the same way."""
+    joined = codes_of(*columns)
+    return all(int(c.max()) == int(joined.max()) for c in columns)
+
+
+class Search:
+    """A table whose roles are being found, one after the other.
+
+    Args:
+        frame: the table.
+        schema: what is known so far.
+
+    Attributes:
+        notes: what was found without being told.
+        complete: whether layout, time and variables were all named from the start, as in a schema that
+            was resolved before; of such a table no labels are refused.
+    """
+
+    def __init__(self, frame: pd.DataFrame, schema: Schema) -> None:
+        self.frame = frame
+        self.schema = schema
+        self.notes: list[str] = []
+        self.complete = None not in (schema.layout, schema.time, schema.targets)
+        self._ticks: np.ndarray | None = None
+
+    def taken(self) -> list[str]:
+        """The columns that have a role, or are left out."""
+        schema = self.schema
+        taken = [*schema.named(), *schema.static_covariates, *schema.known_future, *schema.leave_out]
+        if schema.date is not None:
+            taken.append(schema.date)
+        # The targets of a long table are no columns.
+        targets = schema.targets or ()
+        if schema.layout == "wide" or (not schema.layout and set(targets) <= set(self.frame.columns)):
+            taken += targets
+        return taken
+
+    def free(self) -> list[str]:
+        """The columns without a role."""
+        taken = set(self.taken())
+        return [c for c in self.frame.columns if c not in taken]
+
+    def numeric(self) -> list[str]:
+        """The columns without a role that hold numbers."""
+        return [c for c in self.free() if self._holds_numbers(c)]
+
+    def _holds_numbers(self, name: str) -> bool:
+        if name.startswith(UNNAMED) or self._is_counter(name):
+            return False
+        column = self.column(name)
+        if pd.api.types.is_numeric_dtype(column):
+            return True
+        return is_text(column) and looks_numeric(column, self.schema.decimal)
+
+    def _is_counter(self, name: str) -> bool:
+        """Whether a column only numbers the rows, or names something else than the series."""
+        column = self.column(name)
+        if not pd.api.types.is_integer_dtype(column) or self.schema.targets is not None:
+            return False
+        if usual(name) in ID_NAMES and usual(name).endswith("id"):
+            return self.schema.id is not None
+        if usual(name) not in COUNTERS or len(column) < 3:
+            return False
+        return bool((np.diff(column.to_numpy(np.float64)) == 1).all())
+
+    def column(self, name: str) -> pd.Series:
+        return column_of(self.frame, name)
+
+    def say(self, text: str) -> None:
+        """Notes what was found."""
+        self.notes.append(text)
+
+    def ticks(self) -> np.ndarray | None:
+        """Something that orders the rows; None where the times can't be read, which is said later."""
+        if self._ticks is None:
+            try:
+                column = joined_times(self.frame, self.schema)
+                read = read_times(column, "", TimeForm(self.schema.time_format))
+                self._ticks = read.axis.ticks_of(read.column)
+            except (SchemaError, ValueError, TypeError):
+                return None
+        return self._ticks
+
+    def base(self) -> np.ndarray:
+        """What is known to tell rows of one time apart: series and, in the long layout, variable."""
+        known = [c for c in (self.schema.id, self.schema.variable) if c is not None]
+        if not known:
+            return np.zeros(len(self.frame), dtype=np.int64)
+        return codes_of(*(column_of(self.frame, c) for c in known))
+
+
+def joined_times(frame: pd.DataFrame, schema: Schema) -> pd.Series:
+    """The column of times; with the days of the column of dates, where the schema names one.
+
+    Args:
+        frame: a table; one whose times were joined before has datetimes already.
+        schema: with `time`, and maybe `date`.
+
+    Raises:
+        SchemaError: for a row whose day or time of day cannot be read.
+
+    Example:
+        >>> frame = pd.DataFrame({"date": ["2024-03-01"], "time": ["08:30"], "x": 1.0})
+        >>> joined_times(frame, Schema(time="time", date="date"))[0]
+        Timestamp('2024-03-01 08:30:00')
+    """
+    column = without_arrow(column_of(frame, str(schema.time)))
+    if schema.date is None or pd.api.types.is_datetime64_any_dtype(column):
+        return column
+    if schema.date not in frame.columns:
+        raise SchemaError(
+            f"column `{schema.date}`, which holds the days of the times in `{schema.time}`, is not "
+            "in the "
+            "table; add it, or give whole timestamps"
+        )
+    days = column_of(frame, schema.date)
+    form = None if schema.time_format in ("elapsed", "number") else schema.time_format
+    read = read_times(days, f"column `{schema.date}`", TimeForm(form))
+    day = pd.to_datetime(read.column)
+    if day.dt.tz is not None:
+        raise SchemaError(
+            f"column `{schema.date}` has a time zone, so it holds whole timestamps; name it with "
+            "time= alone"
+        )
+    return (day.dt.normalize() + clock_of(column)).rename(str(column.name))

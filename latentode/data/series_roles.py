@@ -1,0 +1,191 @@
+"""Roles of labels: the identifier of the series and, in a long table, the names of the variables.
+
+Times of one series go one way and don't repeat. Where the times of a table repeat or go back, and do
+neither once the table is split by a column, that column names the series; where they repeat within each
+series, a column that tells them apart names the variable of a long table. Labels that may be the one or
+the other, or neither, are refused, so that two series are never read as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.number_text import is_text
+from latentode.data.roles import (
+    UNNAMED,
+    Search,
+    codes_of,
+    equivalent,
+    label_columns,
+    looks_like_times,
+    numbered_in_blocks,
+    orderly,
+    repeats,
+    times_differ,
+)
+from latentode.data.usual_names import ID_NAMES, SURE_ID_NAMES, every, usual
+from latentode.errors import SchemaError
+
+__all__ = ["find_by_structure", "find_id"]
+
+
+def find_id(search: Search) -> None:
+    if search.schema.id is not None:
+        return
+    names = every(search.frame.columns, ID_NAMES, search.taken())
+    sure = [c for c in names if usual(c) in SURE_ID_NAMES or c.lower() in SURE_ID_NAMES]
+    others = [c for c in names if c not in sure and _may_name_series(search, c)]
+    if search.complete:
+        others = []
+    numbers_rows = sure and len(search.frame) > 3 and not repeats(search.column(sure[0]))
+    if sure and not (numbers_rows and others):
+        if numbers_rows:
+            search.say(f"column `{sure[0]}` has another value in each row: every series has one row")
+        search.schema = replace(search.schema, id=sure[0])
+        return
+    if others:
+        name = others[0] if len(others) == 1 else _telling(search, others)
+        search.schema = replace(search.schema, id=name)
+        n = search.column(name).nunique()
+        search.say(f"column `{name}` names the series, of which there are {n}; id= names another")
+
+
+def _may_name_series(search: Search, name: str) -> bool:
+    column = search.column(name)
+    if pd.api.types.is_bool_dtype(column) or looks_like_times(column) or not repeats(column):
+        return False
+    if search.schema.variable is not None and usual(name) == "unit":  # of measurement
+        return False
+    if pd.api.types.is_float_dtype(column):
+        values = column.dropna().to_numpy(np.float64)
+        return bool((values == np.floor(values)).all()) and usual(name).endswith("id")
+    if not is_text(column) and not pd.api.types.is_integer_dtype(column):
+        return False
+    if is_text(column) or usual(name).endswith("id") or not codes_of(column).any():
+        return True
+    # Numbers under a name such as "unit" or "item" may be counts of it: then only if times say so.
+    ticks, base, codes = search.ticks(), search.base(), codes_of(column)
+    if ticks is None:
+        return True
+    if not times_differ(base, ticks) or not orderly(base, ticks):
+        return True
+    raise_for = not search.complete and not numbered_in_blocks(column, codes)
+    if raise_for and search.schema.targets is None:
+        raise SchemaError(
+            f"column `{name}` may name the series or be a variable; say id='{name}', or name the "
+            "variables with targets="
+        )
+    return False
+
+
+def _telling(search: Search, names: Sequence[str]) -> str:
+    """The first of several columns that leaves no time of a series twice."""
+    ticks = search.ticks()
+    if ticks is None:
+        return names[0]
+    base = search.base()
+    for name in names:
+        if times_differ(codes_of(base, search.column(name)), ticks):
+            return name
+    together = codes_of(base, *(search.column(c) for c in names))
+    if times_differ(together, ticks):
+        raise SchemaError(
+            f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series; join "
+            f"them into one column, or name the one that is meant with id= and choose duplicates='mean'"
+        )
+    return names[0]
+
+
+def find_by_structure(search: Search) -> None:
+    """Columns that nobody named and that split the table into series, or into variables."""
+    schema, free = search.schema, search.free()
+    if schema.id is not None and schema.layout == "long":
+        return
+    labels = label_columns(search.frame, [c for c in free if not c.startswith(UNNAMED)])
+    numbers = [] if schema.id is not None or search.complete else _blocks(search, free)
+    if not labels and not numbers:
+        return
+    ticks = search.ticks()
+    if ticks is None:
+        return
+    if schema.id is None:
+        _id_by_structure(search, labels, numbers, ticks)
+    else:
+        _variable_by_structure(search, labels, ticks)
+
+
+def _blocks(search: Search, names: Sequence[str]) -> list[str]:
+    columns = {c: search.column(c) for c in names}
+    return [
+        c
+        for c, column in columns.items()
+        if pd.api.types.is_integer_dtype(column) and numbered_in_blocks(column, codes_of(column))
+    ]
+
+
+def _id_by_structure(search: Search, labels: list[str], numbers: list[str], ticks: np.ndarray) -> None:
+    base = search.base()
+    if orderly(base, ticks):
+        if labels and not search.complete:
+            _refuse_labels(search, labels)
+        return
+    codes = {c: codes_of(base, search.column(c)) for c in (*labels, *numbers)}
+    splits = [c for c in codes if orderly(codes[c], ticks)]
+    if not splits and not times_differ(base, ticks):
+        splits = [c for c in labels if times_differ(codes[c], ticks)]
+    if splits and (len(splits) == 1 or equivalent([codes[c] for c in splits])):
+        name = splits[0]
+        search.schema = replace(search.schema, id=name)
+        n = search.column(name).nunique()
+        search.say(
+            f"column `{name}` names the series, of which there are {n}: without it times go back or "
+            "repeat; id= names another"
+        )
+    elif labels and not search.complete:
+        _refuse_labels(search, splits or labels)
+
+
+def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray) -> None:
+    base = search.base()
+    varying = [c for c in labels if int(codes_of(base, search.column(c)).max()) > int(base.max())]
+    if not varying:
+        return
+    differ, numeric = times_differ(base, ticks), search.numeric()
+    splits = [] if differ else [
+        c for c in varying if times_differ(codes_of(base, search.column(c)), ticks)
+    ]  # fmt: skip
+    if len(numeric) == 1 and search.schema.targets is None and not search.complete:
+        if len(splits) == 1:
+            search.schema = replace(search.schema, layout="long", variable=splits[0], value=numeric[0])
+            search.say(
+                f"a long table: `{splits[0]}` names the variable and `{numeric[0]}` holds its value, "
+                "since times repeat without it; layout='wide' says otherwise"
+            )
+        elif differ or splits:
+            _refuse_labels(search, splits or varying)
+    elif splits:
+        search.say(
+            f"rows of one series and time are told apart by `{splits[0]}`, which has no role: join it "
+            "with the identifier if each is a series"
+        )
+
+
+def _refuse_labels(search: Search, labels: Sequence[str]) -> None:
+    name, numeric = labels[0], search.numeric()
+    known = search.column(name).dropna().unique()[:3].tolist()
+    readings = []
+    if search.schema.id is None:
+        readings.append(f"id='{name}' if it names the series")
+    if search.schema.layout != "long" and search.schema.targets is None and len(numeric) == 1:
+        readings.append(
+            f"variable='{name}' and value='{numeric[0]}' if it names what is measured in a long table"
+        )
+    readings.append(f"leave_out='{name}' if it is neither")
+    raise SchemaError(
+        f"column `{name}` holds labels that repeat, such as {', '.join(map(repr, known))}, and nobody "
+        f"said what they mean; give {'; '.join(readings)}"
+    )

@@ -1,0 +1,201 @@
+"""Forms of times written as text other than ISO 8601: which of the usual ones all cells are in.
+
+A form is found only where it is the only one that every cell fits: of days up to the twelfth alone
+nobody can say whether 03/04 is in March or in April.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import cell_name
+from latentode.errors import SchemaError
+
+__all__ = [
+    "clock_of",
+    "found_format",
+    "is_clock",
+    "is_elapsed",
+    "period_form",
+    "read_elapsed",
+    "read_period",
+]
+
+_DATES = (
+    *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d"),
+    *("%d-%b-%Y", "%d %b %Y", "%d/%b/%Y", "%b %d, %Y", "%b %d %Y", "%b-%d-%Y", "%d %B %Y", "%B %d, %Y"),
+    *("%B %d %Y", "%a %b %d %Y", "%a, %d %b %Y", "%d. %B %Y", "%d%b%Y", "%Y%m%d", "%Y %m %d"),
+    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%d-%b-%y", "%d %b %y", "%d%b%y"),
+    *("%b %Y", "%B %Y", "%m/%Y", "%b-%Y", "%Y-%j", "%Y/%j", "%Y %b %d"),
+)
+_CLOCKS = {
+    r"\d{1,2}:\d{2}": "%H:%M",
+    r"\d{1,2}:\d{2}:\d{2}": "%H:%M:%S",
+    r"\d{1,2}:\d{2}:\d{2}\.\d+": "%H:%M:%S.%f",
+    r"\d{1,2}:\d{2}[AP]M": "%I:%M%p",
+    r"\d{1,2}:\d{2} [AP]M": "%I:%M %p",
+    r"\d{1,2}:\d{2}:\d{2}[AP]M": "%I:%M:%S%p",
+    r"\d{1,2}:\d{2}:\d{2} [AP]M": "%I:%M:%S %p",
+    r"\d{1,2}:\d{2}:\d{2}\.\d+ [AP]M": "%I:%M:%S.%f %p",
+    r"\d{1,2} [AP]M": "%I %p",
+    r"\d{1,2}\.\d{2}": "%H.%M",
+    r"\d{1,2}\.\d{2}\.\d{2}": "%H.%M.%S",
+    r"\d{4}": "%H%M",
+    r"\d{6}": "%H%M%S",
+}
+_SPLIT = re.compile(
+    r"^(?P<date>.*?\d)(?P<joint> - |, |[ T:_-])(?P<clock>\d[\d:.]*(?: ?[AaPp][Mm])?)"
+    r"(?P<zone> ?(?:GMT|UTC)?(?:[+-]\d{2}:?\d{2}|Z))?$"
+)
+_HALF = r"\s*([AaPp])\.?[Mm]\.?$"
+_CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp]\.?[Mm]\.?)?$")
+_ELAPSED = re.compile(
+    r"^-?(?:\d+\s*d(?:ays?)?,?\s*)?[+-]?\d+:[0-5]?\d(?::[0-5]?\d(?:[.,]\d+)?)?$|^-?\d+\s*d(?:ays?)?$"
+    r"|^-?P(?=[\dT])(?:\d+W)?(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?$"
+)
+_PERIODS = {
+    "quarter": re.compile(r"^(?P<year>\d{4})[-\s/]?[Qq](?P<part>[1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"),
+    "week": re.compile(r"^(?P<year>\d{4})[-\s]?[Ww](?P<part>\d{1,2})(?:-?(?P<day>[1-7]))?$"),
+    "month": re.compile(r"^(?P<year>\d{4})[-\s]?[Mm](?P<part>\d{1,2})$"),
+}
+PROBED = 50
+
+
+def found_format(text: pd.Series, what: str) -> str | None:
+    """The strptime format that all of some texts are in; None for none.
+
+    Raises:
+        SchemaError: where the day and the month can be told apart in none of them.
+
+    Example:
+        >>> found_format(pd.Series(["03/04/2024 10:00", "13/04/2024 10:30"]), "column `time`")
+        '%d/%m/%Y %H:%M'
+    """
+    cells = pd.Series(text.unique())
+    probe = cells.iloc[np.unique(np.linspace(0, len(cells) - 1, PROBED).astype(int))]
+    fitting = [f for f in _candidates(str(cells.iloc[0])) if _fits(probe, f) and _fits(cells, f)]
+    if not fitting:
+        return None
+    first = _read(cells, fitting[0])
+    other = next((f for f in fitting[1:] if not _read(cells, f).equals(first)), None)
+    if other is not None and "." not in fitting[0][:3]:  # with points the day always stands first
+        raise SchemaError(
+            f"{what} holds {cells.iloc[0]!r}, which may be {first.iloc[0]:%d %B %Y} or "
+            f"{_read(cells.iloc[:1], other).iloc[0]:%d %B %Y}; give "
+            f"time_format='{fitting[0]}' or time_format='{other}'"
+        )
+    return fitting[0]
+
+
+def _candidates(cell: str) -> list[str]:
+    """The formats that one cell fits."""
+    whole = [date for date in _DATES if _one(cell, date)]
+    split = _SPLIT.match(cell)
+    if split is None:
+        return whole
+    clock = split["clock"].upper()
+    clocks = [form for pattern, form in _CLOCKS.items() if re.fullmatch(pattern, clock)]
+    zone = re.sub(r"[+-]\d{2}:?\d{2}|Z", "%z", split["zone"] or "")
+    rest = [f"{split['joint']}{form}{zone}" for form in clocks]
+    return whole + [date + end for date in _DATES if _one(split["date"], date) for end in rest]
+
+
+def _one(cell: str, form: str) -> bool:
+    try:
+        dt.datetime.strptime(cell, form)
+    except ValueError:
+        return False
+    return True
+
+
+def _fits(cells: pd.Series, form: str) -> bool:
+    return bool(_read(cells, form).notna().all())
+
+
+def _read(cells: pd.Series, form: str) -> pd.Series:
+    return pd.to_datetime(cells, format=form, errors="coerce", utc=True)
+
+
+def is_clock(text: pd.Series) -> bool:
+    """Whether all texts are times of a day without its date."""
+    return bool(text.str.fullmatch(_CLOCK).all())
+
+
+def is_elapsed(text: pd.Series) -> bool:
+    """Whether all texts are durations, such as "30:15:00", "1 days 02:00:00" or "PT2H"."""
+    return bool(text.str.fullmatch(_ELAPSED).all())
+
+
+def read_elapsed(text: pd.Series) -> pd.Series:
+    """Durations from text, a duration per row; those that are none are NaT."""
+    short = text.str.fullmatch(r"[^:]*\d+:\d{1,2}")  # hours and minutes
+    whole = text.str.replace(",", ".", regex=False).where(~short, text + ":00")
+    whole = whole.str.replace(r"(?<=\d)\s*d(?:ays?)?\b[.,]?", " days", regex=True)
+    return pd.to_timedelta(whole, errors="coerce")
+
+
+def period_form(text: pd.Series) -> str | None:
+    """Whether all texts are weeks, quarters or months, such as "2024-W05", "2024Q1" or "2024M01"."""
+    return next((n for n, form in _PERIODS.items() if text.str.fullmatch(form).all()), None)
+
+
+def read_period(text: pd.Series, form: str) -> pd.Series:
+    """When each week (its Monday, or the day that is named), quarter or month begins; else NaT."""
+    if form == "quarter":
+        turned = text.str.replace(r"^[Qq]([1-4])[-\s/]?(\d{4})$", r"\2Q\1", regex=True)
+        parts: Any = turned.str.extract(_PERIODS["quarter"])[["year", "part"]]
+        month = parts["part"].astype("Float64") * 3 - 2
+    elif form == "month":
+        parts = text.str.extract(_PERIODS["month"])
+        month = parts["part"].astype("Float64")
+    else:
+        parts = text.str.extract(_PERIODS["week"])
+        week = parts["year"] + "-" + parts["part"].str.zfill(2) + "-" + parts["day"].fillna("1")
+        return pd.to_datetime(week, format="%G-%V-%u", errors="coerce")
+    joined = parts["year"] + month.astype("Int64").astype("string").str.zfill(2)
+    return pd.to_datetime(joined.astype(object), format="%Y%m", errors="coerce")
+
+
+def clock_of(column: pd.Series) -> pd.Series:
+    """How long after midnight each time of day is, from text, numbers such as 801, or objects."""
+    if pd.api.types.is_numeric_dtype(column):
+        numbers = column.to_numpy(np.float64)
+        bad = ~(
+            (numbers >= 0) & (numbers <= 2400) & (numbers % 100 < 60) & (numbers == np.floor(numbers))
+        )
+        _refuse_clock(column, bad)
+        minutes = np.floor(numbers / 100) * 60 + numbers % 100
+        return pd.Series(pd.to_timedelta(minutes, unit="min"), index=column.index)
+    if column.dtype.kind == "m":
+        return column
+    text = column.map(lambda v: v.isoformat() if isinstance(v, dt.time) else str(v)).astype(object)
+    text = cast(pd.Series, text.str.strip().str.replace(",", ".", regex=False))
+    half = text.str.extract(_HALF, expand=False).str.lower()
+    text = text.str.replace(_HALF, "", regex=True)
+    pointed = text.str.fullmatch(r"\d{1,2}\.\d{2}(?:\.\d{2})?")
+    text = text.where(~pointed, text.str.replace(".", ":", regex=False))
+    packed = text.str.fullmatch(r"\d{3,4}")
+    text = text.where(~packed, text.str.replace(r"^(\d{1,2})(\d{2})$", r"\1:\2", regex=True))
+    text = text.where(~text.str.fullmatch(r"\d{1,2}:\d{2}"), text + ":00")
+    read = pd.to_timedelta(text, errors="coerce")
+    hours = read.dt.total_seconds() / 3600
+    read = read + pd.to_timedelta(np.where((half == "p") & (hours < 12), 12, 0), unit="h")
+    read = read - pd.to_timedelta(np.where((half == "a") & (hours >= 12), 12, 0), unit="h")
+    _refuse_clock(
+        column, (read.isna() | (read < pd.Timedelta(0)) | (read > pd.Timedelta("1D"))).to_numpy()
+    )
+    return read
+
+
+def _refuse_clock(column: pd.Series, bad: np.ndarray) -> None:
+    if bad.any():
+        raise SchemaError(
+            f"column `{column.name}` holds {cell_name(column, bad)}, which is no time of day; "
+            "correct it or "
+            "remove that row"
+        )

@@ -1,0 +1,307 @@
+"""Time reading: from any column of times to datetimes, dates, durations or numbers, and what they mean.
+
+Text, numbers and the types of other packages are read in the form that is named, or found where
+they can be nothing else; what was found is said.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import row_name, without_arrow
+from latentode.data.time_axis import TimeAxis
+from latentode.data.time_numbers import (
+    NUMBER_FORMS,
+    PLAIN,
+    doubtful_form,
+    form_of_numbers,
+    times_of_numbers,
+)
+from latentode.data.time_text import FIX, TEXT_FORMS, place_in_zone, read_text, zone_name
+from latentode.errors import SchemaError
+
+__all__ = [
+    "TIME_FORMS",
+    "TimeColumn",
+    "TimeForm",
+    "far_times",
+    "parse_times",
+    "read_asked",
+    "read_times",
+]
+
+TIME_FORMS = (*NUMBER_FORMS, *TEXT_FORMS, PLAIN)
+LARGEST = float(2**63)
+YEAR = 365 * 86_400 * 10**6  # microseconds
+FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
+FAR = 10  # spans of the bulk beyond which a time is pointed out
+_NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+
+
+@dataclass(frozen=True)
+class TimeForm:
+    """How a column of times is written.
+
+    Args:
+        form: a name of `TIME_FORMS` or a strptime format; None finds it.
+        timezone: zone to localise naive datetimes in, or to convert aware ones to.
+        repeated_hour: "first" or "second" pass of an hour that comes twice.
+    """
+
+    form: str | None = None
+    timezone: str | None = None
+    repeated_hour: str | None = None
+
+
+@dataclass(frozen=True)
+class TimeColumn:
+    """A column of times that was read.
+
+    Args:
+        column: datetimes, dates, durations or numbers.
+        axis: what they mean.
+        form: the form that they were written in; None for times that need none.
+        note: what was found without being told, or has to be pointed out.
+    """
+
+    column: pd.Series
+    axis: TimeAxis
+    form: str | None = None
+    note: str | None = None
+
+
+def parse_times(
+    column: pd.Series, name: str, time_format: str | None, timezone: str | None
+) -> tuple[pd.Series, TimeAxis]:
+    """Reads a time column of any supported type.
+
+    Args:
+        column: datetimes, dates, durations, text, integers or floats.
+        name: the column's name, for messages.
+        time_format: the form of text or numbers, a name of `TIME_FORMS` or a strptime format; None
+            finds it.
+        timezone: zone to localise naive datetimes in, or to convert aware ones to.
+
+    Returns:
+        The column, text parsed, and its axis.
+
+    Raises:
+        SchemaError: naming the first row that cannot be read, and the fix.
+    """
+    read = read_times(column, f"column `{name}`", TimeForm(time_format, timezone))
+    return read.column, read.axis
+
+
+def read_times(
+    column: pd.Series,
+    what: str,
+    how: TimeForm,
+    series: np.ndarray | None = None,
+    convert: bool | None = None,
+    fix: str = FIX,
+) -> TimeColumn:
+    """As `parse_times`, with the form that was found and a note of it.
+
+    Args:
+        column: of times.
+        what: names it in messages.
+        how: what is known of its form.
+        series: of each row; tells the two passes of an hour apart that comes twice.
+        convert: whether times of several offsets may be brought to UTC; by default if a zone is named.
+        fix: what to advise where a cell is not a time.
+    """
+    column = _as_plain_type(without_arrow(column), what)
+    convert = how.timezone is not None if convert is None else convert
+    form = how.form
+    if _written_numbers(column, form):
+        column = cast(pd.Series, pd.to_numeric(column))
+    if pd.api.types.is_numeric_dtype(column):
+        if form is None or form == PLAIN or form in NUMBER_FORMS:
+            read = _numbers(column, what, how, form)
+            if not read.axis.is_calendar:
+                return read
+            placed = _in_zone(read.column, what, how, series)
+            return replace(read, column=placed, axis=_axis(placed, what, read.form))
+        column = column.astype(str)
+    if _are_dates(column):
+        if how.timezone is not None:
+            raise SchemaError(f"{what} holds dates, which have no timezone; leave it out")
+        return TimeColumn(column, TimeAxis("date", unit="us", time_unit="D"))
+    if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
+        form = found = None
+    else:
+        text = read_text(column, what, form, convert, fix)
+        column, found = text.column, text.form
+    placed = _in_zone(column, what, how, series)
+    note = None
+    if found is not None and form is None:
+        note = f"{what} was read as times in the form {found!r}, the first as {placed.iloc[0]}"
+    return TimeColumn(placed, _axis(placed, what, found), found, note)
+
+
+def read_asked(axis: TimeAxis, values: pd.Series, name: str) -> pd.Series:
+    """Times that a caller asks for, as a column of an axis' type or a finer one.
+
+    Args:
+        axis: of the history.
+        values: of any type that a time column may have; numbers may be written as text.
+        name: what to call them in messages.
+
+    Raises:
+        SchemaError: if they cannot be compared with this axis (a zone on one side only, ...).
+    """
+    fix = "write it as 2024-04-05T12:00:00" if axis.is_calendar else "give numbers, as the history"
+    if axis.kind == "elapsed":
+        fix = "write it as 30:15:00 or '1 days 06:15:00'"
+    # Several offsets are no obstacle here: they are converted to the axis' zone anyway.
+    convert, how = axis.timezone is not None, TimeForm(axis.form if axis.is_calendar else PLAIN)
+    column = without_arrow(values)
+    if not axis.is_calendar and not pd.api.types.is_numeric_dtype(column):
+        numbers = cast(pd.Series, pd.to_numeric(column.astype(object), errors="coerce"))
+        column, how = (numbers, how) if numbers.notna().all() else (column, TimeForm())
+    try:
+        read = read_times(column, name, how, convert=convert, fix=fix)
+    except SchemaError:
+        if axis.form is None or pd.api.types.is_numeric_dtype(column):
+            raise
+        read = read_times(column, name, TimeForm(), convert=convert, fix=fix)
+    column, other = read.column, read.axis
+    if other.scale != axis.scale:
+        wanted = {"calendar": "write 2024-04-05T12:00:00", "elapsed": "write '30:15:00'"}
+        raise SchemaError(
+            f"{name} holds {other.kind} times, but the history's times are {axis.kind}"
+            f"s; {wanted.get(axis.scale, 'ask in their unit')}"
+        )
+    if (other.timezone is None) != (axis.timezone is None):
+        have, lack = (name, "the history") if other.timezone else ("the history", name)
+        raise SchemaError(f"{have} has a time zone and {lack} has none; give both or neither")
+    if axis.kind == "datetime" and other.kind == "date":
+        return pd.to_datetime(column)
+    if axis.kind == "date" and other.kind == "datetime":
+        ticks = replace(other, unit=axis.tick).ticks_of(column)
+        return axis.restore(ticks).set_axis(column.index)
+    return column if axis.timezone is None else column.dt.tz_convert(axis.timezone)
+
+
+def _as_plain_type(column: pd.Series, what: str) -> pd.Series:
+    """Refuses what is no time at all, or no time in some row; periods become their begin."""
+    if pd.api.types.is_bool_dtype(column):
+        raise SchemaError(f"{what} holds booleans; give it datetimes or numbers")
+    missing = column.isna().to_numpy()
+    if missing.any():
+        raise SchemaError(
+            f"{what} has no time at {row_name(column, missing)}; give each row its time or remove "
+            "that row"
+        )
+    if isinstance(column.dtype, pd.PeriodDtype):
+        return column.dt.to_timestamp()
+    return column.astype(object) if isinstance(column.dtype, pd.CategoricalDtype) else column
+
+
+def _written_numbers(column: pd.Series, form: str | None) -> bool:
+    """Whether a column of text holds plain numbers, which are no years of ISO 8601."""
+    if pd.api.types.is_numeric_dtype(column) or not (
+        pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)
+    ):
+        return False
+    if form is not None and form != PLAIN and form not in NUMBER_FORMS:
+        return False
+    first = column.iloc[0]
+    if not isinstance(first, str) or pd.isna(pd.to_numeric(first, errors="coerce")):
+        return False
+    text = column.astype(str).str.strip()
+    return bool(text.str.fullmatch(_NUMBER).all())
+
+
+def _numbers(column: pd.Series, what: str, how: TimeForm, form: str | None) -> TimeColumn:
+    infinite = ~np.isfinite(column.to_numpy(dtype=np.float64))
+    if infinite.any():
+        raise SchemaError(
+            f"{what} is infinite at {row_name(column, infinite)}; correct it or remove that row"
+        )
+    found = form_of_numbers(column, what) if form is None else form
+    if found in NUMBER_FORMS:
+        stamps = times_of_numbers(column, str(found), what)
+        note = f"{what} was read as times in the form {found!r}, the first as {stamps.iloc[0]}; "
+        note += "give time_format='number' if they are plain numbers"
+        return TimeColumn(stamps, TimeAxis("datetime"), found, None if form else note)
+    if how.timezone is not None:
+        raise SchemaError(f"{what} holds numbers, which have no timezone; leave it out")
+    _refuse_overflow(column, what)
+    kind = "integer" if pd.api.types.is_integer_dtype(column) else "float"
+    doubt = None if form == PLAIN else doubtful_form(column)
+    note = None
+    if doubt is not None:
+        note = (
+            f"{what} holds plain numbers, such as {column.iloc[0]:.15g}, which are taken as they "
+            "are; if "
+            f"they are dates, give time_format='{doubt}'"
+        )
+    return TimeColumn(column, TimeAxis(kind, unit="1", time_unit="1"), None, note)
+
+
+def _refuse_overflow(column: pd.Series, what: str) -> None:
+    """Integers are subtracted exactly, in 64 bits."""
+    if not pd.api.types.is_integer_dtype(column):
+        return
+    values = column.to_numpy()
+    low, high = int(values.min()), int(values.max())
+    if high >= LARGEST or high - low >= LARGEST:
+        bad = values == values.max()
+        raise SchemaError(
+            f"{what} holds {high} at {row_name(column, bad)}, too large to be counted in 64 bits; "
+            "convert "
+            "the column to float, or count from a later origin"
+        )
+
+
+def _are_dates(column: pd.Series) -> bool:
+    return pd.api.types.is_object_dtype(column) and all(type(v) is dt.date for v in column)
+
+
+def _in_zone(column: pd.Series, what: str, how: TimeForm, series: np.ndarray | None) -> pd.Series:
+    if how.timezone is None:
+        return column
+    if column.dtype.kind == "m":
+        raise SchemaError(f"{what} holds durations, which have no timezone; leave it out")
+    return place_in_zone(column, what, how.timezone, series, how.repeated_hour)
+
+
+def _axis(column: pd.Series, what: str, form: str | None) -> TimeAxis:
+    if column.dtype.kind == "m":
+        return TimeAxis("elapsed", unit=np.datetime_data(cast(Any, column.dtype))[0], form=form)
+    unit = np.datetime_data(column.dt.tz_localize(None).dtype)[0]
+    return TimeAxis("datetime", unit=unit, timezone=zone_name(column, what), form=form)
+
+
+def far_times(column: pd.Series, axis: TimeAxis) -> str | None:
+    """Points out the first of a few times that lie years away from the bulk of a table; None for none.
+
+    Example:
+        >>> days = ["2024-03-01", "2024-03-02", "2024-03-04", "2024-03-05", "2034-03-06"]
+        >>> far_times(pd.Series(pd.to_datetime(days), name="time"), TimeAxis("datetime"))
+        'column `time` holds 2034-03-06 00:00:00 at row 4, years away from all other times; check it'
+    """
+    if axis.scale != "calendar" or len(column) < FEWEST:
+        return None
+    ticks = axis.ticks_of(column)
+    cut = max(1, len(ticks) // 10)
+    ordered = np.partition(ticks, (cut, len(ticks) - 1 - cut))
+    low, high = int(ordered[cut]), int(ordered[len(ticks) - 1 - cut])
+    year = YEAR * (1000 if axis.tick == "ns" else 1)
+    reach = float(max(2 * year, FAR * (high - low)))
+    bad = (ticks.astype(np.float64) > high + reach) | (ticks.astype(np.float64) < low - reach)
+    if not bad.any():
+        return None
+    first = column.iloc[int(np.argmax(bad))]
+    more = f" (and {int(bad.sum()) - 1} more)" if bad.sum() > 1 else ""
+    return (
+        f"column `{column.name}` holds {first} at {row_name(column, bad)}{more}, years away from "
+        "all other "
+        "times; check it"
+    )

@@ -1,0 +1,151 @@
+"""Usual names: what identifiers, times, variables and values are called where nobody says so.
+
+Names are compared without case, blanks, hyphens, capitals within words and units in brackets:
+"Patient ID", "patient-id" and "PatientId" are `patient_id`, "Time (UTC)" is `time`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+
+__all__ = [
+    "CLOCK_NAMES",
+    "DATE_NAMES",
+    "ID_NAMES",
+    "SURE_ID_NAMES",
+    "SURE_LONG_NAMES",
+    "SURE_TIME_NAMES",
+    "TIME_NAMES",
+    "VALUE_NAMES",
+    "VARIABLE_NAMES",
+    "detect",
+    "every",
+    "usual",
+]
+
+# These four mean an identifier whatever the column holds; the others do where its values repeat.
+SURE_ID_NAMES = ("id", "item_id", "unique_id", "series_id")
+_THINGS = (
+    *("patient", "subject", "stay", "icustay", "participant", "person", "animal", "individual"),
+    *("station", "site", "sensor", "device", "meter", "logger", "node", "probe", "buoy", "gauge"),
+    *("machine", "asset", "equipment", "turbine", "engine", "vehicle", "vessel", "pump", "battery"),
+    *("ticker", "symbol", "isin", "security", "instrument", "contract", "series", "entity", "storm"),
+    *("store", "shop", "product", "sku", "item", "user", "customer", "client", "account", "household"),
+    *("location", "well", "plant", "field_plot", "plot", "lake", "river", "zone", "unit", "case"),
+    *("encounter", "admission", "hadm", "record", "run", "trial", "experiment", "batch", "recording"),
+)
+ID_NAMES = (
+    *SURE_ID_NAMES,
+    *(f"{thing}_id" for thing in _THINGS if thing != "item"),
+    *(f"{thing}id" for thing in _THINGS if thing != "item"),
+    *(thing for thing in _THINGS if thing != "unit"),
+    *("ric", "cusip", "mrn", "pid", "sid", "uid", "uuid", "usubjid", "rid", "subj", "ts_id"),
+    *("station_name", "sensor_name", "device_name", "site_name", "store_nbr", "unit_number", "unit_nr"),
+    *("unit",),
+)
+SURE_TIME_NAMES = ("time", "timestamp", "ds", "datetime", "date")
+TIME_NAMES = (
+    *SURE_TIME_NAMES[:-1],
+    *("date_time", "date"),
+    *("ts", "time_stamp", "charttime", "chart_time", "measured_at", "observed_at", "recorded_at"),
+    *("sampled_at", "read_at", "taken_at", "measurement_time", "measurement_datetime", "observed"),
+    *("observation_time", "observation_datetime", "obs_time", "valid_time", "valid", "event_time"),
+    *("eventtime", "reading_time", "sample_time", "record_time", "log_time", "device_timestamp"),
+    *("sample_datetime", "timestamp_utc", "time_utc", "datetime_utc", "utc_time", "utc_timestamp"),
+    *("utc", "local_time", "localtime", "time_local", "datetime_local", "local_datetime"),
+    *("measurement_date", "observation_date", "obs_date", "sample_date", "trade_date", "visit_date"),
+    *("visit_time", "date_utc", "date_local", "date_only", "last_changed", "last_updated"),
+    *("created_at", "start_time", "starttime", "storetime", "datum", "zeit", "zeitstempel"),
+    *(
+        "zeitpunkt",
+        "datum_uhrzeit",
+        "fecha",
+        "fecha_hora",
+        "horodatage",
+        "decimal_year",
+        "decimal_date",
+    ),
+    *(
+        "elapsed",
+        "elapsed_time",
+        "time_index",
+        "t",
+        "period",
+        "day",
+        "week",
+        "month",
+        "quarter",
+        "year",
+    ),
+)
+DATE_NAMES = (
+    *("date", "day", "datum", "fecha", "obs_date", "observation_date", "measurement_date"),
+    *("sample_date", "visit_date", "trade_date", "date_utc", "date_local", "date_only", "ds", "ymd"),
+)
+CLOCK_NAMES = (
+    *("time", "clock", "clock_time", "time_of_day", "hour", "hhmm", "uhrzeit", "zeit", "hora", "heure"),
+    *("obs_time", "observation_time", "measurement_time", "sample_time", "visit_time", "time_utc"),
+    *("time_local", "local_time", "hour_utc"),
+)
+# Each pair of these makes a table long without a look at its contents.
+SURE_LONG_NAMES = (("variable", "parameter", "itemid"), ("valuenum", "value"))
+VARIABLE_NAMES = (
+    *SURE_LONG_NAMES[0],
+    *("vital", "vital_sign", "vitalsign", "label", "metric", "element", "variable_name", "var"),
+    *("var_name", "varname", "param", "param_name", "parameter_name", "parameter_code", "paramcd"),
+    *("measurement", "measure", "measurement_name", "measurement_type", "measurement_concept_id"),
+    *("signal", "signal_name", "channel", "tag", "tag_name", "tagname", "analyte", "test", "test_name"),
+    *("lab", "lab_name", "labname", "concept", "concept_name", "concept_id", "quantity", "field"),
+    *(
+        "indicator",
+        "indicator_name",
+        "indicator_code",
+        "feature",
+        "attribute",
+        "observable",
+        "property",
+    ),
+    *("data_type", "datatype", "loinc"),
+)
+VALUE_NAMES = (
+    *SURE_LONG_NAMES[1],
+    *("reading", "result", "value_as_number", "numeric_value", "value_numeric", "value_num", "val"),
+    *("result_value", "resultvalue", "lab_value", "labresult", "lab_result", "data_value", "datavalue"),
+    *("obs_value", "measured_value", "measurement_value", "measurement", "observation", "amount"),
+    *("aval", "level", "y"),
+)
+_BRACKETS = re.compile(r"\s*[(\[{].*?[)\]}]\s*$")
+
+
+def usual(name: str) -> str:
+    """A column's name as the lists above write it.
+
+    Example:
+        >>> usual("Patient ID"), usual("chartTime"), usual("Time (UTC)"), usual("_value")
+        ('patient_id', 'chart_time', 'time', 'value')
+    """
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _BRACKETS.sub("", name.strip()))
+    return re.sub(r"[\s\-./:]+", "_", text.lower()).strip("_")
+
+
+def every(
+    columns: Iterable[str], names: Iterable[str], taken: Collection[str | None] = ()
+) -> list[str]:
+    """The columns that have no role yet and one of the usual `names`, in the order of these names."""
+    free = [c for c in columns if c not in taken]
+    written = {usual(str(c)): c for c in reversed(free)} | {str(c).lower(): c for c in reversed(free)}
+    found = [written[n] for n in names if n in written]
+    return list(dict.fromkeys(found))
+
+
+def detect(
+    columns: Iterable[str], names: Iterable[str], taken: Collection[str | None] = ()
+) -> str | None:
+    """The first of the usual `names` among `columns` that have no role yet.
+
+    Example:
+        >>> detect(["Patient ID", "time"], ID_NAMES)
+        'Patient ID'
+    """
+    return next(iter(every(columns, names, taken)), None)
