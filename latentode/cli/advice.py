@@ -67,6 +67,8 @@ def in_options(message: str, door: Door = Door()) -> str:
         place = f" of {place}" if place else ""
         gap = "" if head.endswith("=") else " "
         message = re.sub(rf"(?<![\w`]){name}=('[^']*')", rf"{head}{gap}\1{place}", message)
+        if name not in COLUMN_ROLES:
+            message = re.sub(rf"(?<![\w`]){name}=(\d+)\b", rf"{head}{gap}\1{place}", message)
         message = re.sub(rf"(?<!set )(?<![\w`-]){name}=(?![\w'])", option, message)
         if "_" in name:
             message = re.sub(rf"(?<![\w`]){name}\b(?!=)", option, message)

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 DIGITS = 15  # so that 0.1 + 0.2 is called 0.3, and no two levels that anybody means share a name
+PLACES = ("line", "row")  # what rows of files are counted by
 
 
 def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
@@ -44,10 +45,15 @@ def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
     return cast(pd.Series, frame[name])
 
 
+def _names_places(index: pd.Index) -> bool:
+    """Whether an index says on which line of which file each row is."""
+    return index.nlevels == 2 and index.names[0] == "file" and index.names[1] in PLACES
+
+
 def row_name(column: pd.Series, bad: np.ndarray) -> str:
     """Names the first bad row by its index label; a frame read from a file counts lines."""
     place = column.index[int(np.argmax(bad))]
-    if isinstance(place, tuple) and column.index.names[0] == "file":  # of a table in several files
+    if _names_places(column.index):
         return f"{column.index.names[1]} {place[1]} of {place[0]}"
     return f"{column.index.name or 'row'} {place}"
 
@@ -107,6 +113,8 @@ def _with_index_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with what its index says as columns."""
     index = frame.index
     names = [n for n in index.names if n is not None]
+    if _names_places(index):
+        return frame
     if isinstance(index, pd.MultiIndex):
         known = [n for n in names if n not in frame.columns]
     elif isinstance(index, pd.DatetimeIndex | pd.PeriodIndex | pd.TimedeltaIndex):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from latentode.data.usual_names import TIME_NAMES, usual
 from latentode.errors import SchemaError
 
 __all__ = ["Header", "Record", "find_header", "kind_of", "table_width"]
@@ -53,6 +54,7 @@ BLANKS |= {".", "..", "?", "*", "missing", "n.a.", "nil", "m"}
 _TIME_NAME = re.compile(r"\b_?(time|date|datetime|timestamp|ds|zeit|datum|fecha|uhrzeit|heure)\b", re.I)
 _RULE = re.compile(r"[-=:+ ]*")
 FURTHEST = 200  # records that may stand before the first row
+LONG_TIME_NAMES = {name for name in TIME_NAMES if len(name) > 2}
 UNNAMED = "Unnamed: "  # of a column without a name, as pandas calls it
 
 
@@ -267,6 +269,8 @@ def _names_times(cells: Sequence[str]) -> bool:
 
 
 def _names_time(cell: str) -> bool:
+    if usual(cell) in LONG_TIME_NAMES:
+        return True
     return bool(_TIME_NAME.search(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", cell).replace("_", " ")))
 
 
