@@ -11,6 +11,7 @@ from latentode import LatentODEForecaster, Schema, SchemaError
 from latentode.cli import door_of
 from latentode.cli.advice import in_options
 from latentode.data import SeriesDataset
+from latentode.data.file_format import FileFormat
 from latentode.data.files import read_table
 from latentode.data.reading import read_columns
 
@@ -26,7 +27,7 @@ IN_PYTHON = {
     *inspect.signature(Schema).parameters,
     *inspect.signature(LatentODEForecaster).parameters,
     *inspect.signature(read_table).parameters,
-    "na_values",
+    *inspect.signature(FileFormat).parameters,
 }
 
 

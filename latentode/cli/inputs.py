@@ -160,7 +160,7 @@ def read(
 ) -> tuple[pd.DataFrame, Schema]:
     """A table with the roles of its columns: as the options say, or as an adapter does."""
     if adapter is None:
-        schema = replace(schema, file_format=file_format, decimal=file_format.decimal)
+        schema = replace(schema, file_format=file_format)
         return read_table(data, schema), schema
     if schema != Schema() or file_format != FileFormat():
         raise LatentODEError(
@@ -183,6 +183,17 @@ def table_of(
     return frame
 
 
+def tell_left_out(frame: pd.DataFrame, schema: Schema, err: bool = True) -> None:
+    """Says which columns that say something have no part in a model, and why."""
+    if schema.layout == "long" and schema.variable not in frame.columns:
+        return  # which is refused
+    found = [one for one in left_out(frame, schema) if one.why not in SAY_NOTHING]
+    if found:
+        named = some_names((one.name for one in found), SHOWN)
+        reasons = ", ".join(sorted({one.why for one in found}))
+        typer.echo(f"left out: {named} ({reasons})", err=err)
+
+
 def check_outputs(
     tables: Mapping[str, Path | None], others: Mapping[str, Path | None] | None = None
 ) -> None:
@@ -202,17 +213,6 @@ def check_outputs(
     for (one, path), (other, same) in combinations(named, 2):
         if path == same:
             raise LatentODEError(f"{one} and {other} name the same file; give each its own")
-
-
-def tell_left_out(frame: pd.DataFrame, schema: Schema, err: bool = True) -> None:
-    """Says which columns that say something have no part in a model, and why."""
-    if schema.layout == "long" and schema.variable not in frame.columns:
-        return  # which is refused
-    found = [one for one in left_out(frame, schema) if one.why not in SAY_NOTHING]
-    if found:
-        named = some_names((one.name for one in found), SHOWN)
-        reasons = ", ".join(sorted({one.why for one in found}))
-        typer.echo(f"left out: {named} ({reasons})", err=err)
 
 
 def load(folder: Path) -> LatentODEForecaster:

@@ -101,7 +101,7 @@ def read_numbers(
 
     Args:
         column: of a table.
-        role: the schema's name of its role, for messages.
+        role: the schema's name of its role, for messages; "value" in a long table.
         censored: "limit" takes a censored cell as its limit, "drop" as missing; None refuses it.
         decimal: "." or ",", where both readings are possible.
         point_elsewhere: whether other columns of the table have "." for a decimal sign.
@@ -315,6 +315,8 @@ def _refuse_times(column: pd.Series, role: str) -> None:
 def _refuse(column: pd.Series, role: str, decimal: str | None) -> NoReturn:
     """Raises the error for the first cell that is not a number of a column whose role asks for them."""
     name, where = column.name, f"leave `{column.name}` out of {role}"
+    if role == "value":
+        where = "leave the variable that the row is of out of the table with leave_out= and its name"
     cells = pd.Series(_cells(column))
     text = _text(cells)
     pieces = _pieces(text)

@@ -100,7 +100,8 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
         _blank_other_variables(table, schema)
     point = any(pd.api.types.is_float_dtype(frame[c]) for c in frame.columns)
     for name in (*value_columns(schema), *schema.known_future):
-        role = "known_future" if name in schema.known_future else "targets"
+        role = "value" if name == schema.value else "targets"
+        role = "known_future" if name in schema.known_future else role
         number = numeric_column(column_of(table, name), role, schema, point)
         table[name] = number.column
         notes += [note for note in (number.note, _far_code(number.column)) if note]
@@ -271,7 +272,9 @@ def numeric_column(
     if not pd.api.types.is_numeric_dtype(column):
         if column.notna().any():
             schema = schema or Schema()
-            return read_numbers(column, role, schema.censored, schema.decimal, point_elsewhere)
+            return read_numbers(
+                column, role, schema.censored, schema.file_format.decimal, point_elsewhere
+            )
         return NumberColumn(pd.Series(np.nan, index=column.index, name=column.name))
     if pd.api.types.is_integer_dtype(column):
         large = ((column > EXACT) | (column < -EXACT)).fillna(False).to_numpy(dtype=bool)

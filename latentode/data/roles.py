@@ -204,7 +204,7 @@ class Search:
         column = self.column(name)
         if pd.api.types.is_numeric_dtype(column):
             return True
-        return is_text(column) and looks_numeric(column, self.schema.decimal)
+        return is_text(column) and looks_numeric(column, self.schema.file_format.decimal)
 
     def _is_counter(self, name: str) -> bool:
         """Whether a column only numbers the rows, or names something else than the series."""

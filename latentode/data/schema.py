@@ -16,7 +16,7 @@ import pandas as pd
 
 from latentode.data.columns import some_names
 from latentode.data.file_format import FileFormat
-from latentode.data.number_text import CENSORED, DECIMALS
+from latentode.data.number_text import CENSORED
 from latentode.data.time_axis import UNITS
 from latentode.data.time_text import REPEATED
 from latentode.data.transforms import Spec, check_spec
@@ -58,7 +58,6 @@ class Schema:
         leave_out: columns (of a long table also variables) that have no part in the model.
         censored: what becomes of cells such as "<0.5" or "HI": "limit" takes them as their limit,
             "drop" as missing; None refuses them.
-        decimal: "." or ",": the decimal sign of numbers written as text, where both are possible.
         cycles: periods of the clock that values follow, such as `("24h", "7D")`; a forecast is told
             where in each its origin lies, by the clock of the table's own zone. "auto" has a fit find
             them in its training series; the fitted model's schema names what was found. `()`, None and
@@ -89,12 +88,11 @@ class Schema:
     time_format: str | None = None
     cycles: str | float | Sequence[str | float | pd.Timedelta] | None = AUTO
     transforms: Mapping[str, Spec] = field(default_factory=dict, hash=False)
-    file_format: FileFormat = field(default_factory=FileFormat)
     date: str | None = None
     repeated_hour: str | None = None
     leave_out: tuple[str, ...] = ()
     censored: str | None = None
-    decimal: str | None = None
+    file_format: FileFormat = field(default_factory=FileFormat)
 
     def __post_init__(self) -> None:
         for name in ("targets", "static_covariates", "known_future", "leave_out"):
@@ -111,7 +109,7 @@ class Schema:
             raise SchemaError(f"layout {self.layout!r} is unknown; write 'wide' or 'long'")
         if self.time_unit is not None and self.time_unit not in UNITS:
             raise SchemaError(f"time_unit {self.time_unit!r} is unknown; use {', '.join(UNITS)}")
-        choices = {"repeated_hour": REPEATED, "censored": CENSORED, "decimal": DECIMALS}
+        choices = {"repeated_hour": REPEATED, "censored": CENSORED}
         for name, allowed in choices.items():
             if getattr(self, name) not in (None, *allowed):
                 raise SchemaError(

@@ -12,6 +12,7 @@ import pytest
 
 from latentode.data import Schema, SeriesDataset
 from latentode.data.columns import to_pandas
+from latentode.data.file_format import FileFormat
 from latentode.data.queries import query_times
 from latentode.data.reading import read_columns
 from latentode.data.report import inspect
@@ -501,7 +502,9 @@ def test_numbers_of_several_readings_or_none_are_refused_and_never_left_out(kind
 def test_a_comma_between_thousands_is_told_by_the_points_of_other_columns():
     frame = pd.DataFrame({"time": [0, 1], "steps": ["9,051", "8,100"], "temp": [37.1, 36.9]})
     assert said(frame)[0].table["steps"].tolist() == [9051.0, 8100.0]
-    assert said(frame.drop(columns="temp"), decimal=",")[0].table["steps"].tolist() == [9.051, 8.1]
+    assert said(frame.drop(columns="temp"), file_format=FileFormat(decimal=","))[0].table[
+        "steps"
+    ].tolist() == [9.051, 8.1]
 
 
 @pytest.mark.parametrize(
