@@ -104,6 +104,27 @@ def storm(variable: str, model: str, lead: str = "48h") -> Read:
     return read
 
 
+def boosted(name: str, lead: str | float, *variables: str) -> Read:
+    """MAE and CRPS of boosting for some variables at a lead time."""
+
+    def read(results: Any) -> str:
+        rows = {(r["variable"], r["lead"]): r for r in results[name]["rows"]}
+        own = [rows[variable, lead] for variable in variables]
+        return "; ".join(", ".join(f"{r[m]:.3g}" for r in own) for m in ("mae", "crps"))
+
+    return read
+
+
+def boosted_errors(name: str) -> Read:
+    """The squared error of the loss that lowers it, and the absolute one likewise."""
+
+    def read(results: Any) -> str:
+        found = results[name]
+        return f"{found['squared']['mse']:.4g}, {found['absolute']['mae']:.4g}"
+
+    return read
+
+
 def chosen(method: str, intervals: int, column: str) -> Read:
     def read(rows: Any) -> str:
         (row,) = [r for r in rows if (r["method"], r["intervals"]) == (method, intervals)]
@@ -210,6 +231,17 @@ FIGURES = [
            storm("long", "latent ODE")),
     Figure("storms", "the same, joint (°)", storm("long", "latent ODE, joint")),
     Figure("storms", "the same, linear drift, the best baseline (°)", storm("long", "linear drift")),
+    *(
+        Figure("rivals", f"storms, {lead}, boosting's MAE; CRPS: latitude, longitude, wind, pressure",
+               boosted("storms", lead, "lat", "long", "wind", "pressure"))
+        for lead in ("24h", "48h")
+    ),
+    *(
+        Figure("rivals", f"glucose {what} ahead (mg/dL), boosting's MAE; CRPS",
+               boosted("glucose", lead, "glucose"))
+        for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))
+    ),
+    Figure("rivals", "p12_hourly, validation, boosting's MSE, MAE", boosted_errors("p12_hourly")),
     Figure("solver_speed", "torchode's training step over rk38's, equal gradient error",
            at(*SPEED, "torchode tsit5", "over rk38", show="{:.1f} x")),
     Figure("solver_speed", "diffrax's (jit and vmap) over rk38's",

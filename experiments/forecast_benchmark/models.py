@@ -18,6 +18,7 @@ from latentode import LatentODEModule, ModelConfig, TrainingConfig
 from latentode.data import Batch, Queries
 from latentode.evaluation.baselines import Baseline, LastValue, LinearDrift, SeriesMean
 from latentode.model import Emission, Sizes
+from latentode.nn.changes import ChangeUnits
 from latentode.nn.encoders import GRUEncoder
 from latentode.nn.latent_state import LatentState, mlp
 from latentode.nn.likelihoods import LIKELIHOODS, Likelihood, gather_variable
@@ -66,7 +67,7 @@ class DirectForecaster(nn.Module):
         super().__init__()
         self.n_variables, self.time_scale = n_variables, time_scale
         self.emission = Emission(LIKELIHOODS[likelihood](), n_variables, last_value=True)
-        self.encoder = GRUEncoder(n_variables, hidden_size)
+        self.encoder, self.units = GRUEncoder(n_variables, hidden_size), ChangeUnits(n_variables)
         outputs = n_variables * self.likelihood.n_raw
         self.decoder = mlp(hidden_size + n_static + 1, width, width, outputs)
         nn.init.xavier_uniform_(self.decoder[-1].weight, gain=0.1)  # type: ignore[arg-type]
@@ -86,7 +87,7 @@ class DirectForecaster(nn.Module):
     ) -> tuple[Distribution, LatentState]:
         context = batch.context.rescale_time(self.time_scale, self.dtype)
         last = last_values(context, len(batch), self.n_variables)
-        events = Events.of(context, len(batch), self.n_variables, backward=False)
+        events = Events.of(context, len(batch), self.n_variables, False, None, self.units)
         summary = self.encoder(events, torch.zeros_like(batch.start, dtype=self.dtype), last)
         summary = torch.cat([summary, batch.static.to(self.dtype)], dim=1)
         lead = (queries.time / self.time_scale).to(self.dtype)
@@ -94,6 +95,10 @@ class DirectForecaster(nn.Module):
         raw = gather_variable(self.decoder(state), queries.variable, self.likelihood.n_raw)
         raw = raw.expand(len(noise), *raw.shape)
         return self.emission(raw, batch, queries, self.time_scale), LatentState(summary, None)
+
+    def estimate(self, batch: Batch, n_series: int) -> None:
+        """Units of changes, from training windows."""
+        self.units.estimate(batch.context.rescale_time(self.time_scale, self.dtype))
 
     def reach(self, batch: Batch, past: bool) -> None:
         """None: there is no path."""

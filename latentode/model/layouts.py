@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from latentode.data.batch import Observations, Queries
+from latentode.nn.changes import ChangeUnits
 from latentode.nn.decoders import Decoder, VariableDecoder
 from latentode.nn.encoders import VariableEncoder
 from latentode.nn.latent_state import Encoder, LatentHead, LatentState
@@ -87,11 +88,13 @@ class Layout(nn.Module, ABC):
         n_variables: number of variables.
         blocks: how many rows of latent state a series has.
         head: turns a summary into q(z(t0)) of a row.
+        units: how much each variable usually changes.
     """
 
     n_variables: int
     blocks: int
     head: LatentHead
+    units: ChangeUnits
 
     @property
     @abstractmethod
@@ -147,6 +150,7 @@ class JointLayout(Layout):
         super().__init__()
         self.encoder, self.head, self.decoder = encoder, head, decoder
         self.n_variables = decoder.n_variables
+        self.units = ChangeUnits(self.n_variables)
 
     @property
     def latent_size(self) -> int:
@@ -160,7 +164,7 @@ class JointLayout(Layout):
         backward: bool,
         given: Tensor | None = None,
     ) -> LatentState:
-        events = Events.of(seen, len(t0), self.n_variables, backward, given)
+        events = Events.of(seen, len(t0), self.n_variables, backward, given, self.units)
         last = last_values(seen, len(t0), self.n_variables)
         return self.head(self.encoder(events, t0, last), static)
 
@@ -199,6 +203,7 @@ class PerVariableLayout(Layout):
     ) -> None:
         super().__init__()
         self.n_variables = self.blocks = n_variables
+        self.units = ChangeUnits(n_variables)
         self.embeddings = nn.Parameter(torch.randn(n_variables, embedding_size))
         self.encoder, self.head, self.decoder = encoder, head, decoder
         self.coupled = coupled
@@ -215,7 +220,8 @@ class PerVariableLayout(Layout):
         backward: bool,
         given: Tensor | None = None,
     ) -> LatentState:
-        summary = self.encoder(seen, self.embeddings, static, t0, backward, given).flatten(0, 1)
+        read = self.encoder(seen, self.embeddings, static, t0, backward, given, self.units)
+        summary = read.flatten(0, 1)
         return self.head(summary, summary[:, :0]).merge(len(t0))
 
     @property

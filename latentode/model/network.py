@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentode.data.batch import Batch, Queries
+from latentode.data.batch import Batch, Observations, Queries
 from latentode.data.labels import Labels
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes
@@ -75,8 +75,7 @@ class LatentODE(nn.Module):
         super().__init__()
         if t0 not in T0:
             raise LatentODEError(f"t0 {t0!r} is unknown; choose from {', '.join(T0)}")
-        self.layout, self.dynamics = layout, dynamics
-        self.emission, self.solver = emission, solver
+        self.layout, self.dynamics, self.emission, self.solver = layout, dynamics, emission, solver
         self.t0, self.time_scale = t0, time_scale
         self.event_times, self.labelling = event_times, labelling
         self.config = self.sizes = None
@@ -227,16 +226,18 @@ class LatentODE(nn.Module):
             )
         return self.event_times
 
+    def estimate(self, batch: Batch, n_series: int) -> None:
+        """Estimates what is no weight from windows of `n_series` training series."""
+        self.layout.units.estimate(self._seen(batch))
+        self.emission.estimate(batch, self.time_scale, n_series)
+
     def encode(self, batch: Batch) -> LatentState:
         """q(z(t0)) of each series."""
-        seen = self.emission.view(batch.context.rescale_time(self.time_scale, self.value_dtype))
-        static, known = (
-            batch.static.to(self.dtype),
-            StepControl(batch.control_time, batch.control_value),
-        )
+        known = StepControl(batch.control_time, batch.control_value)
         some = batch.control_value.shape[2] > 0
-        given = known.of_rows(seen.series, batch.context.time) if some else None
-        return self.layout.encode(seen, static, self._t0(batch), self.t0 == "start", given)
+        given = known.of_rows(batch.context.series, batch.context.time) if some else None
+        static, back = batch.static.to(self.dtype), self.t0 == "start"
+        return self.layout.encode(self._seen(batch), static, self._t0(batch), back, given)
 
     def trajectory(
         self, batch: Batch, z0: Tensor, times: Tensor, rows: Rows | None = None
@@ -270,8 +271,7 @@ class LatentODE(nn.Module):
             past = self.solver.solve(self.dynamics, flat, origin, start, context)
             pieces.append(past.reverse())
         for piece in range(self._reach(times)):
-            z = pieces[-1].final if pieces else flat
-            begin = origin + piece
+            z, begin = pieces[-1].final if pieces else flat, origin + piece
             pieces.append(self.solver.solve(self.dynamics, z, begin, begin + 1, context))
         kinks = context.control is not None  # known-future columns may jump where two pieces meet
         return rows.unfold(pieces[0].join(*pieces[1:], kinks=kinks).check_finite())
@@ -282,9 +282,7 @@ class LatentODE(nn.Module):
 
     def _reach(self, times: Tensor) -> int:
         """How many time scales ahead of the origin the path has to go."""
-        if len(times) == 0:
-            return 1
-        furthest = float(times.max())
+        furthest = float(times.max()) if len(times) else 0.0
         # 1e-9 forgives the rounding of a horizon that was asked for exactly.
         reach = max(1, math.ceil(furthest / self.time_scale - 1e-9))
         if reach > MAX_REACH:
@@ -309,16 +307,14 @@ class LatentODE(nn.Module):
             state = self.encode(batch)
             z0 = rows.start(state.sample(torch.zeros_like(state.loc[None, :1])))
             origin = z0.new_zeros(len(z0))
-            context = self._context(batch, rows)
-            error = self.solver.error(self.dynamics, z0, origin, origin + 1, context)
+            error = self.solver.error(self.dynamics, z0, origin, origin + 1, self._context(batch, rows))
             return error.new_zeros(len(batch)).scatter_reduce(0, rows.series, error, "amax")
 
     def decode(
         self, path: Trajectory, batch: Batch, queries: Queries, rows: Rows, samples: int
     ) -> Distribution:
         """The distribution of shape `(samples, queries)` along a path through `rows`."""
-        times = self._model_time(queries.time).repeat(samples)
-        z = path.at(rows.answering(samples), times)
+        z = path.at(rows.answering(samples), self._model_time(queries.time).repeat(samples))
         return self.emit(z.unflatten(0, (samples, len(queries))), batch, queries)
 
     def emit(
@@ -331,6 +327,10 @@ class LatentODE(nn.Module):
             z = torch.cat([z, told.expand(*z.shape[:-1], -1)], dim=-1)
         raw = self.layout.read(z, queries.variable).to(self.value_dtype)
         return self.emission(raw, batch, queries, self.time_scale, outlook)
+
+    def _seen(self, batch: Batch) -> Observations:
+        """The contexts as an encoder reads them."""
+        return self.emission.view(batch.context.rescale_time(self.time_scale, self.value_dtype))
 
     def _t0(self, batch: Batch) -> Tensor:
         away = batch.start if self.t0 == "start" else torch.zeros_like(batch.start)

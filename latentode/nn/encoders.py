@@ -20,10 +20,11 @@ References:
 VariableEncoder: a summary of each (series, variable), for one latent row per variable.
 
 A GRU reads each variable's own observations at their own times, conditioned on the variable's embedding
-$e_v$; then the variables of a series exchange what they have seen:
+$e_v$; means m over several spans, which it would have to learn, are read beside it (`Memory`); then the
+variables of a series exchange what they have seen:
 
-$$h_{s,v} = \mathrm{GRU}\big((x_i, t_i, e_v) : i \text{ of } (s, v)\big) + W e_v + U c_s, \qquad
-  h_s \leftarrow \mathrm{Exchange}(h_s).$$
+$$h_{s,v} = \mathrm{GRU}\big((x_i, t_i, e_v) : i \text{ of } (s, v)\big) + F(m_{s,v}, e_v) + W e_v
+  + U c_s, \qquad h_s \leftarrow \mathrm{Exchange}(h_s).$$
 
 A variable that was never observed takes part with $W e_v + U c_s$, $c_s$ being static covariates. Each
 layer of `Exchange` is a pre-norm transformer layer over the variables of one series,
@@ -47,8 +48,10 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, scaled_dot_product_attention, softplus
 
 from latentode.data.batch import Observations
+from latentode.nn.changes import ChangeUnits
 from latentode.nn.gru import GRU, Gaps
 from latentode.nn.latent_state import Encoder, mlp
+from latentode.nn.memory import Memory
 from latentode.nn.recurrence import uncast
 from latentode.nn.sequences import N_FEATURES, Events, Histories
 from latentode.ode import MLPDynamics, Solver
@@ -209,6 +212,8 @@ class VariableEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.gru = GRU(N_FEATURES + n_known + embedding_size, size)
+        self.memory = Memory()
+        self.of_memory = mlp(Memory.n_features() + embedding_size, size, size)
         self.of_embedding = nn.Linear(embedding_size, size)
         self.of_static = nn.Linear(n_static, size, bias=False) if n_static else None
         # A last normalisation, because what pre-norm layers add up grows and would saturate the head.
@@ -223,6 +228,7 @@ class VariableEncoder(nn.Module):
         t0: Tensor,
         backward: bool = False,
         given: Tensor | None = None,
+        units: ChangeUnits | None = None,
     ) -> Tensor:
         """Reads a context.
 
@@ -233,16 +239,20 @@ class VariableEncoder(nn.Module):
             t0: where reading ends, shape `(series,)`.
             backward: whether reading goes back in time.
             given: what known columns were at each observation, shape `(observations, known)`.
+            units: in which changes are read; None for 1.
 
         Returns:
             Shape `(series, variables, size)`.
         """
         n = len(embeddings)
-        histories = Histories.of(observations, t0, n, backward, given)
+        histories = Histories.of(observations, t0, n, backward, given, units)
         inputs = torch.cat([histories.features, embeddings[histories.cell % n]], dim=1)
         seen = self.gru(inputs, histories.sizes)
         summary = seen.new_zeros(len(t0) * n, seen.shape[1]).index_copy(0, histories.observed, seen)
         summary = summary.view(len(t0), n, seen.shape[1]) + self.of_embedding(embeddings)
+        memory = self.memory(observations, t0, n, units).to(seen.dtype)
+        known = torch.cat([memory, embeddings.expand(len(t0), -1, -1)], dim=2)
+        summary = summary + self.of_memory(known)
         if self.of_static is not None:
             summary = summary + self.of_static(static)[:, None]
         return self.exchange(summary)

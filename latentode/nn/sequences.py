@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 
 from latentode.data.batch import Observations
+from latentode.nn.changes import N_CHANGES, Changes, ChangeUnits, slopes
 from latentode.nn.recurrence import traced
 
 __all__ = ["N_FEATURES", "Events", "Histories", "Packed", "last_values"]
-
-CHANGE_GAIN = 4.0  # brings typical changes to the size of typical values
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Events:
         observed: 1 where something was, same shape.
         length: number of events, shape `(series,)`.
         given: known columns at each event, shape `(series, events, known)`; None for none.
+        units: in which changes are read; None for 1.
     """
 
     time: Tensor
@@ -63,6 +63,7 @@ class Events:
     observed: Tensor
     length: Tensor
     given: Tensor | None = None
+    units: ChangeUnits | None = None
 
     @classmethod
     def of(
@@ -72,6 +73,7 @@ class Events:
         n_variables: int,
         backward: bool,
         given: Tensor | None = None,
+        units: ChangeUnits | None = None,
     ) -> Events:
         """Gathers observations in any order; `backward` reads from the last to the first.
 
@@ -102,7 +104,8 @@ class Events:
             known[owner, place] = given[order][new].to(value)
         final = (length - 1).clamp(min=0)[:, None]
         padding = torch.arange(width, device=time.device) > final
-        return cls(torch.where(padding, time.gather(1, final), time), value, observed, length, known)
+        time = torch.where(padding, time.gather(1, final), time)
+        return cls(time, value, observed, length, known, units)
 
     def packed(self) -> Packed:
         """The events step after step, the series with most events first.
@@ -126,28 +129,44 @@ class Events:
     def features(self, t0: Tensor, last: Tensor) -> Tensor:
         """What a recurrent encoder reads at each event.
 
-        Values, their difference from each variable's latest one (a change is often small against
-        the spread of the data), what was observed, the gap since the event read before, the
-        time to `t0`, and known columns, bounded.
+        Values, their changes in the variable's own units, what was observed, the gap since the event
+        read before, the time to `t0`, and known columns, bounded.
 
         Args:
             t0: where reading ends, shape `(series,)`.
             last: of `last_values`, shape `(series, variables)`.
 
         Returns:
-            Shape `(series, events, 3 * variables + 2 + known)`.
+            Shape `(series, events, n_features)`.
         """
+        n = self.value.shape[2]
         gap = torch.zeros_like(self.time)
         gap[:, 1:] = self.time.diff(dim=1).abs()
         reach = (self.time - t0[:, None]).abs()
-        change = (self.value - last[:, None]) * self.observed * CHANGE_GAIN
-        told = [self.value, change, self.observed, gap[..., None], reach[..., None]]
+        units = ChangeUnits(n).to(self.value.device) if self.units is None else self.units
+        changed = units(self._changes(last), torch.arange(n, device=self.value.device))
+        told = [self.value, changed.flatten(2), self.observed, gap[..., None], reach[..., None]]
         return torch.cat([*told, *([] if self.given is None else [_bounded(self.given)])], dim=2)
+
+    def _changes(self, last: Tensor) -> Changes:
+        """Changes of each variable, 0 where it was not observed."""
+        seen, width = self.observed > 0, self.time.shape[1]
+        place = torch.arange(width, device=seen.device)[None, :, None]
+        latest = torch.where(seen, place, -1).cummax(dim=1).values
+        before = torch.cat([torch.full_like(latest[:, :1], -1), latest[:, :-1]], dim=1)
+        follows, before = seen & (before >= 0), before.clamp(min=0)
+        time = self.time[..., None].expand_as(self.value)
+        step = torch.where(follows, self.value - self.value.gather(1, before), 0.0)
+        rate = slopes(step, torch.where(follows, (time - time.gather(1, before)).abs(), 0.0))
+        twice = follows & follows.gather(1, before)
+        bend = torch.where(twice, rate - rate.gather(1, before), 0.0)
+        distance = torch.where(seen, self.value - last[:, None], 0.0)
+        return Changes(distance, step, rate, bend)
 
     @staticmethod
     def n_features(n_variables: int, n_known: int = 0) -> int:
         """Size of what `features` returns."""
-        return 3 * n_variables + 2 + n_known
+        return (2 + N_CHANGES) * n_variables + 2 + n_known
 
 
 def last_values(observations: Observations, n_series: int, n_variables: int) -> Tensor:
@@ -166,7 +185,7 @@ def last_values(observations: Observations, n_series: int, n_variables: int) -> 
 
 
 CYCLES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # per unit of model time
-N_FEATURES = 5 + 2 * len(CYCLES)
+N_FEATURES = 4 + N_CHANGES + 2 * len(CYCLES)
 RESOLUTION = 100.0  # gaps from a hundredth of a unit of model time on are told apart
 
 
@@ -178,11 +197,13 @@ class Histories:
         cell: whose observation it is, `series * variables + variable`, shape `(observations,)`.
         features: see `of`, shape `(observations, N_FEATURES + known)`.
         sizes: how many sequences have each step, descending; the first are the cells observed.
+        source: which of the given observations each one is, shape `(observations,)`.
     """
 
     cell: Tensor
     features: Tensor
     sizes: list[int]
+    source: Tensor
 
     @property
     def observed(self) -> Tensor:
@@ -197,10 +218,11 @@ class Histories:
         n_variables: int,
         backward: bool,
         given: Tensor | None = None,
+        units: ChangeUnits | None = None,
     ) -> Histories:
         """Gathers observations in any order; `backward` reads from the last to the first.
 
-        Features are the value, its difference from the cell's latest one, and in time the gap since
+        Features are the value, its changes in the variable's own units, and in time the gap since
         the observation read before and what is left to `t0`, both as logarithms, the latter also
         as it is and by the sines and cosines of `CYCLES`, from which a phase can be read; and known
         columns, bounded.
@@ -211,6 +233,7 @@ class Histories:
             n_variables: number of variables.
             backward: order of reading.
             given: what known columns were at each observation, shape `(observations, known)`.
+            units: in which changes are read; None for 1.
         """
         cell = observations.series * n_variables + observations.variable
         order = torch.argsort(observations.time, stable=True)
@@ -220,20 +243,20 @@ class Histories:
         length = torch.bincount(cell, minlength=len(t0) * n_variables)
         end = length.cumsum(0)
         step = torch.arange(len(cell), device=cell.device) - (end - length)[cell]
-        gap = torch.zeros_like(time)
-        if backward:
-            step = length[cell] - 1 - step
-            gap[:-1] = time.diff()
-        else:
-            gap[1:] = time.diff()
-        gap = torch.where(step == 0, 0.0, gap)
-        change = (value - value[end[cell] - 1]) * CHANGE_GAIN
+        shift, own = (-1, length[cell] - 1 - step) if backward else (1, step)
+        gap = torch.where(own == 0, 0.0, (time - time.roll(shift)).abs())
+        change = torch.where(own == 0, 0.0, value - value.roll(shift))
+        rate = slopes(change, gap)
+        bend = torch.where(own < 2, 0.0, rate - rate.roll(shift))
         left = (time - t0[cell // n_variables]).abs()
-        features = torch.stack([value, change, _log(gap), _log(left), left], dim=1)
+        changes = Changes(value - value[end[cell] - 1], change, rate, bend)
+        units = ChangeUnits(n_variables).to(value.device) if units is None else units
+        features = torch.stack([value, _log(gap), _log(left), left], dim=1)
+        changed = units(changes, cell % n_variables)
         known = features[:, :0] if given is None else _bounded(given[order]).to(features)
-        features = torch.cat([features, _phases(left), known], dim=1)
-        place, sizes = _packed(length, cell, step)
-        return cls(cell[place], features[place], sizes)
+        features = torch.cat([features, changed, _phases(left), known], dim=1)
+        place, sizes = _packed(length, cell, own)
+        return cls(cell[place], features[place], sizes, order[place])
 
 
 def _packed(length: Tensor, cell: Tensor, step: Tensor) -> tuple[Tensor, list[int]]:

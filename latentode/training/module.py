@@ -122,13 +122,13 @@ class LatentODEModule(LightningModule):
             self._estimated = False  # another fit may bring other data
 
     def estimate(self, data: IrregularDataModule) -> None:
-        """Estimates the structural block of the network, if it has one, from training series.
+        """Estimates what is no weight from training series: units of changes, the structural block.
 
         A fit does so by itself, once. Weights that a callback copies before that, to average them, have
         the estimate from the first optimiser step on, unless it is called before the fit.
         """
         self._estimated = True
-        self.model.emission.estimate(data.examples(), self.model.time_scale, len(data.train))
+        self.model.estimate(data.examples(), len(data.train))
 
     def teardown(self, stage: str) -> None:
         """Gives the trainer's precision back its own conversion of batches."""

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentode.data.batch import Observations
+from latentode.nn.changes import N_CHANGES
 from latentode.nn.encoders import Exchange, VariableEncoder
-from latentode.nn.sequences import CHANGE_GAIN, CYCLES, Histories
+from latentode.nn.sequences import CYCLES, Histories
 
 pytestmark = pytest.mark.usefixtures("float64")
 EXACT = {"rtol": 0.0, "atol": 1e-12}
@@ -35,25 +36,26 @@ def test_a_history_holds_what_its_own_cell_showed():
     assert found.sizes == [3, 1]
     assert found.cell.tolist() == [2, 1, 3, 2]
     assert found.observed.tolist() == [2, 1, 3]
-    value, change, gap, left_log, left = found.features.T[:5]
+    value, gap, left_log, left = found.features.T[:4]
     assert value.tolist() == [1.0, 7.0, 9.0, 3.0]
-    assert change.tolist() == [-2.0 * CHANGE_GAIN, 0.0, 0.0, 0.0]
     assert gap[:3].tolist() == [0.0, 0.0, 0.0]
     assert float(gap[3]) == pytest.approx(np.log1p(150) / np.log1p(100))
     assert left.tolist() == [2.0, 1.0, pytest.approx(0.1), 0.5]
     assert float(left_log[1]) == 1.0
-    half_a_cycle = found.features[1, 5 : 5 + len(CYCLES)]  # one unit of time at half a cycle a unit
+    half_a_cycle = found.features[1, 4 + N_CHANGES :][
+        : len(CYCLES)
+    ]  # one unit of time at half a cycle a unit
     assert half_a_cycle.tolist() == pytest.approx([np.sin(2 * np.pi * c) for c in CYCLES], abs=1e-6)
-    assert found.features[3, 5 + len(CYCLES)] == pytest.approx(np.cos(np.pi / 2), abs=1e-6)
+    assert found.features[3, 4 + N_CHANGES + len(CYCLES)] == pytest.approx(np.cos(np.pi / 2), abs=1e-6)
 
 
 def test_read_backwards_a_history_begins_with_its_latest():
     seen = observations([(0, 0, -2.0, 1.0), (0, 0, -0.5, 3.0), (0, 0, -1.5, 2.0)])
     found = Histories.of(seen, torch.full((1,), -2.0), n_variables=1, backward=True)
     assert found.features[:, 0].tolist() == [3.0, 2.0, 1.0]
-    assert found.features[:, 4].tolist() == [1.5, 0.5, 0.0]
-    assert found.features[0, 2] == 0
-    assert found.features[1, 2] > found.features[2, 2] > 0
+    assert found.features[:, 3].tolist() == [1.5, 0.5, 0.0]
+    assert found.features[0, 1] == 0
+    assert found.features[1, 1] > found.features[2, 1] > 0
 
 
 @given(st.integers(0, 30), st.integers(0, 2**32 - 1), st.booleans())
