@@ -27,7 +27,7 @@ from latentode.data.reading import (
 )
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, understood
 
 __all__ = ["Ragged", "SeriesDataset", "ranges"]
 
@@ -153,6 +153,7 @@ class SeriesDataset:
         return self._edge(first=True)
 
     @classmethod
+    @understood("the table")
     def from_frame(
         cls, frame: IntoFrame, schema: Schema | None = None, duplicates: str = "error"
     ) -> SeriesDataset:
