@@ -162,8 +162,7 @@ class SeriesDataset:
         Args:
             frame: wide or long, of any kind that narwhals understands, rows in any order; not modified.
             schema: roles of the columns; what it leaves open is detected, and said in a warning.
-            duplicates: what to do with several rows of one (series, time): "error", "mean" (of the
-                observed values) or "last" (observed value by row order).
+            duplicates: of several rows of one (series, time): "error", "mean" or "last" (observed one).
 
         Raises:
             SchemaError: naming column, row and fix.
