@@ -3,9 +3,23 @@
 Each is a `ValueError`, so code that guards against bad input needs no knowledge of this package.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
 
-__all__ = ["LatentODEError", "SchemaError", "SolveError", "check_whole"]
+__all__ = [
+    "LatentODEError",
+    "SchemaError",
+    "SolveError",
+    "check_draws",
+    "check_seed",
+    "check_size",
+    "check_whole",
+    "understood",
+]
+
+MOST_VALUES = 2 * 10**8  # that one answer may hold: 1.6 GB
 
 
 class LatentODEError(ValueError):
@@ -33,3 +47,61 @@ def check_whole(
         raise error(f"{name} must be a whole number, got {value!r}")
     if int(value) < least:
         raise error(f"{name} must be at least {least}, got {value}")
+
+
+def check_seed(seed: object) -> None:
+    """Raises a `LatentODEError` unless a seed is a whole number that generators take.
+
+    Example:
+        >>> check_seed(7)
+    """
+    check_whole("seed", seed, least=0)
+    if seed >= 1 << 63:  # type: ignore[operator]
+        raise LatentODEError(f"seed must be below 2 ** 63, got {seed}")
+
+
+def check_draws(name: str, n: object, n_queries: int, seed: object) -> None:
+    """Raises a `LatentODEError` for draws that are no whole number, too many, or of no seed."""
+    check_whole(name, n)
+    check_size(f"{name} and times", float(n), n_queries)  # type: ignore[arg-type]
+    check_seed(seed)
+
+
+def check_size(what: str, *counts: float) -> None:
+    """Raises a `LatentODEError` if an answer of so many values would not fit, before it is made.
+
+    Args:
+        what: the counts, by name.
+        counts: whose product the size is.
+
+    Example:
+        >>> check_size("draws and times", 256, 1000)
+    """
+    size = math.prod(float(count) for count in counts)
+    if not size <= MOST_VALUES:
+        raise LatentODEError(
+            f"so many {what} make {size:.3g} values, and an answer may hold {MOST_VALUES:.0e}; ask for "
+            "fewer, or in parts"
+        )
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Has every error within be one of ours, for input whose oddities nobody can list.
+
+    Args:
+        what: is read, such as "the table".
+
+    Raises:
+        SchemaError: in the place of another error, which is its cause.
+    """
+    try:
+        yield
+    except (LatentODEError, OSError, ImportError, Warning):
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise SchemaError(
+            f"{what} holds something that cannot be understood: {reason}; numbers, texts and times of "
+            "one kind in each column are"
+        ) from error

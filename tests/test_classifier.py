@@ -162,7 +162,7 @@ def test_a_loaded_classifier_is_the_saved_one(trained, tmp_path):
     pd.testing.assert_frame_equal(
         loaded.predict_proba(frame), trained.predict_proba(frame), check_exact=True
     )
-    with pytest.raises(LatentODEError, match=r"no forecaster\.json"):
+    with pytest.raises(LatentODEError, match=r"no forecaster\.safetensors"):
         LatentODEForecaster.load(tmp_path)
 
 

@@ -196,10 +196,10 @@ def test_components_of_a_model_without_any_are_refused(latentode, patients, tmp_
 
 
 def test_a_model_is_not_replaced_unless_asked(latentode, patients, fitted):
-    before = (fitted / "weights.pt").read_bytes()
+    before = (fitted / "forecaster.safetensors").read_bytes()
     status, _, err = latentode("fit", patients, "--out", fitted, "--max-epochs", 1, "--quiet")
     assert status == 1 and "--overwrite" in err
-    assert (fitted / "weights.pt").read_bytes() == before
+    assert (fitted / "forecaster.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize(

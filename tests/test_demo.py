@@ -31,5 +31,5 @@ def test_demo_writes_forecasts_metrics_and_a_picture(tmp_path, few_storms):
     assert set(metrics["lead"]) == {"24h", "48h"}
     assert np.isfinite(metrics["mae"]).all()
     assert (tmp_path / "tracks.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "model" / "weights.pt").exists()
+    assert (tmp_path / "model" / "forecaster.safetensors").exists()
     assert str(tmp_path / "tracks.png") in told[-1]

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,12 +43,14 @@ from latentode.data.columns import quantile_list, quantile_name
 from latentode.data.file_format import FileFormat
 from latentode.data.report import inspect as inspect_table
 from latentode.data.schema import Schema
+from latentode.data.whole_files import require_writable
 from latentode.data.writing import replacing, write_table
 from latentode.errors import LatentODEError
 from latentode.evaluation.metrics import METRICS, USUAL, metric_list
 
 __all__ = ["calibrate", "convert", "demo", "evaluate", "fit", "inspect"]
 
+TERMINATED = 128 + 15  # the exit status of a program that SIGTERM has ended
 CALIBRATED = (50, 80, 95)  # per cent of the intervals that `calibrate` prints the coverage of
 
 Duplicates = Annotated[
@@ -120,11 +125,19 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training windows.")] = 0,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a fit that was ended, from its last epoch.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Fit a latent ODE to a table and save it; the best model so far is saved as it goes."""
-    if (out / "forecaster.json").exists() and not overwrite:
+    from latentode.estimators.persistence import model_file
+    from latentode.training.checkpoint import EpochCheckpoint
+
+    begun = resume and EpochCheckpoint(out).path.exists()
+    if model_file(out).exists() and not (overwrite or begun):
         raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
+    require_writable(out)
     held_out = None if validation is None else read([validation], schema, file_format, adapter)[0]
     frame, schema = read(data, schema, file_format, adapter)
     from latentode.estimators.forecaster import LatentODEForecaster
@@ -138,14 +151,29 @@ def fit(
         typer.echo(f"schema: {resolved.describe()}")
         tell_left_out(frame, resolved, err=False)
     try:
-        model.fit(frame, schema, held_out, save_to=out, num_threads=num_threads)
-    except KeyboardInterrupt:
-        saved = (out / "forecaster.json").exists()
+        with _ended_by_sigterm():
+            model.fit(frame, schema, held_out, out, num_threads, resume)
+    except (KeyboardInterrupt, SystemExit) as ended:
+        saved = model_file(out).exists()
         left = f"the best model so far is in {out}" if saved else "no epoch had ended, nothing is saved"
-        typer.echo(f"interrupted: {left}", err=True)
-        raise typer.Exit(130) from None
+        typer.echo(f"interrupted: {left}; --resume goes on from the last epoch", err=True)
+        raise typer.Exit(130 if isinstance(ended, KeyboardInterrupt) else TERMINATED) from None
     if not quiet:
         typer.echo(f"learnt to look {model.horizon_:g}{model.axis_.unit_name} ahead; model in {out}")
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends what is done within as Ctrl+C would, so that what there is can be saved."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @file_options
@@ -254,7 +282,9 @@ def calibrate(
     assert calibration is not None
     for name, curve in calibration.curves.items():
         shares = ", ".join(f"{curve.uncalibrated_coverage(p):.1%} of {p} %" for p in CALIBRATED)
-        typer.echo(f"  {name}: {shares} ({curve.forecasts} forecasts)")
+        reach = f"levels {1 / (curve.groups + 1):.2g} to {curve.groups / (curve.groups + 1):.2g}"
+        of = f"{curve.forecasts} forecasts of {curve.groups} series or blocks of time: {reach}"
+        typer.echo(f"  {name}: {shares} ({of} are guaranteed)")
     typer.echo(f"{model} is calibrated by it; judge it on other data")
 
 

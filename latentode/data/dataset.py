@@ -27,7 +27,7 @@ from latentode.data.reading import (
 )
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, understood
 
 __all__ = ["Ragged", "SeriesDataset", "ranges"]
 
@@ -153,6 +153,7 @@ class SeriesDataset:
         return self._edge(first=True)
 
     @classmethod
+    @understood("the table")
     def from_frame(
         cls, frame: IntoFrame, schema: Schema | None = None, duplicates: str = "error"
     ) -> SeriesDataset:
@@ -161,8 +162,7 @@ class SeriesDataset:
         Args:
             frame: wide or long, of any kind that narwhals understands, rows in any order; not modified.
             schema: roles of the columns; what it leaves open is detected, and said in a warning.
-            duplicates: what to do with several rows of one (series, time): "error", "mean" (of the
-                observed values) or "last" (observed value by row order).
+            duplicates: of several rows of one (series, time): "error", "mean" or "last" (observed one).
 
         Raises:
             SchemaError: naming column, row and fix.

@@ -22,7 +22,7 @@ from latentode.data.columns import IntoFrame, column_of
 from latentode.data.dataset import SeriesDataset
 from latentode.data.reading import numeric_column, read_columns
 from latentode.data.time_axis import FARTHEST, Duration
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, check_size, understood
 
 __all__ = [
     "At",
@@ -56,6 +56,7 @@ class QueryTimes:
     keys: pd.DataFrame
 
 
+@understood("at")
 def query_times(history: SeriesDataset, at: At, count: int | None = None) -> QueryTimes:
     """Reads `at`.
 
@@ -115,6 +116,7 @@ def times_along(history: SeriesDataset, ahead: float, count: int) -> QueryTimes:
     return _make(history, series, column)
 
 
+@understood("at")
 def with_known_values(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.DataFrame | None:
     """The history with the known values that a question gives: what the question says, wins.
 
@@ -187,6 +189,7 @@ def _is_duration(at: object) -> bool:
 def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes:
     if not isinstance(count, Integral) or count < 1:
         raise SchemaError(f"count must be a whole number of at least 1, got {count}")
+    check_size("series and times", len(history), count)
     horizon = history.axis.duration(duration, "at")
     steps = np.arange(1, count + 1) / count * horizon * history.axis.ticks_per_unit
     # Whole ticks are added to whole ticks: an epoch in nanoseconds is too long for a float.

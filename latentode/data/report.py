@@ -32,7 +32,7 @@ from latentode.data.reading import (
 from latentode.data.resolution import left_out
 from latentode.data.schema import AUTO, Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, understood
 
 __all__ = ["QUANTILES", "FeatureReport", "Report", "VariableReport", "describe_gap", "inspect"]
 
@@ -206,6 +206,7 @@ class Report:
         return lines
 
 
+@understood("the table")
 def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "error") -> Report:
     """Describes a table.
 

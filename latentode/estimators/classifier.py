@@ -25,6 +25,7 @@ from latentode.estimators import fitting
 from latentode.estimators.persistence import load_model, save_model
 from latentode.forecast import FittedForecaster
 from latentode.model import LatentODE, ModelConfig
+from latentode.model.building import own_draws
 from latentode.training import IrregularDataModule, TrainingConfig
 
 __all__ = ["LatentODEClassifier"]
@@ -142,7 +143,8 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         span = float(np.median(span[span > 0])) if (span > 0).any() else 1.0
         data = self._data(dataset, read, labels, span, context_length)
         self.classes_ = np.array(read.classes)
-        with fitting.seeded(self.random_state, num_threads):
+        # All of it, since what a label head drops out is drawn from torch's own generator, too.
+        with fitting.gradients(num_threads), own_draws(self.random_state):
             module = fitting.build_module(self, data)
             self.fitted_ = fitting.left_behind(module, data, span, context_length)
             fitting.train(self, module, data, None)
@@ -209,8 +211,8 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         return float((predicted == frame["label"].to_numpy()).mean())
 
     def save(self, folder: str | Path) -> None:
-        """Writes `classifier.json` and `weights.pt` into a folder, which is made if need be."""
-        save_model(Path(folder), self._fitted, self.get_params(deep=False), KIND)
+        """Writes `classifier.safetensors` into a folder, which is made if need be."""
+        save_model(folder, self._fitted, self.get_params(deep=False), KIND)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -219,7 +221,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             LatentODEError: if the folder holds no classifier, or one of another release's format.
         """
-        fitted, parameters = load_model(Path(folder), KIND)
+        fitted, parameters = load_model(folder, KIND)
         made = cls(**parameters)
         made.fitted_, made.classes_ = fitted, np.array(fitted.classes)
         return made

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -20,13 +22,16 @@ from latentode.data.scaling import Climatology
 from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, durations, split_validation
 from latentode.data.task import ContextDropout, Forecasting
+from latentode.data.whole_files import require_writable
 from latentode.errors import LatentODEError, SchemaError, check_whole
 from latentode.evaluation.leaderboard import advice, leaderboard, to_text
 from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
 from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FittedForecaster, Reader
+from latentode.model.building import own_draws
 from latentode.model.config import Config, ModelConfig
 from latentode.nn.likelihoods import refuse_unexplained
+from latentode.training.checkpoint import EpochCheckpoint
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.fit import cpu_threads, run_fit
@@ -38,10 +43,10 @@ __all__ = [
     "fit_forecaster",
     "fitted_by_lightning",
     "forecasting_data",
+    "gradients",
     "judged",
     "left_behind",
     "read_training",
-    "seeded",
     "set_nested",
     "train",
 ]
@@ -133,21 +138,15 @@ def forecasting_data(
 
 
 @contextmanager
-def seeded(seed: int, num_threads: int | None) -> Iterator[None]:
-    """Runs with torch's generators seeded, gradients on and so many CPU threads, then all as before.
+def gradients(num_threads: int | None) -> Iterator[None]:
+    """Runs with gradients on, wherever a fit is called, and so many CPU threads, then all as before.
 
     Raises:
         LatentODEError: for fewer than one thread.
     """
     if num_threads is not None:
         check_whole("num_threads", num_threads)
-    with (
-        torch.random.fork_rng(devices=range(torch.cuda.device_count())),
-        torch.inference_mode(mode=False),  # a fit takes gradients wherever it is called
-        torch.enable_grad(),
-        cpu_threads(num_threads),
-    ):
-        torch.manual_seed(seed)
+    with torch.inference_mode(mode=False), torch.enable_grad(), cpu_threads(num_threads):
         yield
 
 
@@ -184,25 +183,35 @@ def fit_forecaster(
     df: IntoFrame,
     schema: Schema | None,
     validation: IntoFrame | None,
-    save: Callable[[], None] | None,
+    save_to: str | Path | None,
+    resume: bool,
     num_threads: int | None,
 ) -> None:
-    """Sets `fitted_` of a forecaster; arguments as for its `fit`, with `save` to save the model by."""
+    """Sets `fitted_` of a forecaster; arguments as for its `fit`."""
     check_parameters(estimator)
+    save = checkpoint = None
+    if save_to is not None:
+        require_writable(save_to)
+        save, checkpoint = partial(estimator.save, save_to), EpochCheckpoint(Path(save_to), resume)
+    elif resume:
+        raise LatentODEError("resume= goes on with a fit into a folder: name it with save_to=")
     dataset = read_training(df, schema, estimator.duplicates)
     spans = durations(dataset, estimator.horizon, estimator.context_length)
     held = None
     if validation is not None:
         held = read_training(validation, dataset.schema, estimator.duplicates)
     data = forecasting_data(estimator, dataset, held, *spans)
-    with seeded(estimator.random_state, num_threads):
-        module = build_module(estimator, data)
+    with gradients(num_threads):
+        with own_draws(estimator.random_state):
+            module = build_module(estimator, data)
         estimator.fitted_ = left_behind(module, data, *spans)
-        train(estimator, module, data, save)
+        train(estimator, module, data, save, checkpoint)
         estimator.fitted_ = judged(estimator.fitted_, data)
         _say_how_good(estimator)
     if save is not None:
         save()
+    if checkpoint is not None:
+        checkpoint.remove()
 
 
 def train(
@@ -210,6 +219,7 @@ def train(
     module: LatentODEModule,
     data: IrregularDataModule,
     save: Callable[[], None] | None,
+    checkpoint: EpochCheckpoint | None = None,
 ) -> None:
     """Trains the module of `estimator.fitted_` and keeps its metrics there, however training ends.
 
@@ -218,6 +228,7 @@ def train(
         module: to be trained in place.
         data: what to train on.
         save: called after each improvement, and at the end if there was any epoch; None for nothing.
+        checkpoint: from which to go on, and where to leave off; None for no such thing.
     """
     begun = False
 
@@ -241,6 +252,7 @@ def train(
             verbose=estimator.verbose,
             on_end=keep,
             on_best=None if save is None else improved,
+            checkpoint=checkpoint,
         )
         begun = True
     finally:

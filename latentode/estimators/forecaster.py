@@ -6,7 +6,6 @@ It validates, fits and delegates: `fitted_`, a `FittedForecaster`, is what a fit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,6 +94,7 @@ class LatentODEForecaster(BaseEstimator):
         validation: IntoFrame | None = None,
         save_to: str | Path | None = None,
         num_threads: int | None = 1,
+        resume: bool = False,
     ) -> Self:
         """Trains on a table, wide or long, and keeps the weights that did best on held-out data.
 
@@ -106,13 +106,13 @@ class LatentODEForecaster(BaseEstimator):
             save_to: folder for the best model so far, so that a crash or interruption loses nothing.
             num_threads: CPU threads to train with; None leaves them as they are. Matrices this small
                 gain nothing from more than one (`experiments/training_step`).
+            resume: whether to go on from the last epoch of a fit into `save_to` that was ended, if any.
 
         Raises:
             SchemaError: for a table that cannot be read, before any training.
-            LatentODEError: for parameters that do not go together.
+            LatentODEError: likewise for settings that do not go together, or with what was begun.
         """
-        save = None if save_to is None else partial(self.save, save_to)
-        fitting.fit_forecaster(self, df, schema, validation, save, num_threads)
+        fitting.fit_forecaster(self, df, schema, validation, save_to, resume, num_threads)
         return self
 
     def predict(
@@ -281,13 +281,13 @@ class LatentODEForecaster(BaseEstimator):
         return self._fitted.reader.read(frame, self.duplicates)
 
     def save(self, folder: str | Path) -> None:
-        """Writes `forecaster.json` and `weights.pt` into a folder."""
-        save_model(Path(folder), self._fitted, self.get_params(deep=False))
+        """Writes `forecaster.safetensors` into a folder, which is made if need be; see `save_model`."""
+        save_model(folder, self._fitted, self.get_params(deep=False))
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Reads what `save` wrote; a `LatentODEError` says what is not to be read, and why."""
-        fitted, parameters = load_model(Path(folder))
+        fitted, parameters = load_model(folder)
         made = cls(**parameters)
         made.fitted_ = fitted
         return made

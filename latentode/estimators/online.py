@@ -6,6 +6,7 @@ that from the longer history, exactly, late rows and revised ones included.
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Self
 
 import pandas as pd
@@ -21,7 +22,7 @@ __all__ = ["OnlineForecaster"]
 
 
 class OnlineForecaster:
-    """Answers as a fitted forecaster does, from a history that it keeps.
+    """Answers as a fitted forecaster does, from a history that it keeps; threads may add to it at once.
 
     Args:
         forecaster: fitted; it stays as it is, and none of the history is saved with it.
@@ -38,6 +39,7 @@ class OnlineForecaster:
     def __init__(self, forecaster: LatentODEForecaster, history: IntoFrame | None = None) -> None:
         self.forecaster = forecaster
         self.history: pd.DataFrame | None = None
+        self._adding = threading.Lock()
         _ = forecaster.network_  # which raises where there is none
         if history is not None:
             self.update(history)
@@ -56,8 +58,15 @@ class OnlineForecaster:
             SchemaError: for rows that cannot be read, alone or with the history.
         """
         own = self.forecaster
-        self.history = own.fitted_.reader.extend(self.history, rows, own.duplicates)
+        with self._adding:
+            self.history = own.fitted_.reader.extend(self.history, rows, own.duplicates)
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {n: v for n, v in vars(self).items() if n != "_adding"}  # no lock can be pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _adding=threading.Lock())
 
     def predict(self, at: At | IntoFrame, **how: Any) -> pd.DataFrame:
         """`LatentODEForecaster.predict` from the history so far; arguments as there."""

@@ -1,12 +1,15 @@
-"""Persistence: a fitted estimator as a folder of `forecaster.json` and `weights.pt`, and back.
+"""Persistence: a fitted estimator as a folder that holds one sealed file, and back.
 
-A classifier's description is `classifier.json`, so that neither is taken for the other.
+The file is `forecaster.safetensors`, or `classifier.safetensors`, so that neither is taken for the
+other: the weights, and in the header a description and a checksum. It is replaced in one step, so that
+a reader finds the model before or the model after, whatever happens to who writes.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,27 +17,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import ValidationError
+from torch import Tensor
 
 from latentode.data.scaling import Climatology, Scaling
-from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis, TimeUnits
+from latentode.data.time_axis import TimeUnits
+from latentode.data.whole_files import write_file
 from latentode.errors import LatentODEError
+from latentode.estimators.description import Description, first_complaint
+from latentode.estimators.sealed import damaged, seal, unseal
 from latentode.forecast.calibration import Calibration
 from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FitRecord, FittedForecaster, Reader
 from latentode.forecast.residuals import Residuals
-from latentode.model.config import Config, ModelConfig, Sizes
+from latentode.model.building import own_draws
+from latentode.model.config import Config
 from latentode.model.network import LatentODE
-from latentode.training.config import TrainingConfig
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["load_model", "model_file", "save_model"]
 
-FORMAT = 2
-CONFIGS = {"model": ModelConfig, "training": TrainingConfig}
+FORMAT = 3
+# What makes a description of the next format of one of an earlier format, by the number of that.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+
+def model_file(folder: str | Path, kind: str = "forecaster") -> Path:
+    """Where the model of a folder is; whether there is one, the file says by being there."""
+    return Path(folder) / f"{kind}.safetensors"
 
 
 def save_model(
-    folder: Path, fitted: FittedForecaster, parameters: dict[str, Any], kind: str = "forecaster"
+    folder: str | Path, fitted: FittedForecaster, parameters: dict[str, Any], kind: str = "forecaster"
 ) -> None:
     """Writes what a fit left behind into a folder, which is made if need be.
 
@@ -45,9 +58,10 @@ def save_model(
         kind: "forecaster" or "classifier".
 
     Raises:
-        LatentODEError: for a network that no configuration has built.
+        LatentODEError: for a network that no configuration has built, a value that could not be read
+            again, or a place that cannot be written to; then what was there stays.
     """
-    network = fitted.engine.network
+    folder, network = Path(folder), fitted.engine.network
     if network.config is None or network.sizes is None:
         raise LatentODEError(
             "this network was put together by hand, so nothing says how to build it again; build it by "
@@ -55,13 +69,12 @@ def save_model(
         )
     if folder.exists() and not folder.is_dir():
         raise LatentODEError(f"{folder} is a file; a model is saved into a folder: name another")
-    folder.mkdir(parents=True, exist_ok=True)
     state = {
         "format": FORMAT,
         "parameters": {n: v.to_dict() if isinstance(v, Config) else v for n, v in parameters.items()},
         "network": {"config": network.config.to_dict(), "sizes": network.sizes.to_dict()},
         "solver_steps": network.solver.steps,
-        "schema": fitted.reader.schema.to_json(),
+        "schema": json.loads(fitted.reader.schema.to_json()),
         "axis": vars(fitted.reader.axis),
         "scaling": fitted.reader.scaling.to_dict(),
         "climatology": fitted.climatology.to_dict(),
@@ -73,82 +86,126 @@ def save_model(
         "residuals": None if fitted.residuals is None else fitted.residuals.to_dict(),
         "calibration": None if fitted.calibration is None else fitted.calibration.to_dict(),
     }
-    # Each file replaces its forerunner whole, so that a crash leaves a readable model.
-    weights, described = folder / "weights.pt.new", folder / f"{kind}.json.new"
-    torch.save(network.state_dict(), weights)
-    described.write_text(json.dumps(state, indent=1, default=_json))
-    weights.replace(folder / "weights.pt")
-    described.replace(folder / f"{kind}.json")
+    text = json.dumps(state, default=_json)
+    try:
+        Description.model_validate_json(text)
+    except ValidationError as error:
+        raise LatentODEError(
+            f"this model cannot be saved, since it could not be read again: {first_complaint(error)}"
+        ) from error
+    write_file(model_file(folder, kind), seal(text, network.state_dict()))
 
 
-def load_model(folder: Path, kind: str = "forecaster") -> tuple[FittedForecaster, dict[str, Any]]:
+def load_model(folder: str | Path, kind: str = "forecaster") -> tuple[FittedForecaster, dict[str, Any]]:
     """Reads what `save_model` wrote: the model and the parameters of its estimator.
 
     Raises:
-        LatentODEError: if the folder holds no model, or one of another release's format.
+        LatentODEError: if the folder holds no model, one that is damaged, saying what is, or one of
+            another release's format.
     """
-    path = folder / f"{kind}.json"
-    if not path.exists():
-        raise LatentODEError(f"{folder} holds no fitted model (no {kind}.json); fit one first")
+    path = _there(folder, kind)
+    text, weights = unseal(path)
     try:
-        state = json.loads(path.read_text())
-        newer, older = state["format"] > FORMAT, state["format"] < FORMAT
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
-    if newer:
-        raise LatentODEError(f"{folder} was saved by a later release of latentode; upgrade")
-    if older:
+        described = Description.model_validate_json(json.dumps(_migrated(path, json.loads(text))))
+    except ValidationError as error:
+        raise damaged(path, first_complaint(error)) from error
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        if isinstance(error, LatentODEError):
+            raise
+        raise damaged(path, "its description cannot be read") from error
+    try:
+        return _fitted(described, _network(described, weights)), _parameters(described)
+    except LatentODEError as error:
+        raise damaged(path, str(error)) from error
+    except Exception as error:  # of whatever kind: the description was written by hand
+        raise damaged(path, str(error).partition("\n")[0]) from error
+
+
+def _there(folder: str | Path, kind: str) -> Path:
+    """The file of a model, if a folder has one.
+
+    Raises:
+        LatentODEError: saying what the folder has instead.
+    """
+    path = model_file(folder, kind)
+    try:
+        if path.exists():
+            return path
+        before = Path(folder, f"{kind}.json").exists()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise LatentODEError(f"{str(folder)!r} cannot be read: {error}; name a folder") from error
+    if before:
         raise LatentODEError(
             f"{folder} was saved by an earlier, unreleased version of latentode, whose layout this one "
             "does not read; fit the model again"
         )
-    try:
-        return _fitted(state, folder), _parameters(state)
-    except LatentODEError:
-        raise
-    except Exception as error:  # whatever torch meets in bytes that are no weights
-        raise _damaged(folder, error) from error
+    raise LatentODEError(f"{folder} holds no fitted model (no {path.name}); fit one first")
 
 
-def _damaged(path: Path, error: Exception) -> LatentODEError:
-    what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-    return LatentODEError(
-        f"{path} is damaged and cannot be read: {what}; copy it again from where it was saved, or fit "
-        "the model again"
-    )
+def _migrated(path: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """A description in today's format."""
+    number = state["format"]
+    if type(number) is not int or number < min(MIGRATIONS, default=FORMAT):
+        raise damaged(path, f"there is no format {number!r}")
+    if number > FORMAT:
+        raise LatentODEError(f"{path} was saved by a later release of latentode; upgrade")
+    for step in range(number, FORMAT):
+        state = MIGRATIONS[step](state)
+    return state
 
 
-def _fitted(state: dict[str, Any], folder: Path) -> FittedForecaster:
-    """What a description and weights say that a fit has left behind."""
+def _fitted(described: Description, network: LatentODE) -> FittedForecaster:
+    """What a description and a network say that a fit has left behind."""
+    state = described.model_dump()
     scaling = Scaling.from_dict(state["scaling"])
     residuals, calibration = state["residuals"], state["calibration"]
     return FittedForecaster(
-        Reader(Schema.from_json(state["schema"]), TimeAxis(**state["axis"]), scaling),
-        Engine(_network(state, folder), scaling, state["context_length"]),
+        Reader(described.schema_, described.axis, scaling),
+        Engine(network, scaling, described.context_length),
         Climatology.from_dict(state["climatology"]),
-        TimeUnits(state["horizon"]),
+        TimeUnits(described.horizon),
         None if residuals is None else Residuals.from_dict(residuals),
         None if calibration is None else Calibration.from_dict(calibration),
-        FitRecord(*(pd.DataFrame(state[name]) for name in ("history", "leaderboard"))),
-        None if state["classes"] is None else tuple(state["classes"]),
+        FitRecord(pd.DataFrame(described.history), pd.DataFrame(described.leaderboard)),
+        None if described.classes is None else tuple(described.classes),
     )
 
 
-def _parameters(state: dict[str, Any]) -> dict[str, Any]:
+def _parameters(described: Description) -> dict[str, Any]:
     """The parameters of the estimator."""
-    named = state["parameters"]
-    return {n: CONFIGS[n].of(v) if n in CONFIGS else v for n, v in named.items()}
+    own = described.parameters
+    return {name: getattr(own, name) for name in own.model_fields_set}
 
 
-def _network(state: dict[str, Any], folder: Path) -> LatentODE:
-    """The network that a description is of, with its weights."""
-    described = state["network"]
-    with torch.random.fork_rng(devices=[]):
-        network = ModelConfig.of(described["config"]).build(Sizes.of(described["sizes"]))
-    network.solver = replace(network.solver, steps=state["solver_steps"])
-    weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
+def _network(described: Description, weights: dict[str, Tensor]) -> LatentODE:
+    """The network that a description is of, with its weights.
+
+    Raises:
+        LatentODEError: for weights of other names, shapes or kinds, or that are not finite.
+    """
+    config, sizes = described.network.config, described.network.sizes
+    with own_draws(0):
+        with torch.device("meta"):  # what shapes there are, before memory is taken for them
+            expected = config.build(sizes).state_dict()
+        if expected.keys() != weights.keys():
+            odd = min(expected.keys() ^ weights.keys())
+            raise LatentODEError(f"the weight {odd} is missing or has no place")
+        for name, weight in weights.items():
+            _check_weight(name, weight, expected[name])
+        network = config.build(sizes)
+    network.solver = replace(network.solver, steps=described.solver_steps)
     network.load_state_dict(weights)
     return network.eval()
+
+
+def _check_weight(name: str, weight: Tensor, expected: Tensor) -> None:
+    if weight.shape != expected.shape:
+        shapes = f"{tuple(weight.shape)}, not {tuple(expected.shape)}"
+        raise LatentODEError(f"the weight {name} has the shape {shapes}")
+    if weight.is_floating_point() != expected.is_floating_point() or weight.is_complex():
+        raise LatentODEError(f"the weight {name} has the type {weight.dtype}")
+    if not weight.isfinite().all():
+        raise LatentODEError(f"the weight {name} is not finite")
 
 
 def _json(value: object) -> object:

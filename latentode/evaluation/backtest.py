@@ -16,7 +16,7 @@ from latentode.errors import LatentODEError, SchemaError
 from latentode.evaluation.baselines import BASELINES, Baseline, LastValue
 from latentode.evaluation.metrics import figures, metric_list
 from latentode.evaluation.pairs import BacktestPairs, observed_after, observed_ahead
-from latentode.forecast.calibration import Calibration
+from latentode.forecast.calibration import Calibration, time_blocks
 from latentode.forecast.fitted import FittedForecaster
 
 __all__ = [
@@ -92,7 +92,7 @@ def calibrated(
         bins: of lead time, at most.
         exchangeable: "series", if new series are to be forecast: each counts once, and levels are
             guaranteed as far as their number allows; "origins", if later times of the same series are:
-            then each forecast counts on its own. By default "series", of a single one "origins".
+            then stretches of time as long as the longest lead. By default "series", if there are two.
 
     Raises:
         SchemaError: where nothing can be forecast.
@@ -110,7 +110,7 @@ def calibrated(
     score = plain.forecast(dataset, pairs.queries, pairs.keys).scores(pairs.actual, inside)
     by_series = len(dataset) > 1 if exchangeable is None else exchangeable == "series"
     names, lead = pairs.keys["variable"].to_numpy(), pairs.queries.time - pairs.queries.origin
-    group = series if by_series else None
+    group = series if by_series else time_blocks(series, pairs.queries.time, lead.max())
     return replace(fitted, calibration=Calibration.fit(names, lead, score, bins, group))
 
 

@@ -2,7 +2,7 @@ r"""Calibration: quantiles of forecasts corrected by how often held-out observat
 
 A forecast with cdf F claims that the score $t = \Phi^{-1}(F(y))$ of what is then observed, y, is
 standard normal; t is its nominal score. Held-out forecasts of a variable about as far ahead come from
-m exchangeable groups: series, or forecasts each on its own. With $t_{(k)}$ the k-th smallest of m
+m exchangeable groups: series, or blocks of time. With $t_{(k)}$ the k-th smallest of m
 scores, one drawn from each group at random, the calibrated score of a value is c(t), piecewise linear
 with
 
@@ -64,7 +64,7 @@ from latentode.forecast.residuals import (
     piecewise_linear,
 )
 
-__all__ = ["Calibration", "Curve"]
+__all__ = ["Calibration", "Curve", "time_blocks"]
 
 PER_BIN = 200  # forecasts in a bin of lead time, at least, where there are so many
 FEWEST = 40  # forecasts of a variable: with fewer, its outer quantiles would be its extremes
@@ -129,6 +129,22 @@ class Curve:
         """
         low, high = np.interp(interval_levels(level), LEVELS, self.shares)
         return float(high - low)
+
+
+def time_blocks(series: np.ndarray, time: np.ndarray, length: float) -> np.ndarray:
+    """The stretch of time that each forecast is of: all of one err alike, whatever their origins.
+
+    Args:
+        series: of each forecast, shape `(forecasts,)`.
+        time: what is forecast, likewise, in time units since the series' start.
+        length: of a stretch, best the longest lead.
+
+    Example:
+        >>> time_blocks(np.array([0, 0, 0, 1]), np.array([1.0, 1.9, 2.1, 1.0]), 2.0).tolist()
+        [0, 0, 1, 2]
+    """
+    where = np.stack([series.astype(np.float64), np.floor(time / length)])
+    return np.unique(where, axis=1, return_inverse=True)[1].reshape(-1)
 
 
 def _nominal_scores(score: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -198,8 +214,8 @@ class Calibration:
             lead: times since the origins, likewise.
             score: normal scores of what was observed, likewise.
             bins: of lead time, at most; each has equally many forecasts of a variable.
-            group: the series of each forecast, if new series are to be forecast; None where forecasts
-                are exchangeable each on its own.
+            group: the series of each forecast, if new series are to be forecast, or `time_blocks`; None
+                where forecasts are exchangeable each on its own.
 
         Raises:
             LatentODEError: for no forecasts at all, fewer than one bin, arguments of other lengths, a

@@ -22,7 +22,7 @@ from latentode.data.reading import read_columns
 from latentode.data.scaling import Climatology, Scaling
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, understood
 from latentode.forecast.calibration import Calibration
 from latentode.forecast.components import StructuralParts
 from latentode.forecast.engine import Engine
@@ -53,6 +53,7 @@ class Reader:
     axis: TimeAxis
     scaling: Scaling
 
+    @understood("the table")
     def read(self, frame: IntoFrame, duplicates: str = "error") -> SeriesDataset:
         """A table as the model reads it.
 
@@ -80,6 +81,7 @@ class Reader:
         # A resolved schema has a time unit, declared or not.
         return replace(dataset, axis=replace(dataset.axis, declared=self.axis.declared))
 
+    @understood("the question")
     def read_question(
         self, history: IntoFrame, at: At | IntoFrame, duplicates: str = "error"
     ) -> tuple[SeriesDataset, At]:
@@ -94,6 +96,7 @@ class Reader:
         completed = with_known_values(history, dataset, asked)
         return (dataset if completed is None else self.read(completed, duplicates)), asked
 
+    @understood("the table")
     def extend(
         self, history: pd.DataFrame | None, rows: IntoFrame, duplicates: str = "error"
     ) -> pd.DataFrame:

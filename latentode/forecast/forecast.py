@@ -19,7 +19,7 @@ from torch.distributions import Distribution
 from latentode.data.columns import quantile_list, quantile_name
 from latentode.data.scaling import Units
 from latentode.data.transforms import Transform
-from latentode.errors import LatentODEError, check_whole
+from latentode.errors import LatentODEError, check_draws
 from latentode.forecast.components import WITHOUT_STRUCTURE, StructuralParts
 from latentode.forecast.mixture import (
     EDGES,
@@ -220,6 +220,7 @@ class Forecast:
             n: number of draws.
             seed: another seed, other draws; no global generator is touched.
         """
+        check_draws("samples", n, len(self), seed)
         if self.joint is None:
             took, scores = independent_scores(n, len(self), self.n_samples, seed)
             parts = pick(self.distribution, torch.from_numpy(took))
@@ -317,11 +318,10 @@ class Forecast:
 
     def samples_frame(self, n: int, seed: int = 0) -> pd.DataFrame:
         """Draws as a long frame: the keys, `sample` (0 to n - 1) and `value`; draw by draw."""
-        check_whole("samples", n)
+        value = self.sample(n, seed).reshape(-1)
         frame = pd.concat([self.keys] * n, ignore_index=True)
         frame["sample"] = np.repeat(np.arange(n), len(self.keys))
-        frame["value"] = self.sample(n, seed).reshape(-1)
-        return frame
+        return frame.assign(value=value)
 
     def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""

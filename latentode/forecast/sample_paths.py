@@ -27,7 +27,7 @@ from latentode.data.columns import quantile_list, quantile_name
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, QueryTimes, query_times, warn_of_missing_known_values
 from latentode.data.time_axis import Duration
-from latentode.errors import LatentODEError, SchemaError, check_whole
+from latentode.errors import LatentODEError, SchemaError, check_seed, check_size, check_whole
 from latentode.forecast.first_passage import FirstPassageTime, first_passages
 from latentode.forecast.fitted import Draws, FittedForecaster
 from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at
@@ -74,6 +74,7 @@ class SamplePaths:
 
     def __post_init__(self) -> None:
         check_whole("draws", self.draws)
+        check_seed(self.seed)
 
     def value(
         self,
@@ -162,6 +163,7 @@ class SamplePaths:
         start, end = np.repeat(since.time, len(chosen)), np.repeat(until.time, len(chosen))
         found = np.empty((self.draws, len(series)))
         width = self.fitted.bending(variable) / CELLS_PER_LENGTH
+        check_size("draws and parts of the span", self.draws, np.max((end - start) / width, initial=1))
         for part in _chunks((end - start) / width * 3):
             nodes = nodes_between(start[part], end[part], width[part])
             own = series[part][nodes.owner]
@@ -226,6 +228,7 @@ class SamplePaths:
         places = query_times(self.dataset, at, count)
         warn_of_missing_known_values(self.dataset, places, stacklevel=4)
         queries, keys = queries_at(self.dataset, places, chosen)
+        check_size("draws and times", self.draws, len(queries))
         found = np.empty((self.draws, len(queries)))
         for some in _chunks(np.ones(len(queries))):
             found[:, some] = part(self._draw(queries.take(some)))
@@ -242,8 +245,10 @@ class SamplePaths:
         """Where a crossing is looked for, time since the last observation."""
         if readings is not None:
             every = self.dataset.axis.duration(readings, "readings")
+            check_size("draws and readings", self.draws, self.horizon / every)
             return every * np.arange(1, math.floor(self.horizon / every + 1e-9) + 1)
         step = float(self.fitted.bending(np.array([variable]))[0]) / POINTS_PER_LENGTH
+        check_size("draws and parts of the horizon", self.draws, self.horizon / step)
         points = math.ceil(self.horizon / step - 1e-9)
         return np.r_[step * np.arange(points), self.horizon]
 

@@ -5,9 +5,13 @@ build_latent_ode: a network from its configuration and the sizes of its data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
 
 from latentode.errors import LatentODEError
 from latentode.model.config import ModelConfig, Sizes, check_choice
@@ -30,7 +34,7 @@ from latentode.nn.latent_state import LatentFlows, LatentHead
 from latentode.nn.likelihoods import likelihood_of
 from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 
-__all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode"]
+__all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode", "own_draws"]
 
 INTERACTIONS = ("encoder", "dynamics")
 WIDEST = 48  # of the per-variable encoder: it runs once for each variable of each series
@@ -148,7 +152,19 @@ LAYOUTS: dict[str, LayoutEntry] = {
 
 
 CLOSED_FORM = {"method": "exact", "intervals": 1}
+DRAWING = threading.RLock()
 DENSITIES = ("normal", "cnf")  # of z(t0), a posteriori and a priori
+
+
+@contextmanager
+def own_draws(seed: int) -> Iterator[None]:
+    """torch's own generator, that all threads share, for one of them at a time: seeded, then as before.
+
+    Weights are drawn by it, since torch's layers know no other.
+    """
+    with DRAWING, torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
 
 
 def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:

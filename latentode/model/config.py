@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
 
 AUTO = "auto"
+WIDEST, DEEPEST = 1 << 16, 1 << 10
+MOST = dict.fromkeys(("latent_size", "hidden_size", "encoder_size", "embedding_size"), WIDEST)
+MOST |= dict.fromkeys(("attention_layers", "attention_heads", "harmonics"), DEEPEST)
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,9 @@ class SolverConfig(Config):
     def check(self) -> None:
         if isinstance(self.steps, str) and self.steps != AUTO:
             raise LatentODEError(f"steps must be a whole number or 'auto', got {self.steps!r}")
+        for name in ("intervals", "steps", "jumps"):
+            if isinstance(given := getattr(self, name), int) and given > DEEPEST:
+                raise LatentODEError(f"{name} must be at most {DEEPEST}, got {given}")
         if not self.tolerance > 0:
             raise LatentODEError(f"tolerance must be positive, got {self.tolerance!r}")
 
@@ -303,6 +309,9 @@ class ModelConfig(Config):
             raise LatentODEError(f"encoder_size must be at least 1, or None; got {self.encoder_size}")
         if self.attention_layers < 0:
             raise LatentODEError(f"attention_layers must not be negative, got {self.attention_layers}")
+        for name, most in MOST.items():  # so that no network is begun that memory cannot hold
+            if (getattr(self, name) or 0) > most:
+                raise LatentODEError(f"{name} must be at most {most}, got {getattr(self, name)!r}")
 
     def build(self, sizes: Sizes) -> LatentODE:
         """The network, its weights drawn by torch's generator.

@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from latentode.ode.kernels.compiled import Array, compiled
+from latentode.ode.kernels.compiled import Array
+from latentode.ode.kernels.machine_code import compiled
 
 __all__ = ["COLUMNS", "DYNAMIC", "PARAMETERS", "forecast", "run", "smooth"]
 

@@ -18,11 +18,11 @@ from latentode.ode.kernels.compiled import (
     Network,
     Span,
     add,
-    compiled,
     matrix,
     tanh,
 )
 from latentode.ode.kernels.compiled_sweeps import backward, forward
+from latentode.ode.kernels.machine_code import compiled
 
 __all__ = ["Cell", "GapSolve", "Steps", "pull", "read"]
 

@@ -33,7 +33,8 @@ import numpy as np
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.state_space import Cells, Filtered
-from latentode.ode.kernels.compiled import Array, compiled
+from latentode.ode.kernels.compiled import Array
+from latentode.ode.kernels.machine_code import compiled
 
 __all__ = [
     "ONE_FREQUENCY",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, forecast, run
 from latentode.ode import StepControl
-from latentode.ode.kernels.compiled import compiled
+from latentode.ode.kernels.machine_code import compiled
 
 __all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "response_time", "window_losses"]
 

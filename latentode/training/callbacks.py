@@ -78,6 +78,13 @@ class BestWeights(Callback):
         if self.on_best is not None and not before:
             self.on_best()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.epoch = state_dict["best"], state_dict["epoch"]
+        self.weights = state_dict["weights"]
+
     def restore(self, module: LightningModule) -> None:
         """Puts the best weights back, if validation ever saw any."""
         if self.weights is not None:
@@ -88,7 +95,8 @@ class EpochProgress(Callback):
     """One line for the whole fit: epochs done, time left, losses."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.bar = tqdm(total=trainer.max_epochs, desc="fit", unit="epoch", leave=True)
+        done = trainer.current_epoch
+        self.bar = tqdm(total=trainer.max_epochs, initial=done, desc="fit", unit="epoch", leave=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         shown = {k: f"{float(v):.4f}" for k, v in trainer.callback_metrics.items() if "loss" in k}

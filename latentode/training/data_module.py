@@ -21,6 +21,7 @@ from latentode.data.task import Task
 from latentode.errors import SchemaError
 from latentode.model.config import Sizes
 from latentode.training.cuts import STATIC_DROPOUT, Cuts, Draws, Key
+from latentode.training.resumable import FromPlace, ResumableLoader, whole_batches
 
 __all__ = ["IrregularDataModule"]
 
@@ -99,6 +100,8 @@ class IrregularDataModule(LightningDataModule):
             usual if windows_per_epoch is None else windows_per_epoch, len(train)
         )
         self.seed, self.bucketed = seed, bucketed
+        self._loader: ResumableLoader | None = None
+        self._resumed: tuple[int, ...] = ()
 
     def read(self, table: pd.DataFrame | SeriesDataset) -> Series:
         """The series of a further table, read and scaled as those of training.
@@ -207,7 +210,10 @@ class IrregularDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         data = Cuts(self.train, self.training_task, self.seed, static_dropout=STATIC_DROPOUT)
         sampler = Draws(data, self.windows_per_epoch, self.batch_size if self.bucketed else None)
-        return DataLoader(data, self.batch_size, sampler=sampler, collate_fn=_as_is)
+        # Lightning restores the place of loaders only if none was asked for before.
+        draws, self._resumed = FromPlace(sampler, *self._resumed), ()
+        self._loader = ResumableLoader(data, self.batch_size, sampler=draws, **whole_batches())
+        return self._loader
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         if self.validation is None:
@@ -223,11 +229,12 @@ class IrregularDataModule(LightningDataModule):
         counts = task.held_out_cuts(series.timeline)
         order = [(0, i, draw) for i, n in enumerate(counts.tolist()) for draw in range(n)]
         # By name, since Lightning builds a loader anew to predict from it.
-        return DataLoader(data, batch_size=self.batch_size, sampler=order, collate_fn=_as_is)
+        return DataLoader(data, batch_size=self.batch_size, sampler=order, **whole_batches())
 
     def state_dict(self) -> dict[str, Any]:
-        """Schema and scaling as primitives, so that a checkpoint alone says how to read new data."""
-        return {"schema": self.schema.to_json(), "scaling": self.scaling.to_dict()}
+        """Schema and scaling, so that a checkpoint says how to read new data; the place in an epoch."""
+        place = () if self._loader is None else self._loader.place
+        return {"schema": self.schema.to_json(), "scaling": self.scaling.to_dict(), "place": place}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Refuses to go on with a checkpoint that was trained on otherwise scaled data."""
@@ -236,10 +243,7 @@ class IrregularDataModule(LightningDataModule):
                 "the checkpoint was trained on other training data (its scaling differs); resume "
                 "with the same frame, or start a new fit"
             )
-
-
-def _as_is(batch: Any) -> Batch:
-    return batch
+        self._resumed = tuple(state_dict.get("place", ()))
 
 
 def _check_alike(train: SeriesDataset, held_out: SeriesDataset, what: str) -> None:
@@ -263,6 +267,4 @@ def _rate(events: int, data: SeriesDataset) -> float:
 
 
 def _read(table: pd.DataFrame | SeriesDataset, schema: Schema | None) -> SeriesDataset:
-    if isinstance(table, SeriesDataset):
-        return table
-    return SeriesDataset.from_frame(table, schema)
+    return table if isinstance(table, SeriesDataset) else SeriesDataset.from_frame(table, schema)

@@ -20,11 +20,14 @@ from tqdm import tqdm
 
 from latentode.data.cycles import describe
 from latentode.training.callbacks import BestWeights, EpochProgress, average_weights
+from latentode.training.checkpoint import EpochCheckpoint, WholeFiles
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.module import LatentODEModule
 
 __all__ = ["cpu_threads", "run_fit"]
+
+TERMINATED = 128 + 15  # the exit status of a program that SIGTERM has ended
 
 
 def run_fit(
@@ -35,6 +38,7 @@ def run_fit(
     verbose: bool,
     on_end: Callable[[pd.DataFrame], None],
     on_best: Callable[[], None] | None = None,
+    checkpoint: EpochCheckpoint | None = None,
 ) -> None:
     """Trains a module in place; also after an error or an interruption it holds its best weights.
 
@@ -45,6 +49,11 @@ def run_fit(
         verbose: whether to say which cycles were found and to show a progress bar.
         on_end: given the metrics, a row per epoch, however the fit ends.
         on_best: called after each improvement, when the module holds the better weights.
+        checkpoint: from which to go on, and where to leave off; None for no such thing.
+
+    Raises:
+        SystemExit: with the status 143, where the process was told to end by SIGTERM.
+        LatentODEError: for a checkpoint that cannot be gone on from, or cannot be written.
     """
     module.estimate(data)  # before callbacks copy the module
     minutes = config.max_minutes
@@ -54,6 +63,10 @@ def run_fit(
         callbacks.append(average_weights(config.ema_decay))  # after `best`, which sees the average
     if data.validation is not None:
         callbacks.append(EarlyStopping(config.monitor, patience=config.patience, strict=False))
+    begin = None
+    if checkpoint is not None:
+        begin = checkpoint.begin(module, data)
+        callbacks.append(checkpoint)
     if verbose:
         callbacks.append(EpochProgress())
         if data.found_cycles is not None:
@@ -65,16 +78,17 @@ def run_fit(
             max_epochs=config.max_epochs,
             max_time=None if minutes is None else timedelta(minutes=minutes),
             callbacks=callbacks,
+            plugins=[WholeFiles()],
             gradient_clip_val=1.0,
             logger=False,
-            enable_checkpointing=False,
+            enable_checkpointing=checkpoint is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0 if data.validation is None else -1,  # what no training does
         )
         try:
             with _passing_interrupts_on(trainer):
-                trainer.fit(module, data)
+                trainer.fit(module, data, ckpt_path=begin, weights_only=True)
         finally:
             best.restore(module)
             module.eval()
@@ -89,17 +103,29 @@ class _History(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        self.epochs.append({"epoch": trainer.current_epoch, **metrics})
+        before = self.epochs[-1] if self.epochs else {}  # what is not logged in every epoch stays
+        self.epochs.append({**before, **metrics, "epoch": trainer.current_epoch})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = list(state_dict["epochs"])
 
 
 @contextmanager
 def _passing_interrupts_on(trainer: Trainer) -> Iterator[None]:
-    """On a keyboard interrupt Lightning would end the program, and have it ignore the next one."""
+    """On a keyboard interrupt Lightning would end the program, and have it ignore the next one.
+
+    Told to end by SIGTERM it would say by the status 0 that all was well.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit:
-        if not trainer.interrupted:
+    except SystemExit as ended:
+        if trainer.received_sigterm:
+            raise SystemExit(TERMINATED) from None
+        if not isinstance(ended.__context__, KeyboardInterrupt):
             raise
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)

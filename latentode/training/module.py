@@ -183,10 +183,12 @@ class LatentODEModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["noise_seed"] = self._noise_seed
         checkpoint["solver_steps"] = self.model.solver.steps
+        checkpoint["skipped"] = [self.skipped_batches, self._failures_in_a_row]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._noise_seed = checkpoint.get("noise_seed", self._noise_seed)
         self._take_steps(checkpoint.get("solver_steps", self.model.solver.steps))
+        self.skipped_batches, self._failures_in_a_row = checkpoint.get("skipped", (0, 0))
 
     def _take_steps(self, steps: int) -> None:
         self.model.solver = replace(self.model.solver, steps=steps)

@@ -8,9 +8,9 @@ from torch.utils.checkpoint import checkpoint
 
 from latentode.errors import SolveError
 from latentode.ode import NATIVE, Context, LinearControl, MLPDynamics, Solver, kernels
-from latentode.ode.kernels import compiled as compiling
-from latentode.ode.kernels.compiled import compiled, tanh
+from latentode.ode.kernels.compiled import tanh
 from latentode.ode.kernels.compiled_perceptron import CompiledKernel
+from latentode.ode.kernels.machine_code import compiled
 from latentode.ode.kernels.perceptron import MLPKernel
 
 FIELDS = {
@@ -160,19 +160,6 @@ def test_tanh_is_exact_to_some_units_in_the_last_place(dtype, within):
     _tanh_of_all(wild, ends)
     assert np.isnan(ends[0])
     np.testing.assert_allclose(ends[1:], [1, -1], rtol=within)
-
-
-def test_where_machine_code_cannot_be_kept_it_is_made_anew(monkeypatch):
-    plain = compiling.njit
-
-    def nowhere(cache=False, **how):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return plain(**how)
-
-    monkeypatch.setattr(compiling, "njit", nowhere)
-    twice = compiling.compiled(lambda x: 2 * x)
-    assert twice(3) == 6
 
 
 def _solve(field, solver, z0, context=None):

@@ -4,25 +4,28 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import pytest
+from numba.core.caching import IndexDataCacheFile
+
 import latentode
-from latentode.ode.kernels import compiled_sweeps
-from latentode.ode.kernels.compiled import compiled
+from latentode.ode.kernels import compiled_sweeps, machine_code
+from latentode.ode.kernels.machine_code import compiled
 
 CALLED = """
-from latentode.ode.kernels.compiled import compiled
+from latentode.ode.kernels.machine_code import compiled
 @compiled
 def inner(x):
     return x + {added}
 """
 BETWEEN = """
-from latentode.ode.kernels.compiled import compiled
+from latentode.ode.kernels.machine_code import compiled
 from called import inner
 @compiled
 def middle(x):
     return inner(x)
 """
 CALLING = """
-from latentode.ode.kernels.compiled import compiled
+from latentode.ode.kernels.machine_code import compiled
 from between import middle
 @compiled
 def outer(x):
@@ -59,10 +62,49 @@ def test_a_change_of_what_is_called_is_noticed(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+def test_a_truncated_file_is_compiled_anew_and_kept(tmp_path, monkeypatch):
+    (tmp_path / "called.py").write_text(CALLED.format(added=1))
+    (tmp_path / "between.py").write_text(BETWEEN)
+    (tmp_path / "calling.py").write_text(CALLING)
+    assert _outcome(tmp_path, monkeypatch) == (20, 0)
+    for ending in ("*.nbc", "*.nbi"):
+        for path in (tmp_path / "__pycache__").glob(ending):
+            path.write_bytes(path.read_bytes()[:-9])
+        assert _outcome(tmp_path, monkeypatch) == (20, 0)
+        assert _outcome(tmp_path, monkeypatch) == (20, 1)
+    for name in ("called", "between", "calling"):
+        sys.modules.pop(name, None)
+
+
+def test_a_process_that_can_keep_nothing_is_told_where_it_could(monkeypatch):
+    machine_code._warn_unkept.cache_clear()
+
+    def nowhere(self, function):
+        raise RuntimeError("no locator available")
+
+    monkeypatch.setattr(machine_code.KeptCode, "__init__", nowhere)
+    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR") as told:
+        made = [compiled(lambda x, n=n: x + n) for n in (1, 2)]
+    assert len(told) == 1
+    assert [f(1) for f in made] == [2, 3]
+
+
+def test_a_full_disk_costs_time_only(tmp_path, monkeypatch):
+    machine_code._warn_unkept.cache_clear()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(IndexDataCacheFile, "save", full)
+    (tmp_path / "called.py").write_text(CALLED.format(added=3))
+    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR"):
+        assert _loaded(tmp_path, "called").inner(1) == 4
+    sys.modules.pop("called", None)
+
+
 def test_what_the_sweeps_are_made_of_is_all_of_their_sources():
-    assert {"latentode.ode.kernels.compiled", "latentode.ode.kernels.compiled_sweeps"} <= set(
-        compiled_sweeps.forward.modules
-    )
+    made_of = {f"latentode.ode.kernels.{m}" for m in ("compiled", "compiled_sweeps", "machine_code")}
+    assert made_of <= set(compiled_sweeps.forward.modules)
 
 
 def test_every_compiled_loop_is_made_by_the_one_decorator():

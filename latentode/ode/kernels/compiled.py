@@ -1,4 +1,4 @@
-"""Loops of machine code: how they are compiled and kept, and the elementary ones.
+"""Loops of machine code: the elementary ones, which others call.
 
 Every array is one-dimensional and contiguous, because then a view of it is, too.
 
@@ -7,22 +7,20 @@ What compiled sweeps read: plans and perceptrons as arrays, and rows shared out 
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import math
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 from torch import Tensor
 
+from latentode.ode.kernels.machine_code import compiled
 from latentode.ode.tableau import Plan
 
 __all__ = [
@@ -39,7 +37,6 @@ __all__ = [
     "add_to_rows",
     "block_of",
     "coefficients",
-    "compiled",
     "damp",
     "each",
     "flat",
@@ -52,39 +49,14 @@ __all__ = [
 
 Array = np.ndarray
 Span = tuple[int, int]
-Loops = TypeVar("Loops", bound=Callable[..., Any])
-
-
-def compiled(loops: Loops) -> Loops:
-    """Compiles at the first call for a dtype, and keeps the machine code for later processes.
-
-    It is kept beside the source or in the user's cache folder. What a function calls is compiled into
-    it, so its name in the cache ends in a hash of the modules of all compiled functions that its own
-    module knows: after a change of any of them the code is made anew.
-    """
-    how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    # Sums may be reordered and contracted; that values are finite must not be assumed.
-    how["fastmath"] = {"reassoc", "contract", "arcp", "nsz"}
-    try:
-        modules = _modules(loops)
-        text = "".join(inspect.getsource(sys.modules[name]) for name in sorted(modules))
-        loops.__qualname__ += f"_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        made: Any = njit(cache=True, **how)(loops)
-        made.modules = modules
-    except (RuntimeError, OSError):  # no folder to keep it in, or no source
-        made = njit(**how)(loops)
-    return made
-
-
-def _modules(loops: Callable[..., Any]) -> frozenset[str]:
-    """The modules of these loops and of all compiled functions that they may call."""
-    called = (getattr(value, "modules", ()) for value in loops.__globals__.values())
-    own = {__name__, loops.__module__} & set(sys.modules)
-    return frozenset(own.union(*(names for names in called if isinstance(names, frozenset))))
 
 
 def tanh(x: float) -> float:
-    raise NotImplementedError  # what is compiled is chosen by the type of x
+    """What is compiled is chosen by the type of x."""
+    return math.tanh(x)
+
+
+tanh.modules = frozenset({__name__})  # type: ignore[attr-defined]
 
 
 def _exact_tanh(x: Any) -> Any:

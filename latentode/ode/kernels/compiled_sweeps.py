@@ -25,10 +25,10 @@ from latentode.ode.kernels.compiled import (
     add_rows,
     add_times,
     add_to_rows,
-    compiled,
     damp,
     matrix,
 )
+from latentode.ode.kernels.machine_code import compiled
 
 __all__ = ["backward", "forward"]
 

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
-from latentode.ode.kernels.compiled import Array, Span, compiled, flat
+from latentode.ode.kernels.compiled import Array, Span, flat
+from latentode.ode.kernels.machine_code import compiled
 from latentode.ode.kernels.tape import differentiable_once
 
 __all__ = ["bracket", "cubic", "cubic_in_bags", "interpolate", "locate", "slope"]

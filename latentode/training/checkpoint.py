@@ -1,0 +1,108 @@
+"""EpochCheckpoint: a fit that was ended goes on from its last whole epoch, as if it had not been.
+
+What is kept is Lightning's checkpoint, with the states of callbacks, optimiser and schedule. It is one
+file, replaced in one step, with a checksum, and torch loads it without running anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from latentode.data.whole_files import write_file
+from latentode.errors import LatentODEError
+from latentode.training.data_module import IrregularDataModule
+
+__all__ = ["EpochCheckpoint"]
+
+NAME = "training.ckpt"
+ARRAYS = ("series", "variable", "time", "value", "start")
+
+
+class EpochCheckpoint(Checkpoint):
+    """Keeps how far a fit is, after each epoch, in a folder.
+
+    Args:
+        folder: the one that the model is saved into.
+        resume: whether to go on from what is kept there.
+    """
+
+    def __init__(self, folder: Path, resume: bool = False) -> None:
+        self.path, self.resume = folder / NAME, resume
+        self.identity = ""
+
+    def begin(self, module: LightningModule, data: IrregularDataModule) -> Path | None:
+        """The file to go on from; None where a fit begins anew.
+
+        Raises:
+            LatentODEError: for a file that is damaged, or of a fit of other data or settings.
+        """
+        self.identity = _identity(module, data)
+        if not self.resume or not self.path.exists():
+            return None
+        kept = WholeFiles().load_checkpoint(self.path)
+        if kept.get("callbacks", {}).get(self.state_key, {}).get("identity") != self.identity:
+            raise LatentODEError(
+                f"{self.path} is of a fit with other data or settings; give those of then, or begin "
+                "anew without resuming"
+            )
+        return self.path
+
+    def remove(self) -> None:
+        """Removes what is kept, once a fit has ended and its model is saved."""
+        self.path.unlink(missing_ok=True)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.save_checkpoint(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"identity": self.identity, "random": torch.get_rng_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        torch.set_rng_state(state_dict["random"])
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints as files that are replaced in one step, and begin with the SHA-256 of the rest."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        content = buffer.getvalue()
+        write_file(path, hashlib.sha256(content).digest() + content)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        try:
+            content = Path(path).read_bytes()
+            size = hashlib.sha256().digest_size
+            if hashlib.sha256(content[size:]).digest() != content[:size]:
+                raise ValueError("its content does not match its checksum")
+            return torch.load(io.BytesIO(content[size:]), map_location="cpu", weights_only=True)
+        except Exception as error:  # of whatever kind: files are damaged in many ways
+            raise LatentODEError(
+                f"{path} is damaged and cannot be gone on from: {error}; begin anew without resuming"
+            ) from error
+
+
+def _identity(module: LightningModule, data: IrregularDataModule) -> str:
+    """A text that is another for other data, settings or seeds."""
+    drawn = [data.seed, data.batch_size, data.windows_per_epoch, repr(data.training_task)]
+    found = hashlib.sha256(json.dumps([dict(module.hparams), drawn], default=str).encode())
+    for table in data.tables():
+        for name in ARRAYS:
+            found.update(getattr(table, name).tobytes())
+        found.update(pd.util.hash_pandas_object(table.keys, index=False).to_numpy().tobytes())
+    return found.hexdigest()
