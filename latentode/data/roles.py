@@ -215,7 +215,7 @@ class Search:
             return self.schema.id is not None
         if usual(name) not in COUNTERS or len(column) < 3:
             return False
-        return bool((np.diff(column.to_numpy(np.float64)) == 1).all())
+        return bool((np.diff(column.to_numpy(np.float64, na_value=np.nan)) == 1).all())
 
     def column(self, name: str) -> pd.Series:
         return column_of(self.frame, name)

@@ -200,7 +200,9 @@ def _as_plain_type(column: pd.Series, what: str) -> pd.Series:
         )
     if isinstance(column.dtype, pd.PeriodDtype):
         return column.dt.to_timestamp()
-    return column.astype(object) if isinstance(column.dtype, pd.CategoricalDtype) else column
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    return column.infer_objects()
 
 
 def _written_numbers(column: pd.Series, form: str | None) -> bool:

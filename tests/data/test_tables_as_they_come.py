@@ -273,6 +273,8 @@ TIMES = {
     "durations of ISO 8601": (["PT2H", "P1DT3H"], pd.Timedelta("2h"), {}),
     "hours and minutes told": (["02:30", "03:00"], pd.Timedelta("150min"), {"time_format": "elapsed"}),
     "plain numbers": ([3, 4], 3, {}),
+    "numbers as objects": (np.array([3, 4], dtype=object), 3, {}),
+    "coded dates as objects": (np.array([20240301, 20240302], dtype=object), DAY, {}),
     "plain numbers as text": (["1000", "1500"], 1000, {}),
     "plain numbers told": ([20240301, 20240302], 20240301, {"time_format": "number"}),
 }
@@ -567,6 +569,16 @@ def test_rows_of_column_names_are_joined_and_that_is_said():
     with pytest.warns(UserWarning, match="2 rows of column names were joined: `Date`, `Close_ABC`"):
         flat = to_pandas(frame.rename_axis("Date").reset_index())
     assert flat.columns.tolist() == ["Date", "Close_ABC", "High_ABC"]
+
+
+def test_nullable_numbers_and_arrow_text_have_roles_as_others_have():
+    frame = table("index id time x\n1 a 1 1\n2 a 2 2\n3 b 1 3\n4 b 2 4").convert_dtypes()
+    frame.loc[1, "index"] = pd.NA
+    arrow = frame.convert_dtypes(dtype_backend="pyarrow")
+    for one in (frame, arrow):
+        schema = Schema().resolve(one)
+        assert (schema.id, schema.time) == ("id", "time") and "x" in schema.targets
+    assert SeriesDataset.from_frame(arrow, Schema(targets="x")).value.tolist() == [1, 2, 3, 4]
 
 
 def test_a_thousand_columns_are_read_without_a_warning(recwarn):
