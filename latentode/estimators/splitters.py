@@ -59,7 +59,8 @@ class SeriesKFold(BaseCrossValidator):
             SchemaError: for a table of fewer series than folds.
         """
         check_whole("n_splits", self.n_splits, least=2)
-        frame, schema, _ = read_columns(to_pandas(X), self.schema)
+        read = read_columns(to_pandas(X), self.schema)
+        frame, schema = read.table, read.schema
         if schema.id is None:
             raise SchemaError(
                 "SeriesKFold parts series, and this table is one series; take RollingOrigin, or name "
@@ -110,8 +111,8 @@ class RollingOrigin(BaseCrossValidator):
         check_whole("n_splits", self.n_splits)
         if not 0 < self.share < 1:
             raise SchemaError(f"share lies between 0 and 1, got {self.share}")
-        frame, schema, axis = read_columns(to_pandas(X), self.schema)
-        ticks = axis.ticks_of(frame[str(schema.time)])
+        read = read_columns(to_pandas(X), self.schema)
+        ticks = read.axis.ticks_of(read.table[str(read.schema.time)])
         elapsed = (ticks - ticks.min()) / max(ticks.max() - ticks.min(), np.finfo(np.float64).tiny)
         edges = np.linspace(1 - self.share, 1, self.n_splits + 1)
         for number, (low, high) in enumerate(pairwise(edges)):
