@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 from making import START, calendar, same, tiny, waves
 
-from latentode import (
-    SchemaError,
-)
+from latentode import LatentODEForecaster, SchemaError
 
 # --------------------------------------------------------------------------------- layouts
 
@@ -94,6 +92,19 @@ def test_dates_integers_and_floats_come_out_as_they_went_in():
         means[kind] = answer["mean"].to_numpy()
     np.testing.assert_allclose(means["date"], means["float"], rtol=1e-5)
     np.testing.assert_allclose(means["integer"], means["float"], rtol=1e-5)
+
+
+def test_durations_come_out_as_they_went_in_also_of_a_saved_model(tmp_path):
+    hours = waves(2, 16)
+    frame = hours.assign(time=pd.to_timedelta(hours["time"], unit="h").dt.round("s"))
+    model = tiny(horizon="2h", context_length="6h").fit(frame)
+    model.save(tmp_path / "model")
+    loaded = LatentODEForecaster.load(tmp_path / "model")
+    answer = loaded.predict(frame, "3h", 2)
+    assert answer["time"].dtype.kind == "m"
+    same(answer, model.predict(frame, "3h", 2))
+    asked = loaded.predict(frame, at=["30:15:00"])["time"]
+    assert set(asked) == {pd.Timedelta("30h 15min")}
 
 
 def test_a_table_with_another_kind_of_time_is_refused(fitted):

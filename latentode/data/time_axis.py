@@ -19,10 +19,11 @@ import pandas as pd
 
 from latentode.errors import SchemaError
 
-__all__ = ["UNITS", "Duration", "TimeAxis", "TimeUnits"]
+__all__ = ["KINDS", "UNITS", "Duration", "TimeAxis", "TimeUnits"]
 
 Duration = str | float | int | pd.Timedelta | dt.timedelta | np.timedelta64
 
+KINDS = ("datetime", "date", "elapsed", "integer", "float")
 FARTHEST = float(2**63 - 2**10)  # ticks, the largest number below 2^63
 UNITS = {"s": "1s", "min": "1min", "h": "1h", "D": "1D", "W": "7D"}
 

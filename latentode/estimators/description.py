@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from latentode.data.schema import Schema
-from latentode.data.time_axis import UNITS, TimeAxis
+from latentode.data.time_axis import KINDS, UNITS, TimeAxis
 from latentode.data.transforms import POWERS, check_spec
 from latentode.forecast.residuals import CALIBRATED_SCORES
 from latentode.forecast.residuals import LEVELS as SHARED_LEVELS
@@ -25,7 +25,7 @@ __all__ = ["Description", "first_complaint"]
 
 HOURS = 24
 MOST_STEPS = 1024
-KINDS, TICKS = ("datetime", "date", "integer", "float"), ("s", "ms", "us", "ns")
+TICKS = ("s", "ms", "us", "ns")
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
