@@ -262,8 +262,8 @@ def spoilt(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
             frame = (
                 pd.concat([frame, frame[[column]]], axis=1) if rng.random() < 0.5 else frame.iloc[:0]
             )
-        elif kind == 7 and column != "id":
-            frame[column] = pd.to_numeric(frame[column], errors="coerce") * rng.choice([1e15, 1e300, 0])
+        elif kind == 7 and pd.api.types.is_float_dtype(frame[column]):
+            frame[column] = frame[column] * rng.choice([1e15, 1e300, 0])
         else:
             unit = str(rng.choice(["s", "ns"]))
             frame["time"] = pd.date_range("2024", periods=len(frame), freq="D", unit=unit)

@@ -20,13 +20,14 @@ from latentode.data.sources import Part, Source, parts_of
 from latentode.data.text_encoding import as_utf8
 from latentode.data.text_table import MISSING, read_text_table
 from latentode.data.typed_files import PARQUET, reader_of
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, understood
 
 __all__ = ["MISSING", "PARQUET", "read_table"]
 
 PLAIN = ("utf-8", "utf-8-sig")
 
 
+@understood("the file")
 def read_table(
     path: Source, schema: Schema | None = None, file_format: FileFormat | None = None
 ) -> pd.DataFrame:
