@@ -4,8 +4,8 @@
         [--models "latent ODE" Prophet] [--without-structure] [--untrained] [--keep] [--many]
         [--out FOLDER]
 
-The forecaster is told the roles of columns, the horizon and, of counts, that they are counts; the peers
-what `Facts` of a table say, such as the periods of its cycles. Every figure is a mean of the seeds: of
+The forecaster is told the roles of columns and the horizon; the peers what `Facts` of a table say, such
+as the periods of its cycles. Every figure is a mean of the seeds: of
 the simulated data, of the rows struck out, of the forecaster. `--models peers` leaves it out;
 `--keep` replaces in `results.json` only the rows of the models and tables that are run.
 """
@@ -55,10 +55,8 @@ def cpu() -> float:
 
 
 def forecaster(table: Table, seed: int, name: str, smoke: bool) -> LatentODEForecaster:
-    """One with its defaults, but for what its name says and the family of counts."""
-    model: dict[str, Any] = {"likelihood": "poisson"} if table.facts.counts else {}
-    if name == PLAIN:
-        model["structure"] = "last-value"
+    """One with its defaults, but for what its name says."""
+    model: dict[str, Any] = {"structure": "last-value"} if name == PLAIN else {}
     training: dict[str, Any] = {"max_epochs": 0} if name == UNTRAINED else {}
     if smoke:
         model |= {"latent_size": 4, "hidden_size": 8}

@@ -22,6 +22,7 @@ from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
 from latentode.errors import LatentODEError, SchemaError
 from latentode.estimators import fitting
+from latentode.estimators.judging import left_behind
 from latentode.estimators.persistence import load_model, save_model
 from latentode.forecast import FittedForecaster
 from latentode.model import LatentODE, ModelConfig
@@ -146,7 +147,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         # All of it, since what a label head drops out is drawn from torch's own generator, too.
         with fitting.gradients(num_threads), own_draws(self.random_state):
             module = fitting.build_module(self, data)
-            self.fitted_ = fitting.left_behind(module, data, span, context_length)
+            self.fitted_ = left_behind(module, data, span, context_length)
             fitting.train(self, module, data, None)
         return self
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,23 +13,26 @@ from typing import Any, TypeVar
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
-from tqdm import tqdm
 
 from latentode.data.columns import IntoFrame
 from latentode.data.dataset import SeriesDataset
-from latentode.data.scaling import Climatology
 from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, durations, split_validation
 from latentode.data.task import ContextDropout, Forecasting
 from latentode.data.whole_files import require_writable
 from latentode.errors import LatentODEError, SchemaError, check_whole
-from latentode.evaluation.leaderboard import advice, leaderboard, to_text
-from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
-from latentode.forecast.engine import Engine
-from latentode.forecast.fitted import FittedForecaster, Reader
+from latentode.estimators.families import Family, best_families
+from latentode.estimators.judging import (
+    judged,
+    judging,
+    left_behind,
+    say_how_good,
+    say_what_is_decided,
+)
+from latentode.forecast.fitted import FittedForecaster
 from latentode.model.building import own_draws
-from latentode.model.config import Config, ModelConfig
-from latentode.nn.likelihoods import refuse_unexplained
+from latentode.model.config import AUTO, Config, ModelConfig
+from latentode.nn.likelihoods import DEFAULT, refuse_unexplained
 from latentode.training.checkpoint import EpochCheckpoint
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
@@ -44,8 +46,6 @@ __all__ = [
     "fitted_by_lightning",
     "forecasting_data",
     "gradients",
-    "judged",
-    "left_behind",
     "read_training",
     "set_nested",
     "train",
@@ -150,32 +150,23 @@ def gradients(num_threads: int | None) -> Iterator[None]:
         yield
 
 
-def build_module(estimator: Any, data: IrregularDataModule) -> LatentODEModule:
+def build_module(
+    estimator: Any, data: IrregularDataModule, model: ModelConfig | None = None
+) -> LatentODEModule:
     """An estimator's module for its data, of which each value can be explained.
+
+    Args:
+        estimator: a forecaster or a classifier.
+        data: what it is trained on.
+        model: the network's configuration; by default that of the estimator.
 
     Raises:
         SchemaError: for an observation that its variable's likelihood cannot explain.
     """
-    module = LatentODEModule(data.sizes, estimator.model, estimator.training)
+    module = LatentODEModule(data.sizes, model or estimator.model, estimator.training)
     for table in data.tables():
         refuse_unexplained(table, module.model.likelihood)
     return module
-
-
-def left_behind(
-    module: LatentODEModule,
-    data: IrregularDataModule,
-    horizon: float,
-    context_length: float,
-) -> FittedForecaster:
-    """What the training of a module leaves behind; it holds the network itself, trained or not yet.
-
-    Baselines know the training means only, not what was held out to stop training and to judge it by.
-    """
-    reader = Reader(data.schema, data.axis, data.scaling)
-    engine = Engine(module.model, data.scaling, context_length)
-    means = Climatology.fit(data.train.dataset)
-    return FittedForecaster(reader, engine, means, horizon, classes=data.classes)
 
 
 def fit_forecaster(
@@ -200,18 +191,64 @@ def fit_forecaster(
     held = None
     if validation is not None:
         held = read_training(validation, dataset.schema, estimator.duplicates)
+    with gradients(num_threads):
+        families = _families(estimator, dataset, held, spans)
+    dataset, held = (_transformed(t, families) for t in (dataset, held))
     data = forecasting_data(estimator, dataset, held, *spans)
+    say_what_is_decided(estimator, data, families)
     with gradients(num_threads):
         with own_draws(estimator.random_state):
-            module = build_module(estimator, data)
+            module = build_module(estimator, data, _with_likelihoods(estimator.model, families))
         estimator.fitted_ = left_behind(module, data, *spans)
         train(estimator, module, data, save, checkpoint)
         estimator.fitted_ = judged(estimator.fitted_, data)
-        _say_how_good(estimator)
+        say_how_good(estimator)
     if save is not None:
         save()
     if checkpoint is not None:
         checkpoint.remove()
+
+
+def _families(
+    estimator: Any, dataset: SeriesDataset, held: SeriesDataset | None, spans: tuple[float, float]
+) -> dict[str, Family]:
+    """The family of each variable other than normal, where the estimator is to find them out."""
+    model = estimator.model
+    if model.likelihood != AUTO or model.structure != "state-space":
+        return {}
+
+    def judge(families: Mapping[str, Family]) -> pd.Series:
+        tables = _transformed(dataset, families), _transformed(held, families)
+        data = forecasting_data(estimator, *tables, *spans)
+        with own_draws(estimator.random_state):
+            named = _with_likelihoods(model, families)
+            module = LatentODEModule(data.sizes, named, estimator.training)
+        module.estimate(data)
+        fitted = left_behind(module.eval(), data, *spans)
+        some, pairs = judging(fitted, data)
+        logs = fitted.forecast(some, pairs.queries, pairs.keys).log_prob(pairs.actual)
+        return pd.Series(logs).groupby(pairs.keys["variable"].to_numpy()).mean()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the fit itself will say
+        return best_families([t for t in (dataset, held) if t is not None], judge)
+
+
+def _transformed(table: Any, families: Mapping[str, Family]) -> Any:
+    """A table, if there is one, with the transforms that its variables' families take."""
+    chosen = {name: own.transform for name, own in families.items() if own.transform is not None}
+    if table is None or not chosen:
+        return table
+    named = {**table.schema.transforms, **chosen}
+    return replace(table, schema=replace(table.schema, transforms=named))
+
+
+def _with_likelihoods(model: ModelConfig, families: Mapping[str, Family]) -> ModelConfig:
+    """A network's configuration with the likelihoods of families, where they are to be found."""
+    if model.likelihood != AUTO:
+        return model
+    named = {name: own.likelihood for name, own in families.items() if own.transform is None}
+    return model.replace(likelihood=named or DEFAULT)
 
 
 def train(
@@ -258,34 +295,6 @@ def train(
     finally:
         if begun and save is not None:
             save()  # again, with the whole history
-
-
-def judged(fitted: FittedForecaster, data: IrregularDataModule) -> FittedForecaster:
-    """The model with its residuals and, where anything was held out, its leaderboard.
-
-    Residuals are of what a fit was validated on, else of what it was trained on.
-    """
-    held_out = data.validation is not None
-    judge = data.validation if data.validation is not None else data.train
-    some, pairs = judging_pairs(fitted.horizon, judge.dataset, data.held_out_after)
-    answer = fitted.forecast(some, pairs.queries, pairs.keys)
-    fitted = replace(fitted, residuals=fit_residuals(fitted, some, pairs, answer))
-    if not held_out or len(pairs.actual) == 0:
-        return fitted
-    board = leaderboard(fitted, some, pairs, answer)
-    return replace(fitted, record=replace(fitted.record, leaderboard=board))
-
-
-def _say_how_good(estimator: Any) -> None:
-    """The leaderboard of a fit, if there is one and it is to be said."""
-    board = estimator.fitted_.record.leaderboard
-    if board.empty:
-        return
-    said = advice(board)
-    if estimator.verbose:
-        tqdm.write(to_text(board), file=sys.stderr)
-    if said is not None and estimator.verbose:
-        tqdm.write(said, file=sys.stderr)
 
 
 def fitted_by_lightning(

@@ -18,7 +18,7 @@ from latentode.data.answers import FrameT, in_kind_of
 from latentode.data.columns import IntoFrame, interval_levels, quantile_list
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration, TimeAxis
-from latentode.estimators import fitting
+from latentode.estimators import fitting, judging
 from latentode.estimators.persistence import load_model, save_model
 from latentode.evaluation import BacktestPairs, backtest
 from latentode.evaluation.backtest import (
@@ -300,7 +300,7 @@ class LatentODEForecaster(BaseEstimator):
         """
         fitted, parameters = fitting.fitted_by_lightning(module, data)
         made = cls(**parameters)
-        made.fitted_ = fitting.judged(fitted, data)
+        made.fitted_ = judging.judged(fitted, data)
         return made
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from latentode.errors import LatentODEError
-from latentode.model.config import ModelConfig, Sizes, check_choice
+from latentode.model.config import AUTO, ModelConfig, Sizes, check_choice
 from latentode.model.emission import STRUCTURES, Emission
 from latentode.model.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.model.network import LatentODE
@@ -31,7 +31,7 @@ from latentode.nn.decoders import (
 )
 from latentode.nn.encoders import VariableEncoder
 from latentode.nn.latent_state import LatentFlows, LatentHead
-from latentode.nn.likelihoods import likelihood_of
+from latentode.nn.likelihoods import DEFAULT, likelihood_of
 from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 
 __all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode", "own_draws"]
@@ -172,7 +172,8 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     check_choice("latent", config.latent, LAYOUTS)
     check_choice("dynamics", config.dynamics, FIELDS)
     entry = LAYOUTS[config.latent]
-    likelihood = likelihood_of(config.likelihood, sizes.n_variables, sizes.variables)
+    named = DEFAULT if config.likelihood == AUTO else config.likelihood
+    likelihood = likelihood_of(named, sizes.n_variables, sizes.variables)
     structure, last_value = _structure(config, sizes), config.structure == "last-value"
     emission = Emission(likelihood, sizes.n_variables, structure, last_value)
     n_raw = likelihood.n_raw + (structure is not None)

@@ -21,7 +21,7 @@ from latentode.errors import LatentODEError
 if TYPE_CHECKING:
     from latentode.model.network import LatentODE
 
-__all__ = ["Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
+__all__ = ["AUTO", "Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
 
 AUTO = "auto"
 WIDEST, DEEPEST = 1 << 16, 1 << 10
@@ -252,6 +252,9 @@ class ModelConfig(Config):
         likelihood: how values scatter: "normal", "student-t", "laplace" or "quantile" (of any shape),
             "log-normal" (positive), "beta" (between 0 and 1), "bernoulli" (0 or 1), "poisson" or
             "negative-binomial" (counts); or some variables' names with theirs, others being normal.
+            "auto": an estimator takes for each variable that no transform is named for what its values
+            allow and held-out ones are likeliest by, positive and skewed ones by their logarithm;
+            elsewhere normal.
         t0: where the latent state starts: "origin" (the end of the context) or "start" (its beginning,
             as in the 2018 paper).
         structure: what a forecast is counted from: "state-space", a structural model of level,
@@ -285,7 +288,7 @@ class ModelConfig(Config):
     attention_heads: int = 4
     interaction: str = "encoder"
     dynamics: str = "mlp"
-    likelihood: str | Mapping[str, str] = field(default="normal", hash=False)
+    likelihood: str | Mapping[str, str] = field(default=AUTO, hash=False)
     t0: str = "origin"
     structure: str | None = "state-space"
     harmonics: int = 4

@@ -28,6 +28,7 @@ __all__ = [
     "SCHEDULES",
     "BestWeights",
     "EpochProgress",
+    "Patience",
     "Schedule",
     "average_weights",
     "constant",
@@ -89,6 +90,56 @@ class BestWeights(Callback):
         """Puts the best weights back, if validation ever saw any."""
         if self.weights is not None:
             module.load_state_dict(self.weights)
+
+
+class Patience(Callback):
+    """Ends a fit that gets no better, but lowers the learning rate first: a plateau is not the end.
+
+    Both after the `monitor` has not fallen for `epochs`, and for at least `FEWEST_STEPS` optimiser
+    steps: an epoch of a short table is a few steps.
+
+    Args:
+        monitor: a metric of validation.
+        epochs: how long to wait.
+    """
+
+    FEWEST_STEPS = 200
+    LOWER = 0.2  # factor of the learning rate
+
+    def __init__(self, monitor: str, epochs: int) -> None:
+        self.monitor, self.epochs = monitor, epochs
+        self.best, self.waited, self.lowered = math.inf, 0, False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        loss = trainer.callback_metrics.get(self.monitor)
+        if loss is None:
+            return
+        if float(loss) < self.best:
+            self.best, self.waited = float(loss), 0
+            return
+        if trainer.sanity_checking:
+            return
+        self.waited += 1
+        steps = max(1, int(trainer.num_training_batches))
+        if self.waited < max(self.epochs, math.ceil(self.FEWEST_STEPS / steps)):
+            return
+        if self.lowered:
+            trainer.should_stop = True
+            return
+        self.waited, self.lowered = 0, True
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] *= self.LOWER
+        for configured in trainer.lr_scheduler_configs:
+            rates = getattr(configured.scheduler, "base_lrs", None)
+            if rates is not None:
+                configured.scheduler.base_lrs = [self.LOWER * rate for rate in rates]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "lowered": self.lowered}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        vars(self).update(state_dict)
 
 
 class EpochProgress(Callback):

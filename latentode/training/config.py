@@ -20,7 +20,8 @@ class TrainingConfig(Config):
 
     Args:
         max_epochs: most epochs.
-        patience: epochs without a better `monitor` on held-out data after which training stops.
+        patience: epochs, and at least 200 optimiser steps, without a better `monitor` on held-out data
+            after which the learning rate is lowered to a fifth, and after so many more training stops.
         max_minutes: minutes after which training stops; None for no limit.
         batch_size: windows per optimiser step.
         windows_per_epoch: training windows per epoch, at least one per series; None takes five per

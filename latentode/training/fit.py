@@ -15,11 +15,11 @@ from typing import Any
 import pandas as pd
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
 from latentode.data.cycles import describe
-from latentode.training.callbacks import BestWeights, EpochProgress, average_weights
+from latentode.training.callbacks import BestWeights, EpochProgress, Patience, average_weights
 from latentode.training.checkpoint import EpochCheckpoint, WholeFiles
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
@@ -62,7 +62,7 @@ def run_fit(
     if config.ema_decay is not None:
         callbacks.append(average_weights(config.ema_decay))  # after `best`, which sees the average
     if data.validation is not None:
-        callbacks.append(EarlyStopping(config.monitor, patience=config.patience, strict=False))
+        callbacks.append(Patience(config.monitor, config.patience))
     begin = None
     if checkpoint is not None:
         begin = checkpoint.begin(module, data)

@@ -41,6 +41,7 @@ from latentode.nn.likelihoods.per_variable import Mixed, PerVariable
 from latentode.nn.likelihoods.quantiles import QuantileLikelihood, Quantiles
 
 __all__ = [
+    "DEFAULT",
     "LIKELIHOODS",
     "MIN_SCALE",
     "BernoulliLikelihood",

@@ -1,0 +1,112 @@
+"""What a fit leaves behind, and how good it is: its forecasts of what was held out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from latentode.data.dataset import SeriesDataset
+from latentode.data.scaling import Climatology
+from latentode.estimators.families import Family
+from latentode.evaluation.leaderboard import advice, leaderboard, to_text
+from latentode.evaluation.pairs import BacktestPairs
+from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
+from latentode.forecast.engine import Engine
+from latentode.forecast.fitted import FittedForecaster, Reader
+from latentode.training.data_module import IrregularDataModule
+from latentode.training.module import LatentODEModule
+
+__all__ = ["judged", "judging", "left_behind", "say_how_good", "say_what_is_decided"]
+
+SHOWN = 5  # names of variables
+
+
+def left_behind(
+    module: LatentODEModule,
+    data: IrregularDataModule,
+    horizon: float,
+    context_length: float,
+) -> FittedForecaster:
+    """What the training of a module leaves behind; it holds the network itself, trained or not yet.
+
+    Baselines know the training means only, not what was held out to stop training and to judge it by.
+    """
+    reader = Reader(data.schema, data.axis, data.scaling)
+    engine = Engine(module.model, data.scaling, context_length)
+    means = Climatology.fit(data.train.dataset)
+    return FittedForecaster(reader, engine, means, horizon, classes=data.classes)
+
+
+def judging(fitted: FittedForecaster, data: IrregularDataModule) -> tuple[SeriesDataset, BacktestPairs]:
+    """What a fit is judged by: what was held out, else what it was trained on."""
+    judge = data.validation if data.validation is not None else data.train
+    return judging_pairs(fitted.horizon, judge.dataset, data.held_out_after)
+
+
+def judged(fitted: FittedForecaster, data: IrregularDataModule) -> FittedForecaster:
+    """The model with its residuals and, where anything was held out, its leaderboard.
+
+    Residuals are of what a fit was validated on, else of what it was trained on.
+    """
+    some, pairs = judging(fitted, data)
+    answer = fitted.forecast(some, pairs.queries, pairs.keys)
+    fitted = replace(fitted, residuals=fit_residuals(fitted, some, pairs, answer))
+    if data.validation is None or len(pairs.actual) == 0:
+        return fitted
+    board = leaderboard(fitted, some, pairs, answer)
+    return replace(fitted, record=replace(fitted.record, leaderboard=board))
+
+
+def say_what_is_decided(
+    estimator: Any, data: IrregularDataModule, families: Mapping[str, Family]
+) -> None:
+    """What a fit takes of its data, line by line on standard error, if it is to be said."""
+    if estimator.verbose:
+        for line in _decisions(estimator, data, families):
+            tqdm.write(line, file=sys.stderr)
+
+
+def _decisions(
+    estimator: Any, data: IrregularDataModule, families: Mapping[str, Family]
+) -> Iterator[str]:
+    """A line for each thing that a fit decides, with why."""
+    train, schema, unit = data.train.dataset, data.schema, data.axis.unit_name
+    series = f"{len(train)} series told apart by `{schema.id}`" if schema.id else "one series"
+    variables = ", ".join(f"`{v}`" for v in train.variables[:SHOWN])
+    more = f" and {len(train.variables) - SHOWN} more" if len(train.variables) > SHOWN else ""
+    yield f"learns from {len(train.time)} values of {variables}{more} in {series} by `{schema.time}`"
+    horizon, context = data.task.reach(), data.task.context_length  # type: ignore[attr-defined]
+    usual = "" if estimator.horizon is not None else ", as is usual for these times"
+    yield f"horizon: {horizon:g}{unit}{usual}; context: {context:g}{unit}"
+    for name, own in families.items():
+        how = own.likelihood if own.transform is None else f"{own.likelihood} {own.transform}arithms"
+        yield f"`{name}`: {own.kind}, so {how}"
+    if data.validation is None:
+        yield "held out: nothing, there is too little"
+    elif data.held_out_after is None:
+        yield f"held out: {len(data.validation)} whole series"
+    else:
+        part = np.median(data.validation.last - data.held_out_after)
+        yield f"held out: the last {part:g}{unit} of each series (the median)"
+    training = estimator.training
+    yield (
+        f"training: up to {training.max_epochs} epochs of {data.windows_per_epoch} windows, until "
+        f"{training.monitor} has not fallen for {training.patience}"
+    )
+
+
+def say_how_good(estimator: Any) -> None:
+    """The leaderboard of a fit, if there is one and it is to be said."""
+    board = estimator.fitted_.record.leaderboard
+    if board.empty:
+        return
+    said = advice(board)
+    if estimator.verbose:
+        tqdm.write(to_text(board), file=sys.stderr)
+    if said is not None and estimator.verbose:
+        tqdm.write(said, file=sys.stderr)

@@ -1,0 +1,83 @@
+"""Families that a fit finds for variables: by what their values allow, and what forecasts them best."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from making import tiny
+
+from latentode import LatentODEForecaster
+from latentode.data import Schema, SeriesDataset
+from latentode.estimators.families import KINDS, NORMAL, best_families, looks_like
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([], "any value"),
+        ([3.0, 3.0], "any value"),
+        ([0.0, 1.0, 1.0], "0 or 1"),
+        ([0.0, 7.0, 2.0], "count"),
+        ([1000.0, 1500.0, 2500.0], "any value"),
+        ([0.2, 0.9, 0.5], "share"),
+        ([1.0, 5.0, 200.0, 400.5], "positive and skewed"),
+        ([90.0, 100.0, 120.0], "any value"),
+        ([-1.0, 0.0, 400.0], "any value"),
+    ],
+)
+def test_what_values_look_like_does_not_depend_on_how_many_there_are(values, kind):
+    assert looks_like(np.array(values)) == kind
+    assert looks_like(np.array(values * 3)) == kind
+
+
+def mixed(n=24, seed=0):
+    random, rows = np.random.default_rng(seed), []
+    for i in range(n):
+        time = np.sort(random.uniform(0, 20, 30))
+        walk = np.cumsum(random.normal(size=30)) * 0.25
+        one = {"id": i, "time": time, "price": np.exp(2 + 2 * walk), "line": walk - 0.5}
+        one |= {"sold": random.poisson(np.exp(0.3 * walk)), "on": (random.uniform(size=30) < 0.3) * 1.0}
+        rows.append(pd.DataFrame(one))
+    return pd.concat(rows, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return tiny(max_epochs=0, network={"likelihood": "auto"}).fit(mixed())
+
+
+def test_each_variable_gets_what_its_values_are_and_others_stay_normal(fitted, tmp_path):
+    assert dict(fitted.network_.config.likelihood) == {"on": "bernoulli", "sold": "poisson"}
+    assert fitted.schema_.transforms == {"price": "log"}
+    assert fitted.model.likelihood == "auto"  # as it was asked for
+    found = fitted.predict(mixed(seed=1), 1.0)
+    assert found.loc[found["variable"].isin(["price", "sold", "on"]), "q0.1"].min() >= 0
+    fitted.save(tmp_path / "model")
+    again = LatentODEForecaster.load(tmp_path / "model").predict(mixed(seed=1), 1.0)
+    pd.testing.assert_frame_equal(again, found)
+
+
+def test_what_the_user_names_stands():
+    table = mixed()
+    plain = tiny(max_epochs=0, network={"likelihood": "normal"}).fit(table)
+    assert plain.network_.config.likelihood == "normal" and not plain.schema_.transforms
+    schema = Schema(targets=("price",), transforms={"price": "yeo-johnson"})
+    named = tiny(max_epochs=0, network={"likelihood": "auto"}).fit(table, schema)
+    assert named.schema_.transforms == {"price": "yeo-johnson"}
+
+
+def test_a_family_has_to_be_better_by_more_than_a_trifle():
+    table = SeriesDataset.from_frame(mixed()[["id", "time", "price"]])
+    for gain, expected in ((0.01, {}), (0.5, {"price": KINDS["positive and skewed"][0]})):
+
+        def judge(families, gain=gain):
+            return pd.Series({"price": 1.0 + gain * (families.get("price", NORMAL) is not NORMAL)})
+
+        assert best_families([table], judge) == expected
+
+
+def test_what_is_decided_is_said(capsys):
+    tiny(max_epochs=0, verbose=True, network={"likelihood": "auto"}).fit(mixed())
+    said = capsys.readouterr().err
+    decided = "19 series", "horizon: 2", "`price`: positive and skewed", "held out: 5 whole series"
+    for words in (*decided, "held-out error of all"):
+        assert words in said
