@@ -377,6 +377,9 @@ FIGURES = [
         Figure("glucose", f"{what} ahead (mg/dL), MAE; CRPS, eight models", rolled("glucose", lead))
         for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))
     ),
+    Figure("trust", "saves ended by kill -9 that left a whole model; resumed fits equal bit for bit",
+           lambda results: f"{results['saves']['whole']} of {results['saves']['kills']}; "
+           f"{results['fits']['equal']} of {results['fits']['resumed runs']}"),
     Figure("crossing", "180 mg/dL within an hour, Brier score: latent ODE; climatology, the same by "
            "value and time of day, last value, drift, damped drift, Gaussian process, "
            "logistic regression",

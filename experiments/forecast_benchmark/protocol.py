@@ -138,9 +138,12 @@ class Part:
         return np.nonzero(there.isin(asked.unique()))[0]
 
     def questions(self, dataset: SeriesDataset) -> tuple[ForecastQueries, np.ndarray]:
-        """All targets as queries from the protocol's origin, and their values."""
+        """All targets as queries from what was last seen by the protocol's origin, and their values."""
         at = self.targets(dataset)
-        origin = np.full(len(at), float(self.protocol.origin))
+        seen = np.full(len(dataset), float(self.protocol.origin))
+        by_then = np.nonzero(dataset.time <= self.protocol.origin)[0]  # ascending within a series
+        seen[dataset.series[by_then]] = dataset.time[by_then]
+        origin = seen[dataset.series[at]]
         asked = ForecastQueries(dataset.series[at], dataset.variable[at], dataset.time[at], origin)
         return asked, dataset.value[at]
 
