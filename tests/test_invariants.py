@@ -17,6 +17,7 @@ from latentode.data.task import Forecasting
 from latentode.forecast import Engine, ForecastQueries
 from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn import ENCODERS
+from latentode.nn.changes import N_CHANGES
 from latentode.nn.latent_state import shared_noise
 from latentode.nn.likelihoods import mixture
 from latentode.nn.sequences import Events
@@ -260,8 +261,10 @@ def test_a_variable_that_is_never_observed_nor_asked_changes_nothing(options, li
 def copy_shared(small, large):
     """Weights of the first variables; what belongs to the additional one keeps its own."""
     n, m = N_VARIABLES, N_VARIABLES + 1
-    columns = [k * m + v for k in range(3) for v in range(n)] + [*range(3 * m, 3 * m + 2 + N_KNOWN)]
-    assert Events.n_features(m) == 3 * m + 2
+    observed, end = (1 + N_CHANGES) * m, (2 + N_CHANGES) * m
+    columns = [*range(n), *range(m, m + n * N_CHANGES), *range(observed, observed + n)]
+    columns += range(end, end + 2 + N_KNOWN)
+    assert Events.n_features(m) == end + 2
     with torch.no_grad():
         for name, parameter in large.named_parameters():
             own = dict(small.named_parameters())[name]

@@ -10,6 +10,8 @@ from test_training import some_data, some_module, trainer_in
 from torch.distributions import Normal, StudentT
 
 from latentode.data.batch import Series
+from latentode.data.task import Forecasting
+from latentode.data.windows import Timeline
 from latentode.errors import LatentODEError
 from latentode.model.objective import (
     GAINS,
@@ -207,11 +209,14 @@ def test_an_epoch_has_as_many_cuts_as_asked_and_one_per_series(cuts, per_epoch, 
     monkeypatch.setattr(Series, "batch", lambda *a: drawn.append(len(a[1])) or batch(*a))
     options = {"latent_size": 2, "hidden_size": 8, "solver": {"intervals": 1}, "verbose": False}
     frame = waves(3, 20)
+    options["network"] = {"likelihood": "normal"}  # nothing is tried before
     model = forecaster(2.0, max_epochs=2, windows_per_epoch=cuts, batch_size=64, **options)
     model.fit(frame, validation=frame)
     examples = 33  # at least 32, as many of each series, to estimate the structural block from
-    # Of validation one per series, before the first epoch too.
-    assert sum(drawn) == examples + 3 + 2 * (per_epoch + 3)
+    # Of validation several per series, as it has horizons, before the first epoch too.
+    held_out = Forecasting(2.0).held_out_cuts(Timeline.of(model.read(frame))).sum()
+    assert held_out > 3
+    assert sum(drawn) == examples + held_out + 2 * (per_epoch + held_out)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def one_simulated(smoke: bool, seed: int, folder: Path | None = None) -> dict[st
     """Fits, scores on held-out series, and compares intensities ahead of histories cut at hour 12."""
     train, _ = simulated(60 if smoke else 300, 1)
     test, phases = simulated(20 if smoke else 100, 2)
-    training = trained(5, lr=1e-2) if smoke else trained(40)
+    training = trained(20, lr=1e-2) if smoke else trained(40)
     model = LatentODEForecaster(
         AHEAD, CUT, model=network(8), training=training, verbose=False, random_state=seed
     )

@@ -46,7 +46,7 @@ LATENT = {
 }
 TRAINING = TrainingConfig(lr=LR, context_weight=1.0, kl_warmup=300, samples=1)
 # Widths that give the recurrent networks as many parameters as the latent ODE has.
-RECURRENT = {"RNN": (nn.RNN, 81), "GRU": (nn.GRU, 46)}
+RECURRENT = {"RNN": (nn.RNN, 86), "GRU": (nn.GRU, 49)}
 
 
 @dataclass(frozen=True)
@@ -247,10 +247,11 @@ def paths(
     """Latent trajectories and what is decoded from them, over the whole span, series by series."""
     batch, model = everything(data, test), module.model
     middle = model.encode(batch).sample(torch.zeros(1, 1, model.latent_size))
-    ends = batch.start.float(), torch.full((len(batch),), ASKED - SEEN)
+    # A forecast goes on from the last time that was seen of each.
+    ends = batch.start.float(), ASKED - torch.from_numpy(test.times[:, test.n - 1]).float()
     path = model.trajectory(batch, middle, ends[1])
-    at = ends[0][:, None] + torch.linspace(0, 1, points) * (ends[1] - ends[0])[:, None]
-    z = path(at / model.time_scale)
+    begin, end = (e[:, None] / model.time_scale for e in ends)
+    z = path(torch.lerp(begin, end, torch.linspace(0, 1, points)[None]))
     variable = torch.arange(2).repeat(points)
     raw = model.layout.read(z.repeat_interleave(2, dim=1), variable)
     loc, unit = scale_of(data)

@@ -6,6 +6,8 @@ arrangement differs.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torchdiffeq
 from torch import Tensor, nn
@@ -117,8 +119,13 @@ def before_loss(model: LatentODE, batch: Batch) -> Tensor:
     knots with plain indexing.
     """
     n, variables = len(batch), model.layout.n_variables
-    events = Events.of(batch.context, n, variables, backward=False)
-    events = Events(events.time.float(), events.value.float(), events.observed.float(), events.length)
+    events = Events.of(batch.context, n, variables, False, None, model.layout.units)
+    events = replace(
+        events,
+        time=events.time.float(),
+        value=events.value.float(),
+        observed=events.observed.float(),
+    )
     last = last_values(batch.context, n, variables).float()
     features = events.features(torch.zeros(n), last)
     packed = pack_padded_sequence(features, events.length, batch_first=True, enforce_sorted=False)

@@ -64,6 +64,7 @@ def test_a_batch_holds_what_every_row_of_its_series_says_of_its_window(task):
     keys = mix(np.arange(5).astype(np.uint64), 9)
     batch = series.batch(rows, task, keys, named=True)
     cut = task.cut(series.timeline.cuttable(rows, keys))
+    moments_asked = task.moment(series.timeline.cuttable(rows, keys))
     for place, row in enumerate(rows):
         own = frame[frame["id"] == dataset.ids[row]].sort_values("time")
         since = (own["time"] - own["time"].iloc[0]) / pd.Timedelta("1h")
@@ -86,7 +87,7 @@ def test_a_batch_holds_what_every_row_of_its_series_says_of_its_window(task):
                     seen.append((*what, pytest.approx(value)))
                 later = [t for t in moments if t > origin]
                 among = task.count is None or time in later[: task.count]
-                if origin < time <= origin + task.horizon:
+                if origin < time <= moments_asked[place] + task.horizon:
                     watched.append(what)
                     if among:
                         asked.append((*what, pytest.approx(value)))

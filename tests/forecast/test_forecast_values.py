@@ -121,7 +121,8 @@ def test_draws_repeat_with_their_seed_and_leave_global_generators_alone():
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     assert np.array_equal(one, forecast.sample(7, seed=3))
     assert not np.array_equal(one, forecast.sample(7, seed=4))
-    assert forecast.sample(0).shape == (0, 6)
+    with pytest.raises(LatentODEError, match="samples must be at least 1"):
+        forecast.sample(0)
 
 
 def test_a_frame_has_the_keys_then_mean_spread_and_a_column_per_level():
