@@ -108,7 +108,7 @@ def test_what_tells_series_apart_is_learnt(trained):
 def test_labels_at_times_are_learnt_and_answered_at_any_time():
     options = {**TINY, "latent_size": 6}
     frame, labels = phases(60, 0)
-    model = classifier(latent="joint", max_epochs=25, **options).fit(frame, labels)
+    model = classifier(latent="joint", max_epochs=40, **options).fit(frame, labels)
     held_out, truth = phases(20, 1)
     base = max(truth["high"].mean(), 1 - truth["high"].mean())
     assert model.score(held_out, truth) > base + 0.25

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -76,11 +77,12 @@ class EventTimes(nn.Module):
         super().__init__()
         self.intensity, self.per_variable, self.time_scale = intensity, per_variable, time_scale
         self.n_processes = n_variables if per_variable else 1
-        rates = torch.as_tensor(typical, dtype=torch.get_default_dtype()).reshape(-1)
-        if len(rates) not in (1, self.n_processes) or not bool((rates > 0).all()):
+        own = np.atleast_1d(np.asarray(typical, dtype=np.float64))
+        if len(own) not in (1, self.n_processes) or not (own > 0).all():
             raise LatentODEError(
                 f"event_rate must be positive, one number{_or_each(self.n_processes)}; got {typical!r}"
             )
+        rates = torch.tensor(own, dtype=torch.get_default_dtype())
         self.register_buffer("typical", rates.expand(self.n_processes).clone(), persistent=False)
 
     def rate(

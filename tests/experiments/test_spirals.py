@@ -13,7 +13,7 @@ def thirty():
     torch.set_num_threads(1)
     run.quiet()
     run.BATCH = 25  # more steps of fewer spirals
-    return run.study(30, series=300, epochs=40)
+    return run.study(30, series=300, epochs=60)
 
 
 def test_the_linear_latent_ode_learns_faster_than_the_perceptrons_and_extrapolates_better(thirty):

@@ -35,7 +35,7 @@ def test_intervals_follow_the_volatility_and_cover_and_the_mean_stays_near_the_l
     begin = frame["time"].iloc[1800]
     schema = Schema(id="id", time="time", targets=("x",), time_unit="D")
     train = frame[frame["time"] < begin]
-    training = run.TRAINING.replace(max_epochs=4)
+    training = run.TRAINING.replace(max_epochs=8)
     model = LatentODEForecaster("28D", model=run.MODEL, training=training, verbose=False)
     model.fit(train, schema)
     cutoffs = list(pd.date_range(begin, frame["time"].iloc[-21], freq="7D"))
