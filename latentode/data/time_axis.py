@@ -53,6 +53,7 @@ class TimeAxis:
         declared: whether the time unit was chosen rather than supplied, so that a plain number can be
             meant as a duration in it.
         form: how the times were written, if not in ISO 8601; times that are asked for may be so too.
+        clock: zone of the clock on the wall, if it is another than that of the column.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class TimeAxis:
     time_unit: str = "h"
     declared: bool = False
     form: str | None = None
+    clock: str | None = None
 
     @property
     def is_calendar(self) -> bool:
@@ -149,7 +151,7 @@ class TimeAxis:
             ) from error
 
     def wall_clock(self, start: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """What the clock on the wall shows, in ticks: in the table's own zone, summer time included.
+        """What the clock on the wall shows, in ticks: in the clock's zone, summer time included.
 
         Args:
             start: tick of each series' start.
@@ -162,7 +164,7 @@ class TimeAxis:
         if self.timezone is None:
             return ticks
         stamps = pd.to_datetime(np.rint(ticks).astype(np.int64), unit=cast(Any, self.tick))
-        local = stamps.tz_localize("UTC").tz_convert(self.timezone).tz_localize(None)
+        local = stamps.tz_localize("UTC").tz_convert(self.clock or self.timezone).tz_localize(None)
         return local.as_unit(cast(Any, self.tick)).asi8
 
     def cycle_phases(

@@ -85,7 +85,10 @@ class Log(Transform):
 
     name = "log"
     wants = "positive values"
-    instead = "take 'yeo-johnson', which has a place for them"
+    instead = (
+        "take 'yeo-johnson', which has a place for them, or likelihood='normal' if a fit found the "
+        "transform by itself, and fit again"
+    )
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         return np.where(x > 0, np.log(np.where(x > 0, x, 1.0)), NEVER)

@@ -78,8 +78,9 @@ class Reader:
                 f"column `{schema.time}` holds {dataset.axis.kind} times, but the model was "
                 f"trained on {self.axis.kind} times"
             )
-        # A resolved schema has a time unit, declared or not.
-        return replace(dataset, axis=replace(dataset.axis, declared=self.axis.declared))
+        # A resolved schema has a time unit, declared or not; cycles were learnt on training's clock.
+        own = {"declared": self.axis.declared, "clock": self.axis.timezone}
+        return replace(dataset, axis=replace(dataset.axis, **own))
 
     @understood("the question")
     def read_question(
@@ -137,8 +138,7 @@ class FitRecord:
 
     Args:
         history: metrics per epoch; empty where a fit left none.
-        leaderboard: figures of held-out forecasts beside those of baselines, as
-            `latentode.evaluation.leaderboard` makes it; empty where nothing was held out.
+        leaderboard: held-out figures beside those of baselines; empty where nothing was held out.
     """
 
     history: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -203,6 +203,8 @@ class SamplePaths:
         if (above is None) == (below is None):
             raise LatentODEError("give exactly one of above= and below=, the level to be reached")
         level = float(above if above is not None else below)  # type: ignore[arg-type]
+        if np.isnan(level):
+            raise LatentODEError("the level to be reached is not a number; give one")
         dataset, n = self.dataset, len(self.dataset)
         grid = self._grid(int(v), readings)
         found = np.empty((self.draws, n))

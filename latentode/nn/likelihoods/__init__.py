@@ -176,5 +176,5 @@ def refuse_unexplained(dataset: SeriesDataset, likelihood: Likelihood) -> None:
     for v, family in enumerate(likelihood.families(len(dataset.variables))):
         if family.wants:
             bad = family.outside(dataset.value[dataset.variable == v])
-            fix = "correct it, or choose another likelihood for this variable"
+            fix = "correct it, or choose another likelihood for this variable and fit again"
             refuse_values(dataset, v, bad, f"likelihood {family.name!r}", family.wants, fix)
