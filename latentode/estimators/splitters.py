@@ -43,10 +43,10 @@ class SeriesKFold(BaseCrossValidator):
     def __init__(self, n_splits: int = 5, schema: Schema | None = None, random_state: int = 0) -> None:
         self.n_splits, self.schema, self.random_state = n_splits, schema, random_state
 
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # type: ignore[override]
         return self.n_splits
 
-    def split(
+    def split(  # type: ignore[override]
         self, X: Any, y: Any = None, groups: Any = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows of training and test parts, a fold at a time.
@@ -97,10 +97,10 @@ class RollingOrigin(BaseCrossValidator):
     def __init__(self, n_splits: int = 3, share: float = 0.5, schema: Schema | None = None) -> None:
         self.n_splits, self.share, self.schema = n_splits, share, schema
 
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # type: ignore[override]
         return self.n_splits
 
-    def split(
+    def split(  # type: ignore[override]
         self, X: Any, y: Any = None, groups: Any = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """As for `SeriesKFold`.
