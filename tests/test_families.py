@@ -42,7 +42,7 @@ def mixed(n=24, seed=0):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return tiny(max_epochs=0, network={"likelihood": "auto"}).fit(mixed())
+    return tiny(max_epochs=0, likelihood="auto").fit(mixed())
 
 
 def test_each_variable_gets_what_its_values_are_and_others_stay_normal(fitted, tmp_path):
@@ -58,10 +58,10 @@ def test_each_variable_gets_what_its_values_are_and_others_stay_normal(fitted, t
 
 def test_what_the_user_names_stands():
     table = mixed()
-    plain = tiny(max_epochs=0, network={"likelihood": "normal"}).fit(table)
+    plain = tiny(max_epochs=0, likelihood="normal").fit(table)
     assert plain.network_.config.likelihood == "normal" and not plain.schema_.transforms
     schema = Schema(targets=("price",), transforms={"price": "yeo-johnson"})
-    named = tiny(max_epochs=0, network={"likelihood": "auto"}).fit(table, schema)
+    named = tiny(max_epochs=0, likelihood="auto").fit(table, schema)
     assert named.schema_.transforms == {"price": "yeo-johnson"}
 
 
@@ -76,7 +76,7 @@ def test_a_family_has_to_be_better_by_more_than_a_trifle():
 
 
 def test_what_is_decided_is_said(capsys):
-    tiny(max_epochs=0, verbose=True, network={"likelihood": "auto"}).fit(mixed())
+    tiny(max_epochs=0, verbose=True, likelihood="auto").fit(mixed())
     said = capsys.readouterr().err
     decided = "19 series", "horizon: 2", "`price`: positive and skewed", "held out: 5 whole series"
     for words in (*decided, "held-out error of all"):
