@@ -265,6 +265,8 @@ FRAME = pd.DataFrame({"id": ["a", "a", "b"], "time": [0.0, 1.0, 0.0], "x": [1.0,
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
+        (np.array([0, 1]), "labels are a ndarray, which does not say whose they are"),
+        ([0, 1], "labels are a list, which does not say whose they are"),
         (pd.Series({"a": 0}), "series 'b' has no label"),
         (pd.Series({"a": 0, "b": 1, "c": 1}), "label of series 'c', which is not in the table"),
         (pd.Series({"a": 0, "b": None}), "the label of 'b' is missing"),

@@ -220,7 +220,7 @@ def interval_levels(
     """The ends of central intervals of so many per cent, and further levels, each once, ascending.
 
     Raises:
-        LatentODEError: for what is no number between 0 and 100.
+        LatentODEError: for what is no number from 1 to below 100: .8 is meant to be 80, as a rule.
 
     Example:
         >>> interval_levels([50, 80], quantiles=0.5)
@@ -233,8 +233,8 @@ def interval_levels(
         raise LatentODEError(f"level must be per cent, such as 80, got {level!r}") from error
     ends: set[float] = set(quantile_list(quantiles))
     for percent in percents:
-        if not 0 < percent < 100:
-            raise LatentODEError(f"a level is per cent, between 0 and 100, such as 80; got {percent:g}")
+        if not 1 <= percent < 100:
+            raise LatentODEError(f"a level is per cent, between 1 and 100, such as 80; got {percent:g}")
         tail = (100 - percent) / 200
         ends |= {round(tail, DIGITS), round(1 - tail, DIGITS)}
     return sorted(ends)

@@ -80,6 +80,11 @@ def as_frame(labels: pd.Series | pd.DataFrame, dataset: SeriesDataset) -> pd.Dat
         SchemaError: if the columns cannot be told apart, or a label is missing.
     """
     schema = dataset.schema
+    if not isinstance(labels, pd.Series | pd.DataFrame):
+        raise SchemaError(
+            f"labels are a {type(labels).__name__}, which does not say whose they are; give a pandas "
+            "Series indexed by identifier, or a frame of identifier, time where it matters, and label"
+        )
     if isinstance(labels, pd.Series):
         name = schema.id or "series"
         frame = pd.DataFrame({name: labels.index, "label": labels.to_numpy()})

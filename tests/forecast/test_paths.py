@@ -211,7 +211,7 @@ def test_a_level_is_an_interval_named_by_its_quantiles(fitted, frame):
     assert "q0.025" in fitted.predict(frame, 1.0, level=95)
 
 
-@pytest.mark.parametrize("wrong", [0, 100, 0.0, "most", [80, 120]])
+@pytest.mark.parametrize("wrong", [0, 100, 0.8, "most", [80, 120]])
 def test_a_level_that_is_no_per_cent_is_refused(fitted, frame, wrong):
     with pytest.raises(LatentODEError, match="per cent"):
         fitted.predict(frame, 1.0, level=wrong)
