@@ -85,7 +85,7 @@ def test_what_cannot_be_gone_on_from_is_refused(frame, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("named", ["SIGTERM", "SIGINT"])
 def test_a_signal_ends_the_command_with_its_status_once_all_is_saved(
-    named, frame, tmp_path, monkeypatch, capsys
+    named, frame, tmp_path, monkeypatch, capsys, request
 ):
     table, model = tmp_path / "table.csv", tmp_path / "model"
     frame.to_csv(table, index=False)
@@ -96,6 +96,9 @@ def test_a_signal_ends_the_command_with_its_status_once_all_is_saved(
         if module.current_epoch == 2:
             os.kill(os.getpid(), getattr(signal, named))
 
+    # A shell starts what runs in its background with interrupts ignored.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, ours))
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         patch.setattr("sys.argv", command)

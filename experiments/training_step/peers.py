@@ -6,8 +6,6 @@ arrangement differs.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 import torchdiffeq
 from torch import Tensor, nn
@@ -119,19 +117,15 @@ def before_loss(model: LatentODE, batch: Batch) -> Tensor:
     knots with plain indexing.
     """
     n, variables = len(batch), model.layout.n_variables
-    events = Events.of(batch.context, n, variables, False, None, model.layout.units)
-    events = replace(
-        events,
-        time=events.time.float(),
-        value=events.value.float(),
-        observed=events.observed.float(),
-    )
-    last = last_values(batch.context, n, variables).float()
+    noise = torch.randn(1, n, model.latent_size)  # before torch's GRU draws weights that are replaced
+    seen = batch.context.rescale_time(model.time_scale, torch.float32)
+    events = Events.of(seen, n, variables, False, None, model.layout.units)
+    last = last_values(seen, n, variables)
     features = events.features(torch.zeros(n), last)
     packed = pack_padded_sequence(features, events.length, batch_first=True, enforce_sorted=False)
     summary = _torch_gru(model.layout.encoder.gru, packed)[1][0]  # type: ignore[arg-type,union-attr]
     state = model.layout.head(summary, batch.static.float())
-    z0 = state.sample(torch.randn(1, n, model.latent_size))[0]
+    z0 = state.sample(noise)[0]
     found = []
     for part, end in ((batch.target, torch.ones(n)), (batch.context, batch.start.float())):
         path = _unrolled(model, z0, end)

@@ -67,14 +67,14 @@ def test_one_later_observation_revises_by_the_formula_of_two_normals():
 def test_the_nearer_an_observation_the_narrower_the_answer_and_nearer_to_it():
     model = without_block().fit(waves(4, 20))
     model.fitted_ = replace(model.fitted_, residuals=Residuals((0.05, 0.05), (1.5, 1.5)))
-    history = one_series(1.0, 2.0, 4.0, value=3.0)
+    history = one_series(1.0, 2.0, 4.0, value=1.5)
     times = (2.5, 3.0, 3.5, 3.9, 3.99)
     smooth = model.predict(history, at(*times), variables="x")
     past = model.predict(history, at(*times), variables="x", smooth=False)
     share = smooth["std"] / past["std"]
     assert (np.diff(share) < 0).all() and share.iloc[-1] < 0.2 and share.iloc[0] < 0.95
     assert (np.diff(smooth["mean"]) > 0).all()
-    assert abs(smooth["mean"].iloc[-1] - 3.0) < 0.15
+    assert abs(smooth["mean"].iloc[-1] - 1.5) < 0.15
 
 
 def test_only_times_before_an_observation_of_the_variable_are_revised(model):
