@@ -2,7 +2,6 @@
 
 import io
 import os
-import runpy
 import sys
 
 import numpy as np
@@ -144,10 +143,3 @@ def test_every_command_that_reads_a_table_has_the_options_of_its_file():
     for name in ("inspect", "fit", "forecast", "ask", "evaluate", "calibrate", "plot"):
         options = {o for p in known[name].params for o in p.opts}
         assert wanted <= options, name
-
-
-def test_python_runs_the_package_as_the_command(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["latentode", "--help"])
-    with pytest.raises(SystemExit) as leaving:
-        runpy.run_module("latentode", run_name="__main__")
-    assert leaving.value.code == 0 and "forecast" in capsys.readouterr().out

@@ -13,12 +13,12 @@ run = experiment("calibration")
 SCHEMA = Schema(id="id", time="time", targets=("x",), cycles=())
 
 
-def noisy(n, seed):
+def noisy(n, seed, noise=0.3):
     rng = np.random.default_rng(seed)
     parts = []
     for i in range(n):
         t = np.sort(rng.uniform(0, 10, 30))
-        x = np.sin(t + rng.uniform(0, 6)) + 0.3 * rng.standard_t(2.5, size=30)
+        x = np.sin(t + rng.uniform(0, 6)) + noise * rng.standard_t(2.5, size=30)
         parts.append(pd.DataFrame({"id": i, "time": t, "x": x}))
     return pd.concat(parts, ignore_index=True)
 
@@ -29,7 +29,8 @@ def made():
     small = run.MODEL.replace(latent_size=4, hidden_size=16)
     short = run.TRAINING.replace(max_epochs=4)
     forecaster = LatentODEForecaster(2.0, model=small, training=short, verbose=False)
-    parts = noisy(40, 0), None, noisy(60, 1), noisy(60, 2)
+    # What it learns from is calmer than what comes later, so that its intervals are too narrow.
+    parts = noisy(40, 0, noise=0.2), None, noisy(60, 1), noisy(60, 2)
     task = run.Task(SCHEMA, *parts, (None, None), forecaster)
     return run.before_and_after(task, run.fitted(task))
 
@@ -39,7 +40,7 @@ def test_calibrated_intervals_cover_within_three_points_and_cost_no_sharpness(ma
     for percent in run.PERCENTS:
         assert abs(found["after"][f"{percent} %"] - percent / 100) < 0.03
     off = {name: max(abs(own[f"{p} %"] - p / 100) for p in run.PERCENTS) for name, own in found.items()}
-    assert off["after"] < max(0.03, off["before"])
+    assert off["before"] > 0.04 > off["after"]
     assert found["after"]["CRPS, worst"] < 1.01
 
 
