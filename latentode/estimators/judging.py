@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from latentode.data.dataset import SeriesDataset
@@ -16,6 +17,7 @@ from latentode.estimators.families import Family
 from latentode.evaluation.leaderboard import advice, leaderboard, to_text
 from latentode.evaluation.pairs import BacktestPairs
 from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
+from latentode.evaluation.shrinkage import shrunk
 from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FittedForecaster, Reader
 from latentode.training.data_module import IrregularDataModule
@@ -49,11 +51,13 @@ def judging(fitted: FittedForecaster, data: IrregularDataModule) -> tuple[Series
 
 
 def judged(fitted: FittedForecaster, data: IrregularDataModule) -> FittedForecaster:
-    """The model with its residuals and, where anything was held out, its leaderboard.
+    """The model with its residuals and, where anything was held out, its strength and leaderboard.
 
     Residuals are of what a fit was validated on, else of what it was trained on.
     """
     some, pairs = judging(fitted, data)
+    if data.validation is not None:
+        fitted = shrunk(fitted, some, pairs)
     answer = fitted.forecast(some, pairs.queries, pairs.keys)
     fitted = replace(fitted, residuals=fit_residuals(fitted, some, pairs, answer))
     if data.validation is None or len(pairs.actual) == 0:
@@ -77,9 +81,8 @@ def _decisions(
     """A line for each thing that a fit decides, with why."""
     train, schema, unit = data.train.dataset, data.schema, data.axis.unit_name
     series = f"{len(train)} series told apart by `{schema.id}`" if schema.id else "one series"
-    variables = ", ".join(f"`{v}`" for v in train.variables[:SHOWN])
-    more = f" and {len(train.variables) - SHOWN} more" if len(train.variables) > SHOWN else ""
-    yield f"learns from {len(train.time)} values of {variables}{more} in {series} by `{schema.time}`"
+    variables = _listed(train.variables)
+    yield f"learns from {len(train.time)} values of {variables} in {series} by `{schema.time}`"
     horizon, context = data.task.reach(), data.task.context_length  # type: ignore[attr-defined]
     usual = "" if estimator.horizon is not None else ", as is usual for these times"
     yield f"horizon: {horizon:g}{unit}{usual}; context: {context:g}{unit}"
@@ -107,6 +110,25 @@ def say_how_good(estimator: Any) -> None:
         return
     said = advice(board)
     if estimator.verbose:
+        tqdm.write(_believed(estimator.fitted_), file=sys.stderr)
+    if estimator.verbose:
         tqdm.write(to_text(board), file=sys.stderr)
     if said is not None and estimator.verbose:
         tqdm.write(said, file=sys.stderr)
+
+
+def _believed(fitted: FittedForecaster) -> str:
+    """How much of what training has learnt is believed, of which variables."""
+    emission = fitted.engine.network.emission
+    if emission.structure is None:
+        return "nothing but training says what is expected"
+    by = pd.Series(fitted.reader.schema.targets).groupby(emission.strength.numpy())
+    parts = [f"{strength:.0%} for {_listed(list(names))}" for strength, names in by]
+    return (
+        f"of what training adds to the structural forecast, held-out values ask for {', '.join(parts)}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(f"`{name}`" for name in names[:SHOWN]) + more

@@ -7,18 +7,17 @@ baseline is its absolute error.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 
 from latentode.data.dataset import SeriesDataset
 from latentode.evaluation.backtest import MODEL_NAME, compare
 from latentode.evaluation.baselines import BASELINES
 from latentode.evaluation.metrics import summarise
 from latentode.evaluation.pairs import BacktestPairs
+from latentode.evaluation.shrinkage import with_strength
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 
@@ -52,8 +51,8 @@ def leaderboard(
     baselines = [b.use(fitted.reader.schema, fitted.climatology) for b in suited]
     own = answer.to_frame(LEVELS).assign(actual=pairs.actual)
     made = [compare(dataset, own, baselines, MODEL_NAME, pairs)]
-    alone = _without_corrections(fitted)
-    if alone is not None:
+    if fitted.engine.network.emission.structure is not None:
+        alone = with_strength(replace(fitted, calibration=None), 0.0)
         plain = alone.forecast(dataset, pairs.queries, pairs.keys).to_frame(LEVELS)
         made.append(plain.assign(actual=pairs.actual, model=STRUCTURE_NAME))
     table = summarise(pd.concat(made, ignore_index=True), FIGURES, ("mae", "crps", "coverage"))
@@ -81,18 +80,6 @@ def _sizes(pairs: BacktestPairs) -> pd.Series:
     by = by.groupby("variable")["value"].agg(["std", lambda v: v.abs().max()])
     spread = by["std"]
     return spread[spread > CONSTANT * by.iloc[:, 1]]
-
-
-def _without_corrections(fitted: FittedForecaster) -> FittedForecaster | None:
-    """The model whose decoder says nothing: its structural block alone; None without such a block."""
-    if fitted.engine.network.emission.structure is None:
-        return None
-    network = deepcopy(fitted.engine.network)
-    output = network.layout.decoder.layers[-1]  # type: ignore[union-attr,index]
-    with torch.no_grad():
-        for parameter in output.parameters():  # type: ignore[union-attr]
-            parameter.zero_()
-    return replace(fitted, engine=replace(fitted.engine, network=network), calibration=None)
 
 
 def advice(table: pd.DataFrame) -> str | None:

@@ -53,7 +53,8 @@ class Emission(nn.Module):
     own variance is known from few values, and what all series have in common needs none. The latter is
     never larger than the former, and where series differ by orders of magnitude next to nothing.
     Beyond one unit of model time, the horizon, a correction is not learnt: it fades into the structural
-    forecast, as $1 / (1 + (t - 1)^2)$.
+    forecast, as $1 / (1 + (t - 1)^2)$. What held-out values do not ask for is taken back by `strength`,
+    a factor of each variable's corrections.
 
     Args:
         likelihood: how values scatter.
@@ -64,6 +65,7 @@ class Emission(nn.Module):
     """
 
     unit: Tensor
+    strength: Tensor
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class Emission(nn.Module):
         self.likelihood, self.n_variables = likelihood, n_variables
         self.structure, self.last_value = structure, last_value
         self.register_buffer("unit", torch.zeros(n_variables, dtype=torch.float64))
+        self.register_buffer("strength", torch.ones(n_variables, dtype=torch.float64))
 
     def view(self, seen: Observations) -> Observations:
         """A context as the encoder reads it, times and values in units of the model."""
@@ -104,7 +107,8 @@ class Emission(nn.Module):
             common = (self.unit.to(raw)[queries.variable] / deviation).clamp(max=1.0)
             raw = torch.cat([raw[..., :1] + common[:, None] * raw[..., -1:], raw[..., 1:-1]], dim=-1)
             beyond = (queries.time.to(raw) / time_scale - 1).clamp(min=0)
-            raw = raw / (1 + beyond.square())[:, None]
+            believed = self.strength.to(raw)[queries.variable] / (1 + beyond.square())
+            raw = raw * believed[:, None]
             mean, deviation = (x.expand(len(raw), -1) for x in (mean, deviation))
             return self.likelihood.about(raw, mean, deviation, queries.variable)
         anchor = raw.new_zeros(len(queries))

@@ -1,0 +1,97 @@
+r"""Shrinkage: how much of what training has learnt beyond the structural forecast is believed.
+
+Of each variable the decoded correction is multiplied by a strength $s_v$, the smallest of a few whose
+mean negative log-density of held-out values is within one standard error of the least: the rule of one
+standard error. Held-out values have chosen the weights too, and those of one series are hardly
+independent; so a correction that they do not clearly ask for is not made.
+
+Errors are those of a difference of means, over series, or where they are few over stretches of time.
+
+References:
+    Classification and Regression Trees, section 3.4.3 (Breiman et al., 1984).
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.dataset import SeriesDataset
+from latentode.evaluation.pairs import BacktestPairs
+from latentode.forecast.fitted import FittedForecaster
+
+__all__ = ["STRENGTHS", "shrunk", "with_strength"]
+
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+ENOUGH = 8  # independent means from which a standard error is known
+ERRORS = 1.0  # standard errors
+
+
+def shrunk(fitted: FittedForecaster, dataset: SeriesDataset, pairs: BacktestPairs) -> FittedForecaster:
+    """The model with the strength that held-out values ask for.
+
+    Args:
+        fitted: trained; its network is left as it is. Without a structural block nothing changes.
+        dataset: what `pairs` are of, held out of its training.
+        pairs: what is asked.
+    """
+    if fitted.engine.network.emission.structure is None or len(pairs.actual) == 0:
+        return fitted
+    variable = np.asarray(pairs.queries.variable)
+    losses = {}
+    for strength in STRENGTHS:
+        answer = with_strength(fitted, strength).forecast(dataset, pairs.queries, pairs.keys)
+        losses[strength] = -np.asarray(answer.log_prob(pairs.actual), dtype=np.float64)
+    found = fitted.engine.network.emission.strength.numpy().copy()
+    group = _groups(pairs)
+    for v in np.unique(variable):
+        own = variable == v
+        found[v] = _smallest({s: loss[own] for s, loss in losses.items()}, group[own])
+    return with_strength(fitted, found)
+
+
+def with_strength(fitted: FittedForecaster, strength: np.ndarray | float) -> FittedForecaster:
+    """The model whose corrections are multiplied by a strength, one of each variable or of all."""
+    network = deepcopy(fitted.engine.network)
+    kept = network.emission.strength
+    kept.copy_(kept.new_tensor(np.broadcast_to(strength, kept.shape).copy()))
+    return replace(fitted, engine=replace(fitted.engine, network=network))
+
+
+def _groups(pairs: BacktestPairs) -> np.ndarray:
+    """Whose errors go together: those of a series, or of one of `ENOUGH` stretches of its time."""
+    queries = pd.DataFrame({"series": pairs.queries.series, "time": pairs.queries.time})
+    by = queries.groupby("series")["time"]
+    if by.ngroups >= ENOUGH:
+        return queries["series"].to_numpy()
+    first, last = by.transform("min"), by.transform("max")
+    part = ((queries["time"] - first) / (last - first).where(last > first, 1.0) * ENOUGH).astype(int)
+    return (queries["series"] * ENOUGH + part.clip(upper=ENOUGH - 1)).to_numpy()
+
+
+def _smallest(losses: dict[float, np.ndarray], group: np.ndarray) -> float:
+    """The smallest strength within one standard error of the best.
+
+    Args:
+        losses: by strength, of each pair; infinite where a value cannot be.
+        group: of each pair, whose errors go together.
+    """
+    means = {s: loss.mean() for s, loss in losses.items()}
+    best = min(means, key=lambda s: (not np.isfinite(means[s]), means[s]))
+    for strength in sorted(losses):
+        if strength == best or not np.isfinite(means[strength]):
+            continue
+        if strength > best:
+            break
+        gain = pd.Series(losses[strength] - losses[best]).groupby(group).agg(["mean", "size"])
+        n, weight = len(gain), gain["size"] / gain["size"].sum()
+        if n < 2:
+            return strength
+        off = weight * (gain["mean"] - means[strength] + means[best])
+        error = np.sqrt(n / (n - 1) * float(np.square(off).sum()))
+        if means[strength] - means[best] <= ERRORS * error:
+            return strength
+    return best

@@ -1,0 +1,84 @@
+"""What training adds is believed as far as held-out values ask for it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
+from latentode.evaluation.pairs import observed_ahead
+from latentode.evaluation.shrinkage import STRENGTHS, shrunk, with_strength
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def fitted(n_series: int, corrections: float):
+    """A model untrained but for a decoder whose corrections add a constant to every forecast."""
+    rng = np.random.default_rng(0)
+    time = np.tile(np.arange(40.0), n_series)
+    rows = pd.DataFrame({"id": np.repeat(np.arange(n_series), 40), "time": time})
+    rows["y"], rows["z"] = rng.normal(size=(2, len(rows)))
+    model = LatentODEForecaster(
+        5.0,
+        model=ModelConfig(latent_size=4, hidden_size=8, likelihood="normal"),
+        training=TrainingConfig(max_epochs=0),
+        verbose=False,
+    ).fit(rows, Schema(id="id"))
+    made = with_strength(model.fitted_, 1.0)
+    last = made.engine.network.layout.decoder.layers[-1]
+    last.weight.data.zero_()
+    last.bias.data.zero_()
+    last.bias.data[0] = corrections
+    return model.read(rows), made
+
+
+def strength(model):
+    return model.engine.network.emission.strength.numpy()
+
+
+@pytest.mark.parametrize("n_series", [2, 12])
+def test_corrections_that_hurt_are_not_made(n_series):
+    dataset, model = fitted(n_series, corrections=2.0)
+    pairs = observed_ahead(dataset, 5.0, 6)
+    found = shrunk(model, dataset, pairs)
+    assert (strength(found) == 0).all()
+    assert (strength(model) == 1).all(), "the model that was given is left as it is"
+    plain = with_strength(model, 0.0).forecast(dataset, pairs.queries, pairs.keys)
+    assert np.array_equal(found.forecast(dataset, pairs.queries, pairs.keys).mean, plain.mean)
+
+
+def test_corrections_that_help_one_variable_are_made_there():
+    dataset, model = fitted(12, corrections=4.0)
+    pairs = observed_ahead(dataset, 5.0, 6)
+    moved = np.where(np.asarray(pairs.queries.variable) == 0, 1.0, 0.0)
+    answer = model.forecast(dataset, pairs.queries, pairs.keys)
+    plain = with_strength(model, 0.0).forecast(dataset, pairs.queries, pairs.keys)
+    asked = pairs._replace(actual=pairs.actual + moved * np.asarray(answer.mean - plain.mean))
+    assert strength(shrunk(model, dataset, asked)).tolist() == [1.0, 0.0]
+
+
+def test_the_choice_is_that_of_the_rule_written_plainly():
+    dataset, model = fitted(12, corrections=0.3)
+    pairs = observed_ahead(dataset, 5.0, 6)
+    pairs = pairs._replace(actual=pairs.actual + 0.15)
+    found = strength(shrunk(model, dataset, pairs))
+    for v in (0, 1):
+        own = np.asarray(pairs.queries.variable) == v
+        series = np.asarray(pairs.queries.series)[own]
+        losses = np.array(
+            [
+                -np.asarray(
+                    with_strength(model, s)
+                    .forecast(dataset, pairs.queries, pairs.keys)
+                    .log_prob(pairs.actual)
+                )[own]
+                for s in STRENGTHS
+            ]
+        )
+        best = losses.mean(1).argmin()
+        for k in range(best + 1):
+            gain = losses[k] - losses[best]
+            sums = np.array([(gain[series == s] - gain.mean()).sum() for s in np.unique(series)])
+            error = np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(gain)
+            if gain.mean() <= error:
+                break
+        assert found[v] == STRENGTHS[k]
