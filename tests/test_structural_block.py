@@ -93,7 +93,9 @@ def dense(block, time, value, query, control):
     none = np.zeros(len(every), dtype=int)
     columns = block.columns(none, every, Clocks.of(1, control, lag=float(block.lag)))
     k = np.array([[covariance(a, b, time.min(), own) for b in every] for a in every])
-    k += columns * variance @ columns.T + own["noise"] * np.eye(len(every))
+    since = np.minimum.outer(every, every) - time.min()
+    k += columns * variance @ columns.T + own["coefficient_walk"] * since * (columns @ columns.T)
+    k += own["noise"] * np.eye(len(every))
     n = len(time)
     residual = value - columns[:n] @ mean
     weights = np.linalg.solve(k[:n, :n], residual)

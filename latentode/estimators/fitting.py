@@ -29,6 +29,7 @@ from latentode.estimators.judging import (
     say_how_good,
     say_what_is_decided,
 )
+from latentode.evaluation.residual_fit import judging_pairs
 from latentode.forecast.fitted import FittedForecaster
 from latentode.model.building import own_draws
 from latentode.model.config import AUTO, Config, ModelConfig
@@ -202,11 +203,11 @@ def fit_forecaster(
         estimator.fitted_ = left_behind(module, data, *spans)
         train(estimator, module, data, save, checkpoint)
         estimator.fitted_ = judged(estimator.fitted_, data)
-        say_how_good(estimator)
     if save is not None:
         save()
     if checkpoint is not None:
         checkpoint.remove()
+    say_how_good(estimator)
 
 
 def _families(
@@ -225,9 +226,17 @@ def _families(
             module = LatentODEModule(data.sizes, named, estimator.training)
         module.estimate(data)
         fitted = left_behind(module.eval(), data, *spans)
-        some, pairs = judging(fitted, data)
-        logs = fitted.forecast(some, pairs.queries, pairs.keys).log_prob(pairs.actual)
-        return pd.Series(logs).groupby(pairs.keys["variable"].to_numpy()).mean()
+        asked = [judging(fitted, data)]
+        if data.held_out_after is not None:  # a few series, of whose end alone little can be told
+            asked.append(judging_pairs(fitted.horizon, data.train.dataset))
+        logs = [
+            pd.Series(
+                fitted.forecast(some, pairs.queries, pairs.keys).log_prob(pairs.actual),
+                pairs.keys["variable"].to_numpy(),
+            )
+            for some, pairs in asked
+        ]
+        return pd.concat(logs).groupby(level=0).mean()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what the fit itself will say

@@ -1,11 +1,10 @@
 r"""Shrinkage: how much of what training has learnt beyond the structural forecast is believed.
 
-Of each variable the decoded correction is multiplied by a strength $s_v$, the smallest of a few whose
-mean negative log-density of held-out values is within one standard error of the least: the rule of one
-standard error. Held-out values have chosen the weights too, and those of one series are hardly
-independent; so a correction that they do not clearly ask for is not made.
-
-Errors are those of a difference of means, over series, or where they are few over stretches of time.
+Of each variable the decoded correction is multiplied by a strength $s_v$, of a few the one whose mean
+negative log-density of held-out values is least. Held-out values have chosen the weights too, and those
+of few series are hardly independent: there it is the smallest that is within one standard error of the
+least, so that a correction which they do not clearly ask for is not made. That error is of a difference
+of means over stretches of time.
 
 References:
     Classification and Regression Trees, section 3.4.3 (Breiman et al., 1984).
@@ -26,8 +25,7 @@ from latentode.forecast.fitted import FittedForecaster
 __all__ = ["STRENGTHS", "shrunk", "with_strength"]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-ENOUGH = 8  # independent means from which a standard error is known
-ERRORS = 1.0  # standard errors
+ENOUGH = 8  # series that are enough to be judged by; else stretches of time of each
 
 
 def shrunk(fitted: FittedForecaster, dataset: SeriesDataset, pairs: BacktestPairs) -> FittedForecaster:
@@ -46,10 +44,11 @@ def shrunk(fitted: FittedForecaster, dataset: SeriesDataset, pairs: BacktestPair
         answer = with_strength(fitted, strength).forecast(dataset, pairs.queries, pairs.keys)
         losses[strength] = -np.asarray(answer.log_prob(pairs.actual), dtype=np.float64)
     found = fitted.engine.network.emission.strength.numpy().copy()
-    group = _groups(pairs)
+    stretch = _stretches(pairs)
     for v in np.unique(variable):
         own = variable == v
-        found[v] = _smallest({s: loss[own] for s, loss in losses.items()}, group[own])
+        of_variable = {s: loss[own] for s, loss in losses.items()}
+        found[v] = _best(of_variable) if stretch is None else _smallest(of_variable, stretch[own])
     return with_strength(fitted, found)
 
 
@@ -61,15 +60,21 @@ def with_strength(fitted: FittedForecaster, strength: np.ndarray | float) -> Fit
     return replace(fitted, engine=replace(fitted.engine, network=network))
 
 
-def _groups(pairs: BacktestPairs) -> np.ndarray:
-    """Whose errors go together: those of a series, or of one of `ENOUGH` stretches of its time."""
+def _stretches(pairs: BacktestPairs) -> np.ndarray | None:
+    """Whose errors go together: of a series those of an eighth of its time; None for many series."""
     queries = pd.DataFrame({"series": pairs.queries.series, "time": pairs.queries.time})
     by = queries.groupby("series")["time"]
     if by.ngroups >= ENOUGH:
-        return queries["series"].to_numpy()
+        return None
     first, last = by.transform("min"), by.transform("max")
     part = ((queries["time"] - first) / (last - first).where(last > first, 1.0) * ENOUGH).astype(int)
     return (queries["series"] * ENOUGH + part.clip(upper=ENOUGH - 1)).to_numpy()
+
+
+def _best(losses: dict[float, np.ndarray]) -> float:
+    """The strength of the least mean loss, of equals the smallest."""
+    means = {s: loss.mean() for s, loss in losses.items()}
+    return min(means, key=lambda s: (not np.isfinite(means[s]), means[s]))
 
 
 def _smallest(losses: dict[float, np.ndarray], group: np.ndarray) -> float:
@@ -79,8 +84,7 @@ def _smallest(losses: dict[float, np.ndarray], group: np.ndarray) -> float:
         losses: by strength, of each pair; infinite where a value cannot be.
         group: of each pair, whose errors go together.
     """
-    means = {s: loss.mean() for s, loss in losses.items()}
-    best = min(means, key=lambda s: (not np.isfinite(means[s]), means[s]))
+    means, best = {s: loss.mean() for s, loss in losses.items()}, _best(losses)
     for strength in sorted(losses):
         if strength == best or not np.isfinite(means[strength]):
             continue
@@ -92,6 +96,6 @@ def _smallest(losses: dict[float, np.ndarray], group: np.ndarray) -> float:
             return strength
         off = weight * (gain["mean"] - means[strength] + means[best])
         error = np.sqrt(n / (n - 1) * float(np.square(off).sum()))
-        if means[strength] - means[best] <= ERRORS * error:
+        if means[strength] - means[best] <= error:
             return strength
     return best

@@ -216,7 +216,8 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
 def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> _Model:
     """The model of one variable: without a cycle, or with the best if that is better."""
     centre = np.log(np.array([INITIAL[name] for name in PARAMETERS]))
-    free = np.array([i for i, name in enumerate(PARAMETERS) if name not in CYCLE_PARAMETERS])
+    kept = CYCLE_PARAMETERS if mean.size else (*CYCLE_PARAMETERS, "coefficient_walk")
+    free = np.array([i for i, name in enumerate(PARAMETERS) if name not in kept])
     none = np.zeros(len(sample.seen.variable))
     model = _Model(np.log(theta), (mean[None], variance[None]), free, centre, none)
     begun, moving = [model], line_variances(sample.seen, sample.seen.value)

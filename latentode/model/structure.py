@@ -10,7 +10,7 @@ $$x(t) = \ell(t) + r(t) + u(t) + \phi(t)^\top c + \epsilon, \qquad
 with level $\ell$ and damped slope, a deviation r that dies away, an oscillation u that dies away and is
 renewed, of a frequency that all series share or of each one's own (`latentode.nn.frequency`), and
 coefficients c of the columns $\phi$: cosines and sines of the clock's cycles, and known-future columns,
-at once and with a lag, $h\,\dot u_h = u - u_h$.
+at once and with a lag, $h\,\dot u_h = u - u_h$; they may walk, as a cycle grows or changes shape.
 A line, a random walk, mean reversion, exponential smoothing, a stochastic cycle, harmonic regression,
 and regression with autocorrelated errors are special cases; which it is, is said by the parameters of
 each variable, which `latentode.model.marginal_likelihood` estimates from the training data. A cell's
@@ -59,6 +59,7 @@ INITIAL = {
     "slope": 0.1,
     "cycle": 1e-12,  # none
     "cycle_decay": 0.1,
+    "coefficient_walk": 1e-3,
     "frequency": 2 * math.pi,
     "frequency_spread": 1e-6,
     "scale": 10.0,
@@ -77,6 +78,7 @@ BOUNDS = {
     "slope": (1e-8, 1e4),
     "cycle": (1e-8, 1e2),
     "cycle_decay": (1e-4, 10.0),
+    "coefficient_walk": (1e-10, 10.0),
     "frequency": (1e-3, 1e4),
     "frequency_spread": (1e-6, 2.0),
     "scale": (1.0, 1e4),

@@ -5,7 +5,7 @@ of columns $\phi$, and the pair of a stochastic cycle that turns by $\omega$ and
 Between rows $\Delta$ apart, in closed form,
 
 $$d\ell = b\,dt + \sqrt{q_\ell}\,dW, \quad db = -\kappa\,b\,dt + \sqrt{q_b}\,dW, \quad
-  dr = -\rho\,r\,dt + \sqrt{2 \rho v_r}\,dW, \quad dc = 0, $$
+  dr = -\rho\,r\,dt + \sqrt{2 \rho v_r}\,dW, \quad dc = \sqrt{q_c}\,dW, $$
 
 $$d\binom{u}{w} = \begin{pmatrix} -\gamma & \omega \\ -\omega & -\gamma \end{pmatrix} \binom{u}{w} dt +
   \sqrt{2 \gamma v_u}\,dW, \qquad
@@ -52,13 +52,14 @@ PARAMETERS = (
     "slope",
     "cycle",
     "cycle_decay",
+    "coefficient_walk",
     "frequency",
     "frequency_spread",
     "scale",
     "memory",
     "excess",
 )
-NOISE, WALK, SLOPE_WALK, DAMPING, DEVIATION, RETURN, PRECISION, SLOPE, CYCLE, DECAY = range(10)
+NOISE, WALK, SLOPE_WALK, DAMPING, DEVIATION, RETURN, PRECISION, SLOPE, CYCLE, DECAY, DRIFT = range(11)
 SMALL = 1e-3  # of damping times elapsed time, below which closed forms cancel and series do not
 
 
@@ -113,6 +114,8 @@ def _advance(mean: Array, cov: Array, elapsed: Number, theta: Array, omega: Numb
     cov[1, 0] += both
     cov[1, 1] += slope
     cov[2, 2] += theta[DEVIATION] * (1 - left * left)
+    for j in range(COLUMNS, size if omega <= 0.0 else size - PAIR):
+        cov[j, j] += theta[DRIFT] * elapsed
     if omega > 0.0:
         left, angle = math.exp(-theta[DECAY] * elapsed), omega * elapsed
         _turn(mean, cov, left * math.cos(angle), left * math.sin(angle))
