@@ -336,9 +336,9 @@ def solve(report: Report, device: torch.device, shapes: tuple[tuple[int, int, in
             return found | off
 
         ways: dict[str, Callable[[Workload], Tensor]] = {
-            "latentode rk38, 20 steps": lambda w: w.native(Solver("rk38", 20)),
-            "latentode rk38, 20 steps, checkpoint": lambda w: w.native(
-                Solver("rk38", 20, adjoint="checkpoint")
+            "latentode rk38, 32 steps": lambda w: w.native(Solver("rk38", 32)),
+            "latentode rk38, 32 steps, checkpoint": lambda w: w.native(
+                Solver("rk38", 32, adjoint="checkpoint")
             ),
             "torchdiffeq rk4, 32 equal steps": lambda w: w.torchdiffeq("rk4", 33),
         }
@@ -351,10 +351,12 @@ def solve(report: Report, device: torch.device, shapes: tuple[tuple[int, int, in
         for name, run in (ways | adaptive).items():
             report.add(part, f"{name}, card", lambda run=run: figure(run, device))
         if device.type == "cuda":
-            for name, run in ways.items():
+            # A capture that fails leaves the process unfit for more: torchdiffeq's comes last of all.
+            last = rows == shapes[-1][0]
+            for name, run in ways.items() if last else list(ways.items())[:2]:
                 report.add(part, f"{name}, CUDA graph", lambda run=run: figure(run, device, True))
         with one_thread():
-            for name in ("latentode rk38, 20 steps", "torchode tsit5, 2e-4"):
+            for name in ("latentode rk38, 32 steps", "torchode tsit5, 2e-4"):
                 run = (ways | adaptive)[name]
                 if rows <= LARGEST_ON_CPU:
                     report.add(part, f"{name}, one CPU core", lambda run=run: figure(run, CPU))
@@ -396,8 +398,8 @@ def main() -> None:
         solve(report, device, ((8, 4, 8),))
     else:
         report.add("machine", "the suite's CUDA test", test_of_the_graph)
-        solve(report, device, ((64, 16, 64), (4096, 16, 64), (65536, 16, 64)))
         train(report, device, (32, 512))
+        solve(report, device, ((64, 16, 64), (4096, 16, 64), (65536, 16, 64)))
     print(report.markdown(f"{name}, torch {torch.__version__}"))
 
 
