@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode import LatentODEForecaster
+from latentode import LatentODEForecaster, __version__
 from latentode.cli import main
 
 
@@ -490,3 +490,11 @@ def test_a_model_is_calibrated_by_held_out_data(latentode, patients, fitted, tmp
     pd.testing.assert_frame_equal(wide, expected)
     status, _, err = latentode("calibrate", fitted, patients, "--horizon", "6y")
     assert status != 0 and "--horizon" in err
+
+
+def test_the_version_is_said(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["latentode", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    assert capsys.readouterr().out == f"latentode {__version__}\n"

@@ -11,12 +11,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from inspect import signature
-from typing import cast
+from typing import Annotated, cast
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from latentode import __version__
 from latentode.adapters import CONVERTERS
 from latentode.cli.advice import Door, in_options
 from latentode.cli.modelling import calibrate, convert, demo, evaluate, fit, inspect
@@ -33,6 +34,22 @@ app = typer.Typer(
     help="Forecast irregular time series at any timestamp with latent neural ODEs. Start with "
     "`latentode inspect data.csv`, then `latentode fit data.csv --out model`.",
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"latentode {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    """Nothing more: options of the program itself end it."""
+
 
 for command in (convert, inspect, fit, forecast, ask, evaluate, calibrate, plot, demo):
     app.command()(command)

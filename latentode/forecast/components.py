@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.scaling import Units
+from latentode.errors import SchemaError
 
 __all__ = ["DATA", "LEVEL", "WITHOUT_STRUCTURE", "StructuralParts"]
 
@@ -79,6 +80,12 @@ class StructuralParts:
             A long frame: the keys, `component` (the parts, "neural" and, unless `moved` is None,
             "adjustment"), `value` and `unit`, "data" or the name of a transform.
         """
+        clash = keys.columns.intersection(["component", "unit"])
+        if len(clash):
+            raise SchemaError(
+                f"column `{clash[0]}` names the series or times, but components have a column of that "
+                f"name; rename it, such as `{clash[0]}_id`"
+            )
         means = [decoded] if moved is None else [decoded, moved]
         names = [*self.names, NEURAL, ADJUSTMENT][: len(self.names) + len(means)]
         unit = np.full(len(keys), DATA, dtype=object)

@@ -108,6 +108,7 @@ def _intensity(
 def _expected_counts(
     fitted: FittedForecaster, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray
 ) -> pd.DataFrame:
+    fitted.reader.schema.refuse_columns(("since", "until", "expected"))
     last = dataset.last
     early = places.time < last[places.series]
     if early.any():

@@ -151,6 +151,7 @@ class SamplePaths:
             quantile_list(quantiles),
             chosen_variables(self.fitted.reader.schema, variables),
         )
+        self.fitted.reader.schema.refuse_columns(("since", "until"))
         until = self._once(b, "b")
         since = self._starts(until) if a is None else self._matched(self._once(a, "a"), until)
         self._refuse_backwards(since, until)
