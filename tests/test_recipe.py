@@ -122,7 +122,9 @@ def test_every_parameter_receives_a_gradient_under_every_loss(loss, variational)
     with torch.no_grad():  # away from the start, at which a decoder corrects nothing
         module.model.layout.decoder.layers[-1].weight.normal_()
     module.log = lambda *args, **options: None
-    module.trainer = type("Trainer", (), {"global_step": 10, "current_epoch": 0, "global_rank": 0})()
+    module.trainer = type(
+        "Trainer", (), {"global_step": 10, "current_epoch": 0, "global_rank": 0, "world_size": 1}
+    )()
     module.training_step(next(iter(data.train_dataloader())), 0).backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name

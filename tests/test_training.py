@@ -341,7 +341,7 @@ def test_three_bad_batches_in_a_row_end_the_fit_with_advice(tmp_path):
     poisoned(module, torch.nan)
     with (
         warnings.catch_warnings(),
-        pytest.raises(SolveError, match=r"3 batches in a row.*Lower lr"),
+        pytest.raises(SolveError, match=r"3 steps in a row.*Lower lr"),
     ):
         warnings.simplefilter("ignore")
         trainer_in(tmp_path, num_sanity_val_steps=0).fit(module, data)

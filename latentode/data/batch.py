@@ -9,8 +9,9 @@ Batch: several cut series as flat tensors, time counted from each one's forecast
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import cast
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -149,18 +150,22 @@ class Batch:
         return len(self.start)
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(
-            self.context.to(device),
-            self.target.to(device),
-            self.start.to(device),
-            self.static.to(device),
-            self.control_time.to(device),
-            self.control_value.to(device),
-            self.names,
-            None if self.events is None else self.events.to(device),
-            None if self.end is None else self.end.to(device),
-            None if self.labels is None else self.labels.to(device),
-        )
+        return _each(self, lambda tensor: tensor.to(device))
+
+    def pin_memory(self) -> Batch:
+        """A copy in page-locked memory, as torch's loaders ask for with `pin_memory=True`."""
+        return _each(self, Tensor.pin_memory)
+
+    def unasked(self) -> Batch:
+        """The same contexts, of which nothing is asked: no targets, no events ahead, no labels."""
+        names, none = self.names, torch.zeros(0, dtype=torch.long, device=self.start.device)
+        if names is not None:
+            names = TargetNames(names.keys.iloc[:0], Units(np.zeros(0), np.zeros(0)))
+        events, end = self.events, self.end
+        if events is not None and end is not None:
+            events, end = events.select(events.time <= 0), torch.zeros_like(end)
+        target = self.target.select(none)
+        return replace(self, target=target, names=names, events=events, end=end, labels=None)
 
 
 class Series:
@@ -317,6 +322,15 @@ class Series:
         end = np.maximum(parts.bisect(indices, lambda p: time[p] <= limit), begin + 1)
         width = int((end - begin).max(initial=1))
         return np.minimum(begin[:, None] + np.arange(width), end[:, None] - 1)
+
+
+def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A batch, or a part of one, with every tensor changed alike."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if not isinstance(value, Batch | Observations | Queries | Labels):
+        return value
+    return replace(value, **{f.name: _each(getattr(value, f.name), change) for f in fields(value)})
 
 
 def _changes(

@@ -112,7 +112,7 @@ class Patience(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = trainer.callback_metrics.get(self.monitor)
-        if loss is None:
+        if loss is None or math.isnan(loss):  # nothing was asked
             return
         if float(loss) < self.best:
             self.best, self.waited = float(loss), 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,8 @@ from latentode.data.split import HeldOut
 from latentode.data.task import Task
 from latentode.errors import SchemaError
 from latentode.model.config import Sizes
-from latentode.training.cuts import STATIC_DROPOUT, Cuts, Draws, Key
-from latentode.training.resumable import FromPlace, ResumableLoader, whole_batches
+from latentode.training.cuts import STATIC_DROPOUT, Cuts, Draws, Share, in_rounds
+from latentode.training.resumable import FromPlace, Loading, ResumableLoader, whole_batches
 
 __all__ = ["IrregularDataModule"]
 
@@ -34,8 +34,9 @@ class IrregularDataModule(LightningDataModule):
 
     Scaling is fitted on `train` only and travels in the checkpoint. An epoch cuts
     `windows_per_epoch / n_series` windows out of each training series at freshly drawn places; the
-    windows of validation are always the same. Where the schema says `cycles="auto"` they are found in
-    `train` only: `found_cycles`, None where they were named; `schema` names them.
+    windows of validation are always the same. Each of several processes is given its share, of
+    validation too, where no window is seen twice. Where the schema says `cycles="auto"` they are found
+    in `train` only: `found_cycles`, None where they were named; `schema` names them.
 
     Args:
         train: a frame, or a dataset already read.
@@ -49,9 +50,12 @@ class IrregularDataModule(LightningDataModule):
         seed: of the places of the windows and of their order.
         bucketed: whether a training batch holds contexts of like length, so that little is padded;
             batches come in random order.
+        **loading: `num_workers`, `pin_memory`, `persistent_workers` and `prefetch_factor` of torch's
+            loaders, which change no batch.
 
     Raises:
         SchemaError: for a table that cannot be read.
+        LatentODEError: for an argument of loaders that does not exist.
 
     Example:
         >>> from latentode import Forecasting
@@ -72,8 +76,11 @@ class IrregularDataModule(LightningDataModule):
         windows_per_epoch: int | None = None,
         seed: int = 0,
         bucketed: bool = False,
+        **loading: Unpack[Loading],
     ) -> None:
         super().__init__()
+        self.loading = loading
+        whole_batches(loading)  # before anything is read
         if task is None:
             raise SchemaError("say what to learn: task=Forecasting(horizon='24h'), for example")
         train = _read(train, schema)
@@ -204,15 +211,17 @@ class IrregularDataModule(LightningDataModule):
         """Some training windows, nothing of them hidden, to estimate the structural block from."""
         series = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES].tolist()
         draws = range(-(-FEWEST_EXAMPLES // len(series)))
-        keys: list[Key] = [(0, i, draw) for i in series for draw in draws]
-        return Cuts(self.train, self.task, self.seed).__getitems__(keys)
+        order = np.array([(0, i, draw) for i in series for draw in draws])
+        return Cuts(self.train, self.task, order, self.seed).__getitems__(range(len(order)))
 
     def train_dataloader(self) -> DataLoader:
-        data = Cuts(self.train, self.training_task, self.seed, static_dropout=STATIC_DROPOUT)
+        order = in_rounds(len(self.train), self.windows_per_epoch)
+        data = Cuts(self.train, self.training_task, order, self.seed, static_dropout=STATIC_DROPOUT)
         sampler = Draws(data, self.windows_per_epoch, self.batch_size if self.bucketed else None)
         # Lightning restores the place of loaders only if none was asked for before.
         draws, self._resumed = FromPlace(sampler, *self._resumed), ()
-        self._loader = ResumableLoader(data, self.batch_size, sampler=draws, **whole_batches())
+        made = whole_batches(self.loading)
+        self._loader = ResumableLoader(data, self.batch_size, sampler=draws, **made)
         return self._loader
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
@@ -225,11 +234,12 @@ class IrregularDataModule(LightningDataModule):
         return self.val_dataloader()
 
     def _fixed(self, series: Series, task: Task) -> DataLoader:
-        data = Cuts(series, task, self.seed, named=True)
         counts = task.held_out_cuts(series.timeline)
-        order = [(0, i, draw) for i, n in enumerate(counts.tolist()) for draw in range(n)]
+        order = np.array([(0, i, draw) for i, n in enumerate(counts.tolist()) for draw in range(n)])
+        data = Cuts(series, task, order.reshape(-1, 3), self.seed, named=True)
+        made, share = whole_batches(self.loading), Share(data.order)
         # By name, since Lightning builds a loader anew to predict from it.
-        return DataLoader(data, batch_size=self.batch_size, sampler=order, **whole_batches())
+        return DataLoader(data, batch_size=self.batch_size, sampler=share, **made)
 
     def state_dict(self) -> dict[str, Any]:
         """Schema and scaling, so that a checkpoint says how to read new data; the place in an epoch."""

@@ -139,12 +139,19 @@ class Measures(nn.Module):
         self.loss.update(nll, zero)
         self.accuracy.update((found.argmax(dim=1) == klass).to(nll.dtype), zero)
 
+    def begin(self) -> None:
+        """Forgets what was measured: all metrics are of nothing, which nobody has to be warned of."""
+        for metric in self.named().values():
+            metric.reset()
+            none = metric.total[:0]
+            metric.update(none, torch.zeros_like(none, dtype=torch.long))
+
     def named(self) -> dict[str, RunningMean]:
-        """The metrics that anything was measured for, by the names that they are logged by."""
+        """The metrics of this kind of model by the names that they are logged by; nan where of nothing.
+
+        Those of values are left out where series are classified: then mostly none are asked for.
+        """
         more = {"times": self.times, "labels": self.labels, "accuracy": self.accuracy}
-        found: dict[str, Any] = {**self.values, "loss": self.loss, **more}
-        return {
-            f"{self.stage}_{name}": metric
-            for name, metric in found.items()
-            if metric is not None and metric.update_called
-        }
+        values = self.values if self.labels is None else {}
+        found: dict[str, Any] = {**values, "loss": self.loss, **more}
+        return {f"{self.stage}_{n}": metric for n, metric in found.items() if metric is not None}

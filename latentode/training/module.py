@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning import LightningModule
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.parallel import DistributedDataParallel
+from torchmetrics import MeanMetric
 
 from latentode.data.batch import Batch
 from latentode.errors import LatentODEError, SolveError
@@ -28,6 +31,7 @@ from latentode.training.callbacks import SCHEDULES
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.metrics import Measures
+from latentode.training.skipped import SkippedBatches
 
 __all__ = ["LatentODEModule"]
 
@@ -38,8 +42,9 @@ class LatentODEModule(LightningModule):
     """Trains a `LatentODE` on batches of an `IrregularDataModule`.
 
     Hyper-parameters are primitives, so a checkpoint loads under torch's safe `weights_only`.
-    A batch whose solution, loss or gradient is not finite is skipped, counted (`skipped_batches`) and
-    reported; three in a row raise `SolveError`. No NaN is ever written into a weight.
+    A batch whose solution, loss or gradient is not finite is skipped, counted over all processes
+    (`skipped_batches`) and reported; three steps in a row without any other raise `SolveError`. No NaN
+    is ever written into a weight. What is logged is of all processes, of every held-out window once.
 
     Logged: `train_loss`; every 300 steps `solver_error`, estimated by step doubling; and on
     validation windows, in scaled units, `val_nll` (negative log predictive density), `val_mse`,
@@ -62,7 +67,6 @@ class LatentODEModule(LightningModule):
 
     units: Tensor
     VALIDATION_SAMPLES = 16
-    MAX_FAILURES = 3
     MAX_STEPS = 16
     CHECK_SOLVER_EVERY = 300
 
@@ -80,7 +84,7 @@ class LatentODEModule(LightningModule):
         named = {"sizes": sizes, "model": model, "training": training}
         self.save_hyperparameters({name: config.to_dict() for name, config in named.items()})
         self.auto_steps, self.tolerance = model.solver.automatic, model.solver.tolerance
-        self.skipped_batches = self._failures_in_a_row = 0
+        self.skipped = SkippedBatches()
         self._noise_seed = int(torch.randint(2**62, ()))
         self._estimated = False
         self.lr = training.lr  # a field of its own, for Lightning's learning-rate finder
@@ -89,6 +93,10 @@ class LatentODEModule(LightningModule):
         self.register_buffer("units", own, persistent=False)
         self.model: LatentODE = model.build(sizes)
         self.measures = nn.ModuleDict({stage: self._measures(stage, sizes) for stage in STAGES})
+        self.train_loss = MeanMetric()
+        # Every process estimates them by itself, the same, and some are not where its device is.
+        own_buffers = [name for name, _ in self.named_buffers()]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, own_buffers)
         # Of a point one sample is all: more noise would be drawn for nothing.
         self.samples = training.samples if self.model.variational else 1
         self.validation_samples = self.VALIDATION_SAMPLES if self.model.variational else 1
@@ -134,7 +142,25 @@ class LatentODEModule(LightningModule):
         """Gives the trainer's precision back its own conversion of batches."""
         vars(self.trainer.precision_plugin).pop("convert_input", None)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+    @property
+    def skipped_batches(self) -> int:
+        """How many batches could not be trained on so far."""
+        return self.skipped.total
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self._loss(batch, batch_idx)
+        if loss is not None:
+            self.skipped.learn()
+            self.train_loss.update(loss.detach().float(), len(batch))
+        self.log("train_loss", self.train_loss, on_step=False, on_epoch=True, batch_size=len(batch))
+        if loss is not None and self.trainer.world_size == 1:
+            return loss
+        # Other processes wait for a gradient of every weight from this one.
+        nothing = sum(0.0 * p.sum() for p in self.parameters() if p.requires_grad)
+        return cast(Tensor, nothing if loss is None else loss + nothing)
+
+    def _loss(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """The loss of a batch; None if it cannot be trained on."""
         config = self.training_config
         try:
             terms = elbo_terms(
@@ -147,13 +173,12 @@ class LatentODEModule(LightningModule):
                 units=self.units / self.units.mean(),  # the loss keeps its size, and Adam its pace
             )
         except SolveError as failure:
-            return self._skip(str(failure))
+            return self.skipped.skip(str(failure))
         kl_weight = min(1.0, self.global_step / max(1, config.kl_warmup))
         loss = negative_elbo(terms, kl_weight, config.context_weight, config.time_weight)
         loss = config.value_weight * loss + config.label_weight * mean_label_loss(terms)
         if not torch.isfinite(loss):
-            return self._skip("the loss is not finite")
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch))
+            return self.skipped.skip("the loss is not finite")
         return loss
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -163,9 +188,10 @@ class LatentODEModule(LightningModule):
     def _check_solver(self, batch: Batch) -> None:
         """Logs the solver's error on the current weights; takes more steps if they are automatic."""
         try:
-            error = float(self.model.solver_error(batch).amax())
+            worst = self.model.solver_error(batch).amax().float()
         except SolveError:
-            error = math.inf
+            worst = torch.tensor(math.inf, device=self.device)
+        error = float(self.trainer.strategy.reduce(worst, reduce_op="max"))
         self.log("solver_error", error, on_step=True, on_epoch=False)
         if not self.auto_steps or error <= self.tolerance:
             return
@@ -183,12 +209,12 @@ class LatentODEModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["noise_seed"] = self._noise_seed
         checkpoint["solver_steps"] = self.model.solver.steps
-        checkpoint["skipped"] = [self.skipped_batches, self._failures_in_a_row]
+        checkpoint["skipped"] = [self.skipped.total, self.skipped.in_a_row]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._noise_seed = checkpoint.get("noise_seed", self._noise_seed)
         self._take_steps(checkpoint.get("solver_steps", self.model.solver.steps))
-        self.skipped_batches, self._failures_in_a_row = checkpoint.get("skipped", (0, 0))
+        self.skipped.total, self.skipped.in_a_row = checkpoint.get("skipped", (0, 0))
 
     def _take_steps(self, steps: int) -> None:
         self.model.solver = replace(self.model.solver, steps=steps)
@@ -202,39 +228,48 @@ class LatentODEModule(LightningModule):
         return torch.randn(shape, generator=generator, device=self.device, dtype=self.model.dtype)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Lets no non-finite gradient reach a weight."""
+        """Lets no non-finite gradient reach a weight, nor a step that has nothing to learn from."""
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        if not gradients:
-            return
-        if torch.stack([g.norm() for g in gradients]).isfinite().all():
-            self._failures_in_a_row = 0
-            return
-        optimizer.zero_grad(set_to_none=True)
-        self._skip("a gradient is not finite")
+        finite = not gradients or bool(torch.stack([g.norm() for g in gradients]).isfinite().all())
+        if not finite and self._scaled:
+            return  # what overflows is not stepped along, but scaled down, by the scaler of losses
+        if not finite:
+            self.skipped.refuse_step("a gradient is not finite")
+        before = self.skipped.total
+        if not self.skipped.step(self._over_processes):
+            optimizer.zero_grad(set_to_none=True)
+        if self.skipped.total > before:
+            self.log("skipped_batches", float(self.skipped.total))
 
-    def _skip(self, why: str) -> None:
-        """Counts a batch that changes no weight; too many in a row end the fit with advice."""
-        self.skipped_batches += 1
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row >= self.MAX_FAILURES:
-            raise SolveError(
-                f"{self._failures_in_a_row} batches in a row could not be trained on; the last: {why}. "
-                "Lower lr, take more solver steps, or shorten the horizon; the weights are still finite"
-            )
-        warnings.warn(f"batch skipped ({self.skipped_batches} so far): {why}", stacklevel=2)
-        self.log("skipped_batches", float(self.skipped_batches))
+    @property
+    def _scaled(self) -> bool:
+        """Whether losses are scaled up for half precision, so that gradients may overflow at times."""
+        plugin = self.trainer.precision_plugin
+        scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None
+        return scaler is not None and scaler.get_scale() > 1
+
+    def _over_processes(self, counts: Tensor) -> Tensor:
+        if self.trainer.world_size == 1:
+            return counts
+        return self.trainer.strategy.reduce(counts.to(self.device), reduce_op="sum").cpu()
+
+    def on_validation_epoch_start(self) -> None:
+        self._begin_metrics("val")
+
+    def on_test_epoch_start(self) -> None:
+        self._begin_metrics("test")
+
+    def _begin_metrics(self, stage: str) -> None:
+        """Logs metrics before the first batch, since a process with none has a part in them too."""
+        measures = cast(Measures, self.measures[stage])
+        measures.begin()
+        self.log_dict(measures.named())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._log_metrics(batch, "val")
+        self._update(cast(Measures, self.measures["val"]), batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._log_metrics(batch, "test")
-
-    def _log_metrics(self, batch: Batch, stage: str) -> None:
-        measures = cast(Measures, self.measures[stage])
-        self._update(measures, batch)
-        if found := measures.named():
-            self.log_dict(found)
+        self._update(cast(Measures, self.measures["test"]), batch)
 
     def _update(self, measures: Measures, batch: Batch) -> None:
         """Measures what the model says of values, of times and of labels, where it says anything."""
