@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader
 from latentode.data.batch import Batch, Series
 from latentode.data.cycles import find_cycles
 from latentode.data.dataset import SeriesDataset
+from latentode.data.files import read_table
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.scaling import Scaling
 from latentode.data.schema import AUTO, Schema
@@ -28,6 +30,8 @@ __all__ = ["IrregularDataModule"]
 CUTS_PER_SERIES, MIN_CUTS, MANY_CUTS = 5, 512, 4096
 FEWEST_EXAMPLES, MOST_EXAMPLES = 32, 512
 
+Table = str | Path | pd.DataFrame | SeriesDataset
+
 
 class IrregularDataModule(LightningDataModule):
     """Training and validation batches of `Batch`, for any Lightning `Trainer`.
@@ -39,7 +43,7 @@ class IrregularDataModule(LightningDataModule):
     in `train` only: `found_cycles`, None where they were named; `schema` names them.
 
     Args:
-        train: a frame, or a dataset already read.
+        train: a frame, a dataset already read, or a path of what `latentode.read_table` reads.
         validation: likewise, or what `split_validation` holds out; None for no validation.
         schema: roles of the columns of the frames.
         task: how training series are cut; validation uses `task.fixed()`. Wrapped in
@@ -68,8 +72,8 @@ class IrregularDataModule(LightningDataModule):
 
     def __init__(
         self,
-        train: pd.DataFrame | SeriesDataset,
-        validation: pd.DataFrame | SeriesDataset | HeldOut | None = None,
+        train: Table,
+        validation: Table | HeldOut | None = None,
         schema: Schema | None = None,
         task: Task | None = None,
         batch_size: int = 64,
@@ -110,7 +114,7 @@ class IrregularDataModule(LightningDataModule):
         self._loader: ResumableLoader | None = None
         self._resumed: tuple[int, ...] = ()
 
-    def read(self, table: pd.DataFrame | SeriesDataset) -> Series:
+    def read(self, table: Table) -> Series:
         """The series of a further table, read and scaled as those of training.
 
         Raises:
@@ -121,11 +125,11 @@ class IrregularDataModule(LightningDataModule):
             series.labels = self._labels_of(series, labels, self.classes)
         return series
 
-    def loader(self, table: pd.DataFrame | SeriesDataset) -> DataLoader:
+    def loader(self, table: Table) -> DataLoader:
         """Batches of a further table, cut as validation is: for `Trainer.test` or `Trainer.predict`."""
         return self._fixed(self.read(table), self.task.fixed())
 
-    def _read(self, table: pd.DataFrame | SeriesDataset, what: str) -> Series:
+    def _read(self, table: Table, what: str) -> Series:
         held_out = self._with_cycles(_read(table, self.schema))
         _check_alike(self.train.dataset, held_out, what)
         return Series(held_out, self.scaling)
@@ -276,5 +280,10 @@ def _rate(events: int, data: SeriesDataset) -> float:
     return max(events, 0.5) / watched if watched > 0 else 1.0
 
 
-def _read(table: pd.DataFrame | SeriesDataset, schema: Schema | None) -> SeriesDataset:
-    return table if isinstance(table, SeriesDataset) else SeriesDataset.from_frame(table, schema)
+def _read(table: Table, schema: Schema | None) -> SeriesDataset:
+    if isinstance(table, SeriesDataset):
+        return table
+    if isinstance(table, str | Path):
+        schema = Schema() if schema is None else schema
+        return SeriesDataset.from_frame(read_table(table, schema), schema)
+    return SeriesDataset.from_frame(table, schema)
