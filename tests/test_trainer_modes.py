@@ -5,6 +5,7 @@ import os
 import socket
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -193,21 +194,18 @@ def figures(n):
     return found
 
 
-def one_of_two(rank, port, folder):
+def _one_of_two(rank, port, folder, found):
     where = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "NODE_RANK": "0"}
     os.environ |= {**where, "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    (folder / str(rank)).write_text(json.dumps(figures(2)))
+    (folder / str(rank)).write_text(json.dumps(found()))
 
 
-@pytest.fixture(scope="module")
-def together(tmp_path_factory):
-    """What one process finds, and what each of two finds that train together."""
-    folder = tmp_path_factory.mktemp("together")
-    alone = figures(1)
+def in_two_processes(found, folder):
+    """What a function returns in each of two processes that train together."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    both = start_processes(one_of_two, (port, folder), nprocs=2, join=False, start_method="fork")
+        given = (free.getsockname()[1], folder, found)
+    both = start_processes(_one_of_two, given, nprocs=2, join=False, start_method="fork")
     try:
         end = time.monotonic() + 90
         while not both.join(timeout=1.0):
@@ -215,7 +213,13 @@ def together(tmp_path_factory):
     finally:
         for process in both.processes:
             process.kill()
-    return alone, *(json.loads((folder / rank).read_text()) for rank in "01")
+    return [json.loads((folder / rank).read_text()) for rank in "01"]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What one process finds, and what each of two finds that train together."""
+    return figures(1), *in_two_processes(partial(figures, 2), tmp_path_factory.mktemp("together"))
 
 
 def test_two_processes_say_of_held_out_windows_what_one_does(together):

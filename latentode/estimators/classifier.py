@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -23,7 +25,7 @@ from latentode.data.windows import uniform
 from latentode.errors import LatentODEError, SchemaError
 from latentode.estimators import fitting
 from latentode.estimators.judging import left_behind
-from latentode.estimators.persistence import load_model, save_model
+from latentode.estimators.persistence import load_checkpoint, load_model, save_model
 from latentode.forecast import FittedForecaster
 from latentode.model import LatentODE, ModelConfig
 from latentode.model.building import own_draws
@@ -113,6 +115,8 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         labels: pd.Series | pd.DataFrame,
         schema: Schema | None = None,
         num_threads: int | None = 1,
+        callbacks: Sequence[Any] = (),
+        trainer: Mapping[str, Any] = MappingProxyType({}),
     ) -> LatentODEClassifier:
         """Trains on a table and its labels; keeps the weights that did best on held-out series.
 
@@ -125,6 +129,8 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
                 label; or, at any times, a frame of identifier, time and label.
             schema: roles of the columns of `df`; what it leaves open is detected.
             num_threads: CPU threads to train with; None leaves them as they are.
+            callbacks: of Lightning, called beside those of the fit.
+            trainer: arguments of its Trainer: `accelerator`, `devices`, `strategy`, `logger`, ...
 
         Raises:
             SchemaError: for a table or labels that cannot be read, before any training.
@@ -148,7 +154,8 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         with fitting.gradients(num_threads), own_draws(self.random_state):
             module = fitting.build_module(self, data)
             self.fitted_ = left_behind(module, data, span, context_length)
-            fitting.train(self, module, data, None)
+            lightning = {"callbacks": callbacks, "settings": trainer}
+            fitting.train(self, module, data, None, lightning=lightning)
         return self
 
     def predict_proba(self, df: FrameT, at: pd.DataFrame | None = None) -> FrameT:
@@ -223,6 +230,14 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
             LatentODEError: if the folder holds no classifier, or one of another release's format.
         """
         fitted, parameters = load_model(folder, KIND)
+        made = cls(**parameters)
+        made.fitted_, made.classes_ = fitted, np.array(fitted.classes)
+        return made
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> Self:
+        """A fitted classifier of a Lightning checkpoint alone; a `LatentODEError` if it holds none."""
+        fitted, parameters = load_checkpoint(path, KIND)
         made = cls(**parameters)
         made.fitted_, made.classes_ = fitted, np.array(fitted.classes)
         return made

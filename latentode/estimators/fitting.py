@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -29,7 +30,8 @@ from latentode.estimators.judging import (
     say_how_good,
     say_what_is_decided,
 )
-from latentode.evaluation.residual_fit import judging_pairs
+from latentode.evaluation.leaderboard import leaderboard
+from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
 from latentode.forecast.fitted import FittedForecaster
 from latentode.model.building import own_draws
 from latentode.model.config import AUTO, Config, ModelConfig
@@ -47,6 +49,7 @@ __all__ = [
     "fitted_by_lightning",
     "forecasting_data",
     "gradients",
+    "judged_by",
     "read_training",
     "set_nested",
     "train",
@@ -178,8 +181,9 @@ def fit_forecaster(
     save_to: str | Path | None,
     resume: bool,
     num_threads: int | None,
+    lightning: Mapping[str, Any],
 ) -> None:
-    """Sets `fitted_` of a forecaster; arguments as for its `fit`."""
+    """Sets `fitted_` of a forecaster; arguments as for its `fit`, `lightning` as for `train`."""
     check_parameters(estimator)
     save = checkpoint = None
     if save_to is not None:
@@ -201,7 +205,7 @@ def fit_forecaster(
         with own_draws(estimator.random_state):
             module = build_module(estimator, data, _with_likelihoods(estimator.model, families))
         estimator.fitted_ = left_behind(module, data, *spans)
-        train(estimator, module, data, save, checkpoint)
+        train(estimator, module, data, save, checkpoint, lightning)
         estimator.fitted_ = judged(estimator.fitted_, data)
     if save is not None:
         save()
@@ -266,6 +270,7 @@ def train(
     data: IrregularDataModule,
     save: Callable[[], None] | None,
     checkpoint: EpochCheckpoint | None = None,
+    lightning: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Trains the module of `estimator.fitted_` and keeps its metrics there, however training ends.
 
@@ -275,6 +280,7 @@ def train(
         data: what to train on.
         save: called after each improvement, and at the end if there was any epoch; None for nothing.
         checkpoint: from which to go on, and where to leave off; None for no such thing.
+        lightning: `callbacks` and `settings` of the Trainer, as for `run_fit`.
     """
     begun = False
 
@@ -299,11 +305,21 @@ def train(
             on_end=keep,
             on_best=None if save is None else improved,
             checkpoint=checkpoint,
+            **lightning,
         )
         begun = True
     finally:
         if begun and save is not None:
             save()  # again, with the whole history
+
+
+def judged_by(fitted: FittedForecaster, dataset: SeriesDataset) -> FittedForecaster:
+    """The model with its residuals and its leaderboard, of forecasts of held-out series."""
+    some, pairs = judging_pairs(fitted.horizon, dataset)
+    answer = fitted.forecast(some, pairs.queries, pairs.keys)
+    fitted = replace(fitted, residuals=fit_residuals(fitted, some, pairs, answer))
+    board = leaderboard(fitted, some, pairs, answer)
+    return replace(fitted, record=replace(fitted.record, leaderboard=board))
 
 
 def fitted_by_lightning(

@@ -5,30 +5,24 @@ It validates, fits and delegates: `fitted_`, a `FittedForecaster`, is what a fit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+import latentode.evaluation as evaluation
 from latentode.data import Schema, SeriesDataset
 from latentode.data.answers import FrameT, in_kind_of
 from latentode.data.columns import IntoFrame, interval_levels, quantile_list
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.estimators import fitting, judging
-from latentode.estimators.persistence import load_model, save_model
-from latentode.evaluation import BacktestPairs, backtest
-from latentode.evaluation.backtest import (
-    ORIGINS,
-    backtest_pairs,
-    calibrated,
-    compare_with_baselines,
-    evaluate,
-    skill,
-)
+from latentode.estimators.persistence import load_checkpoint, load_model, save_model
+from latentode.evaluation.backtest import ORIGINS
 from latentode.evaluation.metrics import USUAL, metric_list
 from latentode.forecast import FittedForecaster, Forecast, ObservationTimes, SamplePaths
 from latentode.forecast.smoothing import forecast_question
@@ -45,9 +39,8 @@ class LatentODEForecaster(BaseEstimator):
 
     Args:
         horizon: how far ahead to learn to look: "24h", or a number in the unit of a numeric time
-            column. None takes what is usual among the series of a quarter of a series' span, or of
-            the time that 50 further observation times of it take where that is less. Longer questions
-            are answered too, by carrying the ODE on.
+            column. None takes, as is usual among the series, a quarter of the span, or the time that
+            50 further observation times take if less. Longer questions carry the ODE on.
         context_length: how far back the encoder looks; None takes eight horizons.
         model: what the network is made of; `model__latent_size` and its like name its fields.
         training: how it is trained; likewise `training__max_epochs`.
@@ -95,6 +88,8 @@ class LatentODEForecaster(BaseEstimator):
         save_to: str | Path | None = None,
         num_threads: int | None = 1,
         resume: bool = False,
+        callbacks: Sequence[Any] = (),
+        trainer: Mapping[str, Any] = MappingProxyType({}),
     ) -> Self:
         """Trains on a table, wide or long, and keeps the weights that did best on held-out data.
 
@@ -104,15 +99,16 @@ class LatentODEForecaster(BaseEstimator):
             validation: table of held-out series. Without it a fifth of the series is held out where
                 there are at least 20, otherwise the last part of every series.
             save_to: folder for the best model so far, so that a crash or interruption loses nothing.
-            num_threads: CPU threads to train with; None leaves them as they are. Matrices this small
-                gain nothing from more than one (`experiments/training_step`).
+            num_threads: CPU threads to train with, of which more gain little; None leaves them so.
             resume: whether to go on from the last epoch of a fit into `save_to` that was ended, if any.
+            callbacks, trainer: Lightning's, and arguments such as `accelerator` and `devices` for it.
 
         Raises:
             SchemaError: for a table that cannot be read, before any training.
             LatentODEError: likewise for settings that do not go together, or with what was begun.
         """
-        fitting.fit_forecaster(self, df, schema, validation, save_to, resume, num_threads)
+        lightning = {"callbacks": callbacks, "settings": trainer}
+        fitting.fit_forecaster(self, df, schema, validation, save_to, resume, num_threads, lightning)
         return self
 
     def predict(
@@ -137,8 +133,7 @@ class LatentODEForecaster(BaseEstimator):
             count: with a duration, how many equally spaced times up to it.
             quantiles: levels between 0 and 1, or one of them.
             variables: which variables; all by default.
-            level: per cent of central intervals whose ends join the quantiles: 80 adds `q0.1` and
-                `q0.9`.
+            level: per cent of central intervals whose ends join the quantiles: of 80, `q0.1`, `q0.9`.
             samples: so many draws of futures instead, each consistent over times and variables.
             seed: of the draws; those of a series depend on nothing but it.
             smooth: whether a time inside the history is answered from the observations on both of its
@@ -165,7 +160,7 @@ class LatentODEForecaster(BaseEstimator):
         smooth: bool = True,
     ) -> Forecast:
         """The predictive distribution itself, with its components; arguments as for `predict`."""
-        return self._answer(history, at, count, variables, smooth, parts=True)
+        return self._answer(history, at, count, variables, smooth, True)
 
     def sample_paths(
         self,
@@ -211,8 +206,7 @@ class LatentODEForecaster(BaseEstimator):
             df: held-out table; for cutoffs with what came before them, too.
             horizon: how far ahead; the fitted one by default.
             quantiles: levels between 0 and 1, or one of them.
-            origins: most times per series to forecast from, evenly spread over those with an
-                observation within the horizon; None takes all. Of no account with `cutoffs`.
+            origins: most times per series to forecast from, evenly spread; None for all, or `cutoffs`.
             cutoffs: timestamps to forecast every series from that has shown anything by then.
             log_prob: whether to add the log-density of each actual value, in data units.
 
@@ -220,8 +214,8 @@ class LatentODEForecaster(BaseEstimator):
             A long frame: identifier, `origin`, time, `lead` (in time units), `variable`, `actual`,
             `mean`, `std` and quantiles (and `log_prob`), for `latentode.evaluation.summarise`.
         """
-        fitted, dataset, pairs = self._pairs(df, horizon, origins, cutoffs)
-        return in_kind_of(df, backtest(fitted, dataset, pairs, quantile_list(quantiles), log_prob))
+        pairs = self._pairs(df, horizon=horizon, origins=origins, cutoffs=cutoffs)
+        return in_kind_of(df, evaluation.backtest(*pairs, quantile_list(quantiles), log_prob))
 
     def compare(
         self,
@@ -231,8 +225,8 @@ class LatentODEForecaster(BaseEstimator):
         **asked: Any,
     ) -> FrameT:
         """The backtest of model and baselines, told apart by `model`; arguments as for `backtest`."""
-        levels = quantile_list(quantiles)
-        return in_kind_of(df, compare_with_baselines(*self._pairs(df, **asked), levels, log_prob))
+        pairs, levels = self._pairs(df, **asked), quantile_list(quantiles)
+        return in_kind_of(df, evaluation.compare_with_baselines(*pairs, levels, log_prob))
 
     def evaluate(
         self,
@@ -252,7 +246,7 @@ class LatentODEForecaster(BaseEstimator):
             **asked: `horizon`, `origins` and `cutoffs`, as for `backtest`.
         """
         names, levels = metric_list(metrics), quantile_list(quantiles)
-        return in_kind_of(df, evaluate(*self._pairs(df, **asked), levels, names, bins))
+        return in_kind_of(df, evaluation.evaluate(*self._pairs(df, **asked), levels, names, bins))
 
     def calibrate(
         self, df: IntoFrame, bins: int = 6, exchangeable: str | None = None, **asked: Any
@@ -269,12 +263,12 @@ class LatentODEForecaster(BaseEstimator):
                 the same series are; by default "series", of a single one "origins".
             **asked: `horizon`, `origins` and `cutoffs`, as for `backtest`.
         """
-        self.fitted_ = calibrated(*self._pairs(df, **asked), bins, exchangeable)
+        self.fitted_ = evaluation.calibrated(*self._pairs(df, **asked), bins, exchangeable)
         return self
 
     def score(self, df: IntoFrame, origins: int | None = ORIGINS) -> float:
         """Skill, 1 - MAE / MAE(last value), mean over variables; `origins` as for `backtest`."""
-        return skill(self._fitted, self.read(df), origins)
+        return evaluation.skill(self._fitted, self.read(df), origins)
 
     def read(self, frame: IntoFrame) -> SeriesDataset:
         """A table as the fitted model reads it."""
@@ -287,10 +281,7 @@ class LatentODEForecaster(BaseEstimator):
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Reads what `save` wrote; a `LatentODEError` says what is not to be read, and why."""
-        fitted, parameters = load_model(folder)
-        made = cls(**parameters)
-        made.fitted_ = fitted
-        return made
+        return cls._made(*load_model(folder))
 
     @classmethod
     def from_lightning(cls, module: LatentODEModule, data: IrregularDataModule) -> Self:
@@ -299,9 +290,18 @@ class LatentODEForecaster(BaseEstimator):
         Their settings become its parameters; a task other than `Forecasting` is a `LatentODEError`.
         """
         fitted, parameters = fitting.fitted_by_lightning(module, data)
-        made = cls(**parameters)
-        made.fitted_ = judging.judged(fitted, data)
-        return made
+        return cls._made(judging.judged(fitted, data), parameters)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, held_out: IntoFrame | None = None) -> Self:
+        """A fitted forecaster of a Lightning checkpoint alone; a `LatentODEError` if it holds none.
+
+        Without a `held_out` table it has no leaderboard, and departures of its paths do not last.
+        """
+        fitted, parameters = load_checkpoint(path, "forecaster")
+        if held_out is not None:
+            fitted = fitting.judged_by(fitted, fitted.reader.read(held_out))
+        return cls._made(fitted, parameters)
 
     @property
     def network_(self) -> LatentODE:
@@ -333,18 +333,18 @@ class LatentODEForecaster(BaseEstimator):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
         return self.fitted_
 
-    def _answer(
-        self, history: Any, at: Any, count: Any, variables: Any, smooth: bool, parts: bool = False
-    ) -> Forecast:
+    def _answer(self, history: Any, at: Any, *how: Any) -> Forecast:
         question = self._fitted.reader.read_question(history, at, self.duplicates)
-        return forecast_question(self._fitted, question, count, variables, smooth, parts)
+        return forecast_question(self._fitted, question, *how)
 
     def _pairs(
-        self,
-        df: IntoFrame,
-        horizon: Duration | None = None,
-        origins: int | None = ORIGINS,
-        cutoffs: At | None = None,
-    ) -> tuple[FittedForecaster, SeriesDataset, BacktestPairs]:
+        self, df: IntoFrame, **asked: Any
+    ) -> tuple[FittedForecaster, SeriesDataset, evaluation.BacktestPairs]:
         fitted, dataset = self._fitted, self.read(df)
-        return fitted, dataset, backtest_pairs(fitted, dataset, horizon, origins, cutoffs)
+        return fitted, dataset, evaluation.backtest_pairs(fitted, dataset, **asked)
+
+    @classmethod
+    def _made(cls, fitted: FittedForecaster, parameters: dict[str, Any]) -> Self:
+        made = cls(**parameters)
+        made.fitted_ = fitted
+        return made

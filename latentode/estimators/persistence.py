@@ -3,12 +3,15 @@
 The file is `forecaster.safetensors`, or `classifier.safetensors`, so that neither is taken for the
 other: the weights, and in the header a description and a checksum. It is replaced in one step, so that
 a reader finds the model before or the model after, whatever happens to who writes.
+
+A checkpoint of a training in Lightning is read as the same, weights and a description.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +24,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from latentode.data.scaling import Climatology, Scaling
-from latentode.data.time_axis import TimeUnits
+from latentode.data.time_axis import TimeAxis, TimeUnits
 from latentode.data.whole_files import write_file
 from latentode.errors import LatentODEError
 from latentode.estimators.description import Description, first_complaint
@@ -33,8 +36,10 @@ from latentode.forecast.residuals import Residuals
 from latentode.model.building import own_draws
 from latentode.model.config import Config
 from latentode.model.network import LatentODE
+from latentode.training.checkpoint import WholeFiles
+from latentode.training.data_module import IrregularDataModule
 
-__all__ = ["load_model", "model_file", "save_model"]
+__all__ = ["load_checkpoint", "load_model", "model_file", "save_model"]
 
 FORMAT = 3
 # What makes a description of the next format of one of an earlier format, by the number of that.
@@ -105,6 +110,13 @@ def load_model(folder: str | Path, kind: str = "forecaster") -> tuple[FittedFore
     """
     path = _there(folder, kind)
     text, weights = unseal(path)
+    return _restored(path, text, weights)
+
+
+def _restored(
+    path: Path, text: str, weights: dict[str, Tensor]
+) -> tuple[FittedForecaster, dict[str, Any]]:
+    """The model and its estimator's parameters, of a description and weights."""
     try:
         described = Description.model_validate_json(json.dumps(_migrated(path, json.loads(text))))
     except ValidationError as error:
@@ -119,6 +131,64 @@ def load_model(folder: str | Path, kind: str = "forecaster") -> tuple[FittedFore
         raise damaged(path, str(error)) from error
     except Exception as error:  # of whatever kind: the description was written by hand
         raise damaged(path, str(error).partition("\n")[0]) from error
+
+
+def load_checkpoint(path: str | Path, kind: str) -> tuple[FittedForecaster, dict[str, Any]]:
+    """What a checkpoint of a training with an `IrregularDataModule` holds, without its data.
+
+    Args:
+        path: of a file that Lightning wrote; nothing in it is run.
+        kind: "forecaster" or "classifier".
+
+    Returns:
+        The model, of which neither residuals nor a leaderboard are known, and the parameters that an
+        estimator would have been fitted with.
+
+    Raises:
+        LatentODEError: for a file that is none, is damaged, or is of a training of another kind.
+    """
+    path = Path(path)
+    content = WholeFiles().load_checkpoint(path)
+    try:
+        given, data = content["hyper_parameters"], content[IrregularDataModule.__qualname__]
+        ends, axis = data["ends"], TimeAxis(**data["axis"])
+    except (LookupError, TypeError) as error:
+        raise LatentODEError(
+            f"{path} is of no training with an IrregularDataModule of this release (it lacks {error}); "
+            "give a checkpoint of one, or from_lightning the module and its data"
+        ) from error
+    if ends is None or ends[0] != kind:
+        what = "another task" if ends is None else f"a {ends[0]}"
+        raise LatentODEError(f"{path} is of a training for {what}, so it holds no {kind}")
+    _, horizon, context_length = ends
+    text = [None if math.isinf(t) else f"{t!r}{axis.unit_name.strip()}" for t in ends[1:]]
+    drawn = {n: data["drawn"][n] for n in ("batch_size", "windows_per_epoch")}
+    parameters = {
+        "model": given["model"],
+        "training": {**given["training"], **drawn},
+        "duplicates": "error",
+        "verbose": True,
+        "random_state": data["drawn"]["seed"],
+        "context_length": text[1],
+        **({"horizon": text[0]} if kind == "forecaster" else {}),
+    }
+    state = {
+        "format": FORMAT,
+        "parameters": parameters,
+        "network": {"config": given["model"], "sizes": given["sizes"]},
+        "solver_steps": content["solver_steps"],
+        "schema": json.loads(data["schema"]),
+        "axis": data["axis"],
+        "scaling": data["scaling"],
+        "climatology": data["climatology"],
+        "horizon": horizon,
+        "context_length": context_length,
+        "classes": data["classes"],
+        **{"history": {}, "leaderboard": {}, "residuals": None, "calibration": None},
+    }
+    prefix = "model."
+    weights = {n[len(prefix) :]: w for n, w in content["state_dict"].items() if n.startswith(prefix)}
+    return _restored(path, json.dumps(state, default=_json), weights)
 
 
 def _there(folder: str | Path, kind: str) -> Path:
@@ -193,9 +263,17 @@ def _network(described: Description, weights: dict[str, Tensor]) -> LatentODE:
         for name, weight in weights.items():
             _check_weight(name, weight, expected[name])
         network = config.build(sizes)
+    network.to(_precision([weights[name] for name, _ in network.named_parameters()]))
     network.solver = replace(network.solver, steps=described.solver_steps)
     network.load_state_dict(weights)
     return network.eval()
+
+
+def _precision(parameters: list[Tensor]) -> torch.dtype:
+    """That which all parameters were trained in; single where they were not, or in one unknown."""
+    kinds = {p.dtype for p in parameters}
+    known = kinds & {torch.float64, torch.bfloat16, torch.float16}
+    return known.pop() if len(kinds) == len(known) == 1 else torch.float32
 
 
 def _check_weight(name: str, weight: Tensor, expected: Tensor) -> None:

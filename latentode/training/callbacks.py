@@ -47,6 +47,7 @@ def average_weights(decay: float = 0.999) -> WeightAveraging:
     """
 
     def average(mean: Tensor, new: Tensor, n: Tensor | int) -> Tensor:
+        new = new.to(mean.dtype)  # a precision such as "bf16-true" is that of the weights alone
         return torch.lerp(new, mean, min(decay, (1 + int(n)) / (AVERAGED_AT_FIRST + int(n))))
 
     return WeightAveraging(avg_fn=average)
@@ -147,7 +148,9 @@ class EpochProgress(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         done = trainer.current_epoch
-        self.bar = tqdm(total=trainer.max_epochs, initial=done, desc="fit", unit="epoch", leave=True)
+        others = not trainer.is_global_zero  # one process shows what all do
+        total = trainer.max_epochs
+        self.bar = tqdm(total=total, initial=done, desc="fit", unit="epoch", disable=others)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         shown = {k: f"{float(v):.4f}" for k, v in trainer.callback_metrics.items() if "loss" in k}

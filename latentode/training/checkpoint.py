@@ -72,11 +72,13 @@ class EpochCheckpoint(Checkpoint):
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Checkpoints as files that are replaced in one step, and begin with the SHA-256 of the rest."""
+    """The kept one is replaced in one step, begins with the SHA-256 of the rest; others are plain."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
+        if Path(path).name != NAME:  # of a callback of the user's, for whoever reads checkpoints
+            return super().save_checkpoint(checkpoint, path, storage_options)
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         content = buffer.getvalue()
@@ -85,6 +87,8 @@ class WholeFiles(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
+        if Path(path).name != NAME:
+            return _plain(Path(path))
         try:
             content = Path(path).read_bytes()
             size = hashlib.sha256().digest_size
@@ -95,6 +99,19 @@ class WholeFiles(TorchCheckpointIO):
             raise LatentODEError(
                 f"{path} is damaged and cannot be gone on from: {error}; begin anew without resuming"
             ) from error
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    """A checkpoint as Lightning writes it, of tensors and primitives only."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise LatentODEError(
+            f"{path} cannot be read: {error.strerror or error}; name another"
+        ) from error
+    except Exception as error:  # of whatever kind: files are damaged in many ways
+        what = str(error).partition("\n")[0]
+        raise LatentODEError(f"{path} is no checkpoint that can be read safely: {what}") from error
 
 
 def _identity(module: LightningModule, data: IrregularDataModule) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -16,10 +18,10 @@ from latentode.data.cycles import find_cycles
 from latentode.data.dataset import SeriesDataset
 from latentode.data.files import read_table
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
-from latentode.data.scaling import Scaling
+from latentode.data.scaling import Climatology, Scaling
 from latentode.data.schema import AUTO, Schema
-from latentode.data.split import HeldOut
-from latentode.data.task import Task
+from latentode.data.split import HeldOut, durations
+from latentode.data.task import Classification, Forecasting, Task
 from latentode.errors import SchemaError
 from latentode.model.config import Sizes
 from latentode.training.cuts import STATIC_DROPOUT, Cuts, Draws, Share, in_rounds
@@ -245,10 +247,30 @@ class IrregularDataModule(LightningDataModule):
         # By name, since Lightning builds a loader anew to predict from it.
         return DataLoader(data, batch_size=self.batch_size, sampler=share, **made)
 
+    @cached_property
+    def climatology(self) -> Climatology:
+        """What training series show on average."""
+        return Climatology.fit(self.train.dataset)
+
     def state_dict(self) -> dict[str, Any]:
-        """Schema and scaling, so that a checkpoint says how to read new data; the place in an epoch."""
-        place = () if self._loader is None else self._loader.place
-        return {"schema": self.schema.to_json(), "scaling": self.scaling.to_dict(), "place": place}
+        """All that a fitted estimator has beside its network, as primitives; the place in an epoch."""
+        task, drawn = self.task, {"batch_size": self.batch_size, "seed": self.seed}
+        ends = None  # of horizon and context, for estimators
+        if isinstance(task, Forecasting):
+            ends = ("forecaster", *durations(self.train.dataset, task.horizon, task.context_length))
+        elif isinstance(task, Classification):
+            length = math.inf if task.context_length is None else float(str(task.context_length))
+            ends = ("classifier", task.reach(), length)
+        return {
+            "schema": self.schema.to_json(),
+            "axis": dict(vars(self.axis)),
+            "scaling": self.scaling.to_dict(),
+            "climatology": self.climatology.to_dict(),
+            "ends": ends and (ends[0], *map(float, ends[1:])),
+            "classes": None if self.classes is None else list(self.classes),
+            "drawn": {**drawn, "windows_per_epoch": self.windows_per_epoch},
+            "place": () if self._loader is None else self._loader.place,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Refuses to go on with a checkpoint that was trained on otherwise scaled data."""

@@ -7,18 +7,23 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 import pandas as pd
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from torch import distributed
 from tqdm import tqdm
 
 from latentode.data.cycles import describe
+from latentode.errors import LatentODEError
 from latentode.training.callbacks import BestWeights, EpochProgress, Patience, average_weights
 from latentode.training.checkpoint import EpochCheckpoint, WholeFiles
 from latentode.training.config import TrainingConfig
@@ -28,6 +33,12 @@ from latentode.training.module import LatentODEModule
 __all__ = ["cpu_threads", "run_fit"]
 
 TERMINATED = 128 + 15  # the exit status of a program that SIGTERM has ended
+# What a fit decides of its Trainer, and where it is told.
+OWN = {
+    "max_epochs": "give TrainingConfig(max_epochs=)",
+    "max_time": "give TrainingConfig(max_minutes=)",
+    "callbacks": "give fit(callbacks=)",
+}
 
 
 def run_fit(
@@ -39,6 +50,8 @@ def run_fit(
     on_end: Callable[[pd.DataFrame], None],
     on_best: Callable[[], None] | None = None,
     checkpoint: EpochCheckpoint | None = None,
+    callbacks: Sequence[Callback] = (),
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Trains a module in place; also after an error or an interruption it holds its best weights.
 
@@ -50,42 +63,51 @@ def run_fit(
         on_end: given the metrics, a row per epoch, however the fit ends.
         on_best: called after each improvement, when the module holds the better weights.
         checkpoint: from which to go on, and where to leave off; None for no such thing.
+        callbacks: further ones of the user's, called before those of the fit.
+        settings: further arguments of the `Trainer`, such as `accelerator`, `devices` and `logger`.
 
     Raises:
         SystemExit: with the status 143, where the process was told to end by SIGTERM.
-        LatentODEError: for a checkpoint that cannot be gone on from, or cannot be written.
+        LatentODEError: for a checkpoint that cannot be gone on from, or cannot be written, and for
+            settings that a `Trainer` does not have, or that are those of the fit.
     """
+    settings = _checked(settings or {})
     module.estimate(data)  # before callbacks copy the module
     minutes = config.max_minutes
     best, log = BestWeights(on_best, config.monitor), _History()
-    callbacks: list[Callback] = [best, log]
+    called: list[Callback] = [*callbacks, best, log]
     if config.ema_decay is not None:
-        callbacks.append(average_weights(config.ema_decay))  # after `best`, which sees the average
+        called.append(average_weights(config.ema_decay))  # after `best`, which sees the average
     if data.validation is not None:
-        callbacks.append(Patience(config.monitor, config.patience))
+        called.append(Patience(config.monitor, config.patience))
     begin = None
     if checkpoint is not None:
         begin = checkpoint.begin(module, data)
-        callbacks.append(checkpoint)
+        called.append(checkpoint)
     if verbose:
-        callbacks.append(EpochProgress())
+        called.append(EpochProgress())
         if data.found_cycles is not None:
             tqdm.write(f"cycles found: {describe(data.found_cycles)}", file=sys.stderr)
     with warnings.catch_warnings(), _quiet_lightning():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*treespec.*")
+        defaults: dict[str, Any] = {
+            "gradient_clip_val": 1.0,
+            "logger": False,
+            "enable_checkpointing": any(isinstance(c, Checkpoint) for c in called),
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0 if data.validation is None else -1,  # what no training does
+        }
         trainer = Trainer(
             max_epochs=config.max_epochs,
             max_time=None if minutes is None else timedelta(minutes=minutes),
-            callbacks=callbacks,
-            plugins=[WholeFiles()],
-            gradient_clip_val=1.0,
-            logger=False,
-            enable_checkpointing=checkpoint is not None,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0 if data.validation is None else -1,  # what no training does
+            callbacks=called,
+            **{**defaults, **settings, "plugins": [WholeFiles(), *_listed(settings.get("plugins"))]},
         )
+        _refuse_children(trainer)
+        if trainer.precision == "64-true":
+            module.double()  # before callbacks copy the module, in single precision
         try:
             with _passing_interrupts_on(trainer):
                 trainer.fit(module, data, ckpt_path=begin, weights_only=True)
@@ -93,6 +115,35 @@ def run_fit(
             best.restore(module)
             module.eval()
             on_end(pd.DataFrame(log.epochs))
+            if trainer.world_size > 1 and distributed.is_initialized():
+                distributed.destroy_process_group()  # another fit may be of one process
+
+
+def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Arguments of a `Trainer`, of which none is the fit's own."""
+    known = signature(Trainer).parameters
+    for name in settings:
+        if name in OWN:
+            raise LatentODEError(f"trainer={{{name!r}: ...}} is not for a fit to be told: {OWN[name]}")
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise LatentODEError(f"a Trainer has no argument {name!r}{meant}")
+    return settings
+
+
+def _refuse_children(trainer: Trainer) -> None:
+    """Raises where training would be in processes that end with it, and the best weights with them."""
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise LatentODEError(
+            "a fit keeps its best weights in its own process, which this strategy trains in others "
+            "that end with it; take strategy='ddp' in a script, or train in a Trainer of your own"
+        )
+
+
+def _listed(plugins: Any) -> list[Any]:
+    """Plugins as a list, of which a Trainer takes none, one or several."""
+    return [] if plugins is None else list(plugins) if isinstance(plugins, list | tuple) else [plugins]
 
 
 class _History(Callback):
