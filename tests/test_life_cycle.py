@@ -146,13 +146,10 @@ def test_a_fit_that_gets_no_better_goes_on_at_a_lower_rate_and_then_ends(schedul
 def watched_loss(model, frame):
     """The loss of the kept weights on the cuts that early stopping watched."""
     data, module = watching(model, frame)
-    logged = {}
-    module.log_dict = lambda metrics, **_: logged.update(metrics)
     with torch.no_grad():
         (batch,) = data.val_dataloader()
         module.validation_step(batch, 0)
-    del module.log_dict
-    return float(logged["val_loss"].compute())
+    return float(module.measures["val"].named()["val_loss"].compute())
 
 
 @pytest.mark.parametrize("n_series", [1, 3, 24])
