@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import ParameterGrid
 
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, SeriesDataset, SolverConfig
-from latentode.data.scaling import Climatology
+from latentode.data.climatology import Climatology
 from latentode.data.split import by_key, split_validation
 
 # ------------------------------------------------------------------ the estimator contract

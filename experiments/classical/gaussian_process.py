@@ -27,8 +27,8 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 
+from latentode.data.climatology import Climatology
 from latentode.data.dataset import SeriesDataset
-from latentode.data.scaling import Climatology
 from latentode.data.schema import Schema
 from latentode.data.time_axis import Duration
 from latentode.evaluation.baselines import Baseline

@@ -14,10 +14,12 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from latentode.data.batch import Batch, Observations, Queries, Series
+    from latentode.data.climatology import Climatology
     from latentode.data.dataset import SeriesDataset
     from latentode.data.file_format import FileFormat
     from latentode.data.files import read_table
-    from latentode.data.scaling import Climatology, Scaling, Units
+    from latentode.data.on_disk import ParquetFolder
+    from latentode.data.scaling import Scaling, Units
     from latentode.data.schema import Schema
     from latentode.data.task import Classification, ContextDropout, Forecasting, Interpolation, Task
     from latentode.data.time_axis import TimeAxis
@@ -34,6 +36,7 @@ __all__ = [
     "Forecasting",
     "Interpolation",
     "Observations",
+    "ParquetFolder",
     "Queries",
     "Scaling",
     "Schema",
@@ -54,7 +57,9 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "dataset": ["SeriesDataset"],
         "file_format": ["FileFormat"],
         "files": ["read_table"],
-        "scaling": ["Climatology", "Scaling", "Units"],
+        "on_disk": ["ParquetFolder"],
+        "climatology": ["Climatology"],
+        "scaling": ["Scaling", "Units"],
         "schema": ["Schema"],
         "task": ["Classification", "ContextDropout", "Forecasting", "Interpolation", "Task"],
         "time_axis": ["TimeAxis"],

@@ -185,7 +185,6 @@ class Series:
     ) -> None:
         self.dataset, self.scaling, self.labels = dataset, scaling, labels
         scaling.refuse_outside(dataset)
-        self.value = scaling.scale_values(dataset.value, dataset.variable)
         self.static = scaling.encode_static(dataset)
         self.timeline, self.keys = Timeline.of(dataset), series_keys(dataset)
         if dataset.schema.known_future:
@@ -268,9 +267,9 @@ class Series:
         time = self.dataset.time[cut.positions] - cut.origin[cut.series]
         flat = Observations(
             torch.from_numpy(cut.series),
-            torch.from_numpy(self.dataset.variable[cut.positions]),
-            torch.from_numpy(time),
-            torch.from_numpy(self.value[cut.positions]),
+            torch.from_numpy(variable := np.asarray(self.dataset.variable[cut.positions])),
+            torch.from_numpy(np.asarray(time)),
+            torch.from_numpy(self.scaling.scale_values(self.dataset.value[cut.positions], variable)),
         )
         start, end = cut.start - cut.origin, cut.end - cut.origin
         known = (time >= start[cut.series]) & (time <= end[cut.series])

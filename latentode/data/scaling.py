@@ -2,12 +2,11 @@
 
 Scaling: what turns data units into model units, fitted on training observations only. A variable that
 the schema says to transform is transformed first, then standardised.
-
-Climatology: what training series show on average, the reference of every score.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -23,7 +22,16 @@ from latentode.data.transforms import Transform, fit_transform, restore
 from latentode.data.windows import mix
 from latentode.errors import SchemaError
 
-__all__ = ["Climatology", "Scaling", "Units", "hour_of_day", "refuse_values", "series_keys"]
+__all__ = [
+    "Scaling",
+    "Units",
+    "in_parts",
+    "keys_of",
+    "refuse_values",
+    "series_keys",
+]
+
+AT_ONCE = 1 << 20  # values of which sums are made, so that they may lie on disk
 
 
 @dataclass(frozen=True)
@@ -100,12 +108,14 @@ class Scaling:
         Raises:
             SchemaError: for a value beyond the domain of its variable's transform.
         """
-        columns = [dataset.value[dataset.variable == v] for v in range(len(dataset.variables))]
-        transforms = _fit_transforms(dataset, columns)
-        for v, transform in enumerate(transforms):
-            if transform is not None:
-                columns[v] = transform.forward(columns[v])
-        loc, scale = _standardise(columns)
+        transforms = _fit_transforms(dataset)
+        scalers = [StandardScaler() for _ in dataset.variables]
+        for _, variable, _, value in in_parts(dataset):
+            for v in np.unique(variable).tolist():
+                own = value[variable == v]
+                transform = transforms[v] if transforms else None
+                scalers[v].partial_fit((own if transform is None else transform.forward(own))[:, None])
+        loc, scale = _ends_of(scalers)
         known = dataset.known_paths()[1].T if dataset.schema.known_future else []
         known_loc, known_scale = _standardise(list(known))
         static = dataset.static_frame()
@@ -214,64 +224,29 @@ class Scaling:
         )
 
 
-@dataclass(frozen=True)
-class Climatology:
-    """What training series show on average, in data units.
-
-    Args:
-        mean: of each variable, shape `(variables,)`; 0 for one never observed.
-        by_hour: of each variable by hour of the day in the table's own time zone, shape
-            `(variables, 24)`; the mean where an hour was never observed.
-    """
-
-    mean: np.ndarray
-    by_hour: np.ndarray
-
-    @classmethod
-    def fit(cls, dataset: SeriesDataset) -> Climatology:
-        """Averages every observation."""
-        n = len(dataset.variables)
-        mean = _group_mean(dataset.variable, dataset.value, n, np.zeros(n))
-        hour = hour_of_day(dataset, dataset.series, dataset.time)
-        cell = dataset.variable * 24 + hour
-        by_hour = _group_mean(cell, dataset.value, n * 24, np.repeat(mean, 24))
-        return cls(mean, by_hour.reshape(n, 24))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Primitives; `from_dict` is its inverse."""
-        return {"mean": self.mean.tolist(), "by_hour": self.by_hour.tolist()}
-
-    @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> Climatology:
-        """Reads what `to_dict` wrote."""
-        return cls(np.array(state["mean"]), np.array(state["by_hour"]))
-
-
-def hour_of_day(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Hour of the day in the table's own time zone; 0 for times that are plain numbers."""
-    if not dataset.axis.is_calendar:
-        return np.zeros(len(time), dtype=np.int64)
-    ticks = np.rint(dataset.axis.wall_clock(dataset.start[series], time)).astype(np.int64)
-    return pd.to_datetime(ticks, unit=dataset.axis.tick).hour.to_numpy()  # type: ignore[arg-type]
-
-
 def series_keys(dataset: SeriesDataset) -> np.ndarray:
     """A random key per series that depends on its identifier only, uint64."""
+    return keys_of(dataset.ids)
+
+
+def keys_of(ids: pd.Index) -> np.ndarray:
+    """The random keys of series of these identifiers, uint64."""
     # One by one: pandas formats an index of datetimes by all of its entries together.
-    names = np.array([str(i) for i in dataset.ids], dtype=object)
+    names = np.array([str(i) for i in ids], dtype=object)
     return mix(hash_array(names), 0)
 
 
-def _fit_transforms(dataset: SeriesDataset, columns: list[np.ndarray]) -> tuple[Transform | None, ...]:
+def _fit_transforms(dataset: SeriesDataset) -> tuple[Transform | None, ...]:
     """Each variable's transform, fitted to its training values; empty if none has one."""
     asked = dataset.schema.transforms
     if not asked:
         return ()
     found: list[Transform | None] = []
-    for v, (name, values) in enumerate(zip(dataset.variables, columns, strict=True)):
+    for v, name in enumerate(dataset.variables):
         if name not in asked:
             found.append(None)
             continue
+        values = dataset.value[dataset.variable == v]
         # By domain before the power is fitted, which scikit-learn would refuse without naming a row.
         _refuse_outside(dataset, v, fit_transform(asked[name], np.zeros(0)))
         found.append(fit_transform(asked[name], values))
@@ -291,14 +266,27 @@ def _static_numbers(column: pd.Series) -> np.ndarray:
 
 
 def _standardise(columns: list[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    locs, scales = [], []
-    for values in columns:
-        if len(values) == 0:
-            values = np.zeros(1)
-        scaler = StandardScaler().fit(values[:, None])
-        locs.append(float(scaler.mean_[0]))  # type: ignore[index]
-        scales.append(float(scaler.scale_[0]))  # type: ignore[index]
-    return tuple(locs), tuple(scales)
+    filled = (values if len(values) else np.zeros(1) for values in columns)
+    return _ends_of([StandardScaler().fit(values[:, None]) for values in filled])
+
+
+def _ends_of(scalers: list[StandardScaler]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Means and scales; 0 and 1 of what was given nothing."""
+    given = [hasattr(scaler, "mean_") for scaler in scalers]
+    pairs = list(zip(scalers, given, strict=True))
+    return (
+        tuple(float(one.mean_[0]) if some else 0.0 for one, some in pairs),  # type: ignore[index]
+        tuple(float(one.scale_[0]) if some else 1.0 for one, some in pairs),  # type: ignore[index]
+    )
+
+
+def in_parts(dataset: SeriesDataset) -> Iterator[tuple[np.ndarray, ...]]:
+    """Series, variable, time and value of some observations after others; they may lie on disk."""
+    for begin in range(0, len(dataset.time), AT_ONCE):
+        end = min(begin + AT_ONCE, len(dataset.time))
+        series = np.searchsorted(dataset.parts.offsets, np.arange(begin, end), side="right") - 1
+        arrays = (dataset.variable, dataset.time, dataset.value)
+        yield series, *(np.asarray(x[begin:end]) for x in arrays)
 
 
 def refuse_values(
@@ -329,9 +317,3 @@ def refuse_values(
     if schema.layout == "long":
         column = f"column `{schema.value}` (variable `{name}`)"
     raise SchemaError(f"{column}: {where}, but {what} wants {wants}; {fix}")
-
-
-def _group_mean(group: np.ndarray, value: np.ndarray, n: int, default: np.ndarray) -> np.ndarray:
-    counts = np.bincount(group, minlength=n)
-    sums = np.bincount(group, value, minlength=n)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), default)

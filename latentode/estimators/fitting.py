@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 
 from latentode.data.columns import IntoFrame
 from latentode.data.dataset import SeriesDataset
+from latentode.data.on_disk import ParquetFolder, StoredDataset
 from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, durations, split_validation
 from latentode.data.task import ContextDropout, Forecasting
@@ -106,13 +107,27 @@ def read_training(df: IntoFrame, schema: Schema | None, duplicates: str) -> Seri
         raise SchemaError(f"schema is a Schema, such as Schema(id='patient'); got {schema!r}")
     dataset = SeriesDataset.from_frame(df, schema, duplicates)
     dataset.require_observed()
+    _say_merged(dataset)
+    return by_key(dataset)
+
+
+def _read_folder(
+    estimator: Any, folder: ParquetFolder, schema: Schema | None, hold_out: bool
+) -> tuple[StoredDataset, SeriesDataset | None]:
+    """Training series on disk, and held-out ones in memory where these are to be chosen."""
+    dataset, held = folder.stored(schema, estimator.duplicates, hold_out, estimator.random_state)
+    dataset.require_observed()
+    _say_merged(dataset)
+    return dataset, None if held is None else by_key(held.dataset)
+
+
+def _say_merged(dataset: SeriesDataset) -> None:
     if dataset.merged:
         warnings.warn(
             f"{dataset.merged} rows were merged into others of the same series and time, as duplicates "
             "asks",
-            stacklevel=4,
+            stacklevel=5,
         )
-    return by_key(dataset)
 
 
 def forecasting_data(
@@ -191,13 +206,17 @@ def fit_forecaster(
         save, checkpoint = partial(estimator.save, save_to), EpochCheckpoint(Path(save_to), resume)
     elif resume:
         raise LatentODEError("resume= goes on with a fit into a folder: name it with save_to=")
-    dataset = read_training(df, schema, estimator.duplicates)
-    spans = durations(dataset, estimator.horizon, estimator.context_length)
     held = None
+    if isinstance(df, ParquetFolder):
+        dataset, held = _read_folder(estimator, df, schema, validation is None)
+    else:
+        dataset = read_training(df, schema, estimator.duplicates)
+    some = dataset.sample if isinstance(dataset, StoredDataset) and dataset.sample else dataset
+    spans = durations(some, estimator.horizon, estimator.context_length)
     if validation is not None:
         held = read_training(validation, dataset.schema, estimator.duplicates)
     with gradients(num_threads):
-        families = _families(estimator, dataset, held, spans)
+        families = _families(estimator, some, held, spans)
     dataset, held = (_transformed(t, families) for t in (dataset, held))
     data = forecasting_data(estimator, dataset, held, *spans)
     say_what_is_decided(estimator, data, families)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from latentode.data.climatology import Climatology
 from latentode.data.dataset import SeriesDataset
-from latentode.data.scaling import Climatology
 from latentode.estimators.families import Family
 from latentode.evaluation.leaderboard import advice, leaderboard, to_text
 from latentode.evaluation.pairs import BacktestPairs

@@ -23,7 +23,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from latentode.data.scaling import Climatology, Scaling
+from latentode.data.climatology import Climatology
+from latentode.data.scaling import Scaling
 from latentode.data.time_axis import TimeAxis, TimeUnits
 from latentode.data.whole_files import write_file
 from latentode.errors import LatentODEError

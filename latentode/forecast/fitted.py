@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from torch.distributions import Distribution
 
+from latentode.data import Climatology, Scaling
 from latentode.data.batch import Series
 from latentode.data.columns import IntoFrame, frame_or_as_is, some_names, to_pandas
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, with_known_values
 from latentode.data.reading import read_columns
-from latentode.data.scaling import Climatology, Scaling
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError, understood

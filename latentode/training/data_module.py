@@ -14,15 +14,17 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from latentode.data.batch import Batch, Series
+from latentode.data.climatology import Climatology
 from latentode.data.cycles import find_cycles
 from latentode.data.dataset import SeriesDataset
 from latentode.data.files import read_table
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
-from latentode.data.scaling import Climatology, Scaling
+from latentode.data.on_disk import ParquetFolder, StoredDataset
+from latentode.data.scaling import Scaling
 from latentode.data.schema import AUTO, Schema
 from latentode.data.split import HeldOut, durations
 from latentode.data.task import Classification, Forecasting, Task
-from latentode.errors import SchemaError
+from latentode.errors import LatentODEError, SchemaError
 from latentode.model.config import Sizes
 from latentode.training.cuts import STATIC_DROPOUT, Cuts, Draws, Share, in_rounds
 from latentode.training.resumable import FromPlace, Loading, ResumableLoader, whole_batches
@@ -32,7 +34,7 @@ __all__ = ["IrregularDataModule"]
 CUTS_PER_SERIES, MIN_CUTS, MANY_CUTS = 5, 512, 4096
 FEWEST_EXAMPLES, MOST_EXAMPLES = 32, 512
 
-Table = str | Path | pd.DataFrame | SeriesDataset
+Table = str | Path | pd.DataFrame | SeriesDataset | ParquetFolder
 
 
 class IrregularDataModule(LightningDataModule):
@@ -45,8 +47,10 @@ class IrregularDataModule(LightningDataModule):
     in `train` only: `found_cycles`, None where they were named; `schema` names them.
 
     Args:
-        train: a frame, a dataset already read, or a path of what `latentode.read_table` reads.
-        validation: likewise, or what `split_validation` holds out; None for no validation.
+        train: a frame, a dataset already read, a path of what `latentode.read_table` reads, or a
+            `ParquetFolder`, which is left on disk; so is a folder of Parquet files that a path names,
+            if it has more than two million rows.
+        validation: likewise, but in memory, or what `split_validation` holds out; None for none.
         schema: roles of the columns of the frames.
         task: how training series are cut; validation uses `task.fixed()`. Wrapped in
             `ContextDropout` it hides parts of training contexts; a `Classification` brings labels.
@@ -91,7 +95,8 @@ class IrregularDataModule(LightningDataModule):
             raise SchemaError("say what to learn: task=Forecasting(horizon='24h'), for example")
         train = _read(train, schema)
         train.require_observed()
-        self.found_cycles = find_cycles(train) if train.schema.cycles == AUTO else None
+        looked_at = train.sample if isinstance(train, StoredDataset) and train.sample else train
+        self.found_cycles = find_cycles(looked_at) if train.schema.cycles == AUTO else None
         train = self._with_cycles(train)
         self.schema, self.axis = train.schema, train.axis
         self.training_task = task.resolve(train.axis)
@@ -132,7 +137,7 @@ class IrregularDataModule(LightningDataModule):
         return self._fixed(self.read(table), self.task.fixed())
 
     def _read(self, table: Table, what: str) -> Series:
-        held_out = self._with_cycles(_read(table, self.schema))
+        held_out = self._with_cycles(_in_memory(table, self.schema))
         _check_alike(self.train.dataset, held_out, what)
         return Series(held_out, self.scaling)
 
@@ -197,16 +202,15 @@ class IrregularDataModule(LightningDataModule):
     @property
     def event_rate(self) -> float:
         """Times per time unit at which anything of a training series was observed, after the first."""
-        data = self.train.dataset
-        times = pd.DataFrame({"series": data.series, "time": data.time}).drop_duplicates()["series"]
-        return _rate(len(times) - times.nunique(), data)
+        times = self.train.timeline.moments[1].offsets
+        return _rate(int(np.maximum(np.diff(times) - 1, 0).sum()), self.train.dataset)
 
     @property
     def variable_rates(self) -> tuple[float, ...]:
         """Observations of each variable per time unit of training, after each series' first time."""
         data = self.train.dataset
-        later = data.variable[data.time > data.first[data.series]]
-        counts = np.bincount(later, minlength=len(data.variables))
+        first = np.repeat(data.first, np.diff(data.parts.offsets))
+        counts = np.bincount(data.variable[data.time > first], minlength=len(data.variables))
         return tuple(_rate(int(n), data) for n in counts)
 
     def tables(self) -> list[SeriesDataset]:
@@ -303,6 +307,19 @@ def _rate(events: int, data: SeriesDataset) -> float:
 
 
 def _read(table: Table, schema: Schema | None) -> SeriesDataset:
+    """Training series, of a large folder on disk."""
+    folder = table if isinstance(table, ParquetFolder) else ParquetFolder.at(table)
+    return _in_memory(table, schema) if folder is None else folder.stored(schema)[0]
+
+
+def _in_memory(table: Table, schema: Schema | None) -> SeriesDataset:
+    """Series of which forecasts are named.
+
+    Raises:
+        LatentODEError: for those of a folder on disk, of whose rows too little is known.
+    """
+    if isinstance(table, StoredDataset | ParquetFolder):
+        raise LatentODEError("what is left on disk is to train on; give a table in memory, or its path")
     if isinstance(table, SeriesDataset):
         return table
     if isinstance(table, str | Path):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from latentode import SchemaError, SeriesDataset
-from latentode.data.scaling import Climatology
+from latentode.data.climatology import Climatology
 from latentode.evaluation.baselines import (
     BASELINES,
     LastValue,
