@@ -17,7 +17,7 @@ from latentode import (
 )
 from latentode.data.batch import Batch, Observations
 from latentode.data.split import by_key
-from latentode.estimators.fitting import forecasting_data
+from latentode.estimators.tables import forecasting_data
 from latentode.forecast.smoothing import forecast_along
 from latentode.model import Sizes
 from latentode.model.network import LatentODE

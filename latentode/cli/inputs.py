@@ -28,6 +28,7 @@ from latentode.cli.options import split
 from latentode.data.columns import detect, some_names
 from latentode.data.file_format import FileFormat
 from latentode.data.files import read_table
+from latentode.data.on_disk import ParquetFolder
 from latentode.data.resolution import left_out
 from latentode.data.schema import AUTO, NONE, Schema
 from latentode.data.usual_names import SURE_ID_NAMES, SURE_TIME_NAMES
@@ -38,6 +39,7 @@ __all__ = [
     "check_outputs",
     "chosen",
     "duration",
+    "folder_of",
     "load",
     "question",
     "read",
@@ -170,6 +172,15 @@ def read(
     if len(data) != 1:
         raise LatentODEError("--adapter reads one file or folder; name one")
     return read_source(adapter, data[0])
+
+
+def folder_of(data: Sequence[Path], adapter: str | None, on_disk: bool | None) -> ParquetFolder | None:
+    """The folder that is left on disk: where that is chosen or, if nothing is, where it is large."""
+    if on_disk and (adapter is not None or len(data) != 1):
+        raise LatentODEError("--on-disk is of one folder of Parquet files; name it, and no adapter")
+    if on_disk:
+        return ParquetFolder(data[0])
+    return ParquetFolder.at(data[0]) if on_disk is None and len(data) == 1 and not adapter else None
 
 
 def table_of(

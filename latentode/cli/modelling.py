@@ -20,6 +20,7 @@ from latentode.cli.file_options import Table, file_options
 from latentode.cli.inputs import (
     check_outputs,
     duration,
+    folder_of,
     load,
     read,
     schema_options_of,
@@ -117,6 +118,14 @@ def fit(
         Path | None, typer.Option(help="Table of held-out series for early stopping.")
     ] = None,
     adapter: Adapter = None,
+    on_disk: Annotated[
+        bool | None,
+        typer.Option(
+            "--on-disk/--in-memory",
+            help="Whether a folder of Parquet files, each of whole series, is left on disk; if left "
+            "out, where it has over two million rows.",
+        ),
+    ] = None,
     duplicates: Duplicates = "error",
     config: Annotated[
         Path | None,
@@ -139,7 +148,11 @@ def fit(
         raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
     require_writable(out)
     held_out = None if validation is None else read([validation], schema, file_format, adapter)[0]
-    frame, schema = read(data, schema, file_format, adapter)
+    folder = folder_of(data, adapter, on_disk)
+    if folder is None:
+        frame, schema = read(data, schema, file_format, adapter)
+    else:
+        frame, schema = folder.first, replace(schema, file_format=file_format)
     from latentode.estimators.forecaster import LatentODEForecaster
 
     network, training = configurations(settings, config)
@@ -150,9 +163,12 @@ def fit(
         resolved = schema.resolve(frame)
         typer.echo(f"schema: {resolved.describe()}")
         tell_left_out(frame, resolved, err=False)
+        if folder is not None:
+            typer.echo(f"{folder.n_rows} rows in {len(folder.files)} files are left on disk")
+    table = frame if folder is None else folder
     try:
         with _ended_by_sigterm():
-            model.fit(frame, schema, held_out, out, num_threads, resume)
+            model.fit(table, schema, held_out, out, num_threads, resume)
     except (KeyboardInterrupt, SystemExit) as ended:
         saved = model_file(out).exists()
         left = f"the best model so far is in {out}" if saved else "no epoch had ended, nothing is saved"

@@ -2,72 +2,38 @@
 
 It is read once, file by file, and what is observed is kept as flat arrays in unnamed files on disk, by
 which epochs go on as if the arrays lay in memory: the system reads the pages that a window lies on, and
-forgets them when memory is needed. Training is on the same windows in the same order as in memory.
-
-StoredDataset: such a table. Beside what is observed it knows the first and last row of each series.
+forgets them when memory is needed. Series are in the order of their keys, so that training is on the
+same windows in the same order as of the same series in memory.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from latentode.data.columns import column_of, some_names
-from latentode.data.dataset import Ragged, SeriesDataset
+from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import keys_of
 from latentode.data.schema import Schema
-from latentode.data.split import HELD_OUT, MANY_SERIES, HeldOut
+from latentode.data.split import HELD_OUT, MANY_SERIES, HeldOut, by_key
+from latentode.data.stored import Kept, StoredDataset
 from latentode.data.time_axis import TimeAxis
 from latentode.data.typed_files import PARQUET, without_index
 from latentode.data.windows import uniform
 from latentode.errors import LatentODEError, SchemaError
 
-__all__ = ["ParquetFolder", "StoredDataset"]
+__all__ = ["ParquetFolder"]
 
 MANY_ROWS = 2_000_000  # of a folder that is left on disk where nobody says
 SAMPLE = 500_000  # observations that are looked at in memory, to decide what a fit decides
 MOST_HELD_OUT = 1_000_000  # rows that are held out, in memory
-
-
-@dataclass(frozen=True)
-class StoredDataset(SeriesDataset):
-    """Series whose observations lie on disk; to be cut into windows, and not to become a table again.
-
-    Args:
-        sample: some of the series in memory, all of them where they are few.
-    """
-
-    sample: SeriesDataset | None = field(default=None, repr=False)
-
-    def _table(self) -> pd.DataFrame:
-        raise LatentODEError(
-            "of a folder that is left on disk no table is made again; read a part of it by read_table"
-        )
-
-
-class _Column:
-    """An array that grows in an unnamed file, which the system removes with the last who uses it."""
-
-    def __init__(self, dtype: type) -> None:
-        self.dtype, self.length, self.file = np.dtype(dtype), 0, tempfile.TemporaryFile()  # noqa: SIM115
-
-    def append(self, values: np.ndarray) -> None:
-        np.ascontiguousarray(values, dtype=self.dtype).tofile(self.file)
-        self.length += len(values)
-
-    def mapped(self) -> np.ndarray:
-        self.file.flush()
-        if self.length == 0:
-            return np.zeros(0, dtype=self.dtype)
-        return np.memmap(self.file, dtype=self.dtype, mode="r+", shape=(self.length,))
 
 
 @dataclass(frozen=True)
@@ -128,12 +94,12 @@ class ParquetFolder:
         if schema.known_future:
             raise SchemaError(
                 f"known_future=({some_names(schema.known_future)}) is read in memory only; read the "
-                "folder by read_table, or leave these columns out"
+                "folder by read_table (--in-memory), or leave these columns out"
             )
         self._refuse_other_columns()
         series = self._series(schema)
         chosen = self._held_out(series, seed) if hold_out else set()
-        kept, others, sample = _Kept.empty(begun), [], []
+        kept, others, sample = Kept.empty(begun), [], []
         for name, table in self._tables():
             self._refuse_new_variables(name, table, schema)
             part = _read(name, table, begun, duplicates)
@@ -145,7 +111,7 @@ class ParquetFolder:
                     sample.append(part.select(~held).to_frame() if held.any() else part.to_frame())
                 kept.add(part, ~held)
         held_out = _together(others, begun) if others else None
-        train = kept.dataset(begun, _together(sample, begun))
+        train = kept.dataset(begun, by_key(_together(sample, begun)))
         return train, None if held_out is None else HeldOut(held_out)
 
     @cached_property
@@ -247,62 +213,6 @@ class ParquetFolder:
             )
 
 
-@dataclass
-class _Kept:
-    """What is known so far: observations on disk, and of each series its ends and static columns."""
-
-    columns: dict[str, _Column]
-    counts: list[np.ndarray]
-    ids: list[pd.Index]
-    start: list[np.ndarray]
-    ends: list[pd.DataFrame]
-    merged: int = 0
-
-    @classmethod
-    def empty(cls, begun: SeriesDataset) -> _Kept:
-        kinds = {"variable": np.int64, "time": np.float64, "value": np.float64, "row": np.int64}
-        return cls({name: _Column(kind) for name, kind in kinds.items()}, [], [], [], [])
-
-    def __len__(self) -> int:
-        return self.columns["time"].length
-
-    def add(self, part: SeriesDataset, chosen: np.ndarray) -> None:
-        """Appends some series of a shard."""
-        counts = np.diff(part.parts.offsets)
-        mine = np.repeat(chosen, counts)
-        for name in ("variable", "time", "value"):
-            self.columns[name].append(getattr(part, name)[mine])
-        before = sum(map(len, self.ids))
-        first_row = 2 * (before + np.arange(int(chosen.sum())))
-        self.columns["row"].append(np.repeat(first_row, counts[chosen]))
-        self.counts.append(counts[chosen])
-        self.ids.append(part.ids[chosen])
-        self.start.append(part.start[chosen])
-        self.ends.append(_ends(part, chosen))
-        self.merged += part.merged
-
-    def dataset(self, begun: SeriesDataset, sample: SeriesDataset) -> StoredDataset:
-        """All of it; rows are named by their series."""
-        if not self.ids:
-            raise SchemaError("no series is left to train on; hold fewer out")
-        ids = self.ids[0].append(self.ids[1:])
-        keys = pd.concat(self.ends, ignore_index=True)
-        keys.index = pd.Index(np.repeat(ids.to_numpy(dtype=object), 2), name="series")
-        return StoredDataset(
-            schema=begun.schema,
-            axis=begun.axis,
-            ids=ids,
-            keys=keys,
-            dtypes=begun.dtypes,
-            **{name: column.mapped() for name, column in self.columns.items()},
-            parts=Ragged(np.r_[0, np.cumsum(np.concatenate(self.counts))]),
-            start=np.concatenate(self.start),
-            series_of_row=np.repeat(np.arange(len(ids)), 2),
-            merged=self.merged,
-            sample=sample,
-        )
-
-
 def _read(name: str, table: pd.DataFrame, begun: SeriesDataset, duplicates: str) -> SeriesDataset:
     """A shard, read as the first one was."""
     try:
@@ -320,18 +230,6 @@ def _read(name: str, table: pd.DataFrame, begun: SeriesDataset, duplicates: str)
 def _axis(axis: TimeAxis) -> str:
     zone = f" of {axis.timezone}" if axis.timezone else ""
     return f"{axis.kind}s in {axis.unit}{zone}"
-
-
-def _ends(part: SeriesDataset, chosen: np.ndarray) -> pd.DataFrame:
-    """The first and the last row of some series, one after the other, with the statics of each."""
-    order = np.lexsort((part.row_ticks, part.series_of_row))
-    offsets = Ragged.of(part.series_of_row[order], len(part)).offsets
-    both = np.stack([order[offsets[:-1]], order[offsets[1:] - 1]], axis=1)[chosen]
-    rows = cast(pd.DataFrame, part.keys.iloc[both.reshape(-1)].reset_index(drop=True))
-    static = part.static_frame()
-    for column in static.columns:
-        rows[column] = np.repeat(static[column].to_numpy()[chosen], 2)
-    return rows
 
 
 def _together(frames: list[pd.DataFrame], begun: SeriesDataset) -> SeriesDataset:

@@ -26,6 +26,7 @@ from latentode.errors import LatentODEError, SchemaError
 from latentode.estimators import fitting
 from latentode.estimators.judging import left_behind
 from latentode.estimators.persistence import load_checkpoint, load_model, save_model
+from latentode.estimators.tables import read_training
 from latentode.forecast import FittedForecaster
 from latentode.model import LatentODE, ModelConfig
 from latentode.model.building import own_draws
@@ -136,7 +137,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
             SchemaError: for a table or labels that cannot be read, before any training.
         """
         fitting.check_parameters(self)
-        dataset = fitting.read_training(df, schema, self.duplicates)
+        dataset = read_training(df, schema, self.duplicates)
         read = read_labels(labels, dataset)
         if len(read.classes) < 2:
             raise SchemaError(

@@ -17,12 +17,13 @@ from sklearn.base import BaseEstimator
 
 from latentode.data.columns import IntoFrame
 from latentode.data.dataset import SeriesDataset
-from latentode.data.on_disk import ParquetFolder, StoredDataset
+from latentode.data.on_disk import ParquetFolder
 from latentode.data.schema import Schema
-from latentode.data.split import HeldOut, by_key, durations, split_validation
-from latentode.data.task import ContextDropout, Forecasting
+from latentode.data.split import durations
+from latentode.data.stored import StoredDataset
+from latentode.data.task import Forecasting
 from latentode.data.whole_files import require_writable
-from latentode.errors import LatentODEError, SchemaError, check_whole
+from latentode.errors import LatentODEError, check_whole
 from latentode.estimators.families import Family, best_families
 from latentode.estimators.judging import (
     judged,
@@ -31,6 +32,7 @@ from latentode.estimators.judging import (
     say_how_good,
     say_what_is_decided,
 )
+from latentode.estimators.tables import forecasting_data, read_folder, read_training
 from latentode.evaluation.leaderboard import leaderboard
 from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
 from latentode.forecast.fitted import FittedForecaster
@@ -48,10 +50,8 @@ __all__ = [
     "check_parameters",
     "fit_forecaster",
     "fitted_by_lightning",
-    "forecasting_data",
     "gradients",
     "judged_by",
-    "read_training",
     "set_nested",
     "train",
 ]
@@ -97,65 +97,6 @@ def check_parameters(estimator: Any) -> None:
     check_whole("random_state", estimator.random_state, least=0)
 
 
-def read_training(df: IntoFrame, schema: Schema | None, duplicates: str) -> SeriesDataset:
-    """A training table, in an order of its series that does not depend on that of the table.
-
-    Warns:
-        UserWarning: counting rows that were merged, as `duplicates` asks.
-    """
-    if schema is not None and not isinstance(schema, Schema):
-        raise SchemaError(f"schema is a Schema, such as Schema(id='patient'); got {schema!r}")
-    dataset = SeriesDataset.from_frame(df, schema, duplicates)
-    dataset.require_observed()
-    _say_merged(dataset)
-    return by_key(dataset)
-
-
-def _read_folder(
-    estimator: Any, folder: ParquetFolder, schema: Schema | None, hold_out: bool
-) -> tuple[StoredDataset, SeriesDataset | None]:
-    """Training series on disk, and held-out ones in memory where these are to be chosen."""
-    dataset, held = folder.stored(schema, estimator.duplicates, hold_out, estimator.random_state)
-    dataset.require_observed()
-    _say_merged(dataset)
-    return dataset, None if held is None else by_key(held.dataset)
-
-
-def _say_merged(dataset: SeriesDataset) -> None:
-    if dataset.merged:
-        warnings.warn(
-            f"{dataset.merged} rows were merged into others of the same series and time, as duplicates "
-            "asks",
-            stacklevel=5,
-        )
-
-
-def forecasting_data(
-    estimator: Any,
-    dataset: SeriesDataset,
-    validation: SeriesDataset | None,
-    horizon: float,
-    context_length: float,
-) -> IrregularDataModule:
-    """Training and held-out windows of a forecaster; what to hold out is chosen where not given."""
-    training, seed = estimator.training, estimator.random_state
-    held_out: SeriesDataset | HeldOut | None = validation
-    if held_out is None:
-        dataset, held_out = split_validation(dataset, horizon, seed)
-    return IrregularDataModule(
-        dataset,
-        held_out,
-        task=ContextDropout(
-            Forecasting(horizon, context_length),
-            training.observation_dropout,
-            training.context_dropout,
-        ),
-        batch_size=training.batch_size,
-        windows_per_epoch=training.windows_per_epoch,
-        seed=seed,
-    )
-
-
 @contextmanager
 def gradients(num_threads: int | None) -> Iterator[None]:
     """Runs with gradients on, wherever a fit is called, and so many CPU threads, then all as before.
@@ -190,7 +131,7 @@ def build_module(
 
 def fit_forecaster(
     estimator: Any,
-    df: IntoFrame,
+    df: IntoFrame | ParquetFolder,
     schema: Schema | None,
     validation: IntoFrame | None,
     save_to: str | Path | None,
@@ -208,7 +149,7 @@ def fit_forecaster(
         raise LatentODEError("resume= goes on with a fit into a folder: name it with save_to=")
     held = None
     if isinstance(df, ParquetFolder):
-        dataset, held = _read_folder(estimator, df, schema, validation is None)
+        dataset, held = read_folder(estimator, df, schema, validation is None)
     else:
         dataset = read_training(df, schema, estimator.duplicates)
     some = dataset.sample if isinstance(dataset, StoredDataset) and dataset.sample else dataset

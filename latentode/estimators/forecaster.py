@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 import latentode.evaluation as evaluation
-from latentode.data import Schema, SeriesDataset
+from latentode.data import ParquetFolder, Schema, SeriesDataset
 from latentode.data.answers import FrameT, in_kind_of
 from latentode.data.columns import IntoFrame, interval_levels, quantile_list
 from latentode.data.queries import At
@@ -82,7 +82,7 @@ class LatentODEForecaster(BaseEstimator):
 
     def fit(
         self,
-        df: IntoFrame,
+        df: IntoFrame | ParquetFolder,
         schema: Schema | None = None,
         validation: IntoFrame | None = None,
         save_to: str | Path | None = None,
@@ -94,7 +94,7 @@ class LatentODEForecaster(BaseEstimator):
         """Trains on a table, wide or long, and keeps the weights that did best on held-out data.
 
         Args:
-            df: training table, of pandas, Polars, PyArrow, ...; never modified.
+            df: training table, of pandas, Polars, PyArrow, ..., or a folder on disk; never modified.
             schema: roles of its columns; what it leaves open is detected.
             validation: table of held-out series. Without it a fifth of the series is held out where
                 there are at least 20, otherwise the last part of every series.

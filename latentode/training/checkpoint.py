@@ -121,6 +121,6 @@ def _identity(module: LightningModule, data: IrregularDataModule) -> str:
     found = hashlib.sha256(json.dumps([dict(module.hparams), drawn], default=str).encode())
     for table in data.tables():
         for name in ARRAYS:
-            found.update(memoryview(np.ascontiguousarray(getattr(table, name))))
+            found.update(np.ascontiguousarray(getattr(table, name)).data)
         found.update(pd.util.hash_pandas_object(table.keys, index=False).to_numpy().tobytes())
     return found.hexdigest()

@@ -19,10 +19,11 @@ from latentode.data.cycles import find_cycles
 from latentode.data.dataset import SeriesDataset
 from latentode.data.files import read_table
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
-from latentode.data.on_disk import ParquetFolder, StoredDataset
+from latentode.data.on_disk import ParquetFolder
 from latentode.data.scaling import Scaling
 from latentode.data.schema import AUTO, Schema
 from latentode.data.split import HeldOut, durations
+from latentode.data.stored import StoredDataset
 from latentode.data.task import Classification, Forecasting, Task
 from latentode.errors import LatentODEError, SchemaError
 from latentode.model.config import Sizes
@@ -308,6 +309,8 @@ def _rate(events: int, data: SeriesDataset) -> float:
 
 def _read(table: Table, schema: Schema | None) -> SeriesDataset:
     """Training series, of a large folder on disk."""
+    if isinstance(table, StoredDataset):
+        return table
     folder = table if isinstance(table, ParquetFolder) else ParquetFolder.at(table)
     return _in_memory(table, schema) if folder is None else folder.stored(schema)[0]
 

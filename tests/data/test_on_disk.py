@@ -32,8 +32,10 @@ def written(frame, folder, files=5):
 
 
 def modules(folder, frame, **options):
+    """Of the folder, and of the same series in memory."""
     given = {"task": TASK, "schema": SCHEMA, "windows_per_epoch": 60, "batch_size": 16, **options}
-    return [IrregularDataModule(t, **given) for t in (ParquetFolder(folder), frame)]
+    tables = ParquetFolder(folder), by_key(SeriesDataset.from_frame(frame, SCHEMA))
+    return [IrregularDataModule(t, **given) for t in tables]
 
 
 def shown(batches):

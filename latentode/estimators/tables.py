@@ -1,0 +1,77 @@
+"""Tables of a fit: what is trained on and what is held out, from a frame or a folder on disk."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from latentode.data.columns import IntoFrame
+from latentode.data.dataset import SeriesDataset
+from latentode.data.on_disk import ParquetFolder
+from latentode.data.schema import Schema
+from latentode.data.split import HeldOut, by_key, split_validation
+from latentode.data.stored import StoredDataset
+from latentode.data.task import ContextDropout, Forecasting
+from latentode.errors import SchemaError
+from latentode.training.data_module import IrregularDataModule
+
+__all__ = ["forecasting_data", "read_folder", "read_training"]
+
+
+def read_training(df: IntoFrame, schema: Schema | None, duplicates: str) -> SeriesDataset:
+    """A training table, in an order of its series that does not depend on that of the table.
+
+    Warns:
+        UserWarning: counting rows that were merged, as `duplicates` asks.
+    """
+    if schema is not None and not isinstance(schema, Schema):
+        raise SchemaError(f"schema is a Schema, such as Schema(id='patient'); got {schema!r}")
+    dataset = SeriesDataset.from_frame(df, schema, duplicates)
+    dataset.require_observed()
+    _say_merged(dataset)
+    return by_key(dataset)
+
+
+def read_folder(
+    estimator: Any, folder: ParquetFolder, schema: Schema | None, hold_out: bool
+) -> tuple[StoredDataset, SeriesDataset | None]:
+    """Training series on disk, and held-out ones in memory where these are to be chosen."""
+    dataset, held = folder.stored(schema, estimator.duplicates, hold_out, estimator.random_state)
+    dataset.require_observed()
+    _say_merged(dataset)
+    return dataset, None if held is None else by_key(held.dataset)
+
+
+def _say_merged(dataset: SeriesDataset) -> None:
+    if dataset.merged:
+        warnings.warn(
+            f"{dataset.merged} rows were merged into others of the same series and time, as duplicates "
+            "asks",
+            stacklevel=5,
+        )
+
+
+def forecasting_data(
+    estimator: Any,
+    dataset: SeriesDataset,
+    validation: SeriesDataset | None,
+    horizon: float,
+    context_length: float,
+) -> IrregularDataModule:
+    """Training and held-out windows of a forecaster; what to hold out is chosen where not given."""
+    training, seed = estimator.training, estimator.random_state
+    held_out: SeriesDataset | HeldOut | None = validation
+    if held_out is None:
+        dataset, held_out = split_validation(dataset, horizon, seed)
+    return IrregularDataModule(
+        dataset,
+        held_out,
+        task=ContextDropout(
+            Forecasting(horizon, context_length),
+            training.observation_dropout,
+            training.context_dropout,
+        ),
+        batch_size=training.batch_size,
+        windows_per_epoch=training.windows_per_epoch,
+        seed=seed,
+    )
