@@ -380,6 +380,11 @@ FIGURES = [
     Figure("trust", "saves ended by kill -9 that left a whole model; resumed fits equal bit for bit",
            lambda results: f"{results['saves']['whole']} of {results['saves']['kills']}; "
            f"{results['fits']['equal']} of {results['fits']['resumed runs']}"),
+    Figure("on_disk", "20 million observations, most memory of an epoch, GB: on disk, in memory",
+           lambda results: ", ".join(
+               f"{results[way]['peak_gb']:.2f}" for way in ("on disk", "in memory"))),
+    Figure("on_disk", "seconds of CPU for the same batches, on disk over in memory",
+           ratio(("on disk", "batches_s"), ("in memory", "batches_s"))),
     Figure("crossing", "180 mg/dL within an hour, Brier score: latent ODE; climatology, the same by "
            "value and time of day, last value, drift, damped drift, Gaussian process, "
            "logistic regression",

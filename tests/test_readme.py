@@ -197,8 +197,9 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, quick):
     assert found
     for block in found:
         run(block, names)
-    # Nothing is written that was not asked for: a saved model, and what a Trainer keeps.
-    assert set(quick.iterdir()) - before <= {quick / "model", quick / "checkpoints"}
+    # Nothing is written that was not asked for: a saved model, a table, and what a Trainer keeps.
+    asked = {quick / name for name in ("model", "checkpoints", "readings")}
+    assert set(quick.iterdir()) - before <= asked
 
 
 @pytest.mark.parametrize("domain", ["Weather", "Prices", "Medicine"])

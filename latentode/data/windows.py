@@ -86,7 +86,7 @@ class Timeline:
     def moments(self) -> tuple[np.ndarray, Ragged]:
         """The distinct observation times of each series, and which are those of each."""
         new = np.ones(len(self.time), dtype=bool)
-        new[1:] = np.diff(self.time) != 0
+        new[1:] = self.time[1:] != self.time[:-1]
         begins = self.parts.offsets[:-1]
         new[begins[begins < len(new)]] = True
         if new.all():  # not to be copied, where there are very many

@@ -20,7 +20,7 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.files import read_table
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.on_disk import ParquetFolder
-from latentode.data.scaling import Scaling
+from latentode.data.scaling import Scaling, in_parts
 from latentode.data.schema import AUTO, Schema
 from latentode.data.split import HeldOut, durations
 from latentode.data.stored import StoredDataset
@@ -210,8 +210,9 @@ class IrregularDataModule(LightningDataModule):
     def variable_rates(self) -> tuple[float, ...]:
         """Observations of each variable per time unit of training, after each series' first time."""
         data = self.train.dataset
-        first = np.repeat(data.first, np.diff(data.parts.offsets))
-        counts = np.bincount(data.variable[data.time > first], minlength=len(data.variables))
+        counts, first = np.zeros(len(data.variables), dtype=np.int64), data.first
+        for series, variable, time, _ in in_parts(data):
+            counts += np.bincount(variable[time > first[series]], minlength=len(counts))
         return tuple(_rate(int(n), data) for n in counts)
 
     def tables(self) -> list[SeriesDataset]:
