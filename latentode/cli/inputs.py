@@ -28,7 +28,6 @@ from latentode.cli.options import split
 from latentode.data.columns import detect, some_names
 from latentode.data.file_format import FileFormat
 from latentode.data.files import read_table
-from latentode.data.on_disk import ParquetFolder
 from latentode.data.resolution import left_out
 from latentode.data.schema import AUTO, NONE, Schema
 from latentode.data.usual_names import SURE_ID_NAMES, SURE_TIME_NAMES
@@ -153,6 +152,7 @@ def _adapter(name: str, settings: Mapping[str, Any]) -> Callable[..., tuple[pd.D
 # Torch and Lightning take seconds to import. Commands that need no network do without: what needs one
 # is imported inside the functions that do.
 if TYPE_CHECKING:
+    from latentode.data.on_disk import ParquetFolder
     from latentode.data.queries import At
     from latentode.estimators.forecaster import LatentODEForecaster
 
@@ -176,6 +176,8 @@ def read(
 
 def folder_of(data: Sequence[Path], adapter: str | None, on_disk: bool | None) -> ParquetFolder | None:
     """The folder that is left on disk: where that is chosen or, if nothing is, where it is large."""
+    from latentode.data.on_disk import ParquetFolder
+
     if on_disk and (adapter is not None or len(data) != 1):
         raise LatentODEError("--on-disk is of one folder of Parquet files; name it, and no adapter")
     if on_disk:

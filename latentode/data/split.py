@@ -14,7 +14,7 @@ from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
 from latentode.errors import SchemaError
 
-__all__ = ["HeldOut", "by_key", "durations", "split_validation", "usual_horizon"]
+__all__ = ["CONTEXT_HORIZONS", "HeldOut", "by_key", "durations", "split_validation", "usual_horizon"]
 
 MANY_SERIES = 20
 HELD_OUT = 0.2

@@ -35,6 +35,7 @@ from latentode.estimators.judging import (
 from latentode.estimators.tables import forecasting_data, read_folder, read_training
 from latentode.evaluation.leaderboard import leaderboard
 from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
+from latentode.evaluation.shrinkage import shrunk
 from latentode.forecast.fitted import FittedForecaster
 from latentode.model.building import own_draws
 from latentode.model.config import AUTO, Config, ModelConfig
@@ -274,8 +275,9 @@ def train(
 
 
 def judged_by(fitted: FittedForecaster, dataset: SeriesDataset) -> FittedForecaster:
-    """The model with its residuals and its leaderboard, of forecasts of held-out series."""
+    """The model with its strength, residuals and leaderboard, of forecasts of held-out series."""
     some, pairs = judging_pairs(fitted.horizon, dataset)
+    fitted = shrunk(fitted, some, pairs)
     answer = fitted.forecast(some, pairs.queries, pairs.keys)
     fitted = replace(fitted, residuals=fit_residuals(fitted, some, pairs, answer))
     board = leaderboard(fitted, some, pairs, answer)

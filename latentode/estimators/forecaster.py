@@ -296,7 +296,7 @@ class LatentODEForecaster(BaseEstimator):
     def from_checkpoint(cls, path: str | Path, held_out: IntoFrame | None = None) -> Self:
         """A fitted forecaster of a Lightning checkpoint alone; a `LatentODEError` if it holds none.
 
-        Without a `held_out` table it has no leaderboard, and departures of its paths do not last.
+        A `held_out` table says how far to believe corrections and how long a path's departures last.
         """
         fitted, parameters = load_checkpoint(path, "forecaster")
         if held_out is not None:

@@ -22,7 +22,7 @@ from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.on_disk import ParquetFolder
 from latentode.data.scaling import Scaling, in_parts
 from latentode.data.schema import AUTO, Schema
-from latentode.data.split import HeldOut, durations
+from latentode.data.split import CONTEXT_HORIZONS, HeldOut
 from latentode.data.stored import StoredDataset
 from latentode.data.task import Classification, Forecasting, Task
 from latentode.errors import LatentODEError, SchemaError
@@ -263,7 +263,10 @@ class IrregularDataModule(LightningDataModule):
         task, drawn = self.task, {"batch_size": self.batch_size, "seed": self.seed}
         ends = None  # of horizon and context, for estimators
         if isinstance(task, Forecasting):
-            ends = ("forecaster", *durations(self.train.dataset, task.horizon, task.context_length))
+            length = CONTEXT_HORIZONS * task.reach()  # as a forecaster's
+            if task.context_length is not None:
+                length = float(str(task.context_length))
+            ends = ("forecaster", task.reach(), length)
         elif isinstance(task, Classification):
             length = math.inf if task.context_length is None else float(str(task.context_length))
             ends = ("classifier", task.reach(), length)
