@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import metadata
 from inspect import signature
 from typing import Annotated, cast
 
@@ -17,7 +18,6 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from latentode import __version__
 from latentode.adapters import CONVERTERS
 from latentode.cli.advice import Door, in_options
 from latentode.cli.modelling import calibrate, convert, demo, evaluate, fit, inspect
@@ -38,7 +38,7 @@ app = typer.Typer(
 
 def _say_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"latentode {__version__}")
+        typer.echo(f"latentode {metadata.version('latentode')}")
         raise typer.Exit()
 
 

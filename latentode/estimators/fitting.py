@@ -33,9 +33,7 @@ from latentode.estimators.judging import (
     say_what_is_decided,
 )
 from latentode.estimators.tables import forecasting_data, read_folder, read_training
-from latentode.evaluation.leaderboard import leaderboard
-from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
-from latentode.evaluation.shrinkage import shrunk
+from latentode.evaluation.residual_fit import judging_pairs
 from latentode.forecast.fitted import FittedForecaster
 from latentode.model.building import own_draws
 from latentode.model.config import AUTO, Config, ModelConfig
@@ -52,7 +50,6 @@ __all__ = [
     "fit_forecaster",
     "fitted_by_lightning",
     "gradients",
-    "judged_by",
     "set_nested",
     "train",
 ]
@@ -167,7 +164,7 @@ def fit_forecaster(
             module = build_module(estimator, data, _with_likelihoods(estimator.model, families))
         estimator.fitted_ = left_behind(module, data, *spans)
         train(estimator, module, data, save, checkpoint, lightning)
-        estimator.fitted_ = judged(estimator.fitted_, data)
+        estimator.fitted_ = judged(estimator.fitted_, data, estimator.training)
     if save is not None:
         save()
     if checkpoint is not None:
@@ -272,16 +269,6 @@ def train(
     finally:
         if begun and save is not None:
             save()  # again, with the whole history
-
-
-def judged_by(fitted: FittedForecaster, dataset: SeriesDataset) -> FittedForecaster:
-    """The model with its strength, residuals and leaderboard, of forecasts of held-out series."""
-    some, pairs = judging_pairs(fitted.horizon, dataset)
-    fitted = shrunk(fitted, some, pairs)
-    answer = fitted.forecast(some, pairs.queries, pairs.keys)
-    fitted = replace(fitted, residuals=fit_residuals(fitted, some, pairs, answer))
-    board = leaderboard(fitted, some, pairs, answer)
-    return replace(fitted, record=replace(fitted.record, leaderboard=board))
 
 
 def fitted_by_lightning(

@@ -290,18 +290,18 @@ class LatentODEForecaster(BaseEstimator):
         Their settings become its parameters; a task other than `Forecasting` is a `LatentODEError`.
         """
         fitted, parameters = fitting.fitted_by_lightning(module, data)
-        return cls._made(judging.judged(fitted, data), parameters)
+        return cls._made(judging.judged(fitted, data, parameters["training"]), parameters)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, held_out: IntoFrame | None = None) -> Self:
         """A fitted forecaster of a Lightning checkpoint alone; a `LatentODEError` if it holds none.
 
-        A `held_out` table says how far to believe corrections and how long a path's departures last.
+        A `held_out` table says how strong corrections are, and how long departures last.
         """
         fitted, parameters = load_checkpoint(path, "forecaster")
-        if held_out is not None:
-            fitted = fitting.judged_by(fitted, fitted.reader.read(held_out))
-        return cls._made(fitted, parameters)
+        held = None if held_out is None else fitted.reader.read(held_out)
+        own = fitted if held is None else judging.judged_by(fitted, held, parameters["training"])
+        return cls._made(own, parameters)
 
     @property
     def network_(self) -> LatentODE:

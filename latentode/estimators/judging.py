@@ -20,10 +20,11 @@ from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
 from latentode.evaluation.shrinkage import shrunk
 from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FittedForecaster, Reader
+from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.module import LatentODEModule
 
-__all__ = ["judged", "judging", "left_behind", "say_how_good", "say_what_is_decided"]
+__all__ = ["judged", "judged_by", "judging", "left_behind", "say_how_good", "say_what_is_decided"]
 
 SHOWN = 5  # names of variables
 
@@ -50,19 +51,42 @@ def judging(fitted: FittedForecaster, data: IrregularDataModule) -> tuple[Series
     return judging_pairs(fitted.horizon, judge.dataset, data.held_out_after)
 
 
-def judged(fitted: FittedForecaster, data: IrregularDataModule) -> FittedForecaster:
+def judged(
+    fitted: FittedForecaster, data: IrregularDataModule, training: TrainingConfig
+) -> FittedForecaster:
     """The model with its residuals and, where anything was held out, its strength and leaderboard.
 
     Residuals are of what a fit was validated on, else of what it was trained on.
     """
-    some, pairs = judging(fitted, data)
-    if data.validation is not None:
-        fitted = shrunk(fitted, some, pairs)
-    answer = fitted.forecast(some, pairs.queries, pairs.keys)
-    fitted = replace(fitted, residuals=fit_residuals(fitted, some, pairs, answer))
-    if data.validation is None or len(pairs.actual) == 0:
-        return fitted
-    board = leaderboard(fitted, some, pairs, answer)
+    asked = judging(fitted, data)
+    if data.validation is not None and len(asked[1].actual):
+        return judged_by(fitted, asked[0], training, asked[1])
+    answer = fitted.forecast(asked[0], asked[1].queries, asked[1].keys)
+    return replace(fitted, residuals=fit_residuals(fitted, *asked, answer))
+
+
+def judged_by(
+    fitted: FittedForecaster,
+    dataset: SeriesDataset,
+    training: TrainingConfig,
+    pairs: BacktestPairs | None = None,
+) -> FittedForecaster:
+    """The model with its strength, residuals and leaderboard.
+
+    Args:
+        fitted: trained, or not.
+        dataset: series that were held out.
+        training: whose metric says how strong corrections are.
+        pairs: what is asked of them; None for values ahead of some of their times.
+    """
+    if pairs is None:
+        dataset, pairs = judging_pairs(fitted.horizon, dataset)
+    watched = training.monitor.removeprefix("val_")
+    error = {"loss": training.loss, "nll": "likelihood"}.get(watched, watched)
+    fitted = shrunk(fitted, dataset, pairs, error.partition("+")[0])
+    answer = fitted.forecast(dataset, pairs.queries, pairs.keys)
+    fitted = replace(fitted, residuals=fit_residuals(fitted, dataset, pairs, answer))
+    board = leaderboard(fitted, dataset, pairs, answer)
     return replace(fitted, record=replace(fitted.record, leaderboard=board))
 
 

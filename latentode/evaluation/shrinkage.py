@@ -1,10 +1,10 @@
 r"""Shrinkage: how much of what training has learnt beyond the structural forecast is believed.
 
 Of each variable the decoded correction is multiplied by a strength $s_v$, of a few the one whose mean
-negative log-density of held-out values is least. Held-out values have chosen the weights too, and those
-of few series are hardly independent: there it is the smallest that is within one standard error of the
-least, so that a correction which they do not clearly ask for is not made. That error is of a difference
-of means over stretches of time.
+negative log-density of held-out values, or their mean error, is least. Held-out values have chosen the
+weights too, and those of few series are hardly independent: there it is the smallest that is within one
+standard error of the least, so that a correction which they do not clearly ask for is not made. That
+error is of a difference of means over stretches of time.
 
 References:
     Classification and Regression Trees, section 3.4.3 (Breiman et al., 1984).
@@ -12,6 +12,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 
@@ -21,20 +22,30 @@ import pandas as pd
 from latentode.data.dataset import SeriesDataset
 from latentode.evaluation.pairs import BacktestPairs
 from latentode.forecast.fitted import FittedForecaster
+from latentode.forecast.forecast import Forecast
 
 __all__ = ["STRENGTHS", "shrunk", "with_strength"]
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+ERRORS: dict[str, Callable[[Forecast, np.ndarray], np.ndarray]] = {
+    "likelihood": lambda answer, actual: -np.asarray(answer.log_prob(actual)),
+    "mse": lambda answer, actual: np.square(np.asarray(answer.mean) - actual),
+    "mae": lambda answer, actual: np.abs(np.asarray(answer.mean) - actual),
+}
 ENOUGH = 8  # series that are enough to be judged by; else stretches of time of each
 
 
-def shrunk(fitted: FittedForecaster, dataset: SeriesDataset, pairs: BacktestPairs) -> FittedForecaster:
+def shrunk(
+    fitted: FittedForecaster, dataset: SeriesDataset, pairs: BacktestPairs, error: str = "likelihood"
+) -> FittedForecaster:
     """The model with the strength that held-out values ask for.
 
     Args:
         fitted: trained; its network is left as it is. Without a structural block nothing changes.
         dataset: what `pairs` are of, held out of its training.
         pairs: what is asked.
+        error: what is to be least: "likelihood" for the negative log-density, or "mse" or "mae" of the
+            mean.
     """
     if fitted.engine.network.emission.structure is None or len(pairs.actual) == 0:
         return fitted
@@ -42,7 +53,7 @@ def shrunk(fitted: FittedForecaster, dataset: SeriesDataset, pairs: BacktestPair
     losses = {}
     for strength in STRENGTHS:
         answer = with_strength(fitted, strength).forecast(dataset, pairs.queries, pairs.keys)
-        losses[strength] = -np.asarray(answer.log_prob(pairs.actual), dtype=np.float64)
+        losses[strength] = ERRORS[error](answer, pairs.actual).astype(np.float64)
     found = fitted.engine.network.emission.strength.numpy().copy()
     stretch = _stretches(pairs)
     for v in np.unique(variable):

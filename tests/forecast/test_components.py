@@ -128,6 +128,7 @@ def test_what_is_trained_is_neural(trained):
     frame = waves(4, 20)
     with torch.no_grad():  # an epoch may have found nothing better than no correction
         trained.network_.layout.decoder.layers[-1].weight.normal_()
+        trained.network_.emission.strength.fill_(1.0)
     forecast = trained.forecast(frame, at=2.0, count=2)
     found = wide(adds_up(forecast))
     assert found["neural"].abs().max() > 1e-3
