@@ -31,6 +31,7 @@ from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 
 HERE = Path(__file__).parent
 LEADS = (0.25, 1.0, 2.0, 3.0)  # horizons
+TRANSFORMS = ("log", "logit")  # with a normal likelihood
 NEW = 500  # series that are forecast and not learned from
 
 Figures = dict[str, Any]
@@ -188,7 +189,7 @@ def families(smoke: bool) -> Iterator[tuple[str, Figures]]:
         horizon = float(table["time"].max() - cut)
         found = {}
         for family in ("auto", *by_hand):
-            own, transform = ("normal", "log") if family == "log" else (family, None)
+            own, transform = ("normal", family) if family in TRANSFORMS else (family, None)
             schema = Schema(id="id", targets=("y",), transforms={"y": transform} if transform else {})
             model, _ = fitted(past, schema, smoke, horizon=horizon, likelihood=own)
             asked = future[["id", "time"]]
@@ -213,7 +214,7 @@ def _kinds(n: int) -> dict[str, tuple[pd.DataFrame, tuple[str, ...]]]:
             np.exp(2 + 1.5 * moving + 0.4 * rng.normal(size=at.shape)),
             ("normal", "log", "log-normal"),
         ),
-        "shares": (1 / (1 + np.exp(-2 * logit)), ("normal", "beta", "log")),
+        "shares": (1 / (1 + np.exp(-2 * logit)), ("normal", "beta", "logit")),
         "prices": (
             100 * np.exp(np.cumsum(0.02 * rng.normal(size=at.shape), 1)),
             ("normal", "log", "student-t"),

@@ -42,7 +42,11 @@ KINDS: dict[str, tuple[Family, ...]] = {
     "0 or 1": (Family("0 or 1", "bernoulli"),),
     "count": (Family("count", "poisson"), Family("count", "negative-binomial")),
     # What is small in its unit only is no share of anything, but may be skewed.
-    "share": (Family("share", "beta"), Family("positive and skewed", "normal", "log")),
+    "share": (
+        Family("share", "normal", "logit"),
+        Family("share", "beta"),
+        Family("positive and skewed", "normal", "log"),
+    ),
     "positive and skewed": (Family("positive and skewed", "normal", "log"),),
     "any value": (),
 }

@@ -27,6 +27,7 @@ from latentode.training.module import LatentODEModule
 __all__ = ["judged", "judged_by", "judging", "left_behind", "say_how_good", "say_what_is_decided"]
 
 SHOWN = 5  # names of variables
+SCALES = {"log": "logarithms", "logit": "logits"}
 
 
 def left_behind(
@@ -111,7 +112,7 @@ def _decisions(
     usual = "" if estimator.horizon is not None else ", as is usual for these times"
     yield f"horizon: {horizon:g}{unit}{usual}; context: {context:g}{unit}"
     for name, own in families.items():
-        how = own.likelihood if own.transform is None else f"{own.likelihood} {own.transform}arithms"
+        how = own.likelihood if own.transform is None else f"{own.likelihood} {SCALES[own.transform]}"
         yield f"`{name}`: {own.kind}, so {how}"
     if data.validation is None:
         yield "held out: nothing, there is too little"

@@ -24,6 +24,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 from tqdm.auto import tqdm
 
+from latentode.nn.sequences import last_values
+
 __all__ = [
     "SCHEDULES",
     "BestWeights",
@@ -144,7 +146,29 @@ class Patience(Callback):
 
 
 class EpochProgress(Callback):
-    """One line for the whole fit: epochs done, time left, losses."""
+    """One line for the whole fit: epochs done, time left, losses, errors beside a baseline's.
+
+    `val_mae` is the mean absolute error of held-out values in scaled units, and next to it stands the
+    smaller one of the last value's and of the training mean's.
+    """
+
+    def __init__(self) -> None:
+        self.errors: dict[str, list[torch.Tensor]] = {"last value": [], "training mean": []}
+        self.baseline: tuple[str, float] | None = None
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *place: int
+    ) -> None:
+        if self.baseline is None and pl_module.training_config.error_units is None:
+            target, n_variables = batch.target, pl_module.model.emission.n_variables
+            last = last_values(batch.context, len(batch), n_variables)[target.series, target.variable]
+            self.errors["last value"].append((target.value - last).abs().cpu())
+            self.errors["training mean"].append(target.value.abs().cpu())
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.baseline is None and any(map(len, self.errors["last value"])):
+            means = {name: float(torch.cat(found).mean()) for name, found in self.errors.items()}
+            self.baseline = min(means.items(), key=lambda named: named[1])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         done = trainer.current_epoch
@@ -154,6 +178,9 @@ class EpochProgress(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         shown = {k: f"{float(v):.4f}" for k, v in trainer.callback_metrics.items() if "loss" in k}
+        if self.baseline is not None and "val_mae" in trainer.callback_metrics:
+            shown["val_mae"] = f"{float(trainer.callback_metrics['val_mae']):.4f}"
+            shown[self.baseline[0]] = f"{self.baseline[1]:.4f}"
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update(1)
 
