@@ -26,7 +26,7 @@ LOGS = Path("build/experiments")
 NAMES = sorted(p.parent.name for p in HERE.glob("*/run.py"))
 BENCHMARK = ["physionet2012", "p12_hourly", "LEN01", "LI01", "DUP03"]
 NEED_DATA = {"calibration", "forecast_benchmark", "mortality"}
-TIMED = {"first_look", "gpu", "memory", "solver_choice", "solver_speed", "training_step"}
+TIMED = {"first_look", "gpu", "memory", "serving", "solver_choice", "solver_speed", "training_step"}
 BEGIN, END = "<!-- figures: made by all.py -->\n", "\n<!-- end of figures -->"
 
 

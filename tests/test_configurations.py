@@ -9,6 +9,9 @@ import pytest
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, SolverConfig, TrainingConfig
 from latentode.cli.options import configurations, settings_file
 from latentode.model import Sizes
+from latentode.model.objective import GAINS
+from latentode.training import callbacks
+from latentode.training import config as training_config
 
 EVERY = (ModelConfig, SolverConfig, TrainingConfig, Sizes)
 every_kind = pytest.mark.parametrize("kind", EVERY, ids=lambda k: k.__name__)
@@ -101,3 +104,8 @@ def test_yaml_names_the_settings_and_options_win_over_it(tmp_path):
     path.write_text("model:\n  latent_sise: 4")
     with pytest.raises(LatentODEError, match="did you mean `latent_size`"):
         configurations({"model": {}, "training": {}}, path)
+
+
+def test_the_choices_that_need_no_lightning_to_be_known_are_those_there_are():
+    assert set(callbacks.SCHEDULES) == set(training_config.SCHEDULES)
+    assert set(GAINS) == set(training_config.METRICS)

@@ -57,6 +57,23 @@ def test_what_a_release_saved_is_loaded_and_answers_the_same(folder):
     np.testing.assert_allclose(found.to_numpy(), classes.to_numpy(), atol=1e-4)
 
 
+SERVE = """
+import sys
+import pandas as pd
+from latentode import LatentODEForecaster
+history = pd.read_csv({folder!r} + "/history.csv", parse_dates=["time"])
+LatentODEForecaster.load({folder!r}).predict(history, "6h")
+print(*sys.modules)
+"""
+
+
+def test_a_saved_model_forecasts_without_what_only_training_needs():
+    code = SERVE.format(folder=str(SAVED[-1]))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    slow = {"lightning", "torchmetrics", "matplotlib", "torchdiffeq", "torch._dynamo", "sympy"}
+    assert set(done.stdout.split()) & slow == set()
+
+
 def test_the_saved_models_are_small():
     assert all(f.stat().st_size < 40_000 for folder in SAVED for f in folder.iterdir())
 

@@ -1,6 +1,6 @@
 """The command line: files in, files out.
 
-latentode convert | inspect | fit | forecast | ask | evaluate | calibrate | plot | demo
+latentode convert | inspect | fit | tune | forecast | ask | evaluate | calibrate | plot | demo
 In: files and options. Out: files, tables on standard output, one-line errors with exit status 1.
 May import: every room; torch and Lightning only inside the commands that need a network.
 """
@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from latentode.adapters import CONVERTERS
 from latentode.cli.advice import Door, in_options
-from latentode.cli.modelling import calibrate, convert, demo, evaluate, fit, inspect
+from latentode.cli.modelling import calibrate, convert, demo, evaluate, fit, inspect, tune
 from latentode.cli.questions import ask, forecast, plot
 from latentode.errors import LatentODEError
 
@@ -51,7 +51,7 @@ def _before_any_command(
     """Nothing more: options of the program itself end it."""
 
 
-for command in (convert, inspect, fit, forecast, ask, evaluate, calibrate, plot, demo):
+for command in (convert, inspect, fit, tune, forecast, ask, evaluate, calibrate, plot, demo):
     app.command()(command)
 
 

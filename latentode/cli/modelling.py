@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from latentode.adapters import CONVERTERS
 from latentode.cli.advice import in_options
@@ -49,7 +50,7 @@ from latentode.data.writing import replacing, write_table
 from latentode.errors import LatentODEError
 from latentode.evaluation.metrics import METRICS, USUAL, metric_list
 
-__all__ = ["calibrate", "convert", "demo", "evaluate", "fit", "inspect"]
+__all__ = ["calibrate", "convert", "demo", "evaluate", "fit", "inspect", "tune"]
 
 TERMINATED = 128 + 15  # the exit status of a program that SIGTERM has ended
 CALIBRATED = (50, 80, 95)  # per cent of the intervals that `calibrate` prints the coverage of
@@ -176,6 +177,39 @@ def fit(
         raise typer.Exit(130 if isinstance(ended, KeyboardInterrupt) else TERMINATED) from None
     if not quiet:
         typer.echo(f"learnt to look {model.horizon_:g}{model.axis_.unit_name} ahead; model in {out}")
+
+
+@schema_options
+@file_options
+@setting_options
+def tune(
+    data: Table,
+    schema: Schema,
+    file_format: FileFormat,
+    settings: dict[str, dict[str, Any]],
+    out: Annotated[Path, typer.Option(help="YAML file to write, for `latentode fit --config`.")],
+    horizon: Annotated[str | None, typer.Option(help="As for fit.")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="How many fits, stored ones counted in.")] = 20,
+    storage: Annotated[
+        Path | None, typer.Option(help="File that keeps the study, to go on with: .log or .db.")
+    ] = None,
+    adapter: Adapter = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings to begin with.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the search and of each fit.")] = 0,
+) -> None:
+    """Search settings that do best on held-out data; needs latentode[tune]."""
+    frame, schema = read(data, schema, file_format, adapter)
+    from latentode.estimators import LatentODEForecaster
+    from latentode.estimators import tune as search
+
+    network, training = configurations(settings, config)
+    model = LatentODEForecaster(horizon, None, network, training, random_state=seed)
+    found = search(model, frame, schema, trials=trials, storage=storage)
+    said = {"model": found.model.to_dict(), "training": found.training.to_dict()}
+    with replacing(out) as path:
+        Path(path).write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
+    typer.echo(found.trials.to_string(index=False))
+    typer.echo(f"held-out {found.training.monitor} {found.error:.4g}; settings in {out}")
 
 
 @contextmanager

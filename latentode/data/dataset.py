@@ -315,7 +315,7 @@ class SeriesDataset:
         """The static columns, a row per series: what any of its rows says."""
         columns = cast(pd.DataFrame, self.keys[list(self.schema.static_covariates)])
         if columns.empty:
-            return columns.iloc[:0].reindex(range(len(self)))
+            return pd.DataFrame(index=range(len(self)), columns=columns.columns)
         return columns.groupby(self.series_of_row).first()
 
     def known_paths(self) -> tuple[np.ndarray, np.ndarray, Ragged]:

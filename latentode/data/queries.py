@@ -231,10 +231,11 @@ def _from_frame(history: SeriesDataset, at: pd.DataFrame) -> QueryTimes:
 def _make(history: SeriesDataset, series: np.ndarray, column: pd.Series) -> QueryTimes:
     ticks = history.axis.query_ticks(column)
     time = history.axis.to_units(ticks, history.start[series])
-    keys = pd.DataFrame({str(history.schema.time): column.reset_index(drop=True)})
+    keys: dict[str, Any] = {}
     if history.schema.id is not None:
-        keys.insert(0, history.schema.id, history.ids[series])
-    return QueryTimes(series, time, keys)
+        keys[history.schema.id] = history.ids[series]
+    keys[str(history.schema.time)] = column.array
+    return QueryTimes(series, time, pd.DataFrame(keys))
 
 
 def _values_asked(given: pd.DataFrame, dataset: SeriesDataset, places: QueryTimes) -> pd.DataFrame:

@@ -24,7 +24,9 @@ from latentode.errors import SchemaError
 
 __all__ = [
     "DUPLICATES",
+    "EXACT",
     "Reading",
+    "is_far_code",
     "key_columns",
     "merge_duplicates",
     "numeric_column",
@@ -229,12 +231,17 @@ def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:
     return notes
 
 
+def is_far_code(value: float) -> bool:
+    """Whether a number is written as those are that stand for a missing one, such as -9999."""
+    return _CODE.fullmatch(f"{value:.10g}") is not None
+
+
 def _far_code(column: pd.Series) -> str | None:
     """Points out a number such as -9999 far from all others, which may stand for a missing value."""
     values = column.to_numpy(np.float64, na_value=np.nan)
     values = values[np.isfinite(values)]
     for code in {values.min(), values.max()} if len(values) > 2 else ():
-        if not _CODE.fullmatch(f"{code:.10g}"):
+        if not is_far_code(code):
             continue
         others = values[values != code]
         if len(others) > 1 and np.abs(others - code).min() > FAR * max(np.ptp(others), 1e-300):

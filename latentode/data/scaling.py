@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.util import hash_array
-from sklearn.preprocessing import StandardScaler
 
 from latentode.data.columns import cell_name, column_of
 from latentode.data.dataset import SeriesDataset
@@ -109,6 +108,8 @@ class Scaling:
             SchemaError: for a value beyond the domain of its variable's transform.
         """
         transforms = _fit_transforms(dataset)
+        from sklearn.preprocessing import StandardScaler  # here, since a fitted model loads without
+
         scalers = [StandardScaler() for _ in dataset.variables]
         for _, variable, _, value in in_parts(dataset):
             for v in np.unique(variable).tolist():
@@ -266,11 +267,13 @@ def _static_numbers(column: pd.Series) -> np.ndarray:
 
 
 def _standardise(columns: list[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    from sklearn.preprocessing import StandardScaler
+
     filled = (values if len(values) else np.zeros(1) for values in columns)
     return _ends_of([StandardScaler().fit(values[:, None]) for values in filled])
 
 
-def _ends_of(scalers: list[StandardScaler]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _ends_of(scalers: list[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Means and scales; 0 and 1 of what was given nothing."""
     given = [hasattr(scaler, "mean_") for scaler in scalers]
     pairs = list(zip(scalers, given, strict=True))

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from pandas.arrays import DatetimeArray, TimedeltaArray
 
 from latentode.errors import SchemaError
 
@@ -191,6 +192,9 @@ class TimeAxis:
 
     def ticks_of(self, column: pd.Series) -> np.ndarray:
         """The ticks of a column that `parse_times` produced or that holds this axis' type."""
+        held = column.array
+        if isinstance(held, DatetimeArray | TimedeltaArray) and held.unit == self.tick:
+            return held.asi8  # pyright: ignore[reportAttributeAccessIssue]
         if self.kind == "datetime":
             naive = column.dt.tz_convert("UTC").dt.tz_localize(None) if self.timezone else column
             return _as_unit(naive, self.tick).astype("int64").to_numpy()
@@ -218,6 +222,8 @@ class TimeAxis:
         whole = _whole(np.asarray(ticks), self.tick)
         if self.kind == "elapsed":
             spans = pd.Series(whole.view(f"m8[{self.tick}]"))
+            if self.unit == self.tick:
+                return spans
             coarse = _as_unit(spans, self.unit, "timedelta64")
             return coarse if (coarse == spans).all() else spans
         stamps: Any = pd.Series(whole.view(f"M8[{self.tick}]"))
@@ -228,8 +234,9 @@ class TimeAxis:
                     "with pandas.to_datetime, or ask for whole days"
                 )
             return stamps.dt.date
-        coarse = _as_unit(stamps, self.unit)
-        stamps = coarse if (coarse == stamps).all() else stamps
+        if self.unit != self.tick:
+            coarse = _as_unit(stamps, self.unit)
+            stamps = coarse if (coarse == stamps).all() else stamps
         if self.timezone is None:
             return stamps
         return stamps.dt.tz_localize("UTC").dt.tz_convert(self.timezone)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from latentode.estimators.online import OnlineForecaster
     from latentode.estimators.persistence import load_model, save_model
     from latentode.estimators.splitters import RollingOrigin, SeriesKFold
+    from latentode.estimators.tuning import Tuned, tune
 
 __all__ = [
     "LatentODEClassifier",
@@ -23,8 +24,10 @@ __all__ = [
     "OnlineForecaster",
     "RollingOrigin",
     "SeriesKFold",
+    "Tuned",
     "load_model",
     "save_model",
+    "tune",
 ]
 
 # Imported on first use, so that a command that needs no network loads neither torch nor Lightning.
@@ -36,5 +39,6 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "online": ["OnlineForecaster"],
         "persistence": ["load_model", "save_model"],
         "splitters": ["RollingOrigin", "SeriesKFold"],
+        "tuning": ["Tuned", "tune"],
     },
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 from sklearn.base import BaseEstimator
@@ -20,14 +20,16 @@ from latentode.data.answers import FrameT, in_kind_of
 from latentode.data.columns import IntoFrame, interval_levels, quantile_list
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration, TimeAxis
-from latentode.estimators import fitting, judging
 from latentode.estimators.persistence import load_checkpoint, load_model, save_model
 from latentode.evaluation.backtest import ORIGINS
 from latentode.evaluation.metrics import USUAL, metric_list
 from latentode.forecast import FittedForecaster, Forecast, ObservationTimes, SamplePaths
 from latentode.forecast.smoothing import forecast_question
 from latentode.model import LatentODE, ModelConfig
-from latentode.training import IrregularDataModule, LatentODEModule, TrainingConfig
+from latentode.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from latentode.training import IrregularDataModule, LatentODEModule
 
 __all__ = ["LatentODEForecaster"]
 
@@ -78,7 +80,9 @@ class LatentODEForecaster(BaseEstimator):
 
     def set_params(self, **params: Any) -> Self:
         """Sets parameters by name, nested ones such as `model__latent_size` too."""
-        return fitting.set_nested(self, params)
+        from latentode.estimators.fitting import set_nested
+
+        return set_nested(self, params)
 
     def fit(
         self,
@@ -102,13 +106,11 @@ class LatentODEForecaster(BaseEstimator):
             num_threads: CPU threads to train with, of which more gain little; None leaves them so.
             resume: whether to go on from the last epoch of a fit into `save_to` that was ended, if any.
             callbacks, trainer: Lightning's, and arguments such as `accelerator` and `devices` for it.
-
-        Raises:
-            SchemaError: for a table that cannot be read, before any training.
-            LatentODEError: likewise for settings that do not go together, or with what was begun.
         """
         lightning = {"callbacks": callbacks, "settings": trainer}
-        fitting.fit_forecaster(self, df, schema, validation, save_to, resume, num_threads, lightning)
+        from latentode.estimators.fitting import fit_forecaster  # which loads Lightning
+
+        fit_forecaster(self, df, schema, validation, save_to, resume, num_threads, lightning)
         return self
 
     def predict(
@@ -142,9 +144,6 @@ class LatentODEForecaster(BaseEstimator):
         Returns:
             A long frame in data units, of the history's library: identifier, time, `variable`, `mean`,
             `std` and `q0.1`, ... per level; with `samples` `sample` and `value` in their place.
-
-        Raises:
-            SchemaError: for a history or a question that cannot be read.
         """
         levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
         made = self._answer(history, at, count, variables, smooth)
@@ -175,8 +174,7 @@ class LatentODEForecaster(BaseEstimator):
         Args:
             history: table with the columns of training, known values given in later rows or in `at`.
             horizon: how far ahead to look for first passages; the fitted one by default.
-            draws: how many futures.
-            seed: another seed, other futures; those of a series depend on nothing but it.
+            draws, seed: how many, and which; those of a series depend on nothing but it.
             at: a frame of identifier, time and known-future covariates that drive the futures.
         """
         fitted, dataset = self._fitted, self.read(history)
@@ -251,16 +249,14 @@ class LatentODEForecaster(BaseEstimator):
     def calibrate(
         self, df: IntoFrame, bins: int = 6, exchangeable: str | None = None, **asked: Any
     ) -> Self:
-        """Makes quantiles mean what they say, by forecasts of a table that came true.
+        """Makes quantiles mean what they say, by forecasts of a table that came true, in all answers.
 
-        All that says how likely a value is ahead is calibrated from then on, sample paths too; see
-        `latentode.evaluation.backtest.calibrated`, also for what is guaranteed and raised.
+        See `latentode.evaluation.backtest.calibrated`, also for what is guaranteed and raised.
 
         Args:
             df: table that the fit has not seen; as many series, or as long a time, as can be had.
             bins: of lead time, at most; fewer where a variable has under 200 forecasts for each.
-            exchangeable: "series", if new series are to be forecast, or "origins", if later times of
-                the same series are; by default "series", of a single one "origins".
+            exchangeable: "series", if new series are to be forecast, or "origins", if later times are.
             **asked: `horizon`, `origins` and `cutoffs`, as for `backtest`.
         """
         self.fitted_ = evaluation.calibrated(*self._pairs(df, **asked), bins, exchangeable)
@@ -278,6 +274,12 @@ class LatentODEForecaster(BaseEstimator):
         """Writes `forecaster.safetensors` into a folder, which is made if need be; see `save_model`."""
         save_model(folder, self._fitted, self.get_params(deep=False))
 
+    def export(self, path: str | Path, max_rows: int = 256, max_queries: int = 64) -> None:
+        """Writes the forecast of one series as a graph, ".pt2" or ".onnx"; see `export_forecast`."""
+        from latentode.forecast.export import export_forecast
+
+        export_forecast(self._fitted, path, max_rows, max_queries)
+
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Reads what `save` wrote; a `LatentODEError` says what is not to be read, and why."""
@@ -285,19 +287,17 @@ class LatentODEForecaster(BaseEstimator):
 
     @classmethod
     def from_lightning(cls, module: LatentODEModule, data: IrregularDataModule) -> Self:
-        """A fitted forecaster around a module that your own `Trainer` has trained on `data`.
+        """A fitted forecaster of a module that your own `Trainer` has trained to forecast `data`."""
+        from latentode.estimators import fitting, judging
 
-        Their settings become its parameters; a task other than `Forecasting` is a `LatentODEError`.
-        """
         fitted, parameters = fitting.fitted_by_lightning(module, data)
         return cls._made(judging.judged(fitted, data, parameters["training"]), parameters)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, held_out: IntoFrame | None = None) -> Self:
-        """A fitted forecaster of a Lightning checkpoint alone; a `LatentODEError` if it holds none.
+        """Of a Lightning checkpoint alone; `held_out` says how far to trust corrections."""
+        from latentode.estimators import judging
 
-        A `held_out` table says how strong corrections are, and how long departures last.
-        """
         fitted, parameters = load_checkpoint(path, "forecaster")
         held = None if held_out is None else fitted.reader.read(held_out)
         own = fitted if held is None else judging.judged_by(fitted, held, parameters["training"])

@@ -13,6 +13,7 @@ import datetime as dt
 import json
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FitRecord, FittedForecaster, Reader
 from latentode.forecast.residuals import Residuals
 from latentode.model.building import own_draws
-from latentode.model.config import Config
+from latentode.model.config import Config, ModelConfig
 from latentode.model.network import LatentODE
 from latentode.training.checkpoint import WholeFiles
 from latentode.training.data_module import IrregularDataModule
@@ -43,6 +44,7 @@ from latentode.training.data_module import IrregularDataModule
 __all__ = ["load_checkpoint", "load_model", "model_file", "save_model"]
 
 FORMAT = 3
+SMALL_WIDTH, SMALL_DEPTH = 512, 16
 # What makes a description of the next format of one of an earlier format, by the number of that.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
@@ -256,14 +258,18 @@ def _network(described: Description, weights: dict[str, Tensor]) -> LatentODE:
     """
     config, sizes = described.network.config, described.network.sizes
     with own_draws(0):
-        with torch.device("meta"):  # what shapes there are, before memory is taken for them
-            expected = config.build(sizes).state_dict()
+        # What shapes there are, before memory is taken for them; of a small network it is taken at
+        # once, since what torch loads to work without any takes it a second.
+        with nullcontext() if _small(config) else torch.device("meta"):
+            network = config.build(sizes)
+        expected = network.state_dict()
         if expected.keys() != weights.keys():
             odd = min(expected.keys() ^ weights.keys())
             raise LatentODEError(f"the weight {odd} is missing or has no place")
         for name, weight in weights.items():
             _check_weight(name, weight, expected[name])
-        network = config.build(sizes)
+        if not _small(config):
+            network = config.build(sizes)
     network.to(_precision([weights[name] for name, _ in network.named_parameters()]))
     network.solver = replace(network.solver, steps=described.solver_steps)
     network.load_state_dict(weights)
@@ -275,6 +281,13 @@ def _precision(parameters: list[Tensor]) -> torch.dtype:
     kinds = {p.dtype for p in parameters}
     known = kinds & {torch.float64, torch.bfloat16, torch.float16}
     return known.pop() if len(kinds) == len(known) == 1 else torch.float32
+
+
+def _small(config: ModelConfig) -> bool:
+    """Whether the memory of a network, whatever data it is for, is no question."""
+    wide = (config.latent_size, config.hidden_size, config.encoder_size or 0, config.embedding_size)
+    deep = (config.attention_layers, config.attention_heads, config.harmonics)
+    return max(wide) <= SMALL_WIDTH and max(deep) <= SMALL_DEPTH
 
 
 def _check_weight(name: str, weight: Tensor, expected: Tensor) -> None:

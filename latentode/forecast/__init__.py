@@ -14,6 +14,7 @@ import lazy_loader
 if TYPE_CHECKING:
     from latentode.forecast.calibration import Calibration
     from latentode.forecast.engine import Engine
+    from latentode.forecast.export import ExportedForecast, export_forecast
     from latentode.forecast.first_passage import FirstPassageTime
     from latentode.forecast.fitted import FittedForecaster, Reader
     from latentode.forecast.forecast import Forecast
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Calibration",
     "Engine",
+    "ExportedForecast",
     "FirstPassageTime",
     "FittedForecaster",
     "Forecast",
@@ -33,6 +35,7 @@ __all__ = [
     "Reader",
     "Residuals",
     "SamplePaths",
+    "export_forecast",
 ]
 
 # Imported on first use, so that a command that needs no network loads neither torch nor Lightning.
@@ -42,6 +45,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "calibration": ["Calibration"],
         "first_passage": ["FirstPassageTime"],
         "engine": ["Engine"],
+        "export": ["ExportedForecast", "export_forecast"],
         "fitted": ["FittedForecaster", "Reader"],
         "forecast": ["Forecast"],
         "queries": ["ForecastQueries"],

@@ -18,8 +18,9 @@ from latentode.data import Climatology, Scaling
 from latentode.data.batch import Series
 from latentode.data.columns import IntoFrame, frame_or_as_is, some_names, to_pandas
 from latentode.data.dataset import SeriesDataset
+from latentode.data.plain_tables import read_plain
 from latentode.data.queries import At, with_known_values
-from latentode.data.reading import read_columns
+from latentode.data.reading import DUPLICATES, read_columns
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.errors import SchemaError, understood
@@ -72,7 +73,8 @@ class Reader:
                     f"columns are {some_names(frame.columns)}; correct its name, or add it empty if "
                     "nothing was observed of it"
                 )
-        dataset = SeriesDataset.from_frame(frame, schema, duplicates)
+        dataset = read_plain(frame, schema) if duplicates in DUPLICATES else None
+        dataset = dataset or SeriesDataset.from_frame(frame, schema, duplicates)
         if dataset.axis.scale != self.axis.scale:
             raise SchemaError(
                 f"column `{schema.time}` holds {dataset.axis.kind} times, but the model was "
@@ -185,12 +187,8 @@ class FittedForecaster:
     def forecast(
         self, dataset: SeriesDataset, queries: ForecastQueries, keys: pd.DataFrame
     ) -> Forecast:
-        """The forecast of queries against series that `reader` has read.
+        """The forecast of queries, called by a row of `keys` each, against what `reader` has read.
 
-        Args:
-            dataset: histories.
-            queries: what is asked.
-            keys: what to call the queries, a row each.
 
         Raises:
             SchemaError: for an observation that a likelihood or a transform cannot take.
@@ -206,7 +204,7 @@ class FittedForecaster:
     ) -> Forecast:
         """As `forecast`, of histories that are scaled already; `outlook` as for the engine."""
         made = self.engine.distributions(series, queries, outlook)
-        return self._forecast(made, series, queries, keys)
+        return self.forecast_of(made, series, queries, keys)
 
     def structural_parts(self, outlook: Outlook | None, variable: np.ndarray) -> StructuralParts | None:
         """What the structural mean of queries is made of; None where the network has no such block.
@@ -235,7 +233,7 @@ class FittedForecaster:
         keys = pd.DataFrame(index=range(len(queries)))
         found = self.engine.around(series, queries, step)
         before, after = (
-            self._forecast(distribution, series, replace(queries, time=queries.time + shift), keys)
+            self.forecast_of(distribution, series, replace(queries, time=queries.time + shift), keys)
             for distribution, shift in zip(found, (-step, step), strict=True)
         )
         return before, after
@@ -246,10 +244,10 @@ class FittedForecaster:
         knots = np.full(len(variable), network.time_scale / network.solver.intervals)
         return knots if self.residuals is None else np.minimum(knots, self.residuals.lengths(variable))
 
-    def _forecast(
+    def forecast_of(
         self, distribution: Distribution, series: Series, queries: ForecastQueries, keys: pd.DataFrame
     ) -> Forecast:
-        """Components with all that is known of how scores are calibrated and hang together."""
+        """The forecast of components, with what is known of calibration and of what lasts."""
         scaling, likelihood = self.reader.scaling, self.engine.network.likelihood
         made = Forecast.of(keys, distribution, likelihood, scaling.units_of(queries.variable))
         lead = queries.time - queries.origin

@@ -326,10 +326,9 @@ class Forecast:
     def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""
         levels = quantile_list(quantiles)
-        frame = self.keys.assign(mean=self.mean, std=self.std)
-        for level in levels:
-            frame[quantile_name(level)] = self.quantile(level)
-        return frame
+        made = {"mean": self.mean, "std": self.std}
+        made |= {quantile_name(level): self.quantile(level) for level in levels}
+        return pd.DataFrame({**dict(self.keys.items()), **made}, index=self.keys.index)
 
     def components(self) -> pd.DataFrame:
         """What adds up to the mean: keys, `component`, `value`, `unit`; see `StructuralParts.frame`.

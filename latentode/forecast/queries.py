@@ -73,8 +73,9 @@ def queries_at(
     time = np.repeat(places.time, len(chosen))
     variable = np.tile(chosen, len(places.series))
     _refuse_before_history(dataset, series, time)
-    keys = places.keys.loc[places.keys.index.repeat(len(chosen))].reset_index(drop=True)
-    keys["variable"] = np.asarray(dataset.variables, dtype=object)[variable]
+    names = pd.Series(np.asarray(dataset.variables, dtype=object)[variable])
+    each = {c: column.array.repeat(len(chosen)) for c, column in places.keys.items()}
+    keys = pd.DataFrame({**each, "variable": names})
     return ForecastQueries(series, variable, time, _origins(dataset, series, time)), keys
 
 
@@ -94,8 +95,7 @@ def _origins(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np
 
     So a time inside the history is answered from what had been seen by then.
     """
-    seen = pd.DataFrame({"series": dataset.series, "origin": dataset.time}).sort_values("origin")
-    asked = pd.DataFrame({"series": series, "time": time}).sort_values("time", kind="stable")
-    found = pd.merge_asof(asked, seen, left_on="time", right_on="origin", by="series")
-    origin = found["origin"].set_axis(asked.index).sort_index().to_numpy()
-    return np.where(np.isnan(origin), dataset.last[series], origin)
+    place = dataset.parts.bisect(series, lambda p: dataset.time[p] <= time) - 1
+    origin, some = dataset.last[series], place >= dataset.parts.offsets[series]
+    origin[some] = dataset.time[place[some]]
+    return origin

@@ -236,7 +236,10 @@ class PerVariableLayout(Layout):
         if self.coupled:
             row = torch.arange(n_series, device=device)
             return Rows(1, row, cell, self.embeddings.flatten().expand(n_series, -1), n)
-        asked = torch.full((n_series * n,), every or queries is None, device=device)
+        if every or queries is None:
+            place = torch.arange(n_series * n, device=device)
+            return Rows(n, place, cell, self.embeddings[place % n])
+        asked = torch.zeros(n_series * n, dtype=torch.bool, device=device)
         asked[cell] = True
         place = asked.nonzero().squeeze(1)
         row = asked.cumsum(0) - 1

@@ -35,7 +35,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import Bounds, minimize
 
 from latentode.model.structure import BOUNDS, INITIAL, StructuralBlock
 from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
@@ -257,6 +256,8 @@ def _better(sample: _Sample, model: _Model, plain: _Model, share: float = 1.0) -
 
 def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -> _Model:
     """After rounds: own frequencies, parameters by gradients, coefficients by their posteriors."""
+    from scipy.optimize import Bounds, minimize  # here, since a fitted model loads without
+
     bounds = np.log(np.array([BOUNDS[name] for name in PARAMETERS]))
     free, count = model.free, len(sample.seen.time)
     # Levels of windows of one series are one: they do not say how near the mean another level is.

@@ -53,7 +53,6 @@ class LatentODE(nn.Module):
             hand, which cannot be saved as a model.
 
     References:
-        Neural Ordinary Differential Equations (Chen et al., 2018), https://arxiv.org/abs/1806.07366
         Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
         https://arxiv.org/abs/1907.03907
     """
@@ -92,7 +91,7 @@ class LatentODE(nn.Module):
 
     @property
     def rows_per_series(self) -> int:
-        """How many latent rows a series may take to answer."""
+        """How many latent rows a series may take."""
         return self.layout.blocks
 
     @property
@@ -107,16 +106,13 @@ class LatentODE(nn.Module):
 
     @property
     def value_dtype(self) -> torch.dtype:
-        """Of times and values, in contexts and in likelihoods: that of the parameters, or float32.
-
-        A half-precision time or count would be rounded to three digits.
-        """
+        """Of times and values: that of the parameters, or float32, since half precision rounds them."""
         return torch.promote_types(self.dtype, torch.float32)
 
     def forward(
         self, batch: Batch, queries: Queries, noise: Tensor
     ) -> tuple[Distribution, LatentState]:
-        """The distribution of each query's value given the context.
+        """The distribution of each query's value.
 
         Args:
             batch: several series.
@@ -259,22 +255,26 @@ class LatentODE(nn.Module):
             LatentODEError: if a time is more than 1,000 time scales ahead.
         """
         rows = self.layout.rows(len(batch)) if rows is None else rows
+        past = bool((times < 0).any()) or len(times) == 0
+        return self.path(batch, z0, rows, self._reach(times), past).check_finite()
+
+    def path(self, batch: Batch, z0: Tensor, rows: Rows, ahead: int, past: bool) -> Trajectory:
+        """As `trajectory`, `ahead` time scales on, of the past too or not; no number is looked at."""
         samples, flat = len(z0), rows.start(z0)
         start = self._model_time(batch.start)[rows.series].repeat(samples)
         origin = torch.zeros_like(start)
         context = self._context(batch, rows).repeat(samples)
-        asked_past = bool((times < 0).any()) or len(times) == 0
         pieces: list[Trajectory] = []
         if self.t0 == "start":
             pieces.append(self.solver.solve(self.dynamics, flat, start, origin, context))
-        elif asked_past:
-            past = self.solver.solve(self.dynamics, flat, origin, start, context)
-            pieces.append(past.reverse())
-        for piece in range(self._reach(times)):
+        elif past:
+            back = self.solver.solve(self.dynamics, flat, origin, start, context)
+            pieces.append(back.reverse())
+        for piece in range(ahead):
             z, begin = pieces[-1].final if pieces else flat, origin + piece
             pieces.append(self.solver.solve(self.dynamics, z, begin, begin + 1, context))
         kinks = context.control is not None  # known-future columns may jump where two pieces meet
-        return rows.unfold(pieces[0].join(*pieces[1:], kinks=kinks).check_finite())
+        return rows.unfold(pieces[0].join(*pieces[1:], kinks=kinks))
 
     def span_ahead(self, times: Tensor) -> float:
         """How far ahead of the origin a path that answers at `times` is solved, in time units."""

@@ -123,7 +123,7 @@ class Outlook:
         """What a decoder is told of it, bounded, `(queries, N_FEATURES + given)`; `time` since t0."""
         steps = self.parts[:, 1 : COLUMNS + 1] / self.deviation[:, None]
         sizes = [self.deviation.log() / 2, self.scale.log() / 2, self.location]
-        told = torch.stack([*sizes, *steps.unbind(1), time, *self.given.unbind(1)], dim=1)
+        told = torch.cat([torch.stack([*sizes, *steps.unbind(1), time], dim=1), self.given], dim=1)
         return told / (1 + told.abs())
 
 

@@ -247,7 +247,7 @@ class VariableEncoder(nn.Module):
         n = len(embeddings)
         histories = Histories.of(observations, t0, n, backward, given, units)
         inputs = torch.cat([histories.features, embeddings[histories.cell % n]], dim=1)
-        seen = self.gru(inputs, histories.sizes)
+        seen = self.gru(inputs, histories.sizes, present=histories.present)
         summary = seen.new_zeros(len(t0) * n, seen.shape[1]).index_copy(0, histories.observed, seen)
         summary = summary.view(len(t0), n, seen.shape[1]) + self.of_embedding(embeddings)
         memory = self.memory(observations, t0, n, units).to(seen.dtype)

@@ -79,29 +79,31 @@ class Events:
 
         `given` is what known columns were at each observation, shape `(observations, known)`.
         """
-        order = torch.argsort(observations.time, stable=True)
-        order = order[torch.argsort(observations.series[order], stable=True)]
+        order = _ascending(observations.time)
+        order = order[_ascending(observations.series[order])]
         sorted_ = observations.select(order)
         new = torch.ones_like(sorted_.series, dtype=torch.bool)
         new[1:] = (sorted_.series.diff() != 0) | (sorted_.time.diff() != 0)
-        event = new.long().cumsum(0) - 1
-        owner = sorted_.series[new]
-        length = torch.bincount(owner, minlength=n_series)
-        place = torch.arange(len(owner), device=owner.device) - (length.cumsum(0) - length)[owner]
+        # Shapes are those of the observations, also where numbers of events are not to be looked at.
+        event, owner = new.long().cumsum(0) - 1, sorted_.series
+        begin = event.new_full((n_series,), len(event)).scatter_reduce(0, owner, event, "amin")
+        place = event - begin[owner]
+        length = event.new_zeros(n_series).scatter_reduce(0, owner, place + 1, "amax")
         if backward:
             place = length[owner] - 1 - place
-        width = max(1, int(length.max())) if n_series else 1
+        longest = len(event) if traced() or not n_series else int(length.max())
+        width = max(1, longest)
         value = sorted_.value.new_zeros(n_series, width, n_variables)
         observed = torch.zeros_like(value)
-        slot = (sorted_.series, place[event], sorted_.variable)
+        slot = (owner, place, sorted_.variable)
         value[slot] = sorted_.value
         observed[slot] = 1.0
         time = sorted_.time.new_zeros(n_series, width)
-        time[owner, place] = sorted_.time[new]
+        time[owner, place] = sorted_.time
         known = None
         if given is not None:
             known = value.new_zeros(n_series, width, given.shape[1])
-            known[owner, place] = given[order][new].to(value)
+            known[owner, place] = given[order].to(value)
         final = (length - 1).clamp(min=0)[:, None]
         padding = torch.arange(width, device=time.device) > final
         time = torch.where(padding, time.gather(1, final), time)
@@ -178,9 +180,10 @@ def last_values(observations: Observations, n_series: int, n_variables: int) -> 
     cell = observations.series * n_variables + observations.variable
     latest = observations.time.new_full((n_series * n_variables,), -torch.inf)
     latest = latest.scatter_reduce(0, cell, observations.time, "amax")
-    chosen = observations.time == latest[cell]
-    values = observations.value.new_zeros(n_series * n_variables)
-    values[cell[chosen]] = observations.value[chosen]
+    there = torch.arange(1, len(cell) + 1, device=cell.device)
+    there = torch.where(observations.time == latest[cell], there, 0)
+    last = cell.new_zeros(n_series * n_variables).scatter_reduce(0, cell, there, "amax")
+    values = torch.cat([observations.value.new_zeros(1), observations.value])[last]
     return values.reshape(n_series, n_variables)
 
 
@@ -198,12 +201,14 @@ class Histories:
         features: see `of`, shape `(observations, N_FEATURES + known)`.
         sizes: how many sequences have each step, descending; the first are the cells observed.
         source: which of the given observations each one is, shape `(observations,)`.
+        present: which rows are observations; None where all are.
     """
 
     cell: Tensor
     features: Tensor
     sizes: list[int]
     source: Tensor
+    present: Tensor | None = None
 
     @property
     def observed(self) -> Tensor:
@@ -236,11 +241,11 @@ class Histories:
             units: in which changes are read; None for 1.
         """
         cell = observations.series * n_variables + observations.variable
-        order = torch.argsort(observations.time, stable=True)
-        order = order[torch.argsort(cell[order], stable=True)]
+        order = _ascending(observations.time)
+        order = order[_ascending(cell[order])]
         cell = cell[order]
         time, value = observations.time[order], observations.value[order]
-        length = torch.bincount(cell, minlength=len(t0) * n_variables)
+        length = cell.new_zeros(len(t0) * n_variables).index_add(0, cell, torch.ones_like(cell))
         end = length.cumsum(0)
         step = torch.arange(len(cell), device=cell.device) - (end - length)[cell]
         shift, own = (-1, length[cell] - 1 - step) if backward else (1, step)
@@ -255,8 +260,20 @@ class Histories:
         changed = units(changes, cell % n_variables)
         known = features[:, :0] if given is None else _bounded(given[order]).to(features)
         features = torch.cat([features, changed, _phases(left), known], dim=1)
+        if traced():
+            return cls._padded(features, order, own * len(length) + cell, len(length))
         place, sizes = _packed(length, cell, own)
         return cls(cell[place], features[place], sizes, order[place])
+
+    @classmethod
+    def _padded(cls, features: Tensor, order: Tensor, slot: Tensor, n_cells: int) -> Histories:
+        """A row for every cell at every step, since numbers of observations are not to be looked at."""
+        n = len(slot)
+        row = slot.new_full((n * n_cells,), n).index_copy(0, slot, torch.arange(n, device=slot.device))
+        cell = torch.arange(n_cells, device=slot.device).repeat(n)
+        none = features.new_zeros(1, features.shape[1])
+        source = torch.cat([order, order[:1]])[row]
+        return cls(cell, torch.cat([features, none])[row], [n_cells] * n, source, row < n)
 
 
 def _packed(length: Tensor, cell: Tensor, step: Tensor) -> tuple[Tensor, list[int]]:
@@ -269,6 +286,16 @@ def _packed(length: Tensor, cell: Tensor, step: Tensor) -> tuple[Tensor, list[in
     place = torch.empty_like(where)
     place[where] = torch.arange(len(where), device=where.device)
     return place, sizes.tolist()
+
+
+def _ascending(x: Tensor) -> Tensor:
+    """Where the numbers lie in ascending order, equal ones as they were."""
+    if not traced():
+        return torch.argsort(x, stable=True)
+    # By counting what comes before each: not everything that carries out a graph can sort stably.
+    place = torch.arange(len(x), device=x.device)
+    earlier = (x[:, None] > x) | ((x[:, None] == x) & (place[:, None] > place))
+    return place.index_copy(0, earlier.sum(dim=1), place)
 
 
 def _bounded(known: Tensor) -> Tensor:

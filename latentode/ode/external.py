@@ -12,7 +12,6 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torchdiffeq
 from torch import Tensor, nn
 
 from latentode.errors import SolveError
@@ -73,6 +72,8 @@ def odeint(
     Raises:
         SolveError: if the method cannot go on.
     """
+    import torchdiffeq  # here, since it is slow to load and native methods do without
+
     options, adjoint_options = _options(adaptive, s, steps)
     arguments = {
         "rtol": tolerances[0],

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from latentode.errors import LatentODEError
 from latentode.model.config import Config, check_choice
 
-__all__ = ["BALANCES", "TrainingConfig"]
+__all__ = ["BALANCES", "METRICS", "MONITORS", "SCHEDULES", "TrainingConfig"]
 
 BALANCES = ("observations", "variables")
+SCHEDULES = ("cosine", "constant", "plateau")  # as `latentode.training.callbacks` has them
+# What held-out data are measured by, by the loss; as `latentode.training.metrics` has them.
+METRICS = {"likelihood": "nll", "mse": "mse", "mae": "mae", "mse+mae": "mse+mae"}
+MONITORS = ("val_loss", *(f"val_{name}" for name in METRICS.values()), "val_times", "val_labels")
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,8 +83,6 @@ class TrainingConfig(Config):
     def check(self) -> None:
         # Here, so that the command line lists these settings without loading torch.
         from latentode.model.objective import GAINS
-        from latentode.training.callbacks import SCHEDULES
-        from latentode.training.metrics import MONITORS
 
         check_choice("loss", self.loss, GAINS)
         check_choice("balance", self.balance, BALANCES)

@@ -19,8 +19,9 @@ from torchmetrics import Metric
 
 from latentode.model.objective import ABSOLUTE_WEIGHT, error_of_mean
 from latentode.nn.likelihoods import mixture
+from latentode.training.config import METRICS
 
-__all__ = ["METRICS", "MONITORS", "Measures", "RunningMean"]
+__all__ = ["Measures", "RunningMean"]
 
 
 class RunningMean(Metric):
@@ -65,11 +66,6 @@ class RunningMean(Metric):
         return ((self.total[some] / self.count[some]).mean() + shared).float()
 
 
-# What `val_loss` stands for.
-METRICS = {"likelihood": "nll", "mse": "mse", "mae": "mae", "mse+mae": "mse+mae"}
-MONITORS = ("val_loss", *(f"val_{name}" for name in METRICS.values()), "val_times", "val_labels")
-
-
 class Measures(nn.Module):
     """The metrics of one stage.
 
@@ -77,7 +73,7 @@ class Measures(nn.Module):
         stage: "val" or "test": what their names begin with.
         n_variables: number of variables.
         balanced: whether each variable counts the same.
-        loss: what the loss of the stage is; of `METRICS`.
+        loss: what the loss of the stage is; of `latentode.training.config.METRICS`.
         times: whether when observations come is measured too; then the loss holds it.
         labels: whether series are classified; then the loss is that of the labels alone.
     """

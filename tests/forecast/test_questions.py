@@ -11,7 +11,10 @@ from latentode import (
     LatentODEError,
     SchemaError,
 )
+from latentode.data import SeriesDataset
+from latentode.data.queries import QueryTimes
 from latentode.evaluation.metrics import quantile_levels
+from latentode.forecast.queries import queries_at
 
 KEYS = ["id", "time", "variable"]
 
@@ -25,6 +28,19 @@ def test_timestamps_are_asked_of_every_series_in_the_order_given(fitted, frame):
     assert list(answer["variable"][:4]) == ["x", "y", "x", "y"]
     for form in (np.array([13.0, 12.5]), pd.Series([13.0, 12.5]), pd.Index([13.0, 12.5]), (13.0, 12.5)):
         same(fitted.predict(frame, form), answer)
+
+
+def test_each_time_is_answered_from_the_last_observation_of_its_series_by_then(frame):
+    some = frame[~((frame["id"] == "s2") & (frame["time"] > 4))].assign(x=lambda f: f["x"].iloc[::-1])
+    dataset = SeriesDataset.from_frame(some)
+    own = dataset.time[dataset.series == 1]
+    asked = np.r_[own, own + 0.01, own[-1] + 30]
+    keys = pd.DataFrame({"time": np.r_[asked, 9.0]})
+    places = QueryTimes(np.r_[np.ones(len(asked)), 2].astype(int), np.r_[asked, 9.0], keys)
+    queries, _ = queries_at(dataset, places, np.array([1]))
+    for series, time, origin in zip(queries.series, queries.time, queries.origin, strict=True):
+        seen = dataset.time[dataset.series == series]
+        assert origin == seen[seen <= time].max()
 
 
 def test_a_frame_asks_each_series_its_own_times_in_its_own_order(fitted, frame):

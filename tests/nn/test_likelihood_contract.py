@@ -339,3 +339,13 @@ def test_about_a_forecast_of_any_size_the_mean_is_that_of_the_forecast(name, siz
     torch.testing.assert_close(about.mean, mean, rtol=2e-3, atol=0)
     width = own.icdf(about, 0.9) - own.icdf(about, 0.1)  # a variance may leave the range of float32
     np.testing.assert_allclose(width, np.full((1, 3), 2 * 1.2816 * 0.2 * size), rtol=0.1)
+
+
+@every
+def test_scores_of_each_query_are_answered_as_one_by_one(name):
+    own = likelihood(name)
+    distribution = made(own)
+    scores = np.random.default_rng(0).normal(size=(SAMPLES, QUERIES))
+    found = own.at_score(distribution, scores)
+    for place in np.ndindex(SAMPLES, QUERIES):
+        assert found[place] == pytest.approx(own.at_score(distribution, float(scores[place]))[place])

@@ -113,9 +113,10 @@ class Likelihood(ABC):
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         """P(x <= value), in numpy: torch has no gradient-free Student-t cdf."""
 
-    def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
-        r"""The quantile at level $\Phi(t)$; families of scaled units lose nothing far out."""
-        return self.icdf(distribution, float(torch.special.ndtr(torch.tensor(t, dtype=torch.float64))))
+    def at_score(self, distribution: Distribution, t: float | np.ndarray) -> np.ndarray:
+        r"""The quantile at level $\Phi(t)$, t as levels are; families of scaled units lose nothing."""
+        level = torch.special.ndtr(torch.as_tensor(t, dtype=torch.float64)).numpy()
+        return self.icdf(distribution, level if level.ndim else float(level))
 
     def outside(self, value: np.ndarray) -> np.ndarray:
         """Which values, in data units, lie outside its support."""

@@ -62,7 +62,7 @@ class NormalLikelihood(Likelihood):
         loc, scale = _parameters(distribution)
         return loc + scale * special.ndtri(q)
 
-    def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
+    def at_score(self, distribution: Distribution, t: float | np.ndarray) -> np.ndarray:
         loc, scale = _parameters(distribution)
         return loc + scale * t
 
@@ -91,9 +91,9 @@ class StudentTLikelihood(Likelihood):
         loc, scale = _parameters(distribution)
         return loc + scale * special.stdtrit(_df(distribution), q)
 
-    def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
+    def at_score(self, distribution: Distribution, t: float | np.ndarray) -> np.ndarray:
         loc, scale = _parameters(distribution)
-        lower = special.stdtrit(_df(distribution), special.ndtr(-abs(t)))  # 1 - tiny would be 1
+        lower = special.stdtrit(_df(distribution), special.ndtr(-np.abs(t)))  # 1 - tiny would be 1
         return loc - scale * np.sign(t) * lower
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
@@ -119,9 +119,9 @@ class LaplaceLikelihood(Likelihood):
         loc, scale = _parameters(distribution)
         return loc + scale * np.sign(0.5 - q) * np.log(2 * np.minimum(q, 1 - np.asarray(q)))
 
-    def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
+    def at_score(self, distribution: Distribution, t: float | np.ndarray) -> np.ndarray:
         loc, scale = _parameters(distribution)
-        return loc - scale * np.sign(t) * (np.log(2) + special.log_ndtr(-abs(t)))
+        return loc - scale * np.sign(t) * (np.log(2) + special.log_ndtr(-np.abs(t)))
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         loc, scale = _parameters(distribution)
@@ -208,7 +208,7 @@ class LogNormalLikelihood(DataUnits):
         loc, scale = _log_parameters(distribution)
         return np.exp(loc + scale * special.ndtri(q))
 
-    def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
+    def at_score(self, distribution: Distribution, t: float | np.ndarray) -> np.ndarray:
         loc, scale = _log_parameters(distribution)
         return np.exp(loc + scale * t)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import special, stats
+from scipy import special
 from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Gamma, constraints
 from torch.distributions import Poisson as TorchPoisson
@@ -236,6 +236,8 @@ class NegativeBinomialLikelihood(DataUnits):
         return _log_view(self, value, variable)
 
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
+        from scipy import stats  # here, since it is slow to load and few models count
+
         return np.asarray(stats.nbinom.ppf(q, *_trials(distribution)))
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:

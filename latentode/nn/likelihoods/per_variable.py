@@ -256,15 +256,14 @@ class PerVariable(Likelihood):
         return Mixed(parts, len(variable))
 
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
-        def levels(part: Part) -> Any:
-            return q if np.ndim(q) == 0 else np.asarray(q)[..., part.place.numpy()]
-
         return self._each(
-            distribution, lambda family, part: family.icdf(part.distribution, levels(part))
+            distribution, lambda family, part: family.icdf(part.distribution, _own(q, part))
         )
 
-    def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
-        return self._each(distribution, lambda family, part: family.at_score(part.distribution, t))
+    def at_score(self, distribution: Distribution, t: float | np.ndarray) -> np.ndarray:
+        return self._each(
+            distribution, lambda family, part: family.at_score(part.distribution, _own(t, part))
+        )
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         mixed: Mixed = distribution  # type: ignore[assignment]
@@ -317,6 +316,11 @@ class PerVariable(Likelihood):
             own = ask(family, part)
             found.append((own - part.loc.numpy()) / part.scale.numpy())
         return _in_places(mixed, found)
+
+
+def _own(asked: float | np.ndarray, part: Part) -> Any:
+    """What is asked of the queries of a part: one number for all, or each its own."""
+    return asked if np.ndim(asked) == 0 else np.asarray(asked)[..., part.place.numpy()]
 
 
 def _in_places(mixed: Mixed, found: Sequence[np.ndarray]) -> np.ndarray:

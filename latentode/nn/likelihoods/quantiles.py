@@ -155,7 +155,7 @@ class QuantileLikelihood(Likelihood):
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         return self._at(distribution, special.ndtri(q))
 
-    def at_score(self, distribution: Distribution, t: float) -> np.ndarray:
+    def at_score(self, distribution: Distribution, t: float | np.ndarray) -> np.ndarray:
         return self._at(distribution, t)
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:

@@ -96,6 +96,7 @@ def _weights(u: Tensor, width: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def cubic(knots: Tensor, states: Tensor, slopes: Tensor, rows: Tensor, times: Tensor) -> Tensor:
     """The cubic around each query in plain operations; arguments as of `kernels.interpolate`."""
     cell, u, width, _ = locate(knots, rows, times)
+    cell = cell.long()  # which every runtime of exported graphs takes for an index
     z, f = states.flatten(0, 1), slopes.flatten(0, 1)
     a, b, c, d = (weight[:, None] for weight in _weights(u, width))
     return a * z[cell] + b * z[cell + 1] + c * f[cell] + d * f[cell + 1]

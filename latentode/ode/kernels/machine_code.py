@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from numba import config, njit
 from numba.core.caching import FunctionCache
+from numba.core.runtime.nrt import rtsys
 
 __all__ = ["compiled"]
 
@@ -54,9 +55,15 @@ class KeptCode(FunctionCache):
     """numba's cache, where a damaged file or a full disk costs time and is no error."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The code for a signature; None where there is none that can be read."""
+        """The code for a signature; None where there is none that can be read.
+
+        What is kept is run with numba's runtime alone: all that numba knows of Python and numpy, which
+        takes it half a second to load, is needed to compile, and is loaded then.
+        """
         try:
-            return super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
         except Exception:  # of whatever kind: files are damaged in many ways
             try:
                 self.flush()

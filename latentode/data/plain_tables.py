@@ -1,0 +1,148 @@
+"""Plain tables: the short way from a table to a dataset, for what a served model is asked most.
+
+A table is plain to a schema that names every column if it is wide, of pandas, with numbers for values
+and without covariates, and if nothing in it has to be pointed out or refused. Then `read_columns` would
+look for roles and oddities that are not there, which takes it longer than a forecast. What this cannot
+read in full it does not read at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import column_of
+from latentode.data.dataset import Ragged, SeriesDataset
+from latentode.data.reading import EXACT, is_far_code, series_codes
+from latentode.data.schema import Schema
+from latentode.data.time_axis import TimeAxis
+from latentode.data.time_reading import TimeForm, far_times, read_times
+from latentode.data.usual_names import CLOCK_NAMES, DATE_NAMES, every
+from latentode.errors import SchemaError
+
+__all__ = ["read_plain"]
+
+IN_THE_INDEX = (pd.MultiIndex, pd.DatetimeIndex, pd.PeriodIndex, pd.TimedeltaIndex)
+
+
+def read_plain(frame: object, schema: Schema) -> SeriesDataset | None:
+    """What `SeriesDataset.from_frame` makes of a plain table; None where a table is not.
+
+    Args:
+        frame: of any kind.
+        schema: of any kind.
+    """
+    if not isinstance(frame, pd.DataFrame) or not _names_all(schema) or not _is_named_by(frame, schema):
+        return None
+    values = _values(frame, schema)
+    labels = None if values is None else _series(frame, schema)
+    if values is None or labels is None:
+        return None
+    try:
+        times = _times(frame, schema, labels[0])
+    except SchemaError:  # which is said of the whole table, in the order of its checks
+        return None
+    if times is None:
+        return None
+    column, schema, axis = times
+    ticks = axis.ticks_of(column)
+    order = np.lexsort((ticks, labels[0]))
+    again = (np.diff(ticks[order]) == 0) & (np.diff(labels[0][order]) == 0)
+    if again.any():
+        return None
+    targets, time = schema.targets or (), str(schema.time)
+    keys = {c: column if c == time else frame[c] for c in schema.columns() if c not in targets}
+    codes, ids = labels
+    start = np.full(len(ids), ticks.max(initial=0), dtype=ticks.dtype)
+    np.minimum.at(start, codes, ticks)
+    row, variable = np.nonzero(~np.isnan(values))
+    order = np.lexsort((variable, ticks[row], codes[row]))
+    row, variable = row[order], variable[order]
+    return SeriesDataset(
+        schema,
+        axis,
+        ids,
+        pd.DataFrame(keys),
+        {c: column_of(frame, c).dtype for c in targets},
+        row,
+        variable,
+        axis.to_units(ticks[row], start[codes[row]]),
+        values[row, variable],
+        Ragged.of(codes[row], len(ids)),
+        start,
+        codes,
+    )
+
+
+def _names_all(schema: Schema) -> bool:
+    """Whether a schema leaves nothing open, and names neither covariates nor a column of dates."""
+    named = schema.layout == "wide" and schema.targets is not None and schema.time is not None
+    more = schema.date or schema.static_covariates or schema.known_future
+    return named and not more
+
+
+def _is_named_by(frame: pd.DataFrame, schema: Schema) -> bool:
+    """Whether a table has the columns of a schema, and no other that might have a role."""
+    columns, index = list(frame.columns), frame.index
+    if isinstance(index, IN_THE_INDEX) or index.name is not None or len(index) == 0:
+        return False
+    if len(set(columns)) < len(columns) or not all(type(c) is str for c in columns):
+        return False
+    read = schema.columns()
+    if not set(read) <= set(columns):
+        return False
+    free = [c for c in columns if c not in read and c not in schema.leave_out]
+    # Beside an identifier that leaves no time twice, labels and numbers without a role have none.
+    return not free or (schema.id is not None and not every(free, (*CLOCK_NAMES, *DATE_NAMES)))
+
+
+def _values(frame: pd.DataFrame, schema: Schema) -> np.ndarray | None:
+    """The values of all variables, shape `(rows, variables)`; None where one is to be looked at."""
+    columns = [column_of(frame, c) for c in schema.targets or ()]
+    for column in columns:
+        kind = column.dtype
+        if not isinstance(kind, np.dtype) or kind.kind not in "fi" or kind.itemsize > 8:
+            return None
+        if kind.kind == "i" and (np.abs(column.to_numpy(np.float64)) >= EXACT).any():
+            return None
+    values = np.stack([c.to_numpy(np.float64) for c in columns], axis=1)
+    if np.isinf(values).any():
+        return None
+    low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+    return None if any(is_far_code(edge) for edge in (*low.tolist(), *high.tolist())) else values
+
+
+def _series(frame: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, pd.Index] | None:
+    """The series of each row and the identifiers; None where one is missing or to be looked at."""
+    if schema.id is None:
+        return series_codes(frame, schema)
+    column = column_of(frame, schema.id)
+    if isinstance(column.dtype, pd.ArrowDtype | pd.CategoricalDtype):
+        return None
+    codes, ids = series_codes(frame, schema)
+    names = [str(i).strip() for i in ids]
+    if (codes < 0).any() or "" in names or len(set(names)) < len(names):
+        return None
+    return codes, ids
+
+
+def _times(
+    frame: pd.DataFrame, schema: Schema, codes: np.ndarray
+) -> tuple[pd.Series, Schema, TimeAxis] | None:
+    """The times, and what schema and axis are then, as `read_columns` has them; None with a note."""
+    name = str(schema.time)
+    how = TimeForm(schema.time_format, schema.timezone, schema.repeated_hour)
+    read = read_times(column_of(frame, name), f"column `{name}`", how, codes)
+    axis = read.axis
+    if axis.is_calendar:
+        declared = schema.time_unit is not None
+        axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
+        schema = replace(schema, time_unit=axis.time_unit)
+    schema = replace(schema, time_format=schema.time_format or read.form)
+    for cycle in schema.periods:
+        axis.duration(cycle, "cycles")
+    if read.note is not None or far_times(read.column, axis) is not None:
+        return None
+    return read.column, schema, axis
