@@ -122,6 +122,7 @@ def main() -> None:
     storms = read_table(storms_path(), SCHEMA)[["id", "time", *(SCHEMA.targets or ())]]
     training = TrainingConfig(max_epochs=0 if arguments.smoke else 2)
     history = storms[storms["id"] == storms["id"].value_counts().index[10]].head(20)
+    history = history.reset_index(drop=True)  # a table as it comes, not as lines of a file
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
