@@ -38,8 +38,6 @@ from latentode.forecast.residuals import Residuals
 from latentode.model.building import own_draws
 from latentode.model.config import Config, ModelConfig
 from latentode.model.network import LatentODE
-from latentode.training.checkpoint import WholeFiles
-from latentode.training.data_module import IrregularDataModule
 
 __all__ = ["load_checkpoint", "load_model", "model_file", "save_model"]
 
@@ -150,6 +148,10 @@ def load_checkpoint(path: str | Path, kind: str) -> tuple[FittedForecaster, dict
     Raises:
         LatentODEError: for a file that is none, is damaged, or is of a training of another kind.
     """
+    # Here, so that a saved model is read without Lightning.
+    from latentode.training.checkpoint import WholeFiles
+    from latentode.training.data_module import IrregularDataModule
+
     path = Path(path)
     content = WholeFiles().load_checkpoint(path)
     try:
