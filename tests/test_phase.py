@@ -7,8 +7,8 @@ from making import tiny, waves
 
 from latentode.errors import LatentODEError
 from latentode.ode import Context, LinearControl, MLPDynamics, StepControl
+from latentode.plotting.fields import latent_slope_field, slope_field
 from latentode.plotting.phase import Plane, latent_paths
-from latentode.plotting.pictures import latent_slope_field, slope_field
 
 
 def turn(t, z, context):

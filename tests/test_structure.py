@@ -23,9 +23,9 @@ ROOMS = (
     "model",
     "forecast",
     "evaluation",
+    "plotting",
     "training",
     "estimators",
-    "plotting",
     "cli",
 )
 LEVEL = {name: level for level, name in enumerate(ROOMS)}

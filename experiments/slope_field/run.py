@@ -15,8 +15,8 @@ from torch import Tensor
 
 from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.ode import Context, Dynamics, MLPDynamics, Solver
+from latentode.plotting.fields import latent_slope_field, slope_field
 from latentode.plotting.phase import Plane, latent_paths
-from latentode.plotting.pictures import latent_slope_field, slope_field
 
 HERE = Path(__file__).parent
 WINDOW = (0.0, 3.5)

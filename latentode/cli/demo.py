@@ -15,7 +15,7 @@ from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster
 from latentode.evaluation.metrics import at_leads, summarise
 from latentode.model.config import ModelConfig
-from latentode.plotting.pictures import plot_tracks
+from latentode.plotting.forecasts import plot_tracks
 from latentode.training.config import TrainingConfig
 
 __all__ = ["run_demo", "storms_path"]

@@ -98,14 +98,18 @@ def listed(times: object, name: str, may_be: str = "timestamps") -> list[Any]:
     return found
 
 
-def times_along(history: SeriesDataset, ahead: float, count: int) -> QueryTimes:
+def times_along(
+    history: SeriesDataset, ahead: float, count: int, since: np.ndarray | None = None
+) -> QueryTimes:
     """Evenly spaced times from each series' first observation to `ahead` (time units) of its last.
 
     Rounded to what the time column can hold: whole days for dates, whole numbers for integers.
+    `since`, shape `(series,)` in time units, is where they begin instead.
     """
     series = np.repeat(np.arange(len(history)), count)
     part = np.tile(np.linspace(0, 1, count), len(history))
-    time = history.first[series] + part * (history.last - history.first + ahead)[series]
+    begin = history.first if since is None else since
+    time = begin[series] + part * (history.last - begin + ahead)[series]
     ticks = time * history.axis.ticks_per_unit
     if history.axis.kind != "float":
         step = history.axis.ticks_per_unit if history.axis.kind == "date" else 1.0

@@ -15,13 +15,14 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 import latentode.evaluation as evaluation
+import latentode.plotting as plotting
 from latentode.data import ParquetFolder, Schema, SeriesDataset
 from latentode.data.answers import FrameT, in_kind_of
 from latentode.data.columns import IntoFrame, interval_levels, quantile_list
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.estimators.persistence import load_checkpoint, load_model, save_model
-from latentode.evaluation.backtest import ORIGINS
+from latentode.evaluation.backtest import ORIGINS, BacktestPairs
 from latentode.evaluation.metrics import USUAL, metric_list
 from latentode.forecast import FittedForecaster, Forecast, ObservationTimes, SamplePaths
 from latentode.forecast.smoothing import forecast_question
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from latentode.training import IrregularDataModule, LatentODEModule
 
 __all__ = ["LatentODEForecaster"]
-
 QUANTILES = (0.1, 0.5, 0.9)
 
 
@@ -53,9 +53,6 @@ class LatentODEForecaster(BaseEstimator):
     Attributes:
         fitted_: what the fit has left behind; `dataclasses.replace(fitted_, calibration=None)` takes
             a calibration back.
-        network_, schema_, axis_, horizon_, history_, leaderboard_: parts of it: the trained
-            `nn.Module`, what the columns and the times mean, how far it has learnt to look, the metrics
-            of each epoch, and held-out figures beside those of baselines.
     """
 
     fitted_: FittedForecaster
@@ -100,8 +97,7 @@ class LatentODEForecaster(BaseEstimator):
         Args:
             df: training table, of pandas, Polars, PyArrow, ..., or a folder on disk; never modified.
             schema: roles of its columns; what it leaves open is detected.
-            validation: table of held-out series. Without it a fifth of the series is held out where
-                there are at least 20, otherwise the last part of every series.
+            validation: held-out series; else a fifth of 20 or more, or the last part of every series.
             save_to: folder for the best model so far, so that a crash or interruption loses nothing.
             num_threads: CPU threads to train with, of which more gain little; None leaves them so.
             resume: whether to go on from the last epoch of a fit into `save_to` that was ended, if any.
@@ -136,10 +132,8 @@ class LatentODEForecaster(BaseEstimator):
             quantiles: levels between 0 and 1, or one of them.
             variables: which variables; all by default.
             level: per cent of central intervals whose ends join the quantiles: of 80, `q0.1`, `q0.9`.
-            samples: so many draws of futures instead, each consistent over times and variables.
-            seed: of the draws; those of a series depend on nothing but it.
-            smooth: whether a time inside the history is answered from the observations on both of its
-                sides; else, as in `backtest`, from what had been seen by then.
+            samples, seed: so many draws of futures instead, consistent over times and variables.
+            smooth: whether a time inside the history is answered from both sides, else as `backtest`.
 
         Returns:
             A long frame in data units, of the history's library: identifier, time, `variable`, `mean`,
@@ -249,9 +243,7 @@ class LatentODEForecaster(BaseEstimator):
     def calibrate(
         self, df: IntoFrame, bins: int = 6, exchangeable: str | None = None, **asked: Any
     ) -> Self:
-        """Makes quantiles mean what they say, by forecasts of a table that came true, in all answers.
-
-        See `latentode.evaluation.backtest.calibrated`, also for what is guaranteed and raised.
+        """Makes quantiles mean what they say, in all answers; see `latentode.evaluation.calibrated`.
 
         Args:
             df: table that the fit has not seen; as many series, or as long a time, as can be had.
@@ -265,6 +257,10 @@ class LatentODEForecaster(BaseEstimator):
     def score(self, df: IntoFrame, origins: int | None = ORIGINS) -> float:
         """Skill, 1 - MAE / MAE(last value), mean over variables; `origins` as for `backtest`."""
         return evaluation.skill(self._fitted, self.read(df), origins)
+
+    def plot(self, table: IntoFrame | None = None, kind: str = "forecast", **asked: Any) -> Any:
+        """A matplotlib figure of one of the kinds of `latentode.plotting.KINDS`; see `plot` there."""
+        return plotting.plot(self, table, kind, **asked)
 
     def read(self, frame: IntoFrame) -> SeriesDataset:
         """A table as the fitted model reads it."""
@@ -305,26 +301,32 @@ class LatentODEForecaster(BaseEstimator):
 
     @property
     def network_(self) -> LatentODE:
+        """The trained `nn.Module`."""
         return self._fitted.engine.network
 
     @property
     def schema_(self) -> Schema:
+        """What each column means."""
         return self._fitted.reader.schema
 
     @property
     def axis_(self) -> TimeAxis:
+        """What times mean."""
         return self._fitted.reader.axis
 
     @property
     def horizon_(self) -> float:
+        """How far it has learnt to look, in time units."""
         return self._fitted.horizon
 
     @property
     def history_(self) -> pd.DataFrame:
+        """Metrics, a row per epoch."""
         return self._fitted.record.history
 
     @property
     def leaderboard_(self) -> pd.DataFrame:
+        """Held-out figures beside those of baselines; empty where nothing was held out."""
         return self._fitted.record.leaderboard
 
     @property
@@ -337,9 +339,7 @@ class LatentODEForecaster(BaseEstimator):
         question = self._fitted.reader.read_question(history, at, self.duplicates)
         return forecast_question(self._fitted, question, *how)
 
-    def _pairs(
-        self, df: IntoFrame, **asked: Any
-    ) -> tuple[FittedForecaster, SeriesDataset, evaluation.BacktestPairs]:
+    def _pairs(self, df: Any, **asked: Any) -> tuple[FittedForecaster, SeriesDataset, BacktestPairs]:
         fitted, dataset = self._fitted, self.read(df)
         return fitted, dataset, evaluation.backtest_pairs(fitted, dataset, **asked)
 

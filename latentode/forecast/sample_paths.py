@@ -124,6 +124,20 @@ class SamplePaths:
         """
         return self._along(at, count, quantiles, variables, lambda drawn: drawn.rate)
 
+    def to_frame(
+        self, at: At, count: int | None = None, variables: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """The draws themselves, of the quantity: a long frame of keys, `variable`, `draw`, `value`.
+
+        Args:
+            at: as for `predict`.
+            count: with a duration, how many equally spaced times up to it.
+            variables: which variables; all by default.
+        """
+        keys, found = self._drawn(at, count, variables, lambda drawn: drawn.value)
+        frame = keys.loc[keys.index.repeat(self.draws)].reset_index(drop=True)
+        return frame.assign(draw=np.tile(np.arange(self.draws), len(keys)), value=found.T.reshape(-1))
+
     def integral(
         self,
         b: At,
@@ -227,6 +241,16 @@ class SamplePaths:
         part: Callable[[Draws], np.ndarray],
     ) -> pd.DataFrame:
         levels = quantile_list(quantiles)
+        return _summary(*self._drawn(at, count, variables, part), levels)
+
+    def _drawn(
+        self,
+        at: At,
+        count: int | None,
+        variables: Sequence[str] | None,
+        part: Callable[[Draws], np.ndarray],
+    ) -> tuple[pd.DataFrame, np.ndarray]:
+        """Keys of what is asked, and the draws there, shape `(draws, queries)`."""
         chosen = chosen_variables(self.fitted.reader.schema, variables)
         places = query_times(self.dataset, at, count)
         warn_of_missing_known_values(self.dataset, places, stacklevel=4)
@@ -235,7 +259,7 @@ class SamplePaths:
         found = np.empty((self.draws, len(queries)))
         for some in _chunks(np.ones(len(queries))):
             found[:, some] = part(self._draw(queries.take(some)))
-        return _summary(keys, found, levels)
+        return keys, found
 
     @cached_property
     def _series(self) -> Series:

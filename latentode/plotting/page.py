@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from latentode.data.columns import quantile_levels, quantile_name
 from latentode.evaluation.metrics import bin_leads, summarise
-from latentode.plotting.pictures import pyplot
+from latentode.plotting.canvas import pyplot
 
 __all__ = ["COVERED", "REPORT_LEVELS", "write_page"]
 

@@ -7,22 +7,34 @@ their variance as any: $z \mapsto (u \cdot (z - o), w \cdot (z - o))$.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from latentode.data.columns import IntoFrame
+from latentode.data.dataset import SeriesDataset
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError
-from latentode.estimators.forecaster import LatentODEForecaster
+from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.queries import chosen_variables
 from latentode.ode import Context
 
-__all__ = ["Plane", "latent_paths"]
+__all__ = ["Forecaster", "Plane", "latent_paths"]
 
 ALONG = 200  # intervals along a drawn path
+
+
+class Forecaster(Protocol):
+    """What pictures need of an estimator: what its fit has left behind, and how it reads tables."""
+
+    fitted_: FittedForecaster
+
+    def read(self, frame: IntoFrame) -> SeriesDataset:
+        """A table as the fitted model reads it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -65,8 +77,8 @@ class Plane:
 
 @torch.no_grad()
 def latent_paths(
-    forecaster: LatentODEForecaster,
-    history: pd.DataFrame,
+    forecaster: Forecaster,
+    history: IntoFrame,
     variable: str | None = None,
     ahead: Duration | None = None,
 ) -> tuple[Tensor, Context, str]:
@@ -85,19 +97,19 @@ def latent_paths(
     Raises:
         LatentODEError: where variables act on each other along the way: then no field of one exists.
     """
-    network = forecaster.network_
-    dataset = forecaster.read(history)
-    every, series = np.arange(len(dataset)), forecaster.fitted_.reader.series(dataset)
-    batch = series.batch_at(every, dataset.last, forecaster.fitted_.engine.context_length)
+    fitted, dataset = forecaster.fitted_, forecaster.read(history)
+    network, reader = fitted.engine.network, fitted.reader
+    every, series = np.arange(len(dataset)), reader.series(dataset)
+    batch = series.batch_at(every, dataset.last, fitted.engine.context_length)
     rows = network.layout.rows(len(batch))
     if rows.folded > 1:
         raise LatentODEError(
             "with interaction='dynamics' a variable's latent state has no field of its own to draw; "
             "fit with interaction='encoder' or latent='joint'"
         )
-    index = chosen_variables(forecaster.schema_, None if variable is None else [variable])[0]
+    index = chosen_variables(reader.schema, None if variable is None else [variable])[0]
     mine = (rows.place % rows.blocks == index % rows.blocks).nonzero().squeeze(1)
-    horizon = forecaster.horizon_ if ahead is None else forecaster.axis_.duration(ahead, "ahead")
+    horizon = fitted.horizon if ahead is None else reader.axis.duration(ahead, "ahead")
     times = torch.linspace(0, horizon, ALONG + 1, dtype=torch.float64)
     z0 = network.encode(batch).sample(torch.zeros(1, 1, network.latent_size))
     path = network.trajectory(batch, z0, times, rows)

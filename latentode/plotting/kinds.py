@@ -1,0 +1,290 @@
+"""Kinds of pictures: what a fitted forecaster shows of a table, each kind by its name.
+
+A kind makes the frames that a picture needs, with the functions that every other door uses, and hands
+them to the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import IntoFrame, interval_levels
+from latentode.data.queries import At
+from latentode.data.time_axis import Duration
+from latentode.errors import LatentODEError
+from latentode.evaluation.backtest import (
+    ORIGINS,
+    backtest_pairs,
+    compare_with_baselines,
+)
+from latentode.forecast.sample_paths import SamplePaths
+from latentode.forecast.smoothing import forecast_along
+from latentode.plotting.diagnostics import (
+    plot_calibration,
+    plot_errors,
+    plot_leaderboard,
+    plot_learning,
+    plot_residuals,
+)
+from latentode.plotting.fields import latent_slope_field, plot_latent
+from latentode.plotting.forecasts import plot_components, plot_forecast, plot_origins, plot_what_if
+from latentode.plotting.futures import plot_first_passage, plot_paths
+from latentode.plotting.phase import Forecaster
+from latentode.plotting.views import (
+    BACK,
+    answer_at,
+    backtest_of,
+    drawn_since,
+    moment_of,
+    observed,
+    one_series,
+    points_of,
+    seen_by,
+    times_ahead,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["KINDS", "WITHOUT_TABLE", "plot"]
+
+GRADED = interval_levels((50, 80, 95), [0.5])  # levels of the graded intervals
+FINE = (0.025, *np.round(np.arange(0.05, 1.0, 0.05), 2), 0.975)  # levels of calibration
+
+
+def plot(
+    forecaster: Forecaster, table: IntoFrame | None = None, kind: str = "forecast", **asked: Any
+) -> Figure:
+    """A picture of a fitted forecaster.
+
+    Args:
+        forecaster: fitted.
+        table: with the columns of training; `kind="learning"` and "leaderboard" take none.
+        kind: one of `KINDS`.
+        **asked: what that kind takes: `series=` (which one; the first by default), `ahead=` (how far;
+            one horizon), `origin=` (a time to forecast from; the last observation), and more.
+
+    Returns:
+        A matplotlib figure; `.savefig("picture.png")` writes it.
+
+    Raises:
+        LatentODEError: for an unknown kind or argument, or if matplotlib is not installed.
+        SchemaError: for a table that cannot be read.
+    """
+    if kind not in KINDS:
+        raise LatentODEError(f"there is no picture of kind {kind!r}; choose among {', '.join(KINDS)}")
+    draw = KINDS[kind]
+    known = [name for name in signature(draw).parameters if name not in ("forecaster", "table")]
+    unknown = next((name for name in asked if name not in known), None)
+    if unknown is not None:
+        takes = ", ".join(known) or "nothing further"
+        raise LatentODEError(f"a picture of kind {kind!r} takes no {unknown}=; it takes {takes}")
+    if table is None and kind not in WITHOUT_TABLE:
+        raise LatentODEError(f"a picture of kind {kind!r} needs a table with the columns of training")
+    return draw(forecaster, table, **asked)
+
+
+def _forecast(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    series: Any = None,
+    ahead: Duration | None = None,
+    origin: Any = None,
+    count: int | None = None,
+    back: Duration | None = None,
+) -> Figure:
+    fitted, one, span = one_series(forecaster, table, series, ahead)
+    seen = seen_by(one, moment_of(one, origin))
+    places = times_ahead(fitted, seen, span, count)
+    made = answer_at(fitted, seen, places).to_frame(GRADED)
+    start, name = float(seen.last[0]), str(one.ids[0])
+    history = observed(seen, seen.time >= drawn_since(fitted, seen, back))
+    held_out = observed(one, (one.time > start) & (one.time <= start + span))
+    time = str(one.schema.time)
+    at = one.axis.restore(seen.last_ticks).iloc[0]
+    return plot_forecast(history, made, time, name, None, held_out if len(held_out) else None, at)
+
+
+def _components(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    series: Any = None,
+    ahead: Duration | None = None,
+    count: int | None = None,
+) -> Figure:
+    fitted, one, span = one_series(forecaster, table, series, ahead)
+    n = points_of(fitted, float(one.last[0] - one.first[0]) + span) if count is None else count
+    parts = forecast_along(fitted, one, span, n, parts=True).components()
+    return plot_components(parts, str(one.schema.time), str(one.ids[0]))
+
+
+def _origins(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    series: Any = None,
+    ahead: Duration | None = None,
+    origins: int = 4,
+    count: int | None = None,
+) -> Figure:
+    fitted, one, span = one_series(forecaster, table, series, ahead)
+    pairs = backtest_pairs(fitted, one, span, None)
+    usable = np.unique(pairs.queries.origin)
+    if not len(usable):
+        raise LatentODEError("the series has no two times within a horizon: there is nothing to draw")
+    wanted = np.linspace(usable[0], usable[-1], origins + 1)[1:]
+    chosen = np.unique(usable[np.minimum(np.searchsorted(usable, wanted), len(usable) - 1)])
+    frames, time = [], str(one.schema.time)
+    for moment in chosen:
+        seen = seen_by(one, moment)
+        made = answer_at(fitted, seen, times_ahead(fitted, seen, span, count)).to_frame(GRADED)
+        frames.append(made.assign(origin=one.axis.restore(seen.last_ticks).iloc[0]))
+    course = observed(one, one.time >= chosen[0] - BACK * span)
+    return plot_origins(course, pd.concat(frames, ignore_index=True), time, str(one.ids[0]))
+
+
+def _what_if(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    others: Mapping[str, IntoFrame],
+    series: Any = None,
+    ahead: Duration | None = None,
+    count: int | None = None,
+    back: Duration | None = None,
+) -> Figure:
+    futures, known = {}, {}
+    history, time = pd.DataFrame(), ""
+    for name, given in {"as given": table, **others}.items():
+        fitted, one, span = one_series(forecaster, given, series, ahead)
+        made = answer_at(fitted, one, times_ahead(fitted, one, span, count))
+        futures[name], time = made.to_frame(GRADED), str(one.schema.time)
+        since = drawn_since(fitted, one, back)
+        rows = one.axis.to_units(one.row_ticks, one.start[0])
+        inside = (rows >= since) & (rows <= one.last[0] + span)
+        known[name] = one.keys.loc[inside, [time, *one.schema.known_future]]
+        if history.empty:
+            history = observed(one, one.time >= since)
+    return plot_what_if(history, futures, time, known)
+
+
+def _paths(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    series: Any = None,
+    ahead: Duration | None = None,
+    variable: str | None = None,
+    level: float | None = None,
+    draws: int = 40,
+    count: int | None = None,
+    back: Duration | None = None,
+) -> Figure:
+    fitted, one, span = one_series(forecaster, table, series, ahead)
+    at = times_ahead(fitted, one, span, count).keys
+    chosen = None if variable is None else [variable]
+    frame = SamplePaths(fitted, one, span, draws).to_frame(at, variables=chosen)
+    history = observed(one, one.time >= drawn_since(fitted, one, back))
+    return plot_paths(history, frame, str(one.schema.time), str(one.ids[0]), level, draws)
+
+
+def _first_passage(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    variable: str,
+    above: float | None = None,
+    below: float | None = None,
+    ahead: Duration | None = None,
+    draws: int = 256,
+    most: int = 6,
+) -> Figure:
+    fitted, dataset = forecaster.fitted_, forecaster.read(table)
+    span = fitted.horizon if ahead is None else fitted.reader.axis.duration(ahead, "ahead")
+    some = dataset.select(np.arange(min(most, len(dataset))))
+    passage = SamplePaths(fitted, some, span, draws).first_passage_time(variable, above, below)
+    sign, level = ("above", above) if above is not None else ("below", below)
+    return plot_first_passage(passage, f"first time that {variable} is {sign} {level:g}", most)
+
+
+def _calibration(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    horizon: Duration | None = None,
+    origins: int | None = ORIGINS,
+    cutoffs: At | None = None,
+) -> Figure:
+    return plot_calibration(backtest_of(forecaster, table, FINE, horizon, origins, cutoffs))
+
+
+def _residuals(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    horizon: Duration | None = None,
+    origins: int | None = ORIGINS,
+    cutoffs: At | None = None,
+) -> Figure:
+    axis = forecaster.fitted_.reader.axis
+    frame = backtest_of(forecaster, table, (), horizon, origins, cutoffs)
+    return plot_residuals(frame, str(forecaster.fitted_.reader.schema.time), axis.unit_name.strip())
+
+
+def _errors(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    metric: str = "mae",
+    bins: int = 6,
+    horizon: Duration | None = None,
+    origins: int | None = ORIGINS,
+    cutoffs: At | None = None,
+) -> Figure:
+    fitted, dataset = forecaster.fitted_, forecaster.read(table)
+    pairs = backtest_pairs(fitted, dataset, horizon, origins, cutoffs)
+    compared = compare_with_baselines(fitted, dataset, pairs, GRADED, metric == "nll")
+    return plot_errors(compared, fitted.reader.axis.unit_name.strip(), bins, metric)
+
+
+def _latent(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    variable: str | None = None,
+    ahead: Duration | None = None,
+    most: int = 4,
+) -> Figure:
+    return plot_latent(forecaster, table, variable, ahead, most)
+
+
+def _plane(
+    forecaster: Forecaster,
+    table: IntoFrame,
+    variable: str | None = None,
+    ahead: Duration | None = None,
+) -> Figure:
+    return latent_slope_field(forecaster, table, variable, ahead)
+
+
+def _learning(forecaster: Forecaster, table: IntoFrame | None = None) -> Figure:
+    return plot_learning(forecaster.fitted_.record.history)
+
+
+def _leaderboard(forecaster: Forecaster, table: IntoFrame | None = None, metric: str = "mae") -> Figure:
+    return plot_leaderboard(forecaster.fitted_.record.leaderboard, metric)
+
+
+KINDS: Mapping[str, Callable[..., Any]] = {
+    "forecast": _forecast,
+    "components": _components,
+    "backtest": _origins,
+    "calibration": _calibration,
+    "errors": _errors,
+    "residuals": _residuals,
+    "learning": _learning,
+    "leaderboard": _leaderboard,
+    "latent": _latent,
+    "plane": _plane,
+    "paths": _paths,
+    "first-passage": _first_passage,
+    "what-if": _what_if,
+}
+WITHOUT_TABLE = ("learning", "leaderboard")
