@@ -163,6 +163,30 @@ def test_plot_draws_a_picture(latentode, patients, fitted, tmp_path):
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_plot_draws_every_kind_that_is_named_and_refuses_others(latentode, patients, fitted, tmp_path):
+    drawn = [
+        "--kind calibration",
+        "--kind errors --metric crps",
+        "--kind leaderboard",
+        "--kind first-passage --first-passage hr>90",
+        "--kind paths --variable hr --ahead 3h --count 20",
+        f"--kind what-if --other {patients}",
+    ]
+    refused = {
+        "--kind pie": "choose among forecast, components",
+        "--kind latent --origin 2024-04-09": "'latent' takes no origin=",
+        "--kind what-if": "give --other TABLE",
+        "--kind first-passage": "give --first-passage 'glucose>180'",
+    }
+    for place, options in enumerate([*drawn, *refused]):
+        out = tmp_path / f"{place}.svg"
+        status, _, err = latentode("plot", fitted, patients, "--out", out, *options.split())
+        if options in refused:
+            assert status == 1 and refused[options] in err and not out.exists(), err
+        else:
+            assert status == 0 and "<svg" in out.read_text(), err
+
+
 def test_components_are_another_file_and_further_panels(latentode, patients, fitted, tmp_path):
     out, parts = tmp_path / "f.csv", tmp_path / "parts.csv"
     asked = ("forecast", fitted, patients, "--ahead", "6h", "--count", 3)

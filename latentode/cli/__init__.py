@@ -21,7 +21,8 @@ from typer.main import get_command
 from latentode.adapters import CONVERTERS
 from latentode.cli.advice import Door, in_options
 from latentode.cli.modelling import calibrate, convert, demo, evaluate, fit, inspect, tune
-from latentode.cli.questions import ask, forecast, plot
+from latentode.cli.picturing import plot
+from latentode.cli.questions import ask, forecast
 from latentode.errors import LatentODEError
 
 __all__ = ["door_of", "main"]

@@ -1,7 +1,7 @@
-"""The questions to a fitted model: from their texts to a frame of answers, or a picture.
+"""The questions to a fitted model: from their texts to a frame of answers.
 
-`latentode forecast` and `latentode plot` ask for values at any time; `latentode ask` for what only
-continuous time can answer: first crossings, rates, accumulated values.
+`latentode forecast` asks for values at any time; `latentode ask` for what only continuous time can
+answer: first crossings, rates, accumulated values.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ import pandas as pd
 import typer
 
 from latentode.cli.file_options import Table, file_options
-from latentode.cli.inputs import check_outputs, chosen, duration, load, question, table_of
+from latentode.cli.inputs import check_outputs, chosen, load, question, table_of
 from latentode.cli.options import KINDS, Adapter, Model, blame
 from latentode.data.columns import interval_levels, quantile_list
 from latentode.data.file_format import FileFormat
 from latentode.data.queries import At
-from latentode.data.writing import check_place, replacing, write_table
+from latentode.data.writing import write_table
 from latentode.errors import LatentODEError
 
 if TYPE_CHECKING:
-    from latentode.data.dataset import SeriesDataset
     from latentode.estimators.forecaster import LatentODEForecaster
 
-__all__ = ["When", "answer", "ask", "forecast", "level_of", "plot"]
+__all__ = ["When", "answer", "ask", "forecast", "level_of"]
 
 Ahead = Annotated[str | None, typer.Option(help="How far ahead of each series' last observation: 24h.")]
 _CROSSING = re.compile(r"^\s*(?P<name>.+?)\s*(?P<sign>[<>])=?\s*(?P<level>[^<>=\s]+)\s*$")
@@ -98,51 +97,6 @@ def forecast(
     if parts is not None:
         write_table(parts, cast(Path, components))
         typer.echo(f"their components in {components}", err=out is None)
-
-
-@file_options
-def plot(
-    model: Model,
-    history: Table,
-    file_format: FileFormat,
-    out: Annotated[Path, typer.Option(help="PNG, PDF or SVG to write.")],
-    series: Annotated[str | None, typer.Option(help="Which series; the first if left out.")] = None,
-    ahead: Annotated[str | None, typer.Option(help="How far ahead; one horizon if left out.")] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many times within history and ahead.")] = 60,
-    components: Annotated[
-        bool, typer.Option("--components", help="Draw below what adds up to the mean.")
-    ] = False,
-    adapter: Adapter = None,
-) -> None:
-    """Draw a series' observations and its forecast with the 80 % interval."""
-    from latentode.forecast.smoothing import forecast_along
-    from latentode.plotting.pictures import check_picture, plot_forecast
-
-    with blame("--out"):
-        check_picture(out)
-        check_place(out)
-    fitted = load(model)
-    dataset = fitted.read(table_of(fitted, history, file_format, adapter))
-    with blame("--series"):
-        index = 0 if series is None else int(dataset.index_of([series])[0])
-    one = dataset.select([index])
-    span, title = duration(fitted, ahead, "--ahead"), str(dataset.ids[index])
-    answer = forecast_along(fitted.fitted_, one, span, count, parts=components)
-    with blame("--components"):
-        parts = answer.components() if components else None
-    time = str(fitted.schema_.time)
-    figure = plot_forecast(_observed(one), answer.to_frame(), time, title, parts)
-    with replacing(out) as new:
-        figure.savefig(new, dpi=120)
-    typer.echo(f"picture in {out}")
-
-
-def _observed(dataset: SeriesDataset) -> pd.DataFrame:
-    """Long observations of one series, for drawing."""
-    time = str(dataset.schema.time)
-    stamps = dataset.keys[time].iloc[dataset.row].reset_index(drop=True)
-    names = [dataset.variables[v] for v in dataset.variable]
-    return pd.DataFrame({time: stamps, "variable": names, "value": dataset.value})
 
 
 @dataclass(frozen=True)

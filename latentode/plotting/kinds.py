@@ -97,17 +97,20 @@ def _forecast(
     origin: Any = None,
     count: int | None = None,
     back: Duration | None = None,
+    components: bool = False,
 ) -> Figure:
     fitted, one, span = one_series(forecaster, table, series, ahead)
     seen = seen_by(one, moment_of(one, origin))
     places = times_ahead(fitted, seen, span, count)
-    made = answer_at(fitted, seen, places).to_frame(GRADED)
+    answer = answer_at(fitted, seen, places, components)
+    parts = answer.components() if components else None
+    made = answer.to_frame(GRADED)
     start, name = float(seen.last[0]), str(one.ids[0])
     history = observed(seen, seen.time >= drawn_since(fitted, seen, back))
     held_out = observed(one, (one.time > start) & (one.time <= start + span))
     time = str(one.schema.time)
     at = one.axis.restore(seen.last_ticks).iloc[0]
-    return plot_forecast(history, made, time, name, None, held_out if len(held_out) else None, at)
+    return plot_forecast(history, made, time, name, parts, held_out if len(held_out) else None, at)
 
 
 def _components(

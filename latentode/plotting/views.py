@@ -89,9 +89,12 @@ def times_ahead(
     return times_along(seen, span, n, since=seen.last)
 
 
-def answer_at(fitted: FittedForecaster, seen: SeriesDataset, places: QueryTimes) -> Forecast:
+def answer_at(
+    fitted: FittedForecaster, seen: SeriesDataset, places: QueryTimes, parts: bool = False
+) -> Forecast:
+    """The forecast of every variable at places in time, with its components if they are asked for."""
     chosen = np.arange(len(seen.variables))
-    return forecast_at(fitted, seen, places, chosen, smooth=False)
+    return forecast_at(fitted, seen, places, chosen, smooth=False, parts=parts)
 
 
 def drawn_since(fitted: FittedForecaster, seen: SeriesDataset, back: Duration | None) -> float:
