@@ -1,6 +1,8 @@
 """The package's shape: who may import whom, what may be imported at all, what is public."""
 
 import ast
+import functools
+import inspect
 import re
 import subprocess
 import sys
@@ -163,6 +165,26 @@ def test_every_public_name_is_there_and_others_are_refused():
         assert getattr(latentode, name) is not None
     with pytest.raises(AttributeError, match="nothing_like_it"):
         latentode.nothing_like_it  # noqa: B018
+
+
+def undocumented(owner, name):
+    """Names of a public object's own methods and properties without a docstring, or its own."""
+    found = getattr(owner, name)
+    if not inspect.isclass(found):
+        return [] if not inspect.isroutine(found) or inspect.getdoc(found) else [name]
+    members = [k for k, v in vars(found).items() if not k.startswith("_") and _has_docstring(v)]
+    bare = [f"{name}.{k}" for k in members if not inspect.getdoc(getattr(found, k))]
+    return bare if inspect.getdoc(found) else [name, *bare]
+
+
+def _has_docstring(member):
+    return inspect.isroutine(member) or isinstance(member, (property, functools.cached_property))
+
+
+@pytest.mark.parametrize("room", [r for r in ROOMS if (ROOT / r).is_dir()])
+def test_what_is_public_in_a_room_has_docstrings(room):
+    home = import_module(f"latentode.{room}")
+    assert [bare for name in home.__all__ for bare in undocumented(home, name)] == []
 
 
 def test_there_are_no_cycles_of_imports():

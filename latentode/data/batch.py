@@ -49,6 +49,7 @@ class Queries:
         return Queries(self.series[chosen], self.variable[chosen], self.time[chosen])
 
     def to(self, device: torch.device | str) -> Queries:
+        """The same on a device."""
         return Queries(self.series.to(device), self.variable.to(device), self.time.to(device))
 
 
@@ -86,6 +87,7 @@ class Observations:
         return replace(self, time=(self.time / unit).to(dtype), value=self.value.to(dtype))
 
     def to(self, device: torch.device | str) -> Observations:
+        """The same on a device."""
         return Observations(
             self.series.to(device),
             self.variable.to(device),
@@ -150,6 +152,7 @@ class Batch:
         return len(self.start)
 
     def to(self, device: torch.device | str) -> Batch:
+        """The same on a device."""
         return _each(self, lambda tensor: tensor.to(device))
 
     def pin_memory(self) -> Batch:

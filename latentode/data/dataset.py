@@ -1,6 +1,4 @@
-"""Ragged: rows of several lengths in one flat array.
-
-SeriesDataset: a validated table as flat arrays, and back again.
+"""Ragged: rows of several lengths in one array. SeriesDataset: a checked table as flat arrays.
 
 Reads a frame through a `Schema`, refuses what it cannot read with the column, the row and the fix,
 and keeps every value that exists: none is dropped, resampled, filled or invented.
@@ -125,6 +123,7 @@ class SeriesDataset:
 
     @property
     def variables(self) -> tuple[str, ...]:
+        """Names of the target variables."""
         return self.schema.targets or ()
 
     @property

@@ -89,6 +89,7 @@ class TimeAxis:
 
     @property
     def ticks_per_unit(self) -> float:
+        """How many ticks a time unit has; 1 where times are numbers."""
         if not self.is_calendar:
             return 1.0
         return _unit(UNITS[self.time_unit]) / _unit(f"1{self.tick}")
