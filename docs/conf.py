@@ -56,6 +56,7 @@ nb_execution_cache_path = str(HERE.parent / "build" / "notebooks")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_output_stderr = "remove"
 
 autodoc_typehints = "signature"
 autodoc_inherit_docstrings = False  # those of Lightning speak of its own pages

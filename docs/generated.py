@@ -7,6 +7,7 @@ any, and to plain text where there are none.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from importlib import import_module
@@ -32,6 +33,7 @@ ROOMS = {
 MATH = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 INLINE = re.compile(r"\$([^$\n]+(?:\n[^$\n]+)?)\$")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:|#)([^)\s#]+)(#[^)\s]+)?\)")
+FAMILY = ("LatentODEError", "SchemaError", "SolveError")
 TEXTS = {"README.md": "readme", "CONTRIBUTING.md": "contributing", "CHANGELOG.md": "changelog"}
 
 
@@ -46,7 +48,8 @@ def reference() -> None:
         for name in home.__all__:
             lines += [*_entry(home, name, room), ""]
         _write(folder / f"{room}.rst", "\n".join(lines))
-    listed = "\n".join(f"   {room}" for room in ROOMS)
+    _write(folder / "messages.rst", messages())
+    listed = "\n".join(f"   {room}" for room in [*ROOMS, "messages"])
     _write(folder / "index.rst", f"Reference\n=========\n\n.. toctree::\n   :maxdepth: 1\n\n{listed}\n")
 
 
@@ -69,6 +72,48 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return "One of " + ", ".join(f"``{getattr(v, '__name__', v)}``" for v in value) + "."
     return f"``{value!r}``"[:200]
+
+
+def messages() -> str:
+    """A page of every message that the package raises, as it stands in the code, room by room."""
+    package = ROOT / "latentode"
+    said: dict[str, list[str]] = {}
+    for file in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            call = node.exc if isinstance(node, ast.Raise) else None
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in FAMILY and call.args:
+                room = file.relative_to(package).parts[0].removesuffix(".py")
+                said.setdefault(room, []).append(_template(call.args[0]))
+    title = "Error messages"
+    lines = [title, "=" * len(title), "", "What stands in braces is filled in: names, values, places."]
+    for room, found in said.items():
+        lines += ["", room, "-" * len(room), ""]
+        lines += [f"- {_literal(message)}" for message in sorted(set(found)) if message.strip("{} ")]
+    return "\n".join(lines) + "\n"
+
+
+def _template(node: ast.expr) -> str:
+    """A message with what is filled in shown as the name of what fills it."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_template(part) for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        inner = node.value
+        while isinstance(inner, (ast.Call, ast.Subscript)):
+            inner = (
+                inner.args[0]
+                if isinstance(inner, ast.Call) and inner.args
+                else getattr(inner, "value", getattr(inner, "func", None))
+            )
+        named = getattr(inner, "attr", getattr(inner, "id", "..."))
+        return "{" + str(named).strip("_") + "}"
+    return "{...}"
+
+
+def _literal(message: str) -> str:
+    """Text for reStructuredText, in which nothing is markup."""
+    return re.sub(r"([*`|\\_<>])", r"\\\1", " ".join(message.split()))
 
 
 def texts() -> None:

@@ -7,6 +7,7 @@ May import: every room; torch and Lightning only inside the commands that need a
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -67,6 +68,7 @@ def main() -> None:
             typer.echo(text, err=True)
 
     warnings.showwarning = note
+    os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go into files, no window is opened
     try:
         app()
     except (LatentODEError, OSError) as error:

@@ -37,7 +37,7 @@ def read_table(
     read, also packed by gzip, bzip2, xz, Zstandard or zip. What a file is, is told by its content.
 
     Args:
-        path: of a file, a folder or an archive of files, a pattern such as "wards/*.csv", "-" for
+        path: of a file, a folder or an archive of files, a pattern such as `wards/*.csv`, "-" for
             standard input, or several of these: one table.
         schema: says which column identifies the series, if it has an unusual name, and the format of
             the files as `schema.file_format`.

@@ -35,6 +35,7 @@ __all__ = [
     "line_styles",
     "panels",
     "pyplot",
+    "shown_once",
 ]
 
 OWN, ACTUAL, HELD_OUT = "#0072B2", "#000000", "#D55E00"
@@ -47,15 +48,12 @@ WIDTH = 9.0  # inches
 
 
 def pyplot() -> Any:
-    """matplotlib's pyplot, drawing into files.
+    """matplotlib's pyplot, with whatever backend the session has.
 
     Raises:
         LatentODEError: if matplotlib is not installed.
     """
     try:
-        import matplotlib
-
-        matplotlib.use("Agg", force=False)
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise LatentODEError("drawing needs matplotlib: pip install 'latentode[plot]'") from error
@@ -159,4 +157,12 @@ def finish(figure: Figure, title: str = "", legend: Any = None, columns: int = 6
             figure.legend(handles, names, loc="outside upper right", ncols=n, fontsize="small")
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize="medium", fontweight="bold")
+    return shown_once(figure)
+
+
+def shown_once(figure: Figure) -> Figure:
+    """Closes a figure of a notebook, which shows what a cell returns and, again, what is open."""
+    plt = pyplot()
+    if "inline" in plt.get_backend():
+        plt.close(figure)
     return figure

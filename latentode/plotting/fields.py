@@ -15,7 +15,7 @@ from torch import Tensor
 from latentode.data.time_axis import Duration
 from latentode.ode import Context, Solver
 from latentode.ode.solver import VectorField
-from latentode.plotting.canvas import COLOURS, DASHES, finish, panels, pyplot
+from latentode.plotting.canvas import COLOURS, DASHES, finish, panels, pyplot, shown_once
 from latentode.plotting.phase import ALONG, Forecaster, Plane, latent_paths
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def slope_field(
             path = Solver("rk38", ALONG, STEPS).solve(dynamics, starts, t0, t1, told).check_finite()
         _paths(axes, plane.project(path.states))
     axes.set(xlim=x, ylim=y)
-    return axes.get_figure()  # type: ignore[return-value]
+    return shown_once(axes.get_figure())  # type: ignore[arg-type]
 
 
 def latent_slope_field(
@@ -114,7 +114,7 @@ def latent_slope_field(
     _paths(axes, points)
     share = f"{plane.explained:.0%} of the variance"
     axes.set(xlabel="first component", ylabel="second component", title=f"latent {name}, {share}")
-    return axes.get_figure()  # type: ignore[return-value]
+    return shown_once(axes.get_figure())  # type: ignore[arg-type]
 
 
 def plot_latent(

@@ -27,6 +27,7 @@ from latentode.plotting.canvas import (
     line_styles,
     panels,
     pyplot,
+    shown_once,
 )
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def plot_tracks(
         axes.set_aspect("equal", adjustable="datalim")
     grid[0, 0].legend(loc="best", fontsize="small")
     figure.tight_layout()
-    return figure
+    return shown_once(figure)
 
 
 def _variables(frame: pd.DataFrame) -> list[str]:

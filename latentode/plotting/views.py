@@ -16,7 +16,7 @@ import pandas as pd
 from latentode.data.columns import IntoFrame
 from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.queries import At, QueryTimes, times_along
-from latentode.data.time_axis import Duration
+from latentode.data.time_axis import Duration, TimeUnits
 from latentode.errors import LatentODEError
 from latentode.evaluation.backtest import backtest, backtest_pairs
 from latentode.forecast.fitted import FittedForecaster
@@ -52,12 +52,12 @@ def points_of(fitted: FittedForecaster, span: float) -> int:
 
 def one_series(
     forecaster: Forecaster, table: IntoFrame, series: Any, ahead: Duration | None
-) -> tuple[FittedForecaster, SeriesDataset, float]:
+) -> tuple[FittedForecaster, SeriesDataset, TimeUnits]:
     """The fitted model, one series of a table, and how far ahead is drawn, in time units."""
     fitted, dataset = forecaster.fitted_, forecaster.read(table)
     index = 0 if series is None else int(dataset.index_of([series])[0])
     span = fitted.horizon if ahead is None else fitted.reader.axis.duration(ahead, "ahead")
-    return fitted, dataset.select([index]), float(span)
+    return fitted, dataset.select([index]), TimeUnits(span)
 
 
 def moment_of(one: SeriesDataset, origin: Any) -> float:
