@@ -1,9 +1,9 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Everything on a fresh machine: `make demo`, `make test` and `make docs`.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-lowest lint experiments clean
+.PHONY: demo test test-lowest docs lint experiments clean
 
 demo: $(INSTALLED)
 	$(BIN)/latentode demo --out build/demo
@@ -22,6 +22,12 @@ test-lowest:
 experiments: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,data,bench]"
 	$(BIN)/python experiments/all.py
+
+# Every notebook is executed, and every link inside the site has to lead somewhere.
+docs: $(INSTALLED)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,docs]"
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "open build/docs/index.html"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -146,7 +146,8 @@ def _relinked(page: Path, folder: Path, text: str | None = None) -> str:
             return words if target.is_relative_to(ROOT) else match[0]
         return f"[{words}]({_relative(found, folder)}{anchor})"
 
-    return LINK.sub(lead, page.read_text() if text is None else text)
+    text = page.read_text() if text is None else text
+    return LINK.sub(lead, text.replace("```map\n", "```text\n"))
 
 
 def _on_site(target: Path) -> Path | None:
@@ -161,7 +162,7 @@ def _on_site(target: Path) -> Path | None:
     if target.parent == ROOT and target.name in TEXTS:
         name = TEXTS[target.name]
         return DOCS / "index.md" if name == "readme" else DOCS / "project" / f"{name}.md"
-    return target if target.is_relative_to(DOCS) and target.suffix == ".md" else None
+    return target if target.is_relative_to(DOCS) and target.suffix in (".md", ".rst") else None
 
 
 def _relative(target: Path, folder: Path) -> str:
