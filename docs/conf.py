@@ -9,10 +9,10 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import generated  # noqa: E402
-import links  # noqa: E402
+import generated
+import links
 
-import latentode  # noqa: E402
+import latentode
 
 project = "latentode"
 author = "the authors of latentode"
