@@ -141,7 +141,7 @@ def draw_observed(
     axes.plot(seen[time], seen[value], ".", color=ACTUAL, ms=4, label=label)
 
 
-def finish(figure: Figure, title: str = "", legend: Any = None, columns: int = 6) -> Figure:
+def finish(figure: Figure, title: str = "", legend: Any = None, columns: int = 4) -> Figure:
     """Puts a title and the legend of some axes above the panels, and writes dates shortly."""
     import matplotlib.dates as dates
 

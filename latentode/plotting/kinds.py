@@ -41,6 +41,7 @@ from latentode.plotting.views import (
     backtest_of,
     drawn_since,
     moment_of,
+    name_of,
     observed,
     one_series,
     points_of,
@@ -105,7 +106,7 @@ def _forecast(
     answer = answer_at(fitted, seen, places, components)
     parts = answer.components() if components else None
     made = answer.to_frame(GRADED)
-    start, name = float(seen.last[0]), str(one.ids[0])
+    start, name = float(seen.last[0]), name_of(one)
     history = observed(seen, seen.time >= drawn_since(fitted, seen, back))
     held_out = observed(one, (one.time > start) & (one.time <= start + span))
     time = str(one.schema.time)
@@ -123,7 +124,7 @@ def _components(
     fitted, one, span = one_series(forecaster, table, series, ahead)
     n = points_of(fitted, float(one.last[0] - one.first[0]) + span) if count is None else count
     parts = forecast_along(fitted, one, span, n, parts=True).components()
-    return plot_components(parts, str(one.schema.time), str(one.ids[0]))
+    return plot_components(parts, str(one.schema.time), name_of(one))
 
 
 def _origins(
@@ -147,7 +148,7 @@ def _origins(
         made = answer_at(fitted, seen, times_ahead(fitted, seen, span, count)).to_frame(GRADED)
         frames.append(made.assign(origin=one.axis.restore(seen.last_ticks).iloc[0]))
     course = observed(one, one.time >= chosen[0] - BACK * span)
-    return plot_origins(course, pd.concat(frames, ignore_index=True), time, str(one.ids[0]))
+    return plot_origins(course, pd.concat(frames, ignore_index=True), time, name_of(one))
 
 
 def _what_if(
@@ -190,7 +191,7 @@ def _paths(
     chosen = None if variable is None else [variable]
     frame = SamplePaths(fitted, one, span, draws).to_frame(at, variables=chosen)
     history = observed(one, one.time >= drawn_since(fitted, one, back))
-    return plot_paths(history, frame, str(one.schema.time), str(one.ids[0]), level, draws)
+    return plot_paths(history, frame, str(one.schema.time), name_of(one), level, draws)
 
 
 def _first_passage(

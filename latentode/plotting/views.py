@@ -30,6 +30,7 @@ __all__ = [
     "backtest_of",
     "drawn_since",
     "moment_of",
+    "name_of",
     "observed",
     "one_series",
     "points_of",
@@ -58,6 +59,11 @@ def one_series(
     index = 0 if series is None else int(dataset.index_of([series])[0])
     span = fitted.horizon if ahead is None else fitted.reader.axis.duration(ahead, "ahead")
     return fitted, dataset.select([index]), TimeUnits(span)
+
+
+def name_of(one: SeriesDataset) -> str:
+    """The identifier of one series for a title; nothing where a table is a single series."""
+    return "" if one.schema.id is None else str(one.ids[0])
 
 
 def moment_of(one: SeriesDataset, origin: Any) -> float:
