@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sphinx.errors import SphinxError
-
 
 class Page(HTMLParser):
     """The places of a page, and where its links lead."""
@@ -45,6 +43,8 @@ def dead_links(folder: Path) -> list[str]:
 
 
 def _check(app: Any, exception: Exception | None) -> None:
+    from sphinx.errors import SphinxError
+
     if exception is None and app.builder.name == "html":
         dead = dead_links(Path(app.outdir))
         if dead:

@@ -12,6 +12,7 @@ from scipy import stats
 
 from latentode.evaluation.metrics import summarise
 from latentode.plotting.page import COVERED, REPORT_LEVELS, write_page
+from latentode.plotting.verdict import verdicts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -114,3 +115,37 @@ def test_it_opens_in_a_browser(tmp_path):
     from matplotlib.image import imread
 
     assert (imread(picture)[..., :3] < 0.9).mean() > 0.01  # something is drawn
+
+
+def said(frame, variable="x"):
+    (found,) = (v for v in verdicts(frame, "mine", "h") if v.variable == variable)
+    return " ".join(found.sentences)
+
+
+def test_verdicts_say_in_words_what_the_figures_say():
+    frame = compared()
+    own = frame[(frame["variable"] == "x") & (frame["model"] == "mine")]
+    error = own["actual"].abs()
+    text = said(frame)
+    assert f"{len(own):,} forecasts of" in text and "h ahead" in text
+    assert (
+        f"within {error.quantile(0.5):.3g} of it, nine in ten within {error.quantile(0.9):.3g}" in text
+    )
+    other = (own["actual"] - 1).abs().mean()
+    assert f"misses by {error.mean():.3g}" in text and f"other, by {other:.3g}: " in text
+    assert f"{1 - error.mean() / other:.0%} less" in text and "keeps its promise" in text
+
+
+def test_verdicts_warn_of_what_is_worse_than_simple_and_of_dishonest_intervals():
+    assert "too narrow" in said(compared(width=0.5))
+    assert "on the safe side" in said(compared(width=2.0))
+    frame = compared()
+    swapped = frame.assign(mean=1.0 - frame["mean"])
+    assert "the simple forecast is the better one" in said(swapped)
+    assert "they are alike" in said(frame.assign(mean=0.0))
+
+
+def test_the_page_begins_with_the_verdicts(tmp_path):
+    _, text = page(tmp_path, compared(names=("a & b",)))
+    assert text.index("In short") < text.index("keeps its promise") < text.index("<h2>Errors")
+    assert "<h3>a &amp; b</h3>" in text

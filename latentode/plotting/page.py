@@ -14,6 +14,7 @@ from markupsafe import Markup
 from latentode.data.columns import quantile_levels, quantile_name
 from latentode.evaluation.metrics import bin_leads, summarise
 from latentode.plotting.canvas import pyplot
+from latentode.plotting.verdict import verdicts
 
 __all__ = ["COVERED", "REPORT_LEVELS", "write_page"]
 
@@ -37,6 +38,15 @@ figure svg { max-width: 100%; height: auto }
 </style>
 <h1>{{ title }}</h1>
 <p>{{ about }}</p>
+<h2>In short</h2>
+{% for verdict in verdicts %}
+<h3>{{ verdict.variable }}</h3>
+<ul>
+{% for sentence in verdict.sentences %}<li>{{ sentence }}</li>{% endfor %}
+</ul>
+{% endfor %}
+<p>Everything above is of forecasts that were compared with what really came, in the table that was
+evaluated. It holds for the future as far as the future resembles that table.</p>
 <h2>Errors</h2>
 {% for variable, leads in errors.items() %}
 <h3>{{ variable }}</h3>
@@ -51,8 +61,9 @@ figure svg { max-width: 100%; height: auto }
 {% endfor %}
 </table>
 {% endfor %}
-<p>A forecast without intervals is a point: its CRPS is its absolute error. The least of each column is
-shaded.</p>
+<p>MAE is the mean distance between a forecast and what came; CRPS is the same for a forecast with its
+intervals. Less is better, and the least of each column is shaded. A forecast without intervals is a
+point: its CRPS is its absolute error.</p>
 <figure>{{ pictures[0] }}</figure>
 <h2>Intervals</h2>
 <table>
@@ -96,6 +107,7 @@ def write_page(
             title=title,
             about=about,
             own=own,
+            verdicts=verdicts(compared, own, unit),
             errors={
                 str(v): _errors(part, own, unit) for v, part in table.groupby("variable", sort=False)
             },
