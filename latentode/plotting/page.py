@@ -11,9 +11,9 @@ import pandas as pd
 from jinja2 import Environment
 from markupsafe import Markup
 
-from latentode.data.columns import quantile_levels, quantile_name
 from latentode.evaluation.metrics import bin_leads, summarise
 from latentode.plotting.canvas import pyplot
+from latentode.plotting.diagnostics import plot_calibration, plot_errors
 from latentode.plotting.verdict import verdicts
 
 __all__ = ["COVERED", "REPORT_LEVELS", "write_page"]
@@ -73,7 +73,8 @@ point: its CRPS is its absolute error.</p>
 {% endfor %}
 </table>
 <p>The share of actual values inside the central intervals of {{ own }}. Below: the share of actual
-values under each predicted quantile; honest ones lie on the diagonal.</p>
+values under each predicted quantile, which lies on the diagonal where intervals keep their promises;
+and where in its forecast each value lay, which is even then.</p>
 <figure>{{ pictures[1] }}</figure>
 </html>
 """
@@ -115,7 +116,10 @@ def write_page(
                 "heads": [f"{percent} %" for percent in COVERED],
                 "rows": [(str(v), [f"{x:.1%}" for x in row]) for v, *row in covered.itertuples()],
             },
-            pictures=[_errors_drawn(table, unit), _reliability_drawn(made)],
+            pictures=[
+                _svg(plot_errors(compared, unit, bins, "crps")),
+                _svg(plot_calibration(made)),
+            ],
         )
     )
     path.write_text(text, encoding="utf-8")
@@ -136,45 +140,6 @@ def _errors(part: pd.DataFrame, own: str, unit: str) -> dict[str, object]:
         for name, row, best in zip(values.index, values.to_numpy(), least, strict=True)
     ]
     return {"heads": [f"to {lead:g} {unit}" for lead in leads], "rows": rows}
-
-
-def _errors_drawn(table: pd.DataFrame, unit: str) -> Markup:
-    variables = list(dict.fromkeys(table["variable"]))
-    figure, axes = _panels(len(variables))
-    for axis, variable in zip(axes, variables, strict=False):
-        for name, part in table[table["variable"] == variable].groupby("model", sort=False):
-            part = part.sort_values("lead")
-            axis.plot(part["lead"], part["crps"], marker="o", ms=3, label=str(name))
-        axis.set(title=str(variable), xlabel=f"lead time, {unit}", ylabel="CRPS", ylim=(0, None))
-    axes[0].legend(fontsize=7)
-    return _svg(figure)
-
-
-def _reliability_drawn(made: pd.DataFrame) -> Markup:
-    variables, levels = list(dict.fromkeys(made["variable"])), quantile_levels(made)
-    figure, axes = _panels(len(variables))
-    for axis, variable in zip(axes, variables, strict=False):
-        part = made[made["variable"] == variable]
-        below = [(part["actual"] <= part[quantile_name(q)]).mean() for q in levels]
-        axis.plot([0, 1], [0, 1], color="0.8")
-        axis.plot(levels, below, marker="o", ms=3)
-        axis.set(title=str(variable), xlabel="predicted", ylabel="came true", xlim=(0, 1), ylim=(0, 1))
-        axis.set_aspect("equal")
-    return _svg(figure)
-
-
-PANELS = 3  # of a picture, side by side
-
-
-def _panels(n: int) -> tuple[Any, list[Any]]:
-    """A figure with at least so many axes, the others empty."""
-    columns, rows = min(n, PANELS), -(-n // PANELS)
-    figure, grid = pyplot().subplots(
-        rows, columns, figsize=(4 * columns, 3.5 * rows), squeeze=False, layout="constrained"
-    )
-    for axis in grid.flat[n:]:
-        axis.axis("off")
-    return figure, list(grid.flat)
 
 
 def _svg(figure: Any) -> Markup:

@@ -1,8 +1,8 @@
 """Verdicts: what the figures of an evaluation mean, in sentences for those who act on forecasts.
 
 Errors are those of the mean, in the variable's own unit; what they are held against is the best of the
-forecasts that need no learning. An interval keeps its promise where its coverage is within `ABOUT` of it,
-in shares of the values.
+forecasts that need no learning. An interval keeps its promise where its coverage is within
+`ABOUT` of it, in shares of the values.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def _sentences(part: pd.DataFrame, own: str, unit: str) -> list[str]:
     usual, rare = (error.quantile(q) for q in (0.5, 0.9))
     nearest, furthest = made["lead"].min(), made["lead"].max()
     found = [
-        f"{len(made):,} forecasts of {nearest:.3g} to {furthest:.3g} {unit} ahead were compared with what "
-        f"came. Half of them were within {usual:.3g} of it, nine in ten within "
+        f"{len(made):,} forecasts of {nearest:.3g} to {furthest:.3g} {unit} ahead were compared with "
+        f"what came. Half of them were within {usual:.3g} of it, nine in ten within "
         f"{rare:.3g}."
     ]
     errors = summarise(part, ["model"], "mae")["mae"]
