@@ -173,7 +173,7 @@ def plot_learning(history: pd.DataFrame, title: str = "") -> Figure:
         part = history.dropna(subset=name)
         axes.plot(part["epoch"], part[name], **style, label=said)
     if "val_loss" in history and history["val_loss"].notna().any():
-        best = history.loc[history["val_loss"].idxmin(), "epoch"]
+        best = float(history["epoch"].iloc[int(np.nanargmin(history["val_loss"].to_numpy()))])
         axes.axvline(best, **REFERENCE, label="least held-out loss")
     axes.set(xlabel="epoch", ylabel="loss")
     axes.xaxis.get_major_locator().set_params(integer=True)

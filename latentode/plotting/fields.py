@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import Tensor
 
+from latentode.data.columns import IntoFrame
 from latentode.data.time_axis import Duration
 from latentode.ode import Context, Solver
 from latentode.ode.solver import VectorField
@@ -79,7 +79,7 @@ def slope_field(
 
 def latent_slope_field(
     forecaster: Forecaster,
-    history: pd.DataFrame,
+    history: IntoFrame,
     variable: str | None = None,
     ahead: Duration | None = None,
     density: int = 20,
@@ -119,7 +119,7 @@ def latent_slope_field(
 
 def plot_latent(
     forecaster: Forecaster,
-    history: pd.DataFrame,
+    history: IntoFrame,
     variable: str | None = None,
     ahead: Duration | None = None,
     most: int = 4,
