@@ -49,6 +49,27 @@ def several(*keys: str, show: str = "{:.2f}") -> Read:
     return read
 
 
+def several_at(end: tuple[str, ...], *paths: tuple[str, ...]) -> Read:
+    """The numbers at several paths of keys, each with the same end."""
+
+    def read(results: Any) -> str:
+        return ", ".join(at(*path, *end)(results) for path in paths)
+
+    return read
+
+
+def by_hand(what: str) -> Read:
+    """What a fit finds out by itself, and the best family that is named."""
+
+    def read(results: Any) -> str:
+        own = dict(results["families"][what])
+        auto = own.pop("auto")
+        best = min(own, key=own.__getitem__)
+        return f"{auto:.3g}; {own[best]:.3g}, {best}"
+
+    return read
+
+
 def covered(data: str, *made: str) -> Read:
     """Shares inside 50, 80 and 95 % intervals, before and after."""
 
@@ -225,6 +246,13 @@ CROSSING = (
     "logistic regression",
 )
 SPEED = "64/16/64", "rows"
+SOLVED = "solve and its gradients, 65536 rows of 16, width 64"
+ON_CARD = (
+    "latentode rk38, 32 steps, card",
+    "latentode rk38, 32 steps, CUDA graph",
+    "torchode tsit5, 2e-4, card",
+)
+LONG_MODELS = "MAE", "last value's", "time-of-day mean's"
 CONTRACTING = "backsolve z0 gradient error on a contracting field"
 FIGURES = [
     Figure("storms", "longitude 48 h ahead, mean absolute error, a state per variable (°)",
@@ -242,6 +270,19 @@ FIGURES = [
         for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))
     ),
     Figure("rivals", "p12_hourly, validation, boosting's MSE, MAE", boosted_errors("p12_hourly")),
+    Figure("gpu", "ms on a card, gradients of a solve of 65,536 rows: rk38, its CUDA graph, torchode",
+           several_at(("ms",), *((SOLVED, way) for way in ON_CARD))),
+    Figure("gpu", "ms on a card, a training step of 512 series of PhysioNet's size",
+           at("training step, physionet2012, per-variable, state-space", "512 series, card", "ms")),
+    Figure("one_or_many", "50,000 rows, to one horizon, MAE: latent ODE, last value, time of day",
+           several_at((), *(("long", "to 1 horizons", who) for who in LONG_MODELS))),
+    Figure("one_or_many", "CPU seconds of that fit", at("long", "fit", "CPU seconds", show="{:.0f}")),
+    Figure("one_or_many", "new short series, MAE: 1,500 learned from, 5,000",
+           several_at((), *(("many", f"{n} series", "MAE") for n in (1500, 5000)))),
+    *(
+        Figure("one_or_many", f"{what}, minus log-density: auto; best by hand", by_hand(what))
+        for what in ("counts", "skewed sizes", "shares", "prices")
+    ),
     Figure("solver_speed", "torchode's training step over rk38's, equal gradient error",
            at(*SPEED, "torchode tsit5", "over rk38", show="{:.1f} x")),
     Figure("solver_speed", "diffrax's (jit and vmap) over rk38's",

@@ -157,7 +157,13 @@ class EpochProgress(Callback):
         self.baseline: tuple[str, float] | None = None
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *place: int
+        self,
+        trainer: Trainer,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if self.baseline is None and pl_module.training_config.error_units is None:
             target, n_variables = batch.target, pl_module.model.emission.n_variables
