@@ -1,6 +1,7 @@
 """One long series, or thousands of short ones: do the defaults suit either, and find families?
 
-    python experiments/one_or_many/run.py [--smoke] [--parts long many families] [--out FOLDER]
+    python experiments/one_or_many/run.py [--smoke] [--parts long many families] [--kinds counts shares]
+        [--out FOLDER]
 
 - **long**: one series of 50,000 rows at irregular times, with a daily cycle, a level that wanders and
   noise: how it is validated, CPU seconds, errors by lead to three horizons beside the last value and
@@ -43,6 +44,7 @@ def main() -> None:
     )
     parser.add_argument("--smoke", action="store_true", help="small tables, one epoch")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--kinds", nargs="+", help="of values, among families; what is left out stays")
     parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/one_or_many")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -51,8 +53,8 @@ def main() -> None:
     file = folder / "results.json"
     results = json.loads(file.read_text()) if file.exists() else {}
     for name in arguments.parts:
-        results[name] = {}
-        for what, figures in PARTS[name](arguments.smoke):
+        results.setdefault(name, {})
+        for what, figures in PARTS[name](arguments.smoke, arguments.kinds):
             print(
                 f"{name}, {what}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()), flush=True
             )
@@ -60,7 +62,7 @@ def main() -> None:
         file.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def long(smoke: bool) -> Iterator[tuple[str, Figures]]:
+def long(smoke: bool, _: object = None) -> Iterator[tuple[str, Figures]]:
     """One series of 50,000 rows."""
     rows = hourly(3_000 if smoke else 50_000)
     past, future = rows.iloc[: len(rows) * 9 // 10], rows.iloc[len(rows) * 9 // 10 :]
@@ -155,7 +157,7 @@ def _step(table: pd.DataFrame, schema: Schema) -> float:
     return (spent[1] - spent[0]) / (4 * 512 / TrainingConfig().batch_size)
 
 
-def many(smoke: bool) -> Iterator[tuple[str, Figures]]:
+def many(smoke: bool, _: object = None) -> Iterator[tuple[str, Figures]]:
     """Short series of own level and slope; new ones forecast beyond a moment."""
     rng = np.random.default_rng(8)
     sizes, new = ((40, 80), 20) if smoke else ((1_500, 5_000), NEW)
@@ -181,9 +183,11 @@ def many(smoke: bool) -> Iterator[tuple[str, Figures]]:
         )
 
 
-def families(smoke: bool) -> Iterator[tuple[str, Figures]]:
+def families(smoke: bool, kinds: list[str] | None = None) -> Iterator[tuple[str, Figures]]:
     """Minus the mean log-density of later values, by family."""
     for name, (table, by_hand) in _kinds(20 if smoke else 60).items():
+        if kinds and name not in kinds:
+            continue
         cut = table["time"].quantile(0.8)
         past, future = table[table["time"] <= cut], table[table["time"] > cut]
         horizon = float(table["time"].max() - cut)
