@@ -3,12 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-lowest docs lint experiments clean
+.PHONY: demo test test-all test-lowest docs lint experiments clean
 
 demo: $(INSTALLED)
 	$(BIN)/latentode demo --out build/demo
 
 test: $(INSTALLED) lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# Also what trains models until they are good, and every experiment in its smoke size.
+test-all: $(INSTALLED) lint
 	$(BIN)/python -m pytest -n 2
 
 # With the lowest versions that pyproject.toml allows.

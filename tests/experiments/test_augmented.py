@@ -1,5 +1,6 @@
 """Crossing paths and nested annuli: beyond a plain neural ODE, cheap for an augmented one."""
 
+import pytest
 import torch
 from running import experiment
 
@@ -17,6 +18,7 @@ def test_paths_on_a_line_cannot_cross_but_with_one_more_dimension_they_pass():
     assert found[1]["evaluations"] < found[0]["evaluations"]
 
 
+@pytest.mark.slow
 def test_a_disc_leaves_its_ring_through_one_more_dimension_only():
     plain, augmented = (run.learn_annuli(extra, steps=200) for extra in (0, 1))
     data = run.annuli(2000, torch.Generator().manual_seed(99))

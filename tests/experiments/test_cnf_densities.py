@@ -22,6 +22,7 @@ def gaussians():
     return target, test, flows
 
 
+@pytest.mark.slow
 def test_a_cnf_is_near_the_truth_and_ahead_of_an_affine_flow_of_equal_size(gaussians):
     target, test, flows = gaussians
     scores = {kind: run.score(flow, test) for kind, flow in flows.items()}
@@ -32,11 +33,13 @@ def test_a_cnf_is_near_the_truth_and_ahead_of_an_affine_flow_of_equal_size(gauss
     assert max(sizes) < 1.05 * min(sizes)
 
 
+@pytest.mark.slow
 def test_its_density_integrates_to_one(gaussians):
     flow = run.precise(gaussians[2]["cnf"])
     assert abs(run.integral(flow, 0.2) - 1) < 0.01
 
 
+@pytest.mark.slow
 def test_a_fine_solver_inverts_it(gaussians):
     _, test, flows = gaussians
     few = test[:200].double()
@@ -45,6 +48,7 @@ def test_a_fine_solver_inverts_it(gaussians):
     assert coarse > 1e-5  # the solver's error and not another's
 
 
+@pytest.mark.slow
 def test_the_estimated_trace_is_unbiased(gaussians):
     _, test, flows = gaussians
     torch.manual_seed(0)

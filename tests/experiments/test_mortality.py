@@ -18,6 +18,7 @@ def experiment():
     return module
 
 
+@pytest.mark.slow
 def test_the_latent_ode_and_the_regression_both_foretell_simulated_outcomes(experiment):
     train, held_out = experiment.simulated(150, 0), experiment.simulated(100, 1)
     found, probabilities = experiment.compared(train, held_out, experiment.classifier(12, smoke=True))

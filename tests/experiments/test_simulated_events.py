@@ -37,6 +37,7 @@ def test_the_true_intensity_is_the_best_on_average(experiment):
         assert experiment.true_log_likelihood(frame, phases + shift) < best - 100
 
 
+@pytest.mark.slow
 def test_a_fitted_intensity_beats_the_constant_rate_on_held_out_series(experiment):
     found = experiment.on_simulated(smoke=True)
     assert found["part of the possible gain"] > 0.4

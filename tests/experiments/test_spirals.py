@@ -16,17 +16,20 @@ def thirty():
     return run.study(30, series=300, epochs=60)
 
 
+@pytest.mark.slow
 def test_the_linear_latent_ode_learns_faster_than_the_perceptrons_and_extrapolates_better(thirty):
     figures, _ = thirty
     assert figures["latent ODE, linear extrapolation"] < 0.8 * figures["RNN extrapolation"]
     assert figures["latent ODE, linear reconstruction"] < figures["latent ODE reconstruction"]
 
 
+@pytest.mark.slow
 def test_both_have_the_same_size(thirty):
     figures, _ = thirty
     assert abs(figures["latent ODE parameters"] / figures["RNN parameters"] - 1) < 0.03
 
 
+@pytest.mark.slow
 def test_the_picture_shows_what_the_figures_say(thirty):
     """What is decoded along the drawn paths errs as the answers at single times do."""
     figures, kept = thirty

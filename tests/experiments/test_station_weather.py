@@ -42,6 +42,7 @@ def test_what_chooses_is_judged_on_days_that_training_does_not_see(table):
     assert held_out["station"].nunique() > 250
 
 
+@pytest.mark.slow
 def test_in_a_short_training_already_it_knows_day_from_night(table):
     run.rolling.quiet()
     schema = Schema(id="station", time="time", targets=("temp", "dewp"), cycles=("24h",))

@@ -30,6 +30,7 @@ def test_no_value_is_known_before_its_publication():
     assert after["CPILFESL"] == pd.Timedelta(run.CPI_KNOWN_AFTER)
 
 
+@pytest.mark.slow
 def test_intervals_follow_the_volatility_and_cover_and_the_mean_stays_near_the_last_value():
     frame, size = restless(2600, 0)
     begin = frame["time"].iloc[1800]

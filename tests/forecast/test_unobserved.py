@@ -43,6 +43,7 @@ def test_the_answer_is_the_prior_given_the_statics_with_honest_width():
     assert seen["std"].mean() < 0.5 * found["std"].mean()
 
 
+@pytest.mark.slow
 def test_by_default_its_width_is_about_the_spread_of_the_training_data():
     table = waves(30, 20, seed=2)
     sizes = {"latent_size": 4, "hidden_size": 16, "lr": 0.02, "max_epochs": 8, "verbose": False}

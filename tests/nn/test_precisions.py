@@ -1,6 +1,7 @@
 """Every precision of a `Trainer` trains every encoder and option, to about the same loss."""
 
 import logging
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -88,17 +89,23 @@ def losses(data, precision, options):
     return first, last
 
 
+@pytest.fixture(scope="module")
+def expected(data):
+    """The losses in single precision, by name."""
+    return cache(lambda name: losses(data, "32-true", (LAYOUTS | OPTIONS)[name]))
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_encoder_trains_in_every_precision(data, precision, layout):
-    expected, found = (losses(data, p, LAYOUTS[layout]) for p in ("32-true", precision))
+def test_every_encoder_trains_in_every_precision(data, expected, precision, layout):
+    found, single = losses(data, precision, LAYOUTS[layout]), expected(layout)
     close = PRECISIONS[precision]
-    assert found == pytest.approx(expected, rel=close, abs=close)
+    assert found == pytest.approx(single, rel=close, abs=close)
 
 
 # Complex numbers, by which linear dynamics are solved, have no bfloat16.
 PAIRS = [
-    (option, precision)
+    pytest.param(option, precision, marks=[pytest.mark.slow] * (precision == "bf16-mixed"))
     for option in OPTIONS
     for precision in PRECISIONS
     if precision != "16-mixed" and (option, precision) != ("linear", "bf16-true")
@@ -106,11 +113,10 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("option", "precision"), PAIRS)
-def test_every_option_trains_in_every_precision(data, option, precision):
+def test_every_option_trains_in_every_precision(data, expected, option, precision):
     first, found = losses(data, precision, OPTIONS[option])
-    expected, _ = losses(data, "32-true", OPTIONS[option])
     close = PRECISIONS[precision]
-    assert first == pytest.approx(expected, rel=close, abs=close)
+    assert first == pytest.approx(expected(option)[0], rel=close, abs=close)
     assert np.isfinite(found)
 
 
