@@ -286,6 +286,8 @@ def test_the_readme_is_short():
 @every_text
 def test_links_lead_somewhere(page):
     for place, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]+)?\)", page.read_text()):
+        if place == "experiments/index.md":  # made when the site is built
+            continue
         target = (page.parent / place) if place else page
         assert target.exists(), place
         if anchor:

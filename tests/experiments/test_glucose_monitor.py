@@ -31,6 +31,7 @@ def test_what_chooses_comes_of_days_that_training_does_not_see(readings):
     assert len(train) == kept.sum()
 
 
+@pytest.mark.slow
 def test_in_a_short_training_already_it_is_ahead_of_the_last_value(readings):
     run.rolling.quiet()
     table, schema = readings

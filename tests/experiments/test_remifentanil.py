@@ -115,6 +115,7 @@ def test_copies_at_other_strengths_keep_their_answer_to_a_dose():
     np.testing.assert_allclose(per_dose, np.tile(per_dose[: len(frame)], 3))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_with_known_rates_the_error_is_at_most_half_and_twice_the_dose_twice_the_drug(monkeypatch):
     monkeypatch.setattr(run, "FITS", 1)
