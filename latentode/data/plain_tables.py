@@ -8,17 +8,15 @@ read in full it does not read at all.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
 from latentode.data.columns import column_of
 from latentode.data.dataset import Ragged, SeriesDataset
-from latentode.data.reading import EXACT, is_far_code, series_codes
+from latentode.data.reading import EXACT, is_far_code, series_codes, times_of
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.data.time_reading import TimeForm, far_times, read_times
+from latentode.data.time_reading import far_times
 from latentode.data.usual_names import CLOCK_NAMES, DATE_NAMES, every
 from latentode.errors import SchemaError
 
@@ -132,17 +130,7 @@ def _times(
     frame: pd.DataFrame, schema: Schema, codes: np.ndarray
 ) -> tuple[pd.Series, Schema, TimeAxis] | None:
     """The times, and what schema and axis are then, as `read_columns` has them; None with a note."""
-    name = str(schema.time)
-    how = TimeForm(schema.time_format, schema.timezone, schema.repeated_hour)
-    read = read_times(column_of(frame, name), f"column `{name}`", how, codes)
-    axis = read.axis
-    if axis.is_calendar:
-        declared = schema.time_unit is not None
-        axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
-        schema = replace(schema, time_unit=axis.time_unit)
-    schema = replace(schema, time_format=schema.time_format or read.form)
-    for cycle in schema.periods:
-        axis.duration(cycle, "cycles")
+    read, schema, axis = times_of(column_of(frame, str(schema.time)), schema, codes)
     if read.note is not None or far_times(read.column, axis) is not None:
         return None
     return read.column, schema, axis

@@ -19,7 +19,7 @@ from latentode.data.resolution import left_out, overlooked, resolve
 from latentode.data.roles import joined_times
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.data.time_reading import TimeForm, far_times, read_times
+from latentode.data.time_reading import TimeColumn, TimeForm, far_times, read_times
 from latentode.errors import SchemaError
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "read_columns",
     "refuse_infinite",
     "series_codes",
+    "times_of",
     "value_columns",
 ]
 
@@ -66,6 +67,32 @@ class Reading:
             warnings.warn(note, stacklevel=4)
 
 
+def times_of(
+    column: pd.Series, schema: Schema, codes: np.ndarray
+) -> tuple[TimeColumn, Schema, TimeAxis]:
+    """The times of a column, and what schema and axis are once they are read.
+
+    Args:
+        column: as the table has it, dates and clock times joined.
+        schema: names every column.
+        codes: the series of each row.
+
+    Raises:
+        SchemaError: for a time that cannot be read, or a cycle that is no duration of such times.
+    """
+    how = TimeForm(schema.time_format, schema.timezone, schema.repeated_hour)
+    read = read_times(column, f"column `{schema.time}`", how, codes)
+    axis = read.axis
+    if axis.is_calendar:
+        declared = schema.time_unit is not None
+        axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
+        schema = replace(schema, time_unit=axis.time_unit)
+    schema = replace(schema, time_format=schema.time_format or read.form)
+    for cycle in schema.periods:
+        axis.duration(cycle, "cycles")
+    return read, schema, axis
+
+
 def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
     """The columns that the schema reads, times parsed and values numeric, rows as they were.
 
@@ -87,17 +114,9 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
     table = cast(pd.DataFrame, frame[schema.columns()]).apply(without_arrow).copy()
     _check_ids(table, schema)
     codes, _ = series_codes(table, schema)
+    read, schema, axis = times_of(joined_times(frame, schema), schema, codes)
     name = str(schema.time)
-    how = TimeForm(schema.time_format, schema.timezone, schema.repeated_hour)
-    read = read_times(joined_times(frame, schema), f"column `{name}`", how, codes)
-    table[name], axis = read.column, read.axis
-    if axis.is_calendar:
-        declared = schema.time_unit is not None
-        axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
-        schema = replace(schema, time_unit=axis.time_unit)
-    schema = replace(schema, time_format=schema.time_format or read.form)
-    for cycle in schema.periods:
-        axis.duration(cycle, "cycles")
+    table[name] = read.column
     if schema.layout == "long":
         _blank_other_variables(table, schema)
     point = any(pd.api.types.is_float_dtype(frame[c]) for c in frame.columns)

@@ -131,22 +131,18 @@ def _decisions(
 def say_how_good(estimator: Any) -> None:
     """The leaderboard of a fit, if there is one and it is to be said."""
     board = estimator.fitted_.record.leaderboard
-    if board.empty:
+    if board.empty or not estimator.verbose:
         return
-    said = advice(board)
-    if estimator.verbose:
-        tqdm.write(_believed(estimator.fitted_), file=sys.stderr)
-    if estimator.verbose:
-        tqdm.write(to_text(board), file=sys.stderr)
-    if said is not None and estimator.verbose:
-        tqdm.write(said, file=sys.stderr)
+    for said in (_believed(estimator.fitted_), to_text(board), advice(board)):
+        if said is not None:
+            tqdm.write(said, file=sys.stderr)
 
 
-def _believed(fitted: FittedForecaster) -> str:
-    """How much of what training has learnt is believed, of which variables."""
+def _believed(fitted: FittedForecaster) -> str | None:
+    """How much of what training has learnt is believed, of which variables; None where all of it is."""
     emission = fitted.engine.network.emission
     if emission.structure is None:
-        return "nothing but training says what is expected"
+        return None
     by = pd.Series(fitted.reader.schema.targets).groupby(emission.strength.numpy())
     parts = [f"{strength:.0%} for {_listed(list(names))}" for strength, names in by]
     return (
