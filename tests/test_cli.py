@@ -2,6 +2,8 @@
 
 import re
 import sys
+from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pandas as pd
@@ -28,8 +30,8 @@ def latentode(monkeypatch, capsys):
     return run
 
 
-@pytest.fixture
-def patients(tmp_path):
+@pytest.fixture(scope="module")
+def table():
     """Three patients, gaps from seconds to hours, two variables that are never seen together."""
     generator = np.random.default_rng(0)
     rows = []
@@ -40,30 +42,33 @@ def patients(tmp_path):
             hr = 80 + 8 * np.sin(h / 4) if i % 2 else np.nan
             lactate = np.nan if i % 2 else 2 + np.cos(h / 6)
             rows.append((patient, stamp.isoformat(), hr, lactate, "ward A"))
-    path = tmp_path / "patients.csv"
-    frame = pd.DataFrame(rows, columns=["id", "time", "hr", "lactate", "place"])
-    frame.to_csv(path, index=False)
-    return path
+    return pd.DataFrame(rows, columns=["id", "time", "hr", "lactate", "place"])
 
 
 @pytest.fixture
-def fitted(latentode, patients, tmp_path):
-    model = tmp_path / "model"
-    status, _, err = latentode(
-        "fit",
-        patients,
-        "--out",
-        model,
-        "--horizon",
-        "6h",
-        "--max-epochs",
-        2,
-        "--hidden-size",
-        8,
-        "--quiet",
-    )
-    assert status == 0, err
-    return model
+def patients(table, tmp_path):
+    path = tmp_path / "patients.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(table, tmp_path_factory):
+    """A model that the command line has fitted, once for all tests, of which each has a copy."""
+    folder = tmp_path_factory.mktemp("trained")
+    table.to_csv(folder / "patients.csv", index=False)
+    asked = ("--horizon", "6h", "--max-epochs", "2", "--hidden-size", "8", "--quiet")
+    files = (str(folder / "patients.csv"), "--out", str(folder / "model"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["latentode", "fit", *files, *asked])
+        with pytest.raises(SystemExit, match="0"):
+            main()
+    return folder / "model"
+
+
+@pytest.fixture
+def fitted(trained, tmp_path):
+    return Path(copytree(trained, tmp_path / "model"))
 
 
 def test_inspect_reports_before_any_training(latentode, patients):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from lightning import Trainer
-from making import TINY, forecaster, module_of
+from making import TINY, forecaster, module_of, tiny
 
 from latentode import Forecasting, IrregularDataModule, LatentODEForecaster, LatentODEModule, Schema
 from latentode.cli import main
@@ -200,8 +200,8 @@ def test_a_value_beyond_a_transforms_domain_is_refused(frame, column, value, spe
     bad.loc[7, column] = value
     schema = Schema(transforms={column: spec})
     with pytest.raises(SchemaError, match=f"column `{column}`: {message}"):
-        forecaster(**TINY).fit(bad, schema)
-    fitted = forecaster(**TINY).fit(frame, schema)
+        tiny().fit(bad, schema)
+    fitted = tiny().fit(frame, schema)
     with pytest.raises(SchemaError, match=f"column `{column}`: {message}"):
         fitted.predict(bad, at=1.0)
 

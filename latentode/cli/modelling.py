@@ -133,6 +133,7 @@ def fit(
         typer.Option(help="YAML file of settings, `model:` and `training:`, each by name."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and of training windows.")] = 0,
+    members: Annotated[int, typer.Option(min=1, help="Networks to train, which are mixed.")] = 1,
     num_threads: Annotated[int, typer.Option(min=1, help="CPU threads; more seldom help.")] = 1,
     overwrite: Annotated[bool, typer.Option(help="Replace a model that is there.")] = False,
     resume: Annotated[
@@ -158,7 +159,7 @@ def fit(
 
     network, training = configurations(settings, config)
     model = LatentODEForecaster(
-        horizon, context_length, network, training, duplicates, verbose=not quiet, random_state=seed
+        horizon, context_length, network, training, duplicates, not quiet, seed, members
     )
     if not quiet:
         resolved = schema.resolve(frame)

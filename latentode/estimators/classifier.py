@@ -24,7 +24,7 @@ from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
 from latentode.errors import LatentODEError, SchemaError
 from latentode.estimators import fitting
-from latentode.estimators.judging import left_behind
+from latentode.estimators.ensemble import train_ensemble
 from latentode.estimators.persistence import load_checkpoint, load_model, save_model
 from latentode.estimators.tables import read_training
 from latentode.forecast import FittedForecaster
@@ -57,6 +57,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         duplicates: what to do with several rows of one (series, time): "error", "mean", "last".
         verbose: whether to show a progress bar.
         random_state: seed of weights, order and what is held out.
+        members: networks that are trained one after another, whose probabilities are averaged.
 
     Attributes:
         classes_: the labels that there are, ascending.
@@ -94,6 +95,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         duplicates: str = "error",
         verbose: bool = True,
         random_state: int = 0,
+        members: int = 1,
     ) -> None:
         self.context_length = context_length
         self.model = model
@@ -101,6 +103,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         self.duplicates = duplicates
         self.verbose = verbose
         self.random_state = random_state
+        self.members = members
 
     def set_params(self, **params: Any) -> Self:
         """Sets parameters by name, nested ones such as `model__latent_size` too.
@@ -152,11 +155,9 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         data = self._data(dataset, read, labels, span, context_length)
         self.classes_ = np.array(read.classes)
         # All of it, since what a label head drops out is drawn from torch's own generator, too.
+        lightning = {"callbacks": callbacks, "settings": trainer}
         with fitting.gradients(num_threads), own_draws(self.random_state):
-            module = fitting.build_module(self, data)
-            self.fitted_ = left_behind(module, data, span, context_length)
-            lightning = {"callbacks": callbacks, "settings": trainer}
-            fitting.train(self, module, data, None, lightning=lightning)
+            train_ensemble(self, data, (span, context_length), lightning=lightning)
         return self
 
     def predict_proba(self, df: FrameT, at: pd.DataFrame | None = None) -> FrameT:

@@ -31,6 +31,7 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 AnyNumber = Annotated[float, Field(allow_inf_nan=True)]
 Numbers = list[float]
+Steps = Annotated[int, Field(ge=1, le=MOST_STEPS)]
 
 
 class _Part(BaseModel):
@@ -51,6 +52,7 @@ class _Parameters(_Part):
     duplicates: str
     verbose: bool
     random_state: Annotated[int, Field(ge=0)]
+    members: Annotated[int, Field(ge=1)] = 1
 
 
 class _Scaling(_Part):
@@ -119,6 +121,7 @@ class Description(_Part):
         parameters: of the estimator.
         network: what it was built from.
         solver_steps: steps per interval, as training left them.
+        other_solver_steps: those of the further members of an ensemble.
         schema: as `Schema.to_json` writes it.
         axis: what the time column means.
         scaling, climatology, residuals, calibration: as their `to_dict` makes them.
@@ -132,7 +135,8 @@ class Description(_Part):
     format: int
     parameters: _Parameters
     network: _Network
-    solver_steps: Annotated[int, Field(ge=1, le=MOST_STEPS)]
+    solver_steps: Steps
+    other_solver_steps: list[Steps] = []
     schema_: Annotated[Schema, Field(alias="schema")]
     axis: TimeAxis
     scaling: _Scaling

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -24,6 +23,7 @@ from latentode.data.stored import StoredDataset
 from latentode.data.task import Forecasting
 from latentode.data.whole_files import require_writable
 from latentode.errors import LatentODEError, check_whole
+from latentode.estimators.ensemble import train_ensemble
 from latentode.estimators.families import Family, best_families
 from latentode.estimators.judging import (
     judged,
@@ -37,23 +37,22 @@ from latentode.evaluation.residual_fit import judging_pairs
 from latentode.forecast.fitted import FittedForecaster
 from latentode.model.building import own_draws
 from latentode.model.config import AUTO, Config, ModelConfig
-from latentode.nn.likelihoods import DEFAULT, refuse_unexplained
+from latentode.nn.likelihoods import DEFAULT
 from latentode.training.checkpoint import EpochCheckpoint
 from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
-from latentode.training.fit import cpu_threads, run_fit
+from latentode.training.fit import cpu_threads
 from latentode.training.module import LatentODEModule
 
 __all__ = [
-    "build_module",
     "check_parameters",
     "fit_forecaster",
     "fitted_by_lightning",
     "gradients",
     "set_nested",
-    "train",
 ]
 
+MOST_MEMBERS = 100
 Estimator = TypeVar("Estimator", bound=BaseEstimator)
 
 
@@ -93,6 +92,9 @@ def check_parameters(estimator: Any) -> None:
                 f"{name} is a {kind.__name__}, such as {name}={kind.__name__}(); got {given!r}"
             )
     check_whole("random_state", estimator.random_state, least=0)
+    check_whole("members", estimator.members)
+    if estimator.members > MOST_MEMBERS:
+        raise LatentODEError(f"members must be at most {MOST_MEMBERS}, got {estimator.members}")
 
 
 @contextmanager
@@ -108,25 +110,6 @@ def gradients(num_threads: int | None) -> Iterator[None]:
         yield
 
 
-def build_module(
-    estimator: Any, data: IrregularDataModule, model: ModelConfig | None = None
-) -> LatentODEModule:
-    """An estimator's module for its data, of which each value can be explained.
-
-    Args:
-        estimator: a forecaster or a classifier.
-        data: what it is trained on.
-        model: the network's configuration; by default that of the estimator.
-
-    Raises:
-        SchemaError: for an observation that its variable's likelihood cannot explain.
-    """
-    module = LatentODEModule(data.sizes, model or estimator.model, estimator.training)
-    for table in data.tables():
-        refuse_unexplained(table, module.model.likelihood)
-    return module
-
-
 def fit_forecaster(
     estimator: Any,
     df: IntoFrame | ParquetFolder,
@@ -136,8 +119,8 @@ def fit_forecaster(
     resume: bool,
     num_threads: int | None,
     lightning: Mapping[str, Any],
-) -> None:
-    """Sets `fitted_` of a forecaster; arguments as for its `fit`, `lightning` as for `train`."""
+) -> Any:
+    """The forecaster, fitted; arguments as for its `fit`, `lightning` as for `train_ensemble`."""
     check_parameters(estimator)
     save = checkpoint = None
     if save_to is not None:
@@ -160,16 +143,15 @@ def fit_forecaster(
     data = forecasting_data(estimator, dataset, held, *spans)
     say_what_is_decided(estimator, data, families)
     with gradients(num_threads):
-        with own_draws(estimator.random_state):
-            module = build_module(estimator, data, _with_likelihoods(estimator.model, families))
-        estimator.fitted_ = left_behind(module, data, *spans)
-        train(estimator, module, data, save, checkpoint, lightning)
+        model = _with_likelihoods(estimator.model, families)
+        train_ensemble(estimator, data, spans, model, save, checkpoint, lightning)
         estimator.fitted_ = judged(estimator.fitted_, data, estimator.training)
     if save is not None:
         save()
     if checkpoint is not None:
         checkpoint.remove()
     say_how_good(estimator)
+    return estimator
 
 
 def _families(
@@ -220,55 +202,6 @@ def _with_likelihoods(model: ModelConfig, families: Mapping[str, Family]) -> Mod
         return model
     named = {name: own.likelihood for name, own in families.items() if own.transform is None}
     return model.replace(likelihood=named or DEFAULT)
-
-
-def train(
-    estimator: Any,
-    module: LatentODEModule,
-    data: IrregularDataModule,
-    save: Callable[[], None] | None,
-    checkpoint: EpochCheckpoint | None = None,
-    lightning: Mapping[str, Any] = MappingProxyType({}),
-) -> None:
-    """Trains the module of `estimator.fitted_` and keeps its metrics there, however training ends.
-
-    Args:
-        estimator: a forecaster or a classifier.
-        module: to be trained in place.
-        data: what to train on.
-        save: called after each improvement, and at the end if there was any epoch; None for nothing.
-        checkpoint: from which to go on, and where to leave off; None for no such thing.
-        lightning: `callbacks` and `settings` of the Trainer, as for `run_fit`.
-    """
-    begun = False
-
-    def keep(history: pd.DataFrame) -> None:
-        nonlocal begun
-        begun = begun or len(history) > 0  # epochs that found nothing better than no training count
-        record = replace(estimator.fitted_.record, history=history)
-        estimator.fitted_ = replace(estimator.fitted_, record=record)
-
-    def improved() -> None:
-        nonlocal begun
-        begun = True
-        if save is not None:
-            save()
-
-    try:
-        run_fit(
-            module,
-            data,
-            estimator.training,
-            verbose=estimator.verbose,
-            on_end=keep,
-            on_best=None if save is None else improved,
-            checkpoint=checkpoint,
-            **lightning,
-        )
-        begun = True
-    finally:
-        if begun and save is not None:
-            save()  # again, with the whole history
 
 
 def fitted_by_lightning(

@@ -1,7 +1,4 @@
-"""LatentODEForecaster: `fit` and `predict` on DataFrames, in scikit-learn's manner.
-
-It validates, fits and delegates: `fitted_`, a `FittedForecaster`, is what a fit leaves behind.
-"""
+"""LatentODEForecaster: `fit` and `predict` on DataFrames; it delegates to a `FittedForecaster`."""
 
 from __future__ import annotations
 
@@ -49,6 +46,7 @@ class LatentODEForecaster(BaseEstimator):
         duplicates: what to do with several rows of one (series, time): "error", "mean", "last".
         verbose: whether to show a progress bar.
         random_state: seed of weights, windows and their order.
+        members: networks to train one after another, which answer as one mixture: an ensemble.
 
     Attributes:
         fitted_: what the fit has left behind; `dataclasses.replace(fitted_, calibration=None)` takes
@@ -66,6 +64,7 @@ class LatentODEForecaster(BaseEstimator):
         duplicates: str = "error",
         verbose: bool = True,
         random_state: int = 0,
+        members: int = 1,
     ) -> None:
         self.horizon = horizon
         self.context_length = context_length
@@ -74,6 +73,7 @@ class LatentODEForecaster(BaseEstimator):
         self.duplicates = duplicates
         self.verbose = verbose
         self.random_state = random_state
+        self.members = members
 
     def set_params(self, **params: Any) -> Self:
         """Sets parameters by name, nested ones such as `model__latent_size` too."""
@@ -103,11 +103,10 @@ class LatentODEForecaster(BaseEstimator):
             resume: whether to go on from the last epoch of a fit into `save_to` that was ended, if any.
             callbacks, trainer: Lightning's, and arguments such as `accelerator` and `devices` for it.
         """
-        lightning = {"callbacks": callbacks, "settings": trainer}
         from latentode.estimators.fitting import fit_forecaster  # which loads Lightning
 
-        fit_forecaster(self, df, schema, validation, save_to, resume, num_threads, lightning)
-        return self
+        own = {"callbacks": callbacks, "settings": trainer}
+        return fit_forecaster(self, df, schema, validation, save_to, resume, num_threads, own)
 
     def predict(
         self,
@@ -192,12 +191,11 @@ class LatentODEForecaster(BaseEstimator):
     ) -> FrameT:
         """Forecasts observations of a table from earlier times of their series, or from given cutoffs.
 
-        Nothing later than an origin is seen when it is forecast from, but known-future covariates.
+        Nothing later than an origin is seen from it, but known-future covariates.
 
         Args:
             df: held-out table; for cutoffs with what came before them, too.
-            horizon: how far ahead; the fitted one by default.
-            quantiles: levels between 0 and 1, or one of them.
+            horizon, quantiles: how far ahead, the fitted horizon by default; levels between 0 and 1.
             origins: most times per series to forecast from, evenly spread; None for all, or `cutoffs`.
             cutoffs: timestamps to forecast every series from that has shown anything by then.
             log_prob: whether to add the log-density of each actual value, in data units.
@@ -296,12 +294,14 @@ class LatentODEForecaster(BaseEstimator):
 
         fitted, parameters = load_checkpoint(path, "forecaster")
         held = None if held_out is None else fitted.reader.read(held_out)
-        own = fitted if held is None else judging.judged_by(fitted, held, parameters["training"])
-        return cls._made(own, parameters)
+        training = parameters["training"]
+        return cls._made(
+            fitted if held is None else judging.judged_by(fitted, held, training), parameters
+        )
 
     @property
     def network_(self) -> LatentODE:
-        """The trained `nn.Module`."""
+        """The trained `nn.Module`; of an ensemble the first, of those in `fitted_.engine.networks`."""
         return self._fitted.engine.network
 
     @property
@@ -321,7 +321,7 @@ class LatentODEForecaster(BaseEstimator):
 
     @property
     def history_(self) -> pd.DataFrame:
-        """Metrics, a row per epoch."""
+        """Metrics, a row per epoch; `member` tells the networks of an ensemble apart."""
         return self._fitted.record.history
 
     @property

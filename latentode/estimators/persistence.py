@@ -80,6 +80,7 @@ def save_model(
         "parameters": {n: v.to_dict() if isinstance(v, Config) else v for n, v in parameters.items()},
         "network": {"config": network.config.to_dict(), "sizes": network.sizes.to_dict()},
         "solver_steps": network.solver.steps,
+        "other_solver_steps": [other.solver.steps for other in fitted.engine.others],
         "schema": json.loads(fitted.reader.schema.to_json()),
         "axis": vars(fitted.reader.axis),
         "scaling": fitted.reader.scaling.to_dict(),
@@ -99,7 +100,10 @@ def save_model(
         raise LatentODEError(
             f"this model cannot be saved, since it could not be read again: {first_complaint(error)}"
         ) from error
-    write_file(model_file(folder, kind), seal(text, network.state_dict()))
+    weights = network.state_dict()
+    for number, other in enumerate(fitted.engine.others, 1):
+        weights |= {f"{_member(number)}{name}": w for name, w in other.state_dict().items()}
+    write_file(model_file(folder, kind), seal(text, weights))
 
 
 def load_model(folder: str | Path, kind: str = "forecaster") -> tuple[FittedForecaster, dict[str, Any]]:
@@ -127,7 +131,7 @@ def _restored(
             raise
         raise damaged(path, "its description cannot be read") from error
     try:
-        return _fitted(described, _network(described, weights)), _parameters(described)
+        return _fitted(described, _networks(described, weights)), _parameters(described)
     except LatentODEError as error:
         raise damaged(path, str(error)) from error
     except Exception as error:  # of whatever kind: the description was written by hand
@@ -229,14 +233,14 @@ def _migrated(path: Path, state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def _fitted(described: Description, network: LatentODE) -> FittedForecaster:
-    """What a description and a network say that a fit has left behind."""
+def _fitted(described: Description, networks: list[LatentODE]) -> FittedForecaster:
+    """What a description and networks say that a fit has left behind."""
     state = described.model_dump()
     scaling = Scaling.from_dict(state["scaling"])
     residuals, calibration = state["residuals"], state["calibration"]
     return FittedForecaster(
         Reader(described.schema_, described.axis, scaling),
-        Engine(network, scaling, described.context_length),
+        Engine(networks[0], scaling, described.context_length, others=tuple(networks[1:])),
         Climatology.from_dict(state["climatology"]),
         TimeUnits(described.horizon),
         None if residuals is None else Residuals.from_dict(residuals),
@@ -252,8 +256,23 @@ def _parameters(described: Description) -> dict[str, Any]:
     return {name: getattr(own, name) for name in own.model_fields_set}
 
 
-def _network(described: Description, weights: dict[str, Tensor]) -> LatentODE:
-    """The network that a description is of, with its weights.
+def _member(number: int) -> str:
+    """What the names of the weights of a further member of an ensemble begin with."""
+    return f"members.{number}."
+
+
+def _networks(described: Description, weights: dict[str, Tensor]) -> list[LatentODE]:
+    """The networks that a description is of, with their weights."""
+    own, made = dict(weights), []
+    for number, steps in enumerate(described.other_solver_steps, 1):
+        begin = _member(number)
+        other = {name: own.pop(name) for name in weights if name.startswith(begin)}
+        made.append(_network(described, {n.removeprefix(begin): w for n, w in other.items()}, steps))
+    return [_network(described, own, described.solver_steps), *made]
+
+
+def _network(described: Description, weights: dict[str, Tensor], steps: int) -> LatentODE:
+    """A network that a description is of, with its weights.
 
     Raises:
         LatentODEError: for weights of other names, shapes or kinds, or that are not finite.
@@ -273,7 +292,7 @@ def _network(described: Description, weights: dict[str, Tensor]) -> LatentODE:
         if not _small(config):
             network = config.build(sizes)
     network.to(_precision([weights[name] for name, _ in network.named_parameters()]))
-    network.solver = replace(network.solver, steps=described.solver_steps)
+    network.solver = replace(network.solver, steps=steps)
     network.load_state_dict(weights)
     return network.eval()
 

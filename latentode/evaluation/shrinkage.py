@@ -65,10 +65,12 @@ def shrunk(
 
 def with_strength(fitted: FittedForecaster, strength: np.ndarray | float) -> FittedForecaster:
     """The model whose corrections are multiplied by a strength, one of each variable or of all."""
-    network = deepcopy(fitted.engine.network)
-    kept = network.emission.strength
-    kept.copy_(kept.new_tensor(np.broadcast_to(strength, kept.shape).copy()))
-    return replace(fitted, engine=replace(fitted.engine, network=network))
+    network, *others = (deepcopy(own) for own in fitted.engine.networks)
+    for own in (network, *others):
+        kept = own.emission.strength
+        kept.copy_(kept.new_tensor(np.broadcast_to(strength, kept.shape).copy()))
+    engine = replace(fitted.engine, network=network, others=tuple(others))
+    return replace(fitted, engine=engine)
 
 
 def _stretches(pairs: BacktestPairs) -> np.ndarray | None:

@@ -11,6 +11,9 @@ $$\frac{d}{dt} \theta(z(t)) = \frac{\partial \theta}{\partial z}\, \frac{dz}{dt}
 
 is a Jacobian-vector product through the decoder, with dz/dt that of the trajectory itself: it is the
 exact derivative of what is forecast, whatever the solver's own error.
+
+Several networks of one kind, each trained by itself, answer as an ensemble: their latent samples are
+those of one mixture, in equal parts (Lakshminarayanan et al., 2017).
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from latentode.forecast.queries import ForecastQueries
 from latentode.model.network import LatentODE
 from latentode.model.structure import Outlook
 from latentode.nn.latent_state import shared_noise
-from latentode.nn.likelihoods import join, take, with_parameters
+from latentode.nn.likelihoods import join, parameters_of, take, with_parameters
 
 __all__ = ["Engine", "EventRates"]
 
@@ -47,7 +50,7 @@ Ask = Callable[..., Any]  # of network, batch, queries and noise, and of the que
 
 @dataclass(frozen=True)
 class EventRates:
-    """The intensity of a point process at each query, a row per latent sample.
+    """The intensity of a point process at each query, a row per latent sample of each network.
 
     Args:
         intensity: events per time unit of the data, shape `(samples, queries)`.
@@ -69,17 +72,30 @@ class Engine:
         network: trained.
         scaling: the one that it was trained with.
         context_length: how far back of a forecast origin the encoder sees, in time units.
-        samples: latent samples in each mixture; a network whose z(t0) is a point takes one.
+        samples: latent samples of each network; one whose z(t0) is a point takes one.
+        others: further members of an ensemble, of the same configuration and with the same estimates
+            of their structural block.
     """
 
     network: LatentODE
     scaling: Scaling
     context_length: float
     samples: int = 32
+    others: tuple[LatentODE, ...] = ()
+
+    @property
+    def networks(self) -> tuple[LatentODE, ...]:
+        """Every member of the ensemble."""
+        return (self.network, *self.others)
 
     @property
     def n_samples(self) -> int:
-        """How many latent samples each query is answered with."""
+        """How many components each query is answered with."""
+        return len(self.networks) * self.samples_each
+
+    @property
+    def samples_each(self) -> int:
+        """How many latent samples each network answers with."""
         return self.samples if self.network.variational else 1
 
     def forecast(self, series: Series, queries: ForecastQueries, keys: pd.DataFrame) -> Forecast:
@@ -108,7 +124,7 @@ class Engine:
         parts = list(self._answers(series, queries, partial(_distribution, outlook=outlook)))
         if not parts:
             return self._nothing()
-        return _restored([found for _, found in parts], [place for place, _ in parts])
+        return _restored([_mixed(found) for _, found in parts], [place for place, _ in parts])
 
     def around(
         self, series: Series, queries: ForecastQueries, step: float
@@ -120,12 +136,11 @@ class Engine:
             queries: as for `distributions`.
             step: a time far below that over which a trajectory bends, in time units.
         """
-
         parts = list(self._answers(series, queries, partial(_around, step=step)))
         if not parts:
             return self._nothing(), self._nothing()
         places = [place for place, _ in parts]
-        before, after = ([found[side] for _, found in parts] for side in (0, 1))
+        before, after = ([_mixed([f[side] for f in found]) for _, found in parts] for side in (0, 1))
         return _restored(before, places), _restored(after, places)
 
     def outlook(self, series: Series, queries: ForecastQueries) -> Outlook:
@@ -138,9 +153,9 @@ class Engine:
         Raises:
             LatentODEError: if the network has no structural block.
         """
-        found = list(self._answers(series, queries, _outlook))
+        found = list(replace(self, others=())._answers(series, queries, _outlook))
         order = torch.from_numpy(np.argsort(np.concatenate([place for place, _ in found])))
-        return Outlook.join([part for _, part in found]).each(lambda x: x[order])
+        return Outlook.join([part for _, (part,) in found]).each(lambda x: x[order])
 
     def event_rates(self, series: Series, queries: ForecastQueries) -> EventRates:
         """The intensity at queries, and how many events are expected between each origin and query.
@@ -156,13 +171,13 @@ class Engine:
         _ = self.network.times_process  # which raises, also where nothing is asked
         found = np.zeros((2, self.n_samples, len(queries)))
         for place, rates in self._answers(series, queries, _event_rates):
-            found[:, :, place] = rates.cpu().double().numpy()
+            found[:, :, place] = torch.cat(rates, dim=1).cpu().double().numpy()
         return EventRates(*found)
 
     def class_probabilities(
         self, series: Series, owner: np.ndarray, time: np.ndarray | None = None
     ) -> np.ndarray:
-        """Probabilities of classes from all that was observed of each series, mean over latent samples.
+        """Probabilities of classes from all that was observed of each series, mean over components.
 
         Args:
             series: histories, scaled.
@@ -179,16 +194,18 @@ class Engine:
         if not parts:
             return np.zeros((0, 0))
         order = np.argsort(np.concatenate([place for place, _ in parts]))
-        return np.concatenate([found.cpu().numpy() for _, found in parts])[order]
+        means = [torch.stack(found).mean(dim=0).cpu().numpy() for _, found in parts]
+        return np.concatenate(means)[order]
 
     def _answers(
         self, series: Series, queries: ForecastQueries, ask: Ask
-    ) -> Iterator[tuple[np.ndarray, Any]]:
-        """What `ask` says of queries, in parts that fit in memory, with where they stand."""
-        network = _evaluating(self.network)
-        noise = shared_noise(self.n_samples, network.latent_size)
+    ) -> Iterator[tuple[np.ndarray, list[Any]]]:
+        """What `ask` says of queries, of each network, in parts that fit in memory, and of which."""
+        networks = [_evaluating(network) for network in self.networks]
+        network = networks[0]
+        noise = shared_noise(self.samples_each, network.latent_size)
         device = next(network.parameters()).device
-        at_once = LATENT_ROWS_AT_ONCE // (self.n_samples * network.rows_per_series)
+        at_once = LATENT_ROWS_AT_ONCE // (self.samples_each * network.rows_per_series)
         ahead = network.span_ahead(torch.from_numpy(queries.time - queries.origin))
         for place, rows, origin in _batches(queries, min(ROWS_AT_ONCE, max(1, at_once))):
             batch = series.batch_at(rows[0], rows[1], self.context_length, ahead)
@@ -198,14 +215,14 @@ class Engine:
                 torch.from_numpy(queries.time[place] - rows[1][origin]),
             )
             with torch.no_grad():
-                told = noise.to(device, network.dtype)
-                found = ask(network, batch.to(device), local.to(device), told, place=place)
+                told = batch.to(device), local.to(device), noise.to(device, network.dtype)
+                found = [ask(own, *told, place=place) for own in networks]
             yield place, found
 
     def _nothing(self) -> Distribution:
         """The distribution of no query."""
-        likelihood = self.network.likelihood
-        raw = torch.zeros(self.n_samples, 0, likelihood.n_raw, dtype=torch.float64)
+        likelihood, n = self.network.likelihood, self.n_samples
+        raw = torch.zeros(n, 0, likelihood.n_raw, dtype=torch.float64)
         return likelihood.distribution(raw, raw[..., 0], torch.zeros(0, dtype=torch.long))
 
 
@@ -221,8 +238,8 @@ def _batches(
 ) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]]:
     """Places of queries, the (series, origin) rows of their batch, and the row of each query."""
     pairs = np.stack([queries.series.astype(np.float64), queries.origin])
-    rows, row_of = np.unique(pairs, axis=1, return_inverse=True)
-    row_of = row_of.reshape(-1)
+    rows, inverse = np.unique(pairs, axis=1, return_inverse=True)
+    row_of = inverse.reshape(-1)
     order = np.argsort(row_of, kind="stable")
     edges = np.searchsorted(row_of[order], np.arange(0, rows.shape[1] + at_once, at_once))
     for number, begin in enumerate(range(0, rows.shape[1], at_once)):
@@ -273,7 +290,7 @@ def _around(
     z, slope = _states(network, batch, queries, noise, moving=True)
 
     def parameters(z: Tensor, time: Tensor) -> tuple[Tensor, ...]:
-        return _parameters(network.emit(z, batch, replace(queries, time=time)))
+        return parameters_of(network.emit(z, batch, replace(queries, time=time)))
 
     ones = torch.ones_like(queries.time)
     moving: Any = torch.func.jvp(parameters, (z, queries.time), (slope, ones))
@@ -314,22 +331,18 @@ def _plain(parameter: Tensor) -> Tensor:
     return parameter.detach().cpu().double()
 
 
-def _parameters(distribution: Distribution) -> tuple[Tensor, ...]:
-    """The parameters of a distribution, in the order of `with_parameters`."""
-    found: list[Tensor] = []
-
-    def keep(parameter: Tensor) -> Tensor:
-        found.append(parameter)
-        return parameter
-
-    with_parameters(distribution, keep)
-    return tuple(found)
-
-
 def _with(distribution: Distribution, parameters: Sequence[Tensor]) -> Distribution:
     """The same kind of distribution with other parameters."""
     given = iter(parameters)
     return with_parameters(distribution, lambda _: next(given))
+
+
+def _mixed(members: Sequence[Distribution]) -> Distribution:
+    """The components of several distributions of the same queries as those of one."""
+    if len(members) == 1:
+        return members[0]
+    parameters = zip(*(parameters_of(member) for member in members), strict=True)
+    return _with(members[0], [torch.cat(own) for own in parameters])
 
 
 def _restored(parts: list[Distribution], places: list[np.ndarray]) -> Distribution:

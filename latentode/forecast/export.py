@@ -36,7 +36,7 @@ from latentode.forecast.queries import ForecastQueries, queries_at
 from latentode.model.network import LatentODE
 from latentode.model.structure import Outlook
 from latentode.nn.latent_state import shared_noise
-from latentode.nn.likelihoods import join, take, with_parameters
+from latentode.nn.likelihoods import join, parameters_of, take, with_parameters
 
 __all__ = ["ExportedForecast", "ForecastFunction", "export_forecast"]
 
@@ -52,16 +52,16 @@ class ForecastFunction(nn.Module):
     """Parameters of the distribution of each query, shape `(samples, queries)`, in scaled units.
 
     Args:
-        network: trained, without known-future columns.
-        samples: latent samples.
+        networks: the trained members of an ensemble, or one, without known-future columns.
+        samples: latent samples of each.
     """
 
     noise: Tensor
 
-    def __init__(self, network: LatentODE, samples: int) -> None:
+    def __init__(self, networks: Sequence[LatentODE], samples: int) -> None:
         super().__init__()
-        self.network = network
-        self.register_buffer("noise", shared_noise(samples, network.latent_size))
+        self.networks = nn.ModuleList(networks)
+        self.register_buffer("noise", shared_noise(samples, networks[0].latent_size))
 
     def forward(
         self,
@@ -84,27 +84,27 @@ class ForecastFunction(nn.Module):
             asked_time, asked_variable: of each query, shape `(queries,)`.
             structure: the parts of an `Outlook` there, for a network with a structural block.
         """
-        network, nobody = self.network, start.new_zeros(2, 0)
+        nobody = start.new_zeros(2, 0)
         seen = Observations((~present).long(), variable, time, value)
         of = seen.select(torch.zeros(0, dtype=torch.long, device=time.device))
         batch = Batch(
             seen, of, start.repeat(2), static.repeat(2, 1), nobody, nobody[..., None][..., :0]
         )
         queries = Queries(torch.zeros_like(asked_variable), asked_variable, asked_time)
+        outlook = Outlook(*structure) if structure else None
+        each = [self._said(cast(LatentODE, n), batch, queries, outlook) for n in self.networks]
+        return tuple(torch.cat(own) for own in zip(*each, strict=True))
+
+    def _said(
+        self, network: LatentODE, batch: Batch, queries: Queries, outlook: Outlook | None
+    ) -> tuple[Tensor, ...]:
+        """What one network says of the queries of the first series of a batch."""
         z0 = network.encode(batch).sample(self.noise.to(network.dtype))[:, :1]
         rows = network.layout.rows(1, queries, every=True)
         path = network.path(batch, z0, rows, ahead=1, past=False)
-        times = (asked_time / network.time_scale).to(network.dtype).repeat(len(z0))
-        z = path.at(rows.answering(len(z0)), times).unflatten(0, (len(z0), len(asked_time)))
-        outlook = Outlook(*structure) if structure else None
-        found: list[Tensor] = []
-
-        def keep(parameter: Tensor) -> Tensor:
-            found.append(parameter)
-            return parameter
-
-        with_parameters(network.emit(z, batch, queries, outlook), keep)
-        return tuple(found)
+        times = (queries.time / network.time_scale).to(network.dtype).repeat(len(z0))
+        z = path.at(rows.answering(len(z0)), times).unflatten(0, (len(z0), len(queries)))
+        return parameters_of(network.emit(z, batch, queries, outlook))
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def export_forecast(
             raise LatentODEError(f"{name} must be at most {MOST}, got {number}")
     network = fitted.engine.network
     _refuse(network)
-    function = ForecastFunction(network, fitted.engine.n_samples).cpu().eval()
+    function = ForecastFunction(fitted.engine.networks, fitted.engine.samples_each).cpu().eval()
     example = _example(network, (max_rows, max_queries))
     try:
         with torch.no_grad():

@@ -157,7 +157,8 @@ def plot_learning(history: pd.DataFrame, title: str = "") -> Figure:
     """The learning curve: losses of training and of what was held out, epoch by epoch.
 
     Args:
-        history: `LatentODEForecaster.history_`; the epoch of the least held-out loss is marked.
+        history: `LatentODEForecaster.history_`; the epoch of the least held-out loss is marked, of an
+            ensemble, whose members have a line each, that of the first.
         title: above the panel.
 
     Raises:
@@ -168,10 +169,13 @@ def plot_learning(history: pd.DataFrame, title: str = "") -> Figure:
     losses = [c for c in ("train_loss", "val_loss") if c in history]
     figure, grid = panels(1, height=2.8)
     axes, styles = grid[0, 0], line_styles(2)
+    of = [own for _, own in history.groupby("member")] if "member" in history else [history]
     for name, style in zip(losses, styles, strict=False):
         said = {"train_loss": "training", "val_loss": "held out"}[name]
-        part = history.dropna(subset=name)
-        axes.plot(part["epoch"], part[name], **style, label=said)
+        for number, own in enumerate(of):
+            part = own.dropna(subset=name)
+            axes.plot(part["epoch"], part[name], **style, label=None if number else said)
+    history = of[0]
     if "val_loss" in history and history["val_loss"].notna().any():
         best = float(history["epoch"].iloc[int(np.nanargmin(history["val_loss"].to_numpy()))])
         axes.axvline(best, **REFERENCE, label="least held-out loss")

@@ -111,7 +111,10 @@ class Patience(Callback):
 
     def __init__(self, monitor: str, epochs: int) -> None:
         self.monitor, self.epochs = monitor, epochs
-        self.best, self.waited, self.lowered = math.inf, 0, False
+        self.best, self.waited, self.lowered, self.ended = math.inf, 0, False, False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.ended  # a fit that goes on from its end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         loss = trainer.callback_metrics.get(self.monitor)
@@ -127,7 +130,7 @@ class Patience(Callback):
         if self.waited < max(self.epochs, math.ceil(self.FEWEST_STEPS / steps)):
             return
         if self.lowered:
-            trainer.should_stop = True
+            trainer.should_stop = self.ended = True
             return
         self.waited, self.lowered = 0, True
         for optimizer in trainer.optimizers:
@@ -139,7 +142,7 @@ class Patience(Callback):
                 configured.scheduler.base_lrs = [self.LOWER * rate for rate in rates]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited, "lowered": self.lowered}
+        return {n: getattr(self, n) for n in ("best", "waited", "lowered", "ended")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         vars(self).update(state_dict)

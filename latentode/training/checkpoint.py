@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from latentode.training.data_module import IrregularDataModule
 __all__ = ["EpochCheckpoint"]
 
 NAME = "training.ckpt"
+OURS = re.compile(r"training(\.\d+)?\.ckpt")
 ARRAYS = ("series", "variable", "time", "value", "start")
 
 
@@ -35,11 +37,17 @@ class EpochCheckpoint(Checkpoint):
     Args:
         folder: the one that the model is saved into.
         resume: whether to go on from what is kept there.
+        member: of an ensemble, of which each network has a file of its own.
     """
 
-    def __init__(self, folder: Path, resume: bool = False) -> None:
-        self.path, self.resume = folder / NAME, resume
+    def __init__(self, folder: Path, resume: bool = False, member: int = 0) -> None:
+        self.folder, self.resume = folder, resume
+        self.path = folder / (NAME if member == 0 else f"training.{member}.ckpt")
         self.identity = ""
+
+    def of_member(self, member: int) -> EpochCheckpoint:
+        """That of another network of the same fit."""
+        return EpochCheckpoint(self.folder, self.resume, member)
 
     def begin(self, module: LightningModule, data: IrregularDataModule) -> Path | None:
         """The file to go on from; None where a fit begins anew.
@@ -59,8 +67,10 @@ class EpochCheckpoint(Checkpoint):
         return self.path
 
     def remove(self) -> None:
-        """Removes what is kept, once a fit has ended and its model is saved."""
-        self.path.unlink(missing_ok=True)
+        """Removes what is kept of every network, once a fit has ended and its model is saved."""
+        for path in self.folder.iterdir():
+            if OURS.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.save_checkpoint(self.path)
@@ -78,7 +88,9 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        if Path(path).name != NAME:  # of a callback of the user's, for whoever reads checkpoints
+        if not OURS.fullmatch(
+            Path(path).name
+        ):  # of a callback of the user's, for whoever reads checkpoints
             return super().save_checkpoint(checkpoint, path, storage_options)
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
@@ -88,7 +100,7 @@ class WholeFiles(TorchCheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        if Path(path).name != NAME:
+        if not OURS.fullmatch(Path(path).name):
             return _plain(Path(path))
         try:
             content = Path(path).read_bytes()

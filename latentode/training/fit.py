@@ -72,7 +72,8 @@ def run_fit(
             settings that a `Trainer` does not have, or that are those of the fit.
     """
     settings = _checked(settings or {})
-    module.estimate(data)  # before callbacks copy the module
+    if not module.estimated:
+        module.estimate(data)  # before callbacks copy the module
     minutes = config.max_minutes
     best, log = BestWeights(on_best, config.monitor), _History()
     called: list[Callback] = [*callbacks, best, log]

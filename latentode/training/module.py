@@ -86,7 +86,7 @@ class LatentODEModule(LightningModule):
         self.auto_steps, self.tolerance = model.solver.automatic, model.solver.tolerance
         self.skipped = SkippedBatches()
         self._noise_seed = int(torch.randint(2**62, ()))
-        self._estimated = False
+        self.estimated = False
         self.lr = training.lr  # a field of its own, for Lightning's learning-rate finder
         units = training.error_units
         own = torch.tensor([1.0] * sizes.n_variables if units is None else list(units))
@@ -125,9 +125,9 @@ class LatentODEModule(LightningModule):
         if isinstance(data, IrregularDataModule):
             for dataset in data.tables():
                 refuse_unexplained(dataset, self.model.likelihood)
-            if stage == "fit" and not self._estimated:
+            if stage == "fit" and not self.estimated:
                 self.estimate(data)
-            self._estimated = False  # another fit may bring other data
+            self.estimated = False  # another fit may bring other data
 
     def estimate(self, data: IrregularDataModule) -> None:
         """Estimates what is no weight from training series: units of changes, the structural block.
@@ -135,7 +135,7 @@ class LatentODEModule(LightningModule):
         A fit does so by itself, once. Weights that a callback copies before that, to average them, have
         the estimate from the first optimiser step on, unless it is called before the fit.
         """
-        self._estimated = True
+        self.estimated = True
         self.model.estimate(data.examples(), len(data.train))
 
     def teardown(self, stage: str) -> None:

@@ -263,6 +263,18 @@ def with_parameters(distribution: Distribution, change: Callable[[Tensor], Tenso
     return change_parameters(distribution, lambda name, p: change(p))
 
 
+def parameters_of(distribution: Distribution) -> tuple[Tensor, ...]:
+    """The parameters of a distribution, in the order in which `with_parameters` changes them."""
+    found: list[Tensor] = []
+
+    def keep(parameter: Tensor) -> Tensor:
+        found.append(parameter)
+        return parameter
+
+    with_parameters(distribution, keep)
+    return tuple(found)
+
+
 def with_fixed_location(distribution: Distribution) -> Distribution:
     """The same, its location cut off from gradients."""
     return change_parameters(distribution, lambda name, p: p.detach() if name in LOCATIONS else p)
