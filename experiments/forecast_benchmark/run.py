@@ -2,12 +2,13 @@
 
     python experiments/forecast_benchmark/run.py p12_hourly --seeds 0 1 2 --models last-value joint
         [--folds 0 1] [--minutes 30] [--test FILE ...] [--set training.lr=1e-3 ...] [--label NAME]
-        [--stored] [--table] [--smoke]
+        [--stored] [--together] [--table] [--smoke]
 
 Trains on the training part, keeps the weights that do best on the validation part, evaluates them
 there and on any further file, and writes a row per model, seed and fold into results.json. Data lie
 under $LATENTODE_DATA. The best weights so far are always in runs/; --stored evaluates those of an
-earlier or interrupted run instead of training, --table shows what results.json holds.
+earlier or interrupted run instead of training, --together adds a row of all seeds as one ensemble,
+--table shows what results.json holds.
 """
 
 from __future__ import annotations
@@ -95,6 +96,10 @@ def run_dataset(name: str, a: argparse.Namespace, out: Path) -> None:
                 row = run_model(setting, train, model, seed, a)
                 merge(out, row)
                 print(_line(row), flush=True)
+            if a.together and model not in BASELINES:
+                row = run_together(setting, train, model, a)
+                merge(out, row)
+                print(_line(row), flush=True)
 
 
 def run_model(
@@ -102,14 +107,40 @@ def run_model(
 ) -> dict[str, Any]:
     """A row of the table."""
     cpu, wall = time.process_time(), time.monotonic()
-    label = f"{model} [{a.label}]" if a.label else model
     found: dict[str, Any] = {"parameters": 0, "epochs": 0}
     if seed is None:
         answer: Answer = BASELINES[model]().fit(train).answer
     else:
-        name = "-".join(str(p) for p in (setting.name, label, seed, setting.fold) if p is not None)
-        runs = (a.out if a.smoke else HERE) / "runs"
-        answer, found = _trained(setting, train, model, seed, runs / f"{name}.pt", a)
+        answer, found = _trained(setting, train, model, seed, a)
+    return _row(setting, train, (_label(model, a), seed), (answer, found), (cpu, wall), a)
+
+
+def run_together(
+    setting: Setting, train: SeriesDataset, model: str, a: argparse.Namespace
+) -> dict[str, Any]:
+    """A row of the stored weights of all seeds as one ensemble; its cost is that of the answers."""
+    begin = time.process_time(), time.monotonic()
+    modules = [_stored(setting, train, model, seed, a) for seed in a.seeds]
+    answer = _answer_of([module for module, _ in modules], modules[0][1].scaling)
+    found = {"parameters": sum(n_parameters(module) for module, _ in modules), "epochs": 0}
+    name = f"{_label(model, a)}, {len(modules)} members"
+    return _row(setting, train, (name, None), (answer, found), begin, a)
+
+
+def _label(model: str, a: argparse.Namespace) -> str:
+    return f"{model} [{a.label}]" if a.label else model
+
+
+def _row(
+    setting: Setting,
+    train: SeriesDataset,
+    name: tuple[str, int | None],
+    made: tuple[Answer, dict[str, Any]],
+    begin: tuple[float, float],
+    a: argparse.Namespace,
+) -> dict[str, Any]:
+    """What `results.json` keeps of a model, by its name and seed."""
+    (label, seed), (answer, found), (cpu, wall) = name, made, begin
     parts = {"validation": setting.protocol.validation, **{Path(f).stem: f for f in a.test}}
     scores = {part: _score(setting, train, answer, file) for part, file in parts.items()}
     return {
@@ -131,19 +162,33 @@ def _trained(
     train: SeriesDataset,
     kind: str,
     seed: int,
-    path: Path,
     a: argparse.Namespace,
 ) -> tuple[Answer, dict[str, Any]]:
     """Fits a model, or loads the one that an earlier run has stored."""
-    module, data = _begun(setting, train, kind, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
     history = pd.DataFrame()
     if not a.stored:
-        history = _fit(module, data, path, a)
-    module.load_state_dict(torch.load(path, weights_only=True))
-    module.eval()
+        history = _fit(*_begun(setting, train, kind, seed), _path(setting, kind, seed, a), a)
+    module, data = _stored(setting, train, kind, seed, a)
     found = {"parameters": n_parameters(module), "epochs": len(history)}
-    return _answer_of(module, data.scaling), found
+    return _answer_of([module], data.scaling), found
+
+
+def _stored(
+    setting: Setting, train: SeriesDataset, kind: str, seed: int, a: argparse.Namespace
+) -> tuple[LatentODEModule, IrregularDataModule]:
+    """The best weights of a run, and its data."""
+    module, data = _begun(setting, train, kind, seed)
+    path = _path(setting, kind, seed, a)
+    module.load_state_dict(torch.load(path, weights_only=True))
+    return module.eval(), data
+
+
+def _path(setting: Setting, kind: str, seed: int, a: argparse.Namespace) -> Path:
+    """Where the weights of a run lie, in a folder that is made if need be."""
+    parts = (setting.name, _label(kind, a), seed, setting.fold)
+    runs = (a.out if a.smoke else HERE) / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    return runs / f"{'-'.join(str(p) for p in parts if p is not None)}.pt"
 
 
 def _begun(
@@ -214,10 +259,13 @@ def _fit(
     return epochs[0]
 
 
-def _answer_of(module: LatentODEModule, scaling: Scaling) -> Answer:
+def _answer_of(modules: list[LatentODEModule], scaling: Scaling) -> Answer:
+    """That of one model, or of several as one ensemble."""
+    network, *others = (module.model for module in modules)
+    engine = Engine(network, scaling, np.inf, modules[0].validation_samples, tuple(others))
+
     def answer(dataset: SeriesDataset, queries: ForecastQueries) -> np.ndarray:
         keys = pd.DataFrame(index=range(len(queries)))
-        engine = Engine(module.model, scaling, np.inf, module.validation_samples)
         return engine.forecast(Series(dataset, scaling), queries, keys).mean
 
     return answer
@@ -259,6 +307,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--epoch", action="store_true", help="only time an epoch and its batches")
     parser.add_argument("--stored", action="store_true", help="evaluate stored weights")
+    parser.add_argument("--together", action="store_true", help="all seeds as one ensemble, too")
     parser.add_argument("--table", action="store_true", help="only show results.json")
     parser.add_argument("--smoke", action="store_true", help="64 series, one epoch, into --out")
     parser.add_argument("--out", type=Path, default=Path("build/forecast_benchmark"))
