@@ -29,7 +29,8 @@ class TrainingConfig(Config):
         max_minutes: minutes after which training stops; None for no limit.
         batch_size: windows per optimiser step.
         windows_per_epoch: training windows per epoch, at least one per series; None takes five per
-            series, but no fewer than 512 and, for their sake, no more than 4,096.
+            series, or one per horizon that the series span if these are more, but no fewer than 512
+            and, for their sake, no more than 4,096.
         lr: peak learning rate of AdamW.
         weight_decay: its weight decay, decoupled from the loss.
         schedule: of the learning rate after its warm-up: "cosine" (to nothing at the last step),

@@ -56,8 +56,9 @@ class IrregularDataModule(LightningDataModule):
         task: how training series are cut; validation uses `task.fixed()`. Wrapped in
             `ContextDropout` it hides parts of training contexts; a `Classification` brings labels.
         batch_size: windows per batch.
-        windows_per_epoch: at least one per series; by default five per series, but no fewer than 512
-            and, for their sake, no more than 4,096.
+        windows_per_epoch: at least one per series; by default five per series, or one per horizon that
+            the series span if these are more, but no fewer than 512 and, for their sake, no more than
+            4,096.
         seed: of the places of the windows and of their order.
         bucketed: whether a training batch holds contexts of like length, so that little is padded;
             batches come in random order.
@@ -114,13 +115,17 @@ class IrregularDataModule(LightningDataModule):
         labels = self.task.asked_labels()
         self.classes = None if labels is None else self._label(labels)
         self.batch_size = batch_size
-        usual = min(max(CUTS_PER_SERIES * len(train), MIN_CUTS), MANY_CUTS)
-        self.windows_per_epoch = max(
-            usual if windows_per_epoch is None else windows_per_epoch, len(train)
-        )
+        windows = self._usual_windows() if windows_per_epoch is None else windows_per_epoch
+        self.windows_per_epoch = max(windows, len(train))
         self.seed, self.bucketed = seed, bucketed
         self._loader: ResumableLoader | None = None
         self._resumed: tuple[int, ...] = ()
+
+    def _usual_windows(self) -> int:
+        """So many that an epoch sees most of what there is: a few of each series, more of long ones."""
+        reach, spans = self.task.reach(), self.train.last - self.train.first
+        horizons = 0 if reach is None else int(min(spans.sum() / reach, MANY_CUTS))
+        return min(max(CUTS_PER_SERIES * len(self.train), MIN_CUTS, horizons), MANY_CUTS)
 
     def read(self, table: Table) -> Series:
         """The series of a further table, read and scaled as those of training.

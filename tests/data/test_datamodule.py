@@ -67,6 +67,15 @@ def test_an_epoch_has_as_many_cuts_as_told_but_one_per_series_at_least():
     assert sum(len(b) for b in epoch(module(windows_per_epoch=None))[0]) == 512
 
 
+@pytest.mark.parametrize(("horizon", "expected"), [(10.0, 512), (1.0, 900), (0.1, 4096)])
+def test_a_long_series_has_as_many_windows_as_it_spans_horizons(horizon, expected):
+    frame = pd.DataFrame(
+        {"id": np.repeat([0, 1], 31), "time": np.tile(np.arange(31) * 15.0, 2), "x": 0.0}
+    )
+    data = IrregularDataModule(frame, task=Forecasting(horizon), seed=0)
+    assert data.windows_per_epoch == expected
+
+
 def test_every_series_is_drawn_equally_often():
     sampler = module(windows_per_epoch=23).train_dataloader().sampler
     drawn = np.array(list(sampler))
