@@ -32,6 +32,7 @@ TINY = {
     "hidden_size": 8,
     "solver": {"intervals": 4},
     "max_epochs": 1,
+    "windows_per_epoch": 128,
     "verbose": False,
 }
 NAMES = {kind: {f.name for f in fields(kind)} for kind in (ModelConfig, TrainingConfig, Sizes)}

@@ -10,6 +10,7 @@ from latentode import Forecasting, IrregularDataModule, Schema, SchemaError, Ser
 from latentode.data.cycles import find_cycles
 from latentode.data.periodogram import periodogram, tracks_of
 from latentode.data.report import inspect
+from latentode.data.split import split_validation
 from latentode.estimators import LatentODEForecaster
 
 YEAR = 365.2425
@@ -246,3 +247,21 @@ def test_a_report_lists_what_was_found():
     assert "cycles         none are looked for" in inspect(hourly(), Schema(cycles=())).to_text()
     spoilt = pd.concat([sine(), sine().head(3).assign(y=np.inf)])
     assert len(inspect(spoilt).cycles or ()) == 1
+
+
+def test_a_fit_looks_at_values_as_it_models_them_and_at_all_of_the_time_of_few_series():
+    """A cycle of logarithms is found in what they are logarithms of, and as in the whole table."""
+    rng = np.random.default_rng(3)
+    time = np.sort(rng.choice(240, 120, replace=False)).astype(float)
+    level = np.sin(2 * np.pi * time / 24) + 0.02 * time + 0.1 * rng.normal(size=120)
+    frame = pd.DataFrame({"time": time, "x": level})
+    plain, logged = Schema(time="time"), Schema(time="time", transforms={"x": "log"})
+    whole = SeriesDataset.from_frame(frame, plain)
+    assert [c.period for c in find_cycles(whole)] == pytest.approx([24.0], rel=0.02)
+    for table, schema in ((frame, plain), (frame.assign(x=np.exp(level)), logged)):
+        dataset = SeriesDataset.from_frame(table, schema)
+        train, held_out = split_validation(dataset, 40.0, 0)
+        data = IrregularDataModule(train, held_out, task=Forecasting(40.0))
+        (found,), (expected,) = data.found_cycles, find_cycles(whole)
+        assert found.period == expected.period
+        assert found.share == pytest.approx(expected.share, rel=1e-6)

@@ -196,6 +196,7 @@ def test_in_a_long_table_the_row_and_the_variable_are_named(frame):
     ],
 )
 def test_a_value_beyond_a_transforms_domain_is_refused(frame, column, value, spec, message):
+    frame = frame[["id", "time", column]]
     bad = frame.copy()
     bad.loc[7, column] = value
     schema = Schema(transforms={column: spec})

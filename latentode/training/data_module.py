@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from latentode.data.batch import Batch, Series
 from latentode.data.climatology import Climatology
-from latentode.data.cycles import find_cycles
+from latentode.data.cycles import FoundCycle, find_cycles
 from latentode.data.dataset import SeriesDataset
 from latentode.data.files import read_table
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
@@ -45,7 +45,8 @@ class IrregularDataModule(LightningDataModule):
     `windows_per_epoch / n_series` windows out of each training series at freshly drawn places; the
     windows of validation are always the same. Each of several processes is given its share, of
     validation too, where no window is seen twice. Where the schema says `cycles="auto"` they are found
-    in `train` only: `found_cycles`, None where they were named; `schema` names them.
+    in the series of `train`, over all of their time: `found_cycles`, None where they were named;
+    `schema` names them.
 
     Args:
         train: a frame, a dataset already read, a path of what `latentode.read_table` reads, or a
@@ -97,13 +98,13 @@ class IrregularDataModule(LightningDataModule):
             raise SchemaError("say what to learn: task=Forecasting(horizon='24h'), for example")
         train = _read(train, schema)
         train.require_observed()
-        looked_at = train.sample if isinstance(train, StoredDataset) and train.sample else train
-        self.found_cycles = find_cycles(looked_at) if train.schema.cycles == AUTO else None
+        self.scaling = Scaling.fit(train)
+        auto = train.schema.cycles == AUTO
+        self.found_cycles = self._find_cycles(train, validation) if auto else None
         train = self._with_cycles(train)
         self.schema, self.axis = train.schema, train.axis
         self.training_task = task.resolve(train.axis)
         self.task = self.training_task.undropped()
-        self.scaling = Scaling.fit(train)
         self.train = Series(train, self.scaling)
         self.validation_task, self.held_out_after = self.task.fixed(), None
         if isinstance(validation, HeldOut):
@@ -146,6 +147,15 @@ class IrregularDataModule(LightningDataModule):
         held_out = self._with_cycles(_in_memory(table, self.schema))
         _check_alike(self.train.dataset, held_out, what)
         return Series(held_out, self.scaling)
+
+    def _find_cycles(self, train: SeriesDataset, validation: Any) -> tuple[FoundCycle, ...]:
+        """The cycles of a table, its values scaled; of few series the held-out ends show some more."""
+        train = train.sample or train if isinstance(train, StoredDataset) else train
+        if isinstance(validation, HeldOut) and validation.begin is not None:
+            train = validation.dataset
+        self.scaling.refuse_outside(train)
+        scaled = self.scaling.scale_values(train.value, train.variable)
+        return find_cycles(replace(train, value=scaled))
 
     def _with_cycles(self, dataset: SeriesDataset) -> SeriesDataset:
         """A dataset whose schema names the cycles that were found, where it left them to be found."""

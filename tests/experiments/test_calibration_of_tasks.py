@@ -10,6 +10,7 @@ from latentode import LatentODEForecaster, Schema
 from latentode.forecast import FittedForecaster
 
 run = experiment("calibration")
+pytestmark = pytest.mark.slow
 SCHEMA = Schema(id="id", time="time", targets=("x",), cycles=())
 
 

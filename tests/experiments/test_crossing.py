@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 run = experiment("crossing")
 hours, judging, rivals = (sys.modules[name] for name in ("hours", "judging", "rivals"))
-pytestmark = pytest.mark.filterwarnings("ignore:.*merged into others")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*merged into others")]
 
 
 @pytest.fixture(scope="module")

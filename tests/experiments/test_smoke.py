@@ -11,13 +11,9 @@ import torch
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 # The storms run as `make demo` does (test_demo), the benchmark and the folder on tables of their own.
 TESTED_ELSEWHERE = {"storms", "forecast_benchmark", "on_disk"}
-LONG = {  # more than a few seconds even so
-    "augmented", "calibration", "cnf", "crossing", "event_times", "first_look", "memory",
-    "one_or_many", "ordinary_tables", "serving", "solver_speed", "spirals", "station_weather",
-    "training_step", "trust", "wti_cpi",
-}  # fmt: skip
+QUICK = {"adjoint", "asynchronous", "euler_resnet", "slope_field"}  # a few seconds each
 NAMES = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name in LONG))
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
     for name in sorted({p.parent.name for p in EXPERIMENTS.glob("*/run.py")} - TESTED_ELSEWHERE)
 ]
 

@@ -43,7 +43,11 @@ def check(fitted, history, path: Path, near: float):
 
 
 @pytest.mark.parametrize(
-    ("latent", "structure"), [("per-variable", "state-space"), ("joint", "last-value")]
+    ("latent", "structure"),
+    [
+        pytest.param("per-variable", "state-space", marks=pytest.mark.slow),
+        ("joint", "last-value"),
+    ],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_a_graph_of_torch_answers_as_the_forecaster(latent, structure, history, tmp_path):
