@@ -128,7 +128,7 @@ def test_every_device_has_its_random_state_back_after_a_fit(frame, monkeypatch):
     model = tiny()
     monkeypatch.setattr(torch.random, "fork_rng", fork)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr("latentode.estimators.fitting.run_fit", lambda *_, **__: None)
+    monkeypatch.setattr("latentode.estimators.ensemble.run_fit", lambda *_, **__: None)
     model.fit(frame)
     assert forked and forked == [0, 1] * (len(forked) // 2)
 

@@ -5,15 +5,17 @@ import pickle
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import pandas as pd
 import pytest
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from making import module_of, same, tiny
+from making import classifier, module_of, same, tiny
 
 from latentode import (
     Forecasting,
     IrregularDataModule,
+    LatentODEClassifier,
     LatentODEError,
     LatentODEForecaster,
     LatentODEModule,
@@ -57,6 +59,39 @@ def test_a_fit_that_goes_on_equals_one_that_was_never_ended(frame, tmp_path, mon
     files = [tmp_path / name / "forecaster.safetensors" for name in ("straight", "model")]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["forecaster.safetensors"]
+
+
+def test_a_classifier_that_goes_on_equals_one_that_was_never_ended(frame, tmp_path, monkeypatch):
+    labels = pd.Series(["a", "b"] * 2, index=sorted(frame["id"].unique()))
+    options = {"max_epochs": 3, "latent_size": 2, "hidden_size": 4, "batch_size": 8, "verbose": False}
+
+    def made():
+        return classifier(members=2, random_state=3, **options)
+
+    def fit(model, folder, **more):
+        return model.fit(frame, labels, save_to=folder, **more)
+
+    straight = fit(made(), tmp_path / "straight")
+    with monkeypatch.context() as patch:
+        patch.setattr(LatentODEModule, "on_train_epoch_start", ends_at(2), raising=False)
+        with pytest.raises(Crash):
+            fit(made(), tmp_path / "model")
+    resumed = fit(made(), tmp_path / "model", resume=True)
+    same(resumed.history_, straight.history_)
+    same(resumed.predict_proba(frame), straight.predict_proba(frame))
+    kept = LatentODEClassifier.load(tmp_path / "model")
+    same(kept.predict_proba(frame), straight.predict_proba(frame))
+    assert [p.name for p in (tmp_path / "model").iterdir()] == ["classifier.safetensors"]
+    with pytest.raises(LatentODEError, match="save_to="):
+        made().fit(frame, labels, resume=True)
+
+
+def ends_at(epoch):
+    def end(module):
+        if module.current_epoch == epoch:
+            raise Crash
+
+    return end
 
 
 def test_what_cannot_be_gone_on_from_is_refused(frame, tmp_path, monkeypatch):

@@ -119,6 +119,8 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         labels: pd.Series | pd.DataFrame,
         schema: Schema | None = None,
         num_threads: int | None = 1,
+        save_to: str | Path | None = None,
+        resume: bool = False,
         callbacks: Sequence[Any] = (),
         trainer: Mapping[str, Any] = MappingProxyType({}),
     ) -> LatentODEClassifier:
@@ -133,6 +135,8 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
                 label; or, at any times, a frame of identifier, time and label.
             schema: roles of the columns of `df`; what it leaves open is detected.
             num_threads: CPU threads to train with; None leaves them as they are.
+            save_to: folder for the best model so far, so that a crash or interruption loses nothing.
+            resume: whether to go on from the last epoch of a fit into `save_to` that was ended, if any.
             callbacks: of Lightning, called beside those of the fit.
             trainer: arguments of its Trainer: `accelerator`, `devices`, `strategy`, `logger`, ...
 
@@ -140,6 +144,7 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
             SchemaError: for a table or labels that cannot be read, before any training.
         """
         fitting.check_parameters(self)
+        save, checkpoint = fitting.places_of(self, save_to, resume)
         dataset = read_training(df, schema, self.duplicates)
         read = read_labels(labels, dataset)
         if len(read.classes) < 2:
@@ -157,7 +162,11 @@ class LatentODEClassifier(ClassifierMixin, BaseEstimator):
         # All of it, since what a label head drops out is drawn from torch's own generator, too.
         lightning = {"callbacks": callbacks, "settings": trainer}
         with fitting.gradients(num_threads), own_draws(self.random_state):
-            train_ensemble(self, data, (span, context_length), lightning=lightning)
+            train_ensemble(self, data, (span, context_length), None, save, checkpoint, lightning)
+        if save is not None:
+            save()
+        if checkpoint is not None:
+            checkpoint.remove()
         return self
 
     def predict_proba(self, df: FrameT, at: pd.DataFrame | None = None) -> FrameT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -49,6 +49,7 @@ __all__ = [
     "fit_forecaster",
     "fitted_by_lightning",
     "gradients",
+    "places_of",
     "set_nested",
 ]
 
@@ -110,6 +111,22 @@ def gradients(num_threads: int | None) -> Iterator[None]:
         yield
 
 
+def places_of(
+    estimator: Any, save_to: str | Path | None, resume: bool
+) -> tuple[Callable[[], None] | None, EpochCheckpoint | None]:
+    """What saves a fit into a folder, and the checkpoint of its last epoch there; None without one.
+
+    Raises:
+        LatentODEError: for a folder that cannot be written to, or none to go on in.
+    """
+    if save_to is not None:
+        require_writable(save_to)
+        return partial(estimator.save, save_to), EpochCheckpoint(Path(save_to), resume)
+    if resume:
+        raise LatentODEError("resume= goes on with a fit into a folder: name it with save_to=")
+    return None, None
+
+
 def fit_forecaster(
     estimator: Any,
     df: IntoFrame | ParquetFolder,
@@ -122,12 +139,7 @@ def fit_forecaster(
 ) -> Any:
     """The forecaster, fitted; arguments as for its `fit`, `lightning` as for `train_ensemble`."""
     check_parameters(estimator)
-    save = checkpoint = None
-    if save_to is not None:
-        require_writable(save_to)
-        save, checkpoint = partial(estimator.save, save_to), EpochCheckpoint(Path(save_to), resume)
-    elif resume:
-        raise LatentODEError("resume= goes on with a fit into a folder: name it with save_to=")
+    save, checkpoint = places_of(estimator, save_to, resume)
     held = None
     if isinstance(df, ParquetFolder):
         dataset, held = read_folder(estimator, df, schema, validation is None)
