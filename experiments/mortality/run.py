@@ -1,6 +1,7 @@
 """In-hospital death from the first 48 hours in intensive care: a latent ODE with a label head.
 
     LATENTODE_DATA=FOLDER python experiments/mortality/run.py [--patients 7200] [--epochs 15]
+        [--members 5]
     python experiments/mortality/run.py --smoke
 
 Area under the ROC curve on the validation part of PhysioNet 2012, beside logistic regression on each
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,14 +106,14 @@ def figures(probability: np.ndarray, actual: pd.Series) -> dict[str, float]:
     }
 
 
-def classifier(epochs: int, smoke: bool = False) -> LatentODEClassifier:
-    """The latent ODE of this experiment."""
+def classifier(epochs: int, members: int = 1, smoke: bool = False) -> LatentODEClassifier:
+    """The latent ODE of this experiment, or an ensemble of several."""
     usual = LatentODEClassifier()
     plain = usual.model.replace(structure="last-value")
     if smoke:
         small = plain.replace(latent="joint", latent_size=6, hidden_size=24)
         short = usual.training.replace(max_epochs=epochs, lr=1e-2)
-        return LatentODEClassifier(model=small, training=short, verbose=False)
+        return LatentODEClassifier(model=small, training=short, verbose=False, members=members)
     solver = SolverConfig(intervals=5)
     model = plain.replace(hidden_size=32, label_dropout=0.3, solver=solver)
     training = usual.training.replace(
@@ -123,7 +125,7 @@ def classifier(epochs: int, smoke: bool = False) -> LatentODEClassifier:
         observation_dropout=0.3,
         value_weight=0.1,
     )
-    return LatentODEClassifier(model=model, training=training, verbose=False)
+    return LatentODEClassifier(model=model, training=training, verbose=False, members=members)
 
 
 def compared(
@@ -134,6 +136,13 @@ def compared(
     model.fit(*train, schema=SCHEMA)
     found = model.predict_proba(held_out[0]).loc[held_out[1].index, 1].to_numpy()
     taken = time.process_time() - begin
+    engine, alone = model.fitted_.engine, []
+    for network in engine.networks:
+        one = replace(engine, network=network, others=())
+        model.fitted_ = replace(model.fitted_, engine=one)
+        each = model.predict_proba(held_out[0]).loc[held_out[1].index, 1].to_numpy()
+        alone.append(figures(each, held_out[1]))
+    model.fitted_ = replace(model.fitted_, engine=engine)
     linear = regression(train)
     table = summaries(held_out[0], held_out[1].index)
     table = table.reindex(columns=linear.feature_names_in_)
@@ -145,6 +154,7 @@ def compared(
     probabilities["both, mean log-odds"] = 1 / (1 + np.exp(-np.mean(odds, axis=0)))
     results = {name: figures(p, held_out[1]) for name, p in probabilities.items()}
     results["latent ODE"]["cpu seconds"] = round(taken, 1)
+    results["one of its members, mean"] = pd.DataFrame(alone).mean().to_dict()
     return results, probabilities
 
 
@@ -167,6 +177,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="few simulated patients")
     parser.add_argument("--patients", type=int, default=7200, help="to train on")
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--members", type=int, default=5, help="of the ensemble")
     parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/mortality")
     arguments = parser.parse_args()
     folder = arguments.out or (Path("build/mortality") if arguments.smoke else HERE)
@@ -174,18 +185,19 @@ def main() -> None:
     torch.set_num_threads(1)
     if arguments.smoke:
         train, held_out = simulated(150, 0), simulated(100, 1)
-        model = classifier(12, smoke=True)
+        model = classifier(12, 2, smoke=True)
     else:
         data = os.environ.get("LATENTODE_DATA")
         if not data:
             raise SystemExit("set LATENTODE_DATA to the folder of the public data, or run with --smoke")
         train, held_out = patients(Path(data) / "physionet2012", arguments.patients)
-        model = classifier(arguments.epochs)
+        model = classifier(arguments.epochs, arguments.members)
     results, probabilities = compared(train, held_out, model)
     described = {
         "patients to train on": len(train[1]),
         "held-out patients": len(held_out[1]),
         "part of them that died": float(held_out[1].mean()),
+        "members": arguments.members,
         "epochs": len(model.history_),
     }
     written = {"data": described, **results}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from latentode.errors import LatentODEError
 from latentode.model.config import AUTO, ModelConfig, Sizes, check_choice
@@ -32,6 +33,7 @@ from latentode.nn.decoders import (
 from latentode.nn.encoders import VariableEncoder
 from latentode.nn.latent_state import LatentFlows, LatentHead
 from latentode.nn.likelihoods import DEFAULT, likelihood_of
+from latentode.nn.summaries import N_SUMMARIES
 from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 
 __all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode", "own_draws"]
@@ -242,4 +244,8 @@ def _labelling(config: ModelConfig, sizes: Sizes, layout: Layout) -> Labelling |
         raise LatentODEError(f"labels need at least two classes to choose between, got {n}")
     state = config.latent_size * Labelling.states_read(sizes.labels)
     head = LabelHead(state, layout.row_embedding.shape[1], width, n, config.label_dropout)
-    return Labelling(head, sizes.labels)
+    if sizes.labels != "series":
+        return Labelling(head, sizes.labels)
+    wide = nn.Linear(N_SUMMARIES * sizes.n_variables + sizes.n_static, n, bias=False)
+    nn.init.zeros_(wide.weight)
+    return Labelling(head, sizes.labels, wide)

@@ -127,8 +127,7 @@ class LatentODE(nn.Module):
         Raises:
             SolveError: if the solution is not finite.
         """
-        distribution, state, _ = self.answer(batch, queries, noise)
-        return distribution, state
+        return self.answer(batch, queries, noise)[:2]
 
     def answer(
         self, batch: Batch, queries: Queries, noise: Tensor, through: Tensor | None = None
@@ -183,7 +182,8 @@ class LatentODE(nn.Module):
                 'this model has no label head; build and train it with labels="series" or "times"'
             )
         start, time = self._model_time(batch.start), self._model_time(labels.time)
-        return self.labelling.logits(path, self.layout, start, labels.series, time)
+        told = self.labelling.told(self._seen(batch), batch.static)
+        return self.labelling.logits(path, self.layout, start, labels.series, time, told)
 
     def times_log_likelihood(self, path: Trajectory, batch: Batch, past: bool) -> Tensor:
         """Log-likelihood of when observations came, of one window of each series.

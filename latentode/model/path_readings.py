@@ -16,14 +16,16 @@ events it has not. That there was *no* event in a part of a window counts as muc
 
 Labelling: classes of a series, or of a series at a time, read off its latent path.
 
-$$p(y) = \mathrm{softmax}\, h\Big(z(0),\
-  \tfrac{1}{|t_\text{start}|}\int_{t_\text{start}}^{0} z(t)\, dt\Big),
+$$p(y) = \mathrm{softmax}\Big(h\big(z(0),\
+  \tfrac{1}{|t_\text{start}|}\int_{t_\text{start}}^{0} z(t)\, dt\big) + W s\Big),
 \qquad p(y_t) = \mathrm{softmax}\, h(z(t)),$$
 
-of the whole series from its state at the origin and the mean of its path over the context, at a time
-from the state there. Training adds the log-likelihood of the labels to that of the values.
+of the whole series from its state at the origin, the mean of its path over the context, and linearly
+from summaries s of what was observed (`latentode.nn.summaries`) and static covariates, at a time from
+the state there. Training adds the log-likelihood of the labels to that of the values.
 
 References:
+    Wide & deep learning for recommender systems (Cheng et al., 2016), https://arxiv.org/abs/1606.07792
     Neural Ordinary Differential Equations (Chen et al., 2018), section 5.1,
     https://arxiv.org/abs/1806.07366
     Latent ODEs for irregularly-sampled time series (Rubanova et al., 2019),
@@ -38,10 +40,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentode.data.batch import Batch, Queries
+from latentode.data.batch import Batch, Observations, Queries
 from latentode.errors import LatentODEError
 from latentode.model.layouts import Layout
 from latentode.nn.decoders import Intensity, LabelHead
+from latentode.nn.summaries import N_SUMMARIES, summaries
 from latentode.ode import Trajectory, integrate
 
 __all__ = ["LABELS", "OBSERVATION_TIMES", "EventTimes", "Labelling", "known_events", "window_end"]
@@ -238,24 +241,39 @@ class Labelling(nn.Module):
     Args:
         head: from rows to logits.
         of: "series" or "times": what has a label.
+        wide: from summaries of a context and static covariates to logits that are added; None for none.
 
     Raises:
         LatentODEError: if `of` is neither.
     """
 
-    def __init__(self, head: LabelHead, of: str) -> None:
+    def __init__(self, head: LabelHead, of: str, wide: nn.Linear | None = None) -> None:
         super().__init__()
         if of not in LABELS:
             raise LatentODEError(f"labels of {of!r} are unknown; choose from {', '.join(LABELS)}")
-        self.head, self.of = head, of
+        self.head, self.of, self.wide = head, of, wide
 
     @staticmethod
     def states_read(of: str) -> int:
         """How many states of a row a label is read from."""
         return 2 if of == "series" else 1
 
+    def told(self, seen: Observations, static: Tensor) -> Tensor | None:
+        """Summaries of contexts and static covariates, `(series, numbers)`; None if not read."""
+        if self.wide is None:
+            return None
+        n_variables = (self.wide.in_features - static.shape[1]) // N_SUMMARIES
+        level = summaries(seen, len(static), n_variables).flatten(1)
+        return torch.cat([level, static.to(level)], dim=1).to(self.wide.weight.dtype)
+
     def logits(
-        self, path: Trajectory, layout: Layout, start: Tensor, series: Tensor, time: Tensor
+        self,
+        path: Trajectory,
+        layout: Layout,
+        start: Tensor,
+        series: Tensor,
+        time: Tensor,
+        told: Tensor | None,
     ) -> Tensor:
         """Unnormalised log-probabilities of the classes.
 
@@ -265,6 +283,7 @@ class Labelling(nn.Module):
             start: of each series' context, model time (<= 0), shape `(series,)`.
             series: of each label, shape `(labels,)`.
             time: of each label, model time; of no meaning to a label of a whole series.
+            told: what `told` says of each series.
 
         Returns:
             Shape `(samples, labels, classes)`.
@@ -280,7 +299,8 @@ class Labelling(nn.Module):
             first = start[series][:, None].expand_as(rows).reshape(-1)
             now = path.at(flat, torch.zeros_like(first))
             state = torch.cat([now, _mean(path, flat, first, now)], dim=1)
-        return self.head(state.unflatten(0, rows.shape), layout.row_embedding)
+        logits = self.head(state.unflatten(0, rows.shape), layout.row_embedding)
+        return logits if self.wide is None or told is None else logits + self.wide(told)[series]
 
 
 def _mean(path: Trajectory, rows: Tensor, start: Tensor, now: Tensor) -> Tensor:

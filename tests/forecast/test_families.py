@@ -1,13 +1,16 @@
 """Questions to variables that are counted or transformed: what holds of plain ones holds of them."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from making import forecaster
 
 from latentode import Schema
+from latentode.evaluation.shrinkage import with_strength
 from latentode.forecast import ForecastQueries
 from latentode.forecast.residuals import Residuals, ScoreTransform
 
@@ -183,3 +186,31 @@ def test_what_accumulates_has_the_integral_of_the_means_for_its_mean(every):
     expected = np.trapezoid(np.concatenate([now, means], axis=1), dx=0.05, axis=1).reshape(-1)
     error = total["std"].to_numpy() / np.sqrt(1000)
     assert (np.abs(total["mean"].to_numpy() - expected) < 5 * error + 2e-2 * np.abs(expected)).all()
+
+
+def test_of_no_strength_an_answer_of_every_family_is_that_of_the_structural_block_alone(every):
+    model, frame = every
+    fitted = with_strength(model.fitted_, np.linspace(0, 1, len(EVERY)))  # of the first family none
+    silent, generator = deepcopy(fitted.engine.network), torch.Generator().manual_seed(0)
+    pairs = zip(silent.layout.modules(), fitted.engine.network.layout.modules(), strict=True)
+    for quiet, loud in pairs:
+        if hasattr(quiet, "layers"):
+            for parameter in quiet.layers[-1].parameters():
+                parameter.data.zero_()
+            for parameter in loud.layers[-1].parameters():
+                parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+    queries = paths_queries(model.sample_paths(frame, draws=1), 3.0)
+    keys = pd.DataFrame(index=range(len(queries)))
+    dataset = model.read(frame)
+
+    def means(own, strength=None):
+        own = own if strength is None else with_strength(own, strength)
+        return own.forecast(dataset, queries, keys).mean.reshape(-1, len(EVERY))
+
+    alone = means(replace(fitted, engine=replace(fitted.engine, network=silent)))
+    np.testing.assert_allclose(means(fitted, 0.0), alone, rtol=1e-9, atol=1e-12)
+    moved = np.abs(means(fitted, 1.0) - alone).max(axis=0)
+    assert (moved > 1e-6).all(), dict(zip(EVERY, moved, strict=True))
+    mixed = means(fitted)
+    np.testing.assert_allclose(mixed[:, 0], alone[:, 0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(mixed[:, -1], means(fitted, 1.0)[:, -1], rtol=1e-9)
