@@ -44,9 +44,11 @@ FEWEST = 256  # series per epoch: of fewer, each is read several times
 class LatentODEClassifier(ClassifierMixin, BaseEstimator):
     """Classifies irregular series, or series at times, by a latent ODE with a label head.
 
-    A whole series' label is read from its latent state at its last observation and from the mean of its
-    latent path; a label at a time from the state there, known what came before *and after*: cut the
-    table where later observations are not to be known. Observations are reconstructed beside.
+    A whole series' label is read from its latent state at its last observation, from the mean of its
+    latent path, and linearly from summaries of each variable (last value, mean, extremes, how often it
+    was observed) and static covariates; a label at a time from the state there, known what came before
+    *and after*: cut the table where later observations are not to be known. Observations are
+    reconstructed beside.
 
     Args:
         context_length: how far back of its last observation a series is looked at; None for all of it.
