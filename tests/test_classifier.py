@@ -323,3 +323,15 @@ def test_a_table_of_one_series_has_labels_of_times():
         model.fit(frame, labels, Schema(time="t", targets="x"))
     assert len(model.predict(frame, labels[["t"]])) == 40
     assert 0 <= model.score(frame, labels) <= 1
+
+
+def test_a_wild_reading_leaves_probabilities_of_every_series(trained):
+    frame, _ = level_and_trend(8, 2)
+    before = trained.predict_proba(frame)
+    column = next(c for c in frame if c not in ("id", "time"))
+    for wild in (1e20, -1e30):
+        values = frame[column].where(frame.index != 0, wild)
+        found = trained.predict_proba(frame.assign(**{column: values}))
+        assert np.isfinite(found.to_numpy()).all()
+        others = found.index != frame["id"].iloc[0]
+        pd.testing.assert_frame_equal(found[others], before[others], rtol=0, atol=1e-6)

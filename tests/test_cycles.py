@@ -265,3 +265,7 @@ def test_a_fit_looks_at_values_as_it_models_them_and_at_all_of_the_time_of_few_s
         (found,), (expected,) = data.found_cycles, find_cycles(whole)
         assert found.period == expected.period
         assert found.share == pytest.approx(expected.share, rel=1e-6)
+        beyond = pd.DataFrame({"time": [240.5], "x": 0.0})  # the domain of a logarithm
+        with_outlier = table if schema is plain else pd.concat([table, beyond])
+        (said,) = inspect(with_outlier, schema).cycles
+        assert said.period == expected.period

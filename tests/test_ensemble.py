@@ -3,16 +3,19 @@
 import sys
 from copy import deepcopy
 from dataclasses import replace
+from threading import Lock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning import Callback
 from making import classifier, same, tiny, waves
 from test_resuming import LONG, Crash, crash
 
 from latentode import LatentODEError, LatentODEForecaster, LatentODEModule
 from latentode.cli import main
+from latentode.estimators.ensemble import seed_of
 from latentode.forecast import ExportedForecast
 from latentode.forecast.fitted import Draws
 from latentode.forecast.queries import ForecastQueries
@@ -174,6 +177,55 @@ def test_a_fit_that_had_stopped_early_does_not_go_on(frame, tmp_path, monkeypatc
             tiny(**stopping).fit(frame, save_to=tmp_path / "model")
     resumed = tiny(**stopping).fit(frame, save_to=tmp_path / "model", resume=True)
     same(resumed.history_, straight.history_)
+
+
+class Counting(Callback):
+    """Counts the epochs that it has seen."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def on_train_epoch_end(self, trainer, module):
+        self.seen += 1
+        if self.seen == 2:
+            trainer.should_stop = True
+
+
+def test_each_member_has_callbacks_of_its_own(frame):
+    given = Counting()
+    model = tiny(members=3, max_epochs=5, windows_per_epoch=8).fit(frame, callbacks=[given])
+    assert model.history_.groupby("member").size().tolist() == [2, 2, 2]
+    assert given.seen == 2
+    given.lock = Lock()
+    with pytest.raises(LatentODEError, match=r"cannot be copied.*members=1"):
+        tiny(members=2).fit(frame, callbacks=[given])
+
+
+def test_members_share_the_minutes_that_a_fit_may_take(frame, monkeypatch):
+    given = []
+
+    def run(module, data, training, **more):
+        given.append(training.max_minutes)
+        more["on_end"](pd.DataFrame())
+
+    monkeypatch.setattr("latentode.estimators.ensemble.run_fit", run)
+    tiny(members=4, max_minutes=8.0).fit(frame)
+    assert given == pytest.approx([2.0, 8 / 3, 4.0, 8.0], rel=0.05)  # what one leaves, the next have
+
+
+def test_members_have_windows_and_weights_by_seeds_of_their_own():
+    seeds = [seed_of(state, member) for state in (0, 1, 2**64 - 1) for member in range(4)]
+    assert len(set(seeds)) == len(seeds)
+    assert [seed_of(7, 0), all(0 <= s < 2**64 for s in seeds)] == [7, True]
+
+
+def test_a_fit_begun_anew_leaves_nothing_of_the_one_before(frame, tmp_path, monkeypatch):
+    (tmp_path / "training.1.ckpt").write_bytes(b"of another fit")
+    with monkeypatch.context() as patch:
+        patch.setattr(LatentODEModule, "on_train_epoch_end", lambda module: crash(), raising=False)
+        with pytest.raises(Crash):
+            tiny(members=2, **LONG).fit(frame, save_to=tmp_path)
+    assert not (tmp_path / "training.1.ckpt").exists()
 
 
 def test_a_classifier_averages_the_probabilities_of_its_members():

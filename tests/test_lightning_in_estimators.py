@@ -127,3 +127,9 @@ def fitted_by_two():
 def test_two_processes_that_fit_together_have_one_model(tmp_path):
     one, other = in_two_processes(fitted_by_two, tmp_path)
     assert one == other and np.isfinite(one[0]).all()
+
+
+def test_a_fit_in_half_precision_is_judged(frame):
+    model = tiny(max_epochs=1, windows_per_epoch=8).fit(frame, trainer={"precision": "bf16-true"})
+    assert next(model.network_.parameters()).dtype == torch.bfloat16
+    assert not model.leaderboard_.empty and np.isfinite(model.predict(frame, 1.0)["mean"]).all()

@@ -84,6 +84,12 @@ def test_a_classifier_that_goes_on_equals_one_that_was_never_ended(frame, tmp_pa
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["classifier.safetensors"]
     with pytest.raises(LatentODEError, match="save_to="):
         made().fit(frame, labels, resume=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(LatentODEModule, "on_train_epoch_start", ends_at(1), raising=False)
+        with pytest.raises(Crash):
+            fit(made(), tmp_path / "model")
+    with pytest.raises(LatentODEError, match="other data or settings"):
+        made().fit(frame, labels[::-1].set_axis(labels.index), save_to=tmp_path / "model", resume=True)
 
 
 def ends_at(epoch):

@@ -13,10 +13,18 @@ __all__ = ["merge", "show"]
 KEY = ("dataset", "model", "seed", "fold", "smoke")
 
 
-def merge(path: Path, row: dict[str, Any]) -> None:
-    """Puts a row in the place of an earlier one of the same data set, model, seed and fold."""
+def merge(path: Path, row: dict[str, Any], keep: tuple[str, ...] = ()) -> None:
+    """Puts a row in the place of an earlier one of the same data set, model, seed and fold.
+
+    Args:
+        path: of the file of rows.
+        row: the new one.
+        keep: what stays of the earlier one, such as the cost of a training that is not done again.
+    """
     rows = json.loads(path.read_text()) if path.exists() else []
     kept = [r for r in rows if any(r.get(k) != row.get(k) for k in KEY)]
+    before = next((r for r in rows if all(r.get(k) == row.get(k) for k in KEY)), {})
+    row = {**row, **{name: before[name] for name in keep if name in before}}
     kept = sorted([*kept, row], key=lambda r: [str(r.get(k)) for k in KEY])
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(".new")

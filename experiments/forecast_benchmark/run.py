@@ -37,6 +37,7 @@ from latentode.training.fit import cpu_threads, run_fit
 
 HERE = Path(__file__).parent
 SMOKE_SERIES = 64
+COST = ("epochs", "cpu_minutes", "peak_gb", "wall_minutes")  # of training
 Answer = Callable[[SeriesDataset, ForecastQueries], np.ndarray]
 
 
@@ -94,7 +95,7 @@ def run_dataset(name: str, a: argparse.Namespace, out: Path) -> None:
         for model in a.models:
             for seed in [None] if model in BASELINES else a.seeds:
                 row = run_model(setting, train, model, seed, a)
-                merge(out, row)
+                merge(out, row, keep=COST if a.stored else ())
                 print(_line(row), flush=True)
             if a.together and model not in BASELINES:
                 row = run_together(setting, train, model, a)

@@ -89,7 +89,7 @@ def find_cycles(dataset: SeriesDataset) -> tuple[FoundCycle, ...]:
     is looked at, always the same.
 
     Args:
-        dataset: training series only.
+        dataset: series that may be learnt from; of few ones over all of their time.
 
     Example:
         >>> import pandas as pd

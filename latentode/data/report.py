@@ -7,7 +7,7 @@ rather than raised. What cannot be read at all is raised as everywhere.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, cast
 
 import numpy as np
@@ -30,8 +30,10 @@ from latentode.data.reading import (
     value_columns,
 )
 from latentode.data.resolution import left_out
+from latentode.data.scaling import Scaling
 from latentode.data.schema import AUTO, Schema
 from latentode.data.time_axis import TimeAxis
+from latentode.data.transforms import fit_transform
 from latentode.errors import SchemaError, understood
 
 __all__ = ["QUANTILES", "FeatureReport", "Report", "VariableReport", "describe_gap", "inspect"]
@@ -265,13 +267,29 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
 def _cycles(
     table: pd.DataFrame, schema: Schema, axis: TimeAxis, repeated: bool
 ) -> tuple[FoundCycle, ...]:
-    """The cycles of a table, with one value for repeated rows and none for infinite cells."""
+    """The cycles of a table as it would be modelled.
+
+    With one value for repeated rows, and none for infinite cells and those beyond a transform's domain.
+    """
     columns = {n: column_of(table, n).astype(np.float64) for n in value_columns(schema)}
     infinite = {n: c.where(np.isfinite(c)) for n, c in columns.items() if np.isinf(c).any()}
     finite = table.assign(**infinite)
     if repeated:
         finite = merge_duplicates(finite, schema, "mean")
-    return find_cycles(SeriesDataset.of_table(finite, schema, axis))
+    if not schema.transforms:
+        return find_cycles(SeriesDataset.of_table(finite, schema, axis))
+    values = finite.copy(deep=False)
+    for name, spec in schema.transforms.items():
+        column = name if schema.layout == "wide" else str(schema.value)
+        bad = fit_transform(spec, np.zeros(0)).outside(values[column].to_numpy(dtype=np.float64))
+        if schema.layout == "long":
+            bad &= (values[str(schema.variable)] == name).to_numpy()
+        values[column] = values[column].where(~bad)
+    dataset = SeriesDataset.of_table(values, schema, axis)
+    if not len(dataset.value):
+        return ()
+    scaled = Scaling.fit(dataset).scale_values(dataset.value, dataset.variable)
+    return find_cycles(replace(dataset, value=scaled))
 
 
 def describe_gap(gap: Any) -> str:

@@ -143,7 +143,7 @@ def _believed(fitted: FittedForecaster) -> str | None:
     emission = fitted.engine.network.emission
     if emission.structure is None:
         return None
-    by = pd.Series(fitted.reader.schema.targets).groupby(emission.strength.numpy())
+    by = pd.Series(fitted.reader.schema.targets).groupby(emission.strength.double().numpy())
     parts = [f"{strength:.0%} for {_listed(list(names))}" for strength, names in by]
     return (
         f"of what training adds to the structural forecast, held-out values ask for {', '.join(parts)}"

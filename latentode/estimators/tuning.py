@@ -102,7 +102,8 @@ def tune(
     )
 
     def error_of(settings: Settings, epochs: int) -> float:
-        chosen = _copy(forecaster).set_params(verbose=False, **settings)
+        # One network of an ensemble: settings that make it better make the others better.
+        chosen = _copy(forecaster).set_params(verbose=False, members=1, **settings)
         chosen.set_params(training__max_epochs=epochs).fit(df, schema, validation)
         monitor = chosen.training.monitor
         if monitor not in chosen.history_:

@@ -54,7 +54,7 @@ def shrunk(
     for strength in STRENGTHS:
         answer = with_strength(fitted, strength).forecast(dataset, pairs.queries, pairs.keys)
         losses[strength] = ERRORS[error](answer, pairs.actual).astype(np.float64)
-    found = fitted.engine.network.emission.strength.numpy().copy()
+    found = fitted.engine.network.emission.strength.double().numpy().copy()
     stretch = _stretches(pairs)
     for v in np.unique(variable):
         own = variable == v

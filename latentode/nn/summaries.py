@@ -38,7 +38,8 @@ def summaries(seen: Observations, n_series: int, n_variables: int) -> Tensor:
         >>> summaries(seen, 1, 2)[0].sinh().round(decimals=1)[:, :5].tolist()
         [[3.0, 2.0, 1.0, 3.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0]]
     """
-    cell, value = seen.series * n_variables + seen.variable, seen.value
+    cell = seen.series * n_variables + seen.variable
+    value = seen.value.double()  # of which a square may be beyond single precision
     none = value.new_zeros(n_series * n_variables)
     count = none.index_add(0, cell, torch.ones_like(value))
     most = count.clamp(min=1)
@@ -47,7 +48,8 @@ def summaries(seen: Observations, n_series: int, n_variables: int) -> Tensor:
     low, high = (
         none.scatter_reduce(0, cell, value, how, include_self=False) for how in ("amin", "amax")
     )
-    last = last_values(seen, n_series, n_variables).reshape(-1)
+    last = last_values(seen, n_series, n_variables).reshape(-1).double()
     level = torch.stack([last, mean, low, high, square.sqrt()], dim=-1).asinh()
     amount = torch.stack([(count > 0).to(value), count.log1p()], dim=-1)
-    return torch.cat([level, amount], dim=-1).unflatten(0, (n_series, n_variables))
+    found = torch.cat([level, amount], dim=-1).to(seen.value.dtype)
+    return found.unflatten(0, (n_series, n_variables))

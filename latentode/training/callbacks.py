@@ -153,9 +153,13 @@ class EpochProgress(Callback):
 
     `val_mae` is the mean absolute error of held-out values in scaled units, and next to it stands the
     smaller one of the last value's and of the training mean's.
+
+    Args:
+        name: what stands before it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "fit") -> None:
+        self.name = name
         self.errors: dict[str, list[torch.Tensor]] = {"last value": [], "training mean": []}
         self.baseline: tuple[str, float] | None = None
 
@@ -183,7 +187,7 @@ class EpochProgress(Callback):
         done = trainer.current_epoch
         others = not trainer.is_global_zero  # one process shows what all do
         total = trainer.max_epochs
-        self.bar = tqdm(total=total, initial=done, desc="fit", unit="epoch", disable=others)
+        self.bar = tqdm(total=total, initial=done, desc=self.name, unit="epoch", disable=others)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         shown = {k: f"{float(v):.4f}" for k, v in trainer.callback_metrics.items() if "loss" in k}

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from latentode.data.task import Task
 from latentode.data.whole_files import write_file
 from latentode.errors import LatentODEError
 from latentode.training.data_module import IrregularDataModule
@@ -42,7 +44,7 @@ class EpochCheckpoint(Checkpoint):
 
     def __init__(self, folder: Path, resume: bool = False, member: int = 0) -> None:
         self.folder, self.resume = folder, resume
-        self.path = folder / (NAME if member == 0 else f"training.{member}.ckpt")
+        self.member, self.path = member, folder / (NAME if member == 0 else f"training.{member}.ckpt")
         self.identity = ""
 
     def of_member(self, member: int) -> EpochCheckpoint:
@@ -50,13 +52,15 @@ class EpochCheckpoint(Checkpoint):
         return EpochCheckpoint(self.folder, self.resume, member)
 
     def begin(self, module: LightningModule, data: IrregularDataModule) -> Path | None:
-        """The file to go on from; None where a fit begins anew.
+        """The file to go on from; None where a fit begins anew, and nothing of an earlier one is left.
 
         Raises:
             LatentODEError: for a file that is damaged, or of a fit of other data or settings.
         """
         self.identity = _identity(module, data)
         if not self.resume or not self.path.exists():
+            if self.member == 0:
+                self.remove()
             return None
         kept = WholeFiles().load_checkpoint(self.path)
         if kept.get("callbacks", {}).get(self.state_key, {}).get("identity") != self.identity:
@@ -68,7 +72,7 @@ class EpochCheckpoint(Checkpoint):
 
     def remove(self) -> None:
         """Removes what is kept of every network, once a fit has ended and its model is saved."""
-        for path in self.folder.iterdir():
+        for path in self.folder.glob("training*.ckpt"):
             if OURS.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
@@ -129,10 +133,27 @@ def _plain(path: Path) -> dict[str, Any]:
 
 def _identity(module: LightningModule, data: IrregularDataModule) -> str:
     """A text that is another for other data, settings or seeds."""
-    drawn = [data.seed, data.batch_size, data.windows_per_epoch, repr(data.training_task)]
-    found = hashlib.sha256(json.dumps([dict(module.hparams), drawn], default=str).encode())
+    drawn = [data.seed, data.window_seed, data.batch_size, data.windows_per_epoch]
+    told = [dict(module.hparams), drawn, _settings(data.training_task), data.classes]
+    found = hashlib.sha256(json.dumps(told, default=str).encode())
+    for series in (data.train, data.validation):
+        labels = None if series is None else series.labels
+        if labels is not None:
+            parts = (labels.klass, labels.parts.offsets, labels.time)
+            for part in parts:
+                found.update(np.ascontiguousarray(() if part is None else part).tobytes())
     for table in data.tables():
         for name in ARRAYS:
             found.update(np.ascontiguousarray(getattr(table, name)).data)
         found.update(pd.util.hash_pandas_object(table.keys, index=False).to_numpy().tobytes())
     return found.hexdigest()
+
+
+def _settings(task: Task) -> dict[str, Any]:
+    """What a task says of itself, but for tables, whose content is told apart by what was read."""
+    own = {f.name: getattr(task, f.name) for f in fields(task)}  # type: ignore[arg-type]
+    return {
+        name: _settings(value) if isinstance(value, Task) else value
+        for name, value in own.items()
+        if not isinstance(value, pd.Series | pd.DataFrame)
+    }

@@ -118,7 +118,7 @@ class IrregularDataModule(LightningDataModule):
         self.batch_size = batch_size
         windows = self._usual_windows() if windows_per_epoch is None else windows_per_epoch
         self.windows_per_epoch = max(windows, len(train))
-        self.seed, self.bucketed = seed, bucketed
+        self.seed, self.window_seed, self.bucketed = seed, seed, bucketed
         self._loader: ResumableLoader | None = None
         self._resumed: tuple[int, ...] = ()
 
@@ -152,10 +152,10 @@ class IrregularDataModule(LightningDataModule):
         """The cycles of a table, its values scaled; of few series the held-out ends show some more."""
         train = train.sample or train if isinstance(train, StoredDataset) else train
         if isinstance(validation, HeldOut) and validation.begin is not None:
+            _check_alike(train, validation.dataset, "validation")
             train = validation.dataset
         self.scaling.refuse_outside(train)
-        scaled = self.scaling.scale_values(train.value, train.variable)
-        return find_cycles(replace(train, value=scaled))
+        return find_cycles(replace(train, value=self.scaling.scale_values(train.value, train.variable)))
 
     def _with_cycles(self, dataset: SeriesDataset) -> SeriesDataset:
         """A dataset whose schema names the cycles that were found, where it left them to be found."""
@@ -243,7 +243,7 @@ class IrregularDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         order = in_rounds(len(self.train), self.windows_per_epoch)
-        data = Cuts(self.train, self.training_task, order, self.seed, static_dropout=STATIC_DROPOUT)
+        data = Cuts(self.train, self.training_task, order, self.window_seed, False, STATIC_DROPOUT)
         sampler = Draws(data, self.windows_per_epoch, self.batch_size if self.bucketed else None)
         # Lightning restores the place of loaders only if none was asked for before.
         draws, self._resumed = FromPlace(sampler, *self._resumed), ()
@@ -345,6 +345,5 @@ def _in_memory(table: Table, schema: Schema | None) -> SeriesDataset:
     if isinstance(table, SeriesDataset):
         return table
     if isinstance(table, str | Path):
-        schema = Schema() if schema is None else schema
-        return SeriesDataset.from_frame(read_table(table, schema), schema)
+        return SeriesDataset.from_frame(read_table(table, schema or Schema()), schema or Schema())
     return SeriesDataset.from_frame(table, schema)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +19,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from torch import distributed
-from tqdm import tqdm
 
-from latentode.data.cycles import describe
 from latentode.errors import LatentODEError
 from latentode.training.callbacks import BestWeights, EpochProgress, Patience, average_weights
 from latentode.training.checkpoint import EpochCheckpoint, WholeFiles
@@ -52,6 +49,7 @@ def run_fit(
     checkpoint: EpochCheckpoint | None = None,
     callbacks: Sequence[Callback] = (),
     settings: Mapping[str, Any] | None = None,
+    name: str = "fit",
 ) -> None:
     """Trains a module in place; also after an error or an interruption it holds its best weights.
 
@@ -59,11 +57,12 @@ def run_fit(
         module: to be trained.
         data: with validation windows, if early stopping is wanted.
         config: for how long, and by which metric weights are better.
-        verbose: whether to say which cycles were found and to show a progress bar.
+        verbose: whether to show a progress bar.
         on_end: given the metrics, a row per epoch, however the fit ends.
         on_best: called after each improvement, when the module holds the better weights.
         checkpoint: from which to go on, and where to leave off; None for no such thing.
         callbacks: further ones of the user's, called before those of the fit.
+        name: what the progress bar calls it.
         settings: further arguments of the `Trainer`, such as `accelerator`, `devices` and `logger`.
 
     Raises:
@@ -86,9 +85,7 @@ def run_fit(
         begin = checkpoint.begin(module, data)
         called.append(checkpoint)
     if verbose:
-        called.append(EpochProgress())
-        if data.found_cycles is not None:
-            tqdm.write(f"cycles found: {describe(data.found_cycles)}", file=sys.stderr)
+        called.append(EpochProgress(name))
     with warnings.catch_warnings(), _quiet_lightning():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*treespec.*")
