@@ -5,7 +5,6 @@ What cannot be read is refused with its column, its row and the fix, before anyt
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass, replace
 from typing import cast
@@ -13,20 +12,22 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from latentode.data.cautions import cautions
 from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas, without_arrow
 from latentode.data.number_text import NumberColumn, read_numbers
+from latentode.data.qualifiers import qualify
 from latentode.data.resolution import left_out, overlooked, resolve
 from latentode.data.roles import joined_times
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.data.time_reading import TimeColumn, TimeForm, far_times, read_times
+from latentode.data.time_numbers import PLAIN
+from latentode.data.time_reading import TimeColumn, TimeForm, read_times
 from latentode.errors import SchemaError
 
 __all__ = [
     "DUPLICATES",
     "EXACT",
     "Reading",
-    "is_far_code",
     "key_columns",
     "merge_duplicates",
     "numeric_column",
@@ -39,8 +40,6 @@ __all__ = [
 ]
 
 DUPLICATES = ("error", "mean", "last")
-FAR = 2  # ranges of all other values
-_CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
 CLOCKS_CHANGE = 4  # hours after midnight by which summer time has ended everywhere
 EXACT = 2**53  # the largest integer up to which float64 holds each one
 
@@ -87,7 +86,9 @@ def times_of(
         declared = schema.time_unit is not None
         axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
         schema = replace(schema, time_unit=axis.time_unit)
-    schema = replace(schema, time_format=schema.time_format or read.form)
+    # Also that numbers are plain: later ones may look like dates, and are not.
+    found = read.form or (PLAIN if axis.kind in ("integer", "float") else None)
+    schema = replace(schema, time_format=schema.time_format or found)
     for cycle in schema.periods:
         axis.duration(cycle, "cycles")
     return read, schema, axis
@@ -119,18 +120,22 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
     table[name] = read.column
     if schema.layout == "long":
         _blank_other_variables(table, schema)
+    said = qualify(frame, schema, declared_targets, axis)
+    units = {**schema.units, **said.units}
     point = any(pd.api.types.is_float_dtype(frame[c]) for c in frame.columns)
     for name in (*value_columns(schema), *schema.known_future):
         role = "value" if name == schema.value else "targets"
         role = "known_future" if name in schema.known_future else role
         number = numeric_column(column_of(table, name), role, schema, point)
-        table[name] = number.column
-        notes += [note for note in (number.note, _far_code(number.column)) if note]
+        limits = said.dropped is not None and name in value_columns(schema)
+        table[name] = number.column.mask(said.dropped) if limits else number.column
+        notes += [number.note] if number.note else []
+        units |= {name: number.unit} if number.unit else {}
     _check_static(table, schema, codes)
     _check_known(table, schema, codes)
-    notes += _odd_labels(table, schema)
-    notes += [note for note in (read.note, far_times(table[str(schema.time)], axis)) if note]
-    return Reading(table, schema, axis, tuple(notes))
+    notes += [*said.notes, *([read.note] if read.note else [])]
+    notes += cautions(table, schema, axis, codes, declared_targets)
+    return Reading(table, replace(schema, units=units), axis, tuple(notes))
 
 
 def value_columns(schema: Schema) -> list[str]:
@@ -233,45 +238,6 @@ def _check_ids(table: pd.DataFrame, schema: Schema) -> None:
         )
 
 
-def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:
-    """Points out identifiers and names of variables that differ in blanks at their ends alone."""
-    notes = []
-    for name in (schema.id, schema.variable):
-        if name is None or pd.api.types.is_numeric_dtype(column_of(table, name)):
-            continue
-        labels = pd.Series(column_of(table, name).unique()).astype(str)
-        twice = labels[labels.str.strip().duplicated(keep=False)]
-        if len(twice):
-            notes.append(
-                f"column `{name}` holds {' and '.join(map(repr, twice[:2]))}, which differ in "
-                "blanks alone "
-                "and are taken for two; correct one of them if they are the same"
-            )
-    return notes
-
-
-def is_far_code(value: float) -> bool:
-    """Whether a number is written as those are that stand for a missing one, such as -9999."""
-    return _CODE.fullmatch(f"{value:.10g}") is not None
-
-
-def _far_code(column: pd.Series) -> str | None:
-    """Points out a number such as -9999 far from all others, which may stand for a missing value."""
-    values = column.to_numpy(np.float64, na_value=np.nan)
-    values = values[np.isfinite(values)]
-    for code in {values.min(), values.max()} if len(values) > 2 else ():
-        if not is_far_code(code):
-            continue
-        others = values[values != code]
-        if len(others) > 1 and np.abs(others - code).min() > FAR * max(np.ptp(others), 1e-300):
-            return (
-                f"column `{column.name}` holds {code:.10g} in {len(values) - len(others)} rows, "
-                "far from all "
-                "other values; name it in na_values if it stands for a missing one"
-            )
-    return None
-
-
 def _blank_other_variables(table: pd.DataFrame, schema: Schema) -> None:
     """Rows of variables that are no targets keep their time and say nothing, not even text."""
     names = column_of(table, str(schema.variable))
@@ -298,9 +264,8 @@ def numeric_column(
     if not pd.api.types.is_numeric_dtype(column):
         if column.notna().any():
             schema = schema or Schema()
-            return read_numbers(
-                column, role, schema.censored, schema.file_format.decimal, point_elsewhere
-            )
+            decimal, unit = schema.file_format.decimal, schema.units.get(str(column.name))
+            return read_numbers(column, role, schema.censored, decimal, point_elsewhere, unit)
         return NumberColumn(pd.Series(np.nan, index=column.index, name=column.name))
     if pd.api.types.is_integer_dtype(column):
         large = ((column > EXACT) | (column < -EXACT)).fillna(False).to_numpy(dtype=bool)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from latentode.data.columns import column_of, without_arrow
 from latentode.data.number_text import is_text, looks_numeric
+from latentode.data.qualifiers import qualifies
 from latentode.data.schema import Schema
 from latentode.data.time_formats import clock_of, is_clock
 from latentode.data.time_reading import TimeForm, read_times
@@ -93,7 +94,7 @@ def is_label(column: pd.Series) -> bool:
     if not is_text(column):
         return False
     n = column.nunique()
-    if not 2 <= n <= len(column) / 2:
+    if not 2 <= n <= len(column) / 2 or qualifies(column):
         return False
     return not looks_numeric(column) and not looks_like_times(column)
 
