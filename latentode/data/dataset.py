@@ -171,7 +171,7 @@ class SeriesDataset:
         read = read_columns(frame, schema)
         read.warn()
         refuse_infinite(read.table, read.schema)
-        kept = merge_duplicates(read.table, read.schema, duplicates)
+        kept = merge_duplicates(read.table, read.schema, duplicates, frame)
         lost = len(read.table) - len(kept)
         return replace(cls.of_table(kept, read.schema, read.axis), merged=lost)
 

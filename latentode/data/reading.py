@@ -12,12 +12,13 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.cautions import cautions
+from latentode.data.cautions import cautions, left_out, overlooked
 from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas, without_arrow
-from latentode.data.number_text import NumberColumn, read_numbers
+from latentode.data.joined_columns import joined, joined_times, with_joined_columns
+from latentode.data.number_text import NumberColumn, is_text, read_numbers
 from latentode.data.qualifiers import qualify
-from latentode.data.resolution import left_out, overlooked, resolve
-from latentode.data.roles import joined_times
+from latentode.data.resolution import resolve
+from latentode.data.roles import codes_of, repeats
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.data.time_numbers import PLAIN
@@ -110,6 +111,7 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
     resolution = resolve(schema or Schema(), frame)
     declared_targets = schema is not None and schema.targets is not None
     schema, notes = resolution.schema, [*resolution.notes]
+    frame = with_joined_columns(frame, schema)
     missed = None if declared_targets else overlooked(left_out(frame, schema))
     notes += [missed] if missed else []
     table = cast(pd.DataFrame, frame[schema.columns()]).apply(without_arrow).copy()
@@ -187,13 +189,16 @@ def refuse_infinite(table: pd.DataFrame, schema: Schema) -> None:
             )
 
 
-def merge_duplicates(table: pd.DataFrame, schema: Schema, policy: str) -> pd.DataFrame:
+def merge_duplicates(
+    table: pd.DataFrame, schema: Schema, policy: str, frame: IntoFrame | None = None
+) -> pd.DataFrame:
     """One row per (series, time), in the long layout per (series, time, variable).
 
     Args:
         table: from `read_columns`.
         schema: resolved.
         policy: "error", "mean" (of the observed values) or "last" (observed value by row order).
+        frame: what the table was read from, in which the error looks for a column that tells them apart.
     """
     keys = key_columns(schema)
     twice = table.duplicated(subset=keys, keep="first").to_numpy()
@@ -202,11 +207,12 @@ def merge_duplicates(table: pd.DataFrame, schema: Schema, policy: str) -> pd.Dat
     if policy == "error":
         at = ", ".join(f"{k}={column_of(table, k).iloc[int(twice.argmax())]}" for k in keys)
         at_night = _at_night(column_of(table, str(schema.time))[twice])
+        apart = "" if frame is None else _told_apart(to_pandas(frame), table, schema)
         clocks = "; or give timezone= if clocks were set back then" if at_night else ""
         raise SchemaError(
             f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
             f"{row_name(column_of(table, keys[0]), twice)} ({at}); remove them, or choose "
-            f"duplicates='mean' or 'last'{clocks}"
+            f"duplicates='mean' or 'last'{clocks}{apart}"
         )
     # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
     group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
@@ -215,6 +221,21 @@ def merge_duplicates(table: pd.DataFrame, schema: Schema, policy: str) -> pd.Dat
         how = policy if name in value_columns(schema) else "last"
         merged[name] = column_of(table, name).groupby(group).agg(how).array
     return merged
+
+
+def _told_apart(frame: pd.DataFrame, table: pd.DataFrame, schema: Schema) -> str:
+    """Advice about columns without a role that tell repeated rows apart."""
+    keys = [codes_of(column_of(table, c)) for c in key_columns(schema)]
+    read = {*schema.columns(), schema.date, *schema.leave_out} - {*value_columns(schema)}
+    for name in frame.columns:
+        column = column_of(frame, name)
+        if name in read or not (is_text(column) or pd.api.types.is_integer_dtype(column)):
+            continue
+        if not repeats(column) or pd.Series(codes_of(*keys, column)).duplicated().any():
+            continue
+        both = joined([schema.id, name]) if schema.id is not None else name
+        return f"; or say id='{both}', if `{name}`, which tells them apart, names the series too"
+    return ""
 
 
 def _at_night(times: pd.Series) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from latentode.data.cautions import left_out
 from latentode.data.column_report import (
     FeatureReport,
     VariableReport,
@@ -29,7 +30,6 @@ from latentode.data.reading import (
     series_codes,
     value_columns,
 )
-from latentode.data.resolution import left_out
 from latentode.data.scaling import Scaling
 from latentode.data.schema import AUTO, Schema
 from latentode.data.time_axis import TimeAxis

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from latentode.data.joined_columns import joined
 from latentode.data.number_text import is_text
 from latentode.data.roles import (
     UNNAMED,
@@ -94,8 +95,8 @@ def _telling(search: Search, names: Sequence[str]) -> str:
     together = codes_of(base, *(search.column(c) for c in names))
     if times_differ(together, ticks):
         raise SchemaError(
-            f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series; join "
-            f"them into one column, or name the one that is meant with id= and choose duplicates='mean'"
+            f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series; say "
+            f"id='{joined(names)}', or name the one that is meant and choose duplicates='mean'"
         )
     return names[0]
 
@@ -169,8 +170,8 @@ def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray)
             _refuse_labels(search, splits or varying)
     elif splits:
         search.say(
-            f"rows of one series and time are told apart by `{splits[0]}`, which has no role: join it "
-            "with the identifier if each is a series"
+            f"rows of one series and time are told apart by `{splits[0]}`, which has no role: say "
+            f"id='{joined([str(schema.id), splits[0]])}' if each is a series"
         )
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 from latentode.data.columns import column_of, detect
 from latentode.data.file_format import WHITESPACE, FileFormat
 from latentode.data.header_rows import UNNAMED, Record
+from latentode.data.joined_columns import parts_of
 from latentode.data.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
 from latentode.data.text_layout import TextLayout, find_layout, lines_from, records_of
 from latentode.errors import SchemaError
@@ -271,4 +272,5 @@ def _labels(header: Sequence[str], schema: Schema) -> list[str]:
     variable = schema.variable or detect(header, VARIABLE_NAMES)
     value = schema.value or detect(header, VALUE_NAMES)
     long = schema.layout != "wide" and variable and value
-    return [c for c in (id_, variable if long else None) if c is not None and c in header]
+    named = [*(parts_of(id_, header) or [id_]), variable if long else None]
+    return [c for c in named if c is not None and c in header]

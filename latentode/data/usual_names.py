@@ -14,6 +14,7 @@ __all__ = [
     "DATE_NAMES",
     "ID_NAMES",
     "OFFSET_NAMES",
+    "PARTS_OF_TIME",
     "SURE_ID_NAMES",
     "SURE_LONG_NAMES",
     "SURE_TIME_NAMES",
@@ -117,6 +118,17 @@ VALUE_NAMES = (
     *("obs_value", "measured_value", "measurement_value", "measurement", "observation", "amount"),
     *("aval", "level", "y"),
 )
+# Columns that together hold a time; without a year none of them does.
+PARTS_OF_TIME = {
+    "year": ("year", "yr", "yyyy", "jahr", "año", "ano", "année", "annee"),
+    "month": ("month", "mo", "mon", "mm", "mth", "monat", "mes", "mois"),
+    "day": ("day", "dy", "dd", "day_of_month", "dom", "mday", "tag", "día", "dia", "jour"),
+    "doy": ("doy", "jday", "yday", "day_of_year", "dayofyear", "julian_day", "julianday"),
+    "hour": ("hour", "hr", "hh", "stunde", "hora", "heure"),
+    "hhmm": ("hhmm", "hrmn", "hour_minute"),
+    "minute": ("minute", "minutes", "mn", "mi", "min"),
+    "second": ("second", "seconds", "sec", "ss"),
+}
 # Columns that say how another column is to be read.
 UNIT_NAMES = (
     *("unit", "units", "uom", "valueuom", "value_uom", "unit_of_measure", "unit_of_measurement"),
