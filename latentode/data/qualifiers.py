@@ -121,8 +121,8 @@ def _limits(column: pd.Series, schema: Schema, notes: list[str]) -> np.ndarray |
     if schema.censored is None:
         raise SchemaError(
             f"column `{column.name}` says of {int(beyond.sum())} rows that their value is only a "
-            f"limit, {where}; choose censored='limit' to take it as the value, censored='drop' to take it as "
-            f"missing, or leave_out='{column.name}' if it means something else"
+            f"limit, {where}; choose censored='limit' to take it as the value, censored='drop' to "
+            f"take it as missing, or leave_out='{column.name}' if it means something else"
         )
     taken = "their limit" if schema.censored == "limit" else "missing"
     notes.append(f"column `{column.name}`: {int(beyond.sum())} limits, {where}, taken as {taken}")

@@ -198,7 +198,7 @@ def merge_duplicates(
         table: from `read_columns`.
         schema: resolved.
         policy: "error", "mean" (of the observed values) or "last" (observed value by row order).
-        frame: what the table was read from, in which the error looks for a column that tells them apart.
+        frame: what the table was read from, where the error looks for a column that tells them apart.
     """
     keys = key_columns(schema)
     twice = table.duplicated(subset=keys, keep="first").to_numpy()

@@ -95,9 +95,11 @@ def _find_time(search: Search) -> None:
         names = every(search.frame.columns, TIME_NAMES, search.taken())
         if not names or any(usual(names[0]) in part for part in PARTS_OF_TIME.values()):
             parts = parts_of_time(search.frame, search.taken())
-            if parts:
+            whole = any(looks_like_times(search.column(c)) for c in search.free())
+            if parts and not whole:
                 search.join_times(parts)
                 return
+            names = [] if parts else names
         time = names[0] if names else _time_by_contents(search)
         _refuse_parts(search, time)
         search.schema = replace(search.schema, time=time)
@@ -284,8 +286,8 @@ def _refuse_nested(column: pd.Series) -> None:
     nested = plain.map(lambda cell: isinstance(cell, list | dict | set | tuple | np.ndarray)).to_numpy()
     if nested.any():
         raise SchemaError(
-            f"column `{column.name}` holds {cell_name(plain, nested)}, which is no single value; spread "
-            f"it over columns, such as by pandas.json_normalize, or give leave_out='{column.name}'"
+            f"column `{column.name}` holds {cell_name(plain, nested)}, which is no single value; "
+            f"spread it over columns, as pandas.json_normalize does, or give leave_out='{column.name}'"
         )
 
 

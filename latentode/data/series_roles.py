@@ -171,7 +171,7 @@ def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray)
     elif splits:
         search.say(
             f"rows of one series and time are told apart by `{splits[0]}`, which has no role: say "
-            f"id='{joined([str(schema.id), splits[0]])}' if each is a series"
+            f"id='{joined([str(search.schema.id), splits[0]])}' if each is a series"
         )
 
 

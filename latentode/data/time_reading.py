@@ -18,6 +18,7 @@ from latentode.data.time_axis import TimeAxis
 from latentode.data.time_numbers import (
     NUMBER_FORMS,
     PLAIN,
+    are_remote,
     doubtful_form,
     form_of_numbers,
     times_of_numbers,
@@ -243,6 +244,12 @@ def _numbers(column: pd.Series, what: str, how: TimeForm, form: str | None) -> T
             f"{what} holds plain numbers, such as {column.iloc[0]:.15g}, which are taken as they "
             "are; if "
             f"they are dates, give time_format='{doubt}'"
+        )
+    elif form is None and are_remote(column):
+        note = (
+            f"{what} holds plain numbers, such as {column.iloc[0]:.15g}, far from zero for how little "
+            "they change; if they are dates, write them as such, or give the time_format= that they "
+            "are in; time_format='number' says that they are none"
         )
     return TimeColumn(column, TimeAxis(kind, unit="1", time_unit="1"), None, note)
 
