@@ -15,7 +15,7 @@ from latentode.data.cautions import is_far_code
 from latentode.data.columns import column_of
 from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.qualifiers import qualifies
-from latentode.data.reading import EXACT, series_codes, times_of
+from latentode.data.reading import EXACT, LARGEST, series_codes, times_of
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.data.time_reading import far_times
@@ -111,9 +111,9 @@ def _values(frame: pd.DataFrame, schema: Schema) -> np.ndarray | None:
         if kind.kind == "i" and (np.abs(column.to_numpy(np.float64)) >= EXACT).any():
             return None
     values = np.stack([c.to_numpy(np.float64) for c in columns], axis=1)
-    if np.isinf(values).any():
-        return None
     low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+    if (low < -LARGEST).any() or (high > LARGEST).any():  # or infinite
+        return None
     return None if any(is_far_code(edge) for edge in (*low.tolist(), *high.tolist())) else values
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from latentode.data.cautions import cautions, left_out, overlooked
 from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas, without_arrow
-from latentode.data.joined_columns import joined, joined_times, with_joined_columns
+from latentode.data.joined_columns import JOINT, joined, joined_times, with_joined_columns
 from latentode.data.number_text import NumberColumn, is_text, read_numbers
 from latentode.data.qualifiers import qualify
 from latentode.data.resolution import resolve
@@ -28,6 +28,7 @@ from latentode.errors import SchemaError
 __all__ = [
     "DUPLICATES",
     "EXACT",
+    "LARGEST",
     "Reading",
     "key_columns",
     "merge_duplicates",
@@ -43,6 +44,7 @@ __all__ = [
 DUPLICATES = ("error", "mean", "last")
 CLOCKS_CHANGE = 4  # hours after midnight by which summer time has ended everywhere
 EXACT = 2**53  # the largest integer up to which float64 holds each one
+LARGEST = float(np.sqrt(np.finfo(np.float64).max / EXACT))  # the squares of so many can be added
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def times_of(
     how = TimeForm(schema.time_format, schema.timezone, schema.repeated_hour)
     read = read_times(column, f"column `{schema.time}`", how, codes)
     axis = read.axis
+    if axis.kind == "datetime" and _are_written_days(column, read.column, schema):
+        axis = replace(axis, time_unit="D")
     if axis.is_calendar:
         declared = schema.time_unit is not None
         axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
@@ -93,6 +97,15 @@ def times_of(
     for cycle in schema.periods:
         axis.duration(cycle, "cycles")
     return read, schema, axis
+
+
+def _are_written_days(column: pd.Series, times: pd.Series, schema: Schema) -> bool:
+    """Whether times were written as dates: text, numbers or parts that are midnight in each row."""
+    if pd.api.types.is_datetime64_any_dtype(column) and JOINT not in str(schema.time):
+        return False
+    if times.dt.tz is not None or times.iloc[0] != times.iloc[0].normalize():
+        return False
+    return bool((times == times.dt.normalize()).all())
 
 
 def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
@@ -175,7 +188,8 @@ def series_codes(table: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, pd.In
 
 
 def refuse_infinite(table: pd.DataFrame, schema: Schema) -> None:
-    """Raises for the first infinite value; there is no distance from it to anything."""
+    """Raises for the first infinite value, from which there is no distance to anything, or one whose
+    square is infinite as good as."""
     statics = [
         c for c in schema.static_covariates if pd.api.types.is_numeric_dtype(column_of(table, c))
     ]
@@ -186,6 +200,13 @@ def refuse_infinite(table: pd.DataFrame, schema: Schema) -> None:
             raise SchemaError(
                 f"column `{name}` is infinite at {row_name(column, infinite)}; correct it, or leave "
                 "the cell empty if nothing was observed"
+            )
+        large = np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) > LARGEST
+        if large.any():
+            raise SchemaError(
+                f"column `{name}` holds {column.iloc[int(large.argmax())]} at "
+                f"{row_name(column, large)}, too large to be squared in 64 bits; correct it, or "
+                f"write `{name}` in a larger unit"
             )
 
 

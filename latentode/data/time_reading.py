@@ -38,6 +38,7 @@ __all__ = [
 
 TIME_FORMS = (*NUMBER_FORMS, *TEXT_FORMS, PLAIN)
 LARGEST = float(2**63)
+FARTHEST = float(np.sqrt(np.finfo(np.float64).max) / 2**63)  # of times as floats
 YEAR = 365 * 86_400 * 10**6  # microseconds
 FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
 FAR = 10  # spans of the bulk beyond which a time is pointed out
@@ -255,8 +256,14 @@ def _numbers(column: pd.Series, what: str, how: TimeForm, form: str | None) -> T
 
 
 def _refuse_overflow(column: pd.Series, what: str) -> None:
-    """Integers are subtracted exactly, in 64 bits."""
+    """Integers are subtracted exactly, in 64 bits; of floats the squares have to be numbers still."""
     if not pd.api.types.is_integer_dtype(column):
+        numbers = column.to_numpy(np.float64)
+        if np.abs(numbers).max() > FARTHEST or 0 < np.ptp(numbers) < 1 / FARTHEST:
+            raise SchemaError(
+                f"{what} holds numbers from {numbers.min():g} to {numbers.max():g}, which cannot be "
+                "computed with in 64 bits; write times in another unit"
+            )
         return
     values = column.to_numpy()
     low, high = int(values.min()), int(values.max())
