@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import IntoFrame, column_of
+from latentode.data.duplicates import DUPLICATES, merge_duplicates
 from latentode.data.reading import (
-    DUPLICATES,
-    merge_duplicates,
     observed_cells,
     read_columns,
     refuse_infinite,

@@ -14,11 +14,10 @@ import pandas as pd
 
 from latentode.data.cautions import cautions, left_out, overlooked
 from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas, without_arrow
-from latentode.data.joined_columns import JOINT, joined, joined_times, with_joined_columns
-from latentode.data.number_text import NumberColumn, is_text, read_numbers
+from latentode.data.joined_columns import JOINT, joined_times, with_joined_columns
+from latentode.data.number_text import NumberColumn, read_numbers
 from latentode.data.qualifiers import qualify
 from latentode.data.resolution import resolve
-from latentode.data.roles import codes_of, repeats
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.data.time_numbers import PLAIN
@@ -26,12 +25,10 @@ from latentode.data.time_reading import TimeColumn, TimeForm, read_times
 from latentode.errors import SchemaError
 
 __all__ = [
-    "DUPLICATES",
     "EXACT",
     "LARGEST",
     "Reading",
     "key_columns",
-    "merge_duplicates",
     "numeric_column",
     "observed_cells",
     "read_columns",
@@ -41,8 +38,6 @@ __all__ = [
     "value_columns",
 ]
 
-DUPLICATES = ("error", "mean", "last")
-CLOCKS_CHANGE = 4  # hours after midnight by which summer time has ended everywhere
 EXACT = 2**53  # the largest integer up to which float64 holds each one
 LARGEST = float(np.sqrt(np.finfo(np.float64).max / EXACT))  # the squares of so many can be added
 
@@ -208,62 +203,6 @@ def refuse_infinite(table: pd.DataFrame, schema: Schema) -> None:
                 f"{row_name(column, large)}, too large to be squared in 64 bits; correct it, or "
                 f"write `{name}` in a larger unit"
             )
-
-
-def merge_duplicates(
-    table: pd.DataFrame, schema: Schema, policy: str, frame: IntoFrame | None = None
-) -> pd.DataFrame:
-    """One row per (series, time), in the long layout per (series, time, variable).
-
-    Args:
-        table: from `read_columns`.
-        schema: resolved.
-        policy: "error", "mean" (of the observed values) or "last" (observed value by row order).
-        frame: what the table was read from, where the error looks for a column that tells them apart.
-    """
-    keys = key_columns(schema)
-    twice = table.duplicated(subset=keys, keep="first").to_numpy()
-    if not twice.any():
-        return table
-    if policy == "error":
-        at = ", ".join(f"{k}={column_of(table, k).iloc[int(twice.argmax())]}" for k in keys)
-        at_night = _at_night(column_of(table, str(schema.time))[twice])
-        apart = "" if frame is None else _told_apart(to_pandas(frame), table, schema)
-        clocks = "; or give timezone= if clocks were set back then" if at_night else ""
-        raise SchemaError(
-            f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
-            f"{row_name(column_of(table, keys[0]), twice)} ({at}); remove them, or choose "
-            f"duplicates='mean' or 'last'{clocks}{apart}"
-        )
-    # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
-    group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
-    merged = table[~twice].copy()
-    for name in table.columns.difference(keys, sort=False):
-        how = policy if name in value_columns(schema) else "last"
-        merged[name] = column_of(table, name).groupby(group).agg(how).array
-    return merged
-
-
-def _told_apart(frame: pd.DataFrame, table: pd.DataFrame, schema: Schema) -> str:
-    """Advice about columns without a role that tell repeated rows apart."""
-    keys = [codes_of(column_of(table, c)) for c in key_columns(schema)]
-    read = {*schema.columns(), schema.date, *schema.leave_out} - {*value_columns(schema)}
-    for name in frame.columns:
-        column = column_of(frame, name)
-        if name in read or not (is_text(column) or pd.api.types.is_integer_dtype(column)):
-            continue
-        if not repeats(column) or pd.Series(codes_of(*keys, column)).duplicated().any():
-            continue
-        both = joined([schema.id, name]) if schema.id is not None else name
-        return f"; or say id='{both}', if `{name}`, which tells them apart, names the series too"
-    return ""
-
-
-def _at_night(times: pd.Series) -> bool:
-    """Whether naive times all lie within the hours in which clocks are set back."""
-    if not pd.api.types.is_datetime64_any_dtype(times) or times.dt.tz is not None:
-        return False
-    return bool((times.dt.hour < CLOCKS_CHANGE).all() and (times != times.dt.normalize()).any())
 
 
 def _check_ids(table: pd.DataFrame, schema: Schema) -> None:

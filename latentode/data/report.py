@@ -23,9 +23,8 @@ from latentode.data.column_report import (
 from latentode.data.columns import IntoFrame, column_of, some_names, to_pandas
 from latentode.data.cycles import FoundCycle, describe, find_cycles
 from latentode.data.dataset import SeriesDataset
+from latentode.data.duplicates import DUPLICATES, merge_duplicates
 from latentode.data.reading import (
-    DUPLICATES,
-    merge_duplicates,
     read_columns,
     series_codes,
     value_columns,

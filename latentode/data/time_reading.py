@@ -13,7 +13,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import row_name, without_arrow
+from latentode.data.columns import cell_name, row_name, without_arrow
+from latentode.data.number_text import is_text
 from latentode.data.time_axis import TimeAxis
 from latentode.data.time_numbers import (
     NUMBER_FORMS,
@@ -42,6 +43,7 @@ FARTHEST = float(np.sqrt(np.finfo(np.float64).max) / 2**63)  # of times as float
 YEAR = 365 * 86_400 * 10**6  # microseconds
 FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
 FAR = 10  # spans of the bulk beyond which a time is pointed out
+_MOVING = ("now", "today")
 _NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 
 
@@ -130,6 +132,12 @@ def read_times(
             placed = _in_zone(read.column, what, how, series)
             return replace(read, column=placed, axis=_axis(placed, what, read.form))
         column = column.astype(str)
+    elif form == PLAIN and is_text(column):
+        lost = pd.to_numeric(column.astype(object), errors="coerce").isna().to_numpy()
+        raise SchemaError(
+            f"{what} holds {cell_name(column, lost)}, which is no number, as times are here; correct "
+            "it, or give another time_format="
+        )
     if _are_dates(column):
         if how.timezone is not None:
             raise SchemaError(f"{what} holds dates, which have no timezone; leave it out")
@@ -138,6 +146,7 @@ def read_times(
         form = found = None
     else:
         text = read_text(column, what, form, convert, fix)
+        _refuse_no_times(column, text.column, what, fix)
         column, found = text.column, text.form
     placed = _in_zone(column, what, how, series)
     note = None
@@ -220,6 +229,17 @@ def _written_numbers(column: pd.Series, form: str | None) -> bool:
         return False
     text = column.astype(str).str.strip()
     return bool(text.str.fullmatch(_NUMBER).all())
+
+
+def _refuse_no_times(text: pd.Series, read: pd.Series, what: str, fix: str) -> None:
+    """Refuses "NaT", "" and the like, which are read as no time, and "now", which is read as another
+    time each time."""
+    lost = read.isna().to_numpy()
+    if read.dtype.kind == "M":
+        near = (read - pd.Timestamp.now(tz=read.dt.tz)).abs() < pd.Timedelta("2D")
+        lost = lost | near.to_numpy() & text.astype(object).isin(_MOVING).to_numpy()
+    if lost.any():
+        raise SchemaError(f"{what} holds {cell_name(text, lost)}, which is no time; {fix}")
 
 
 def _numbers(column: pd.Series, what: str, how: TimeForm, form: str | None) -> TimeColumn:

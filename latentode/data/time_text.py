@@ -50,7 +50,6 @@ ISO = "ISO8601"
 _OFFSET = r"[Tt ].*?(Z|[+-]\d\d(?::?\d\d)?)$"
 _ZONE_WORD = re.compile(r"\s*\[?((?:[A-Z][A-Za-z_]+/[A-Za-z_+\-/0-9]+)|UTC|GMT|Etc/UTC)\]?$")
 _SHORT_ZONE = re.compile(r"\d\s*([A-Z]{3,5})$")  # CET, EST
-_MOVING = ("now", "today")
 _END_OF_DAY = r"(?<=\d)[Tt ]24:00(?::00(?:\.0+)?)?"
 _AT_LEAST_A_DAY = r"^(?:2[4-9]|[3-9]\d|\d{3,}):"
 
@@ -87,18 +86,6 @@ def read_text(
     column = column.infer_objects()
     if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
         return TimeText(column)
-    read = _read(column, what, time_format, convert, fix)
-    # "NaT", "" and the like are read as no time, and "now" as the time at which it is read.
-    lost = read.column.isna().to_numpy()
-    if read.column.dtype.kind == "M":
-        near = (read.column - pd.Timestamp.now(tz=read.column.dt.tz)).abs() < pd.Timedelta("2D")
-        lost = lost | near.to_numpy() & column.astype(object).isin(_MOVING).to_numpy()
-    if lost.any():
-        raise SchemaError(f"{what} holds {cell_name(column, lost)}, which is no time; {fix}")
-    return read
-
-
-def _read(column: pd.Series, what: str, time_format: str | None, convert: bool, fix: str) -> TimeText:
     if pd.api.types.is_string_dtype(column.dtype) and time_format not in TEXT_FORMS:
         read = _by_format(column, time_format or ISO)  # as it is, which is the usual case and the quick
         if read is not None:
