@@ -24,6 +24,7 @@ JOINT = "+"
 _LIMITS = {"month": (1, 12), "day": (1, 31), "doy": (1, 366), "hour": (0, 24), "minute": (0, 59)}
 _LIMITS |= {"hhmm": (0, 2400), "second": (0, 60), "year": (1000, 9999)}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+EXACT = 2.0**53  # up to which floats are whole numbers one by one
 _DAY, _SECOND = 86_400, 10**6  # seconds, microseconds
 
 
@@ -158,8 +159,10 @@ def _labels(columns: Sequence[pd.Series], name: str) -> pd.Series:
 
 def _as_text(column: pd.Series) -> pd.Series:
     plain = without_arrow(column)
-    if pd.api.types.is_float_dtype(plain) and (plain.dropna() == np.floor(plain.dropna())).all():
-        plain = plain.astype("Int64")  # whole numbers with a gap
+    if pd.api.types.is_float_dtype(plain):
+        told = plain.dropna()
+        if ((told == np.floor(told)) & (told.abs() < EXACT)).all():  # whole numbers with a gap
+            plain = plain.astype("Int64")
     missing = plain.isna() | (plain.astype(object) == "")
     return plain.astype(object).map(str, na_action="ignore").mask(missing.to_numpy(dtype=bool))
 

@@ -92,7 +92,7 @@ def _texts(column: pd.Series) -> list[str]:
     plain = without_arrow(column)
     if not is_text(plain):
         return []
-    probe = plain.iloc[:_MOST].dropna()
+    probe = plain.iloc[:_MOST].dropna().astype(object)
     if not probe.map(lambda cell: isinstance(cell, str)).all():
         return []
     cells = pd.Series(plain.dropna().unique())

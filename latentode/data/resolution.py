@@ -271,12 +271,18 @@ def _check_columns(frame: pd.DataFrame, schema: Schema) -> None:
                 f"column {name!r} has a name that is not text; rename it, for all columns with "
                 "frame.columns = frame.columns.astype(str)"
             )
-    for name in frame.columns.difference(list(schema.leave_out), sort=False):
+    named = {*schema.named(), *schema.static_covariates, *schema.known_future}
+    for name in frame.columns.difference(list({*schema.leave_out} - named), sort=False):
         _refuse_nested(column_of(frame, name))
 
 
 def _refuse_nested(column: pd.Series) -> None:
-    """Raises for a column of lists or objects, as JSON may have them."""
+    """Raises for a column of lists or objects, as JSON may have them, or of complex numbers."""
+    if column.dtype.kind == "c":
+        raise SchemaError(
+            f"column `{column.name}` holds complex numbers; give their parts columns of their own, or "
+            f"say leave_out='{column.name}'"
+        )
     arrow = isinstance(column.dtype, pd.ArrowDtype)
     if not pd.api.types.is_object_dtype(column) and not (arrow and column.dtype.kind == "O"):
         return

@@ -123,9 +123,11 @@ def are_dates(column: pd.Series) -> bool:
     if first.empty:
         return False
     if pd.api.types.is_numeric_dtype(first):
-        whole = first.astype(np.int64).astype(str)
-        stamps = pd.to_datetime(whole, format="%Y%m%d", errors="coerce")
-        return bool((first == np.floor(first)).all() and stamps.notna().all())
+        numbers = first.to_numpy(np.float64)
+        if not ((numbers == np.floor(numbers)) & (np.abs(numbers) < 1e8)).all():  # eight digits
+            return False
+        whole = pd.Series(numbers.astype(np.int64)).astype(str)
+        return bool(pd.to_datetime(whole, format="%Y%m%d", errors="coerce").notna().all())
     if pd.api.types.is_datetime64_any_dtype(first):
         return bool((first == first.dt.normalize()).all())
     return bool(first.astype(str).str.fullmatch(r"\s*[\w ,]+[-./ ][\w ,]+[-./ ]\w+\s*").all())

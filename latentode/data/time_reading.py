@@ -44,7 +44,7 @@ YEAR = 365 * 86_400 * 10**6  # microseconds
 FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
 FAR = 10  # spans of the bulk beyond which a time is pointed out
 _MOVING = ("now", "today")
-_NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 
 
 @dataclass(frozen=True)
