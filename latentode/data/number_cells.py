@@ -105,7 +105,10 @@ def marks_of(
             continue
         thousands, point = marks
         used = thousands is None or digits.str.contains(thousands, regex=False).any()
-        used &= point == "." or digits.str.contains(point, regex=False).any() or decimal is not None
+        # Two groups of thousands leave no doubt, even where no decimals follow.
+        groups = thousands == "." and bool((digits.str.count(r"\.") > 1).any())
+        pointed = point == "." or digits.str.contains(point, regex=False).any()
+        used &= groups or pointed or decimal is not None
         # No number with a group of thousands begins with 0, as 0,051 does.
         zero = thousands is not None and digits.str.match(rf"0\d*{re.escape(thousands)}").any()
         if not used or zero or not digits.str.fullmatch(_pattern(marks)).all():

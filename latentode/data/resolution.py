@@ -46,6 +46,7 @@ __all__ = ["Resolution", "resolve"]
 
 # The columns of answers, beside which a table's identifier and time stand.
 PARTS = ("year", "month", "day", "hour")
+SHOWN = 60  # characters of a cell
 ANSWERS = ("variable", "mean", "std", "sample", "value")
 
 
@@ -292,8 +293,8 @@ def _refuse_nested(column: pd.Series) -> None:
     nested = plain.map(lambda cell: isinstance(cell, list | dict | set | tuple | np.ndarray)).to_numpy()
     if nested.any():
         raise SchemaError(
-            f"column `{column.name}` holds {cell_name(plain, nested)}, which is no single value; "
-            f"spread it over columns, as pandas.json_normalize does, or give leave_out='{column.name}'"
+            f"column `{column.name}` holds {cell_name(plain, nested, SHOWN)}, which is no single "
+            f"value; spread it over columns, as pandas.json_normalize does, or give leave_out='{column.name}'"
         )
 
 

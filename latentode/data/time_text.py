@@ -50,6 +50,7 @@ ISO = "ISO8601"
 _OFFSET = r"[Tt ].*?(Z|[+-]\d\d(?::?\d\d)?)$"
 _ZONE_WORD = re.compile(r"\s*\[?((?:[A-Z][A-Za-z_]+/[A-Za-z_+\-/0-9]+)|UTC|GMT|Etc/UTC)\]?$")
 _SHORT_ZONE = re.compile(r"\d\s*([A-Z]{3,5})$")  # CET, EST
+_BLANKS = r"[\u00a0\u2009\u202f]"
 _END_OF_DAY = r"(?<=\d)[Tt ]24:00(?::00(?:\.0+)?)?"
 _AT_LEAST_A_DAY = r"^(?:2[4-9]|[3-9]\d|\d{3,}):"
 
@@ -93,7 +94,7 @@ def read_text(
     text = column
     if column.dtype == object:
         text = column.map(lambda v: v.isoformat() if isinstance(v, dt.datetime | dt.time) else str(v))
-    text = text.astype(str).str.strip()
+    text = text.astype(str).str.replace(_BLANKS, " ", regex=True).str.strip()
     if time_format in TEXT_FORMS:
         return TimeText(_in_form(column, text, what, str(time_format)), time_format)
     read = _by_format(text, time_format or ISO)

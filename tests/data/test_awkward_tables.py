@@ -9,6 +9,7 @@ import pytest
 
 from latentode import LatentODEForecaster, OnlineForecaster, TrainingConfig
 from latentode.data import Schema, SeriesDataset
+from latentode.data.file_format import FileFormat
 from latentode.data.files import read_table
 from latentode.data.joined_columns import with_joined_columns
 from latentode.data.labels import as_frame
@@ -39,6 +40,7 @@ CELLS = {
     "wide digits": (["７０", "８１．５"], [70.0, 81.5], "they were text"),
     "digits of another script": (["٧٠", "٨١٫٥"], [70.0, 81.5], "they were text"),
     "a thin blank between thousands": (["1\u202f270,5", "1\u202f271,5"], [1270.5, 1271.5], "thousands"),
+    "two groups of thousands": (["1.270.567", "1.280"], [1270567.0, 1280.0], "between thousands"),
     "an exponent of Fortran": (["3.660D+01", "3.690D+01"], [36.6, 36.9], "3.660D"),
     "exponents that differ": (["3.660D+01", "3.690D+02"], [36.6, 369.0], "3.660D"),
     "words of a German spreadsheet": (["WAHR", "FALSCH"], [1.0, 0.0], "wahr as 1"),
@@ -166,6 +168,12 @@ FORMS = {
     "Japanese": (TIMES.strftime("%Y年%m月%d日 %H:%M"), "2024-03-14 06:00"),
     "Spanish halves of a day": (TIMES.strftime("%d/%m/%Y %I:%M a. m."), "2024-03-14 06:00"),
     "o'clock in German": (TIMES.strftime("%d.%m.%Y %H:%M Uhr"), "2024-03-14 06:00"),
+    "a short year first": (DAYS.strftime("%y-%m-%d"), "2024-01-03"),
+    "a short year last": (DAYS.strftime("%d.%m.%y"), "2024-01-03"),
+    "a narrow blank before half a day": (
+        TIMES.strftime("%m/%d/%Y %I:%M:%S\u202f%p"),
+        "2024-03-14 06:00",
+    ),
     "a short year": (DAYS.strftime("%d-%b-%y"), "2024-01-03"),
 }
 
@@ -435,6 +443,44 @@ def test_an_empty_update_changes_nothing_and_a_revised_row_says_what_it_needs(mo
     pd.testing.assert_frame_equal(online.update(frame().iloc[:0]).predict("1h"), before)
     with pytest.raises(SchemaError, match=r"row 0 of the new ones is known already.*duplicates='last'"):
         online.update(frame().iloc[:1])
+
+
+FILES = {
+    "drawn by psql": " id | time | x\n----+------+-----\n a  | 1    | 2.5\n a  | 2    | 3.5\n(2 rows)\n",
+    "drawn by mysql": "+----+------+-----+\n| id | time | x   |\n+----+------+-----+\n| a  |    1 | 2.5 |\n"
+    "| a  |    2 | 3.5 |\n+----+------+-----+\n2 rows in set (0.00 sec)\n",
+    "points between thousands": "id;time;x\na;1;1.270.567\na;2;1.280\n",
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_files_are_read_as_programs_write_them(kind, tmp_path):
+    path = tmp_path / "table.txt"
+    path.write_text(FILES[kind])
+    dataset = SeriesDataset.from_frame(read_table(path), Schema())
+    assert dataset.ids.tolist() == ["a"] and dataset.time.tolist() == [0.0, 1.0]
+    assert dataset.value.tolist() in ([2.5, 3.5], [1270567.0, 1280.0])
+
+
+def test_points_that_may_stand_between_thousands_are_refused(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("id;time;x\na;1;1.270\na;2;1.280\n")
+    with pytest.raises(SchemaError, match=r"'1.270' in line 2 may be .*decimal=','.*decimal='.'"):
+        read_table(path)
+    for decimal, values in ((".", [1.27, 1.28]), (",", [1270.0, 1280.0])):
+        told = FileFormat(decimal=decimal)
+        frame = read_table(path, file_format=told)
+        read = SeriesDataset.from_frame(frame, Schema(file_format=told))
+        assert read.value.tolist() == values
+    path.write_text("id;time;x\na;1;1.270\na;2;0.280\n")
+    assert read_table(path)["x"].tolist() == [1.27, 0.28]
+
+
+def test_a_short_year_on_either_side_is_refused_where_both_are_as_likely():
+    with pytest.raises(
+        SchemaError, match="24 March 2014 or 14 March 2024; give time_format='%d-%m-%y %H"
+    ):
+        read_columns(frame(TIMES.strftime("%y-%m-%d %H:%M")), Schema())
 
 
 def test_a_table_of_json_lines_with_objects_is_refused(tmp_path):
