@@ -294,7 +294,8 @@ def _refuse_nested(column: pd.Series) -> None:
     if nested.any():
         raise SchemaError(
             f"column `{column.name}` holds {cell_name(plain, nested, SHOWN)}, which is no single "
-            f"value; spread it over columns, as pandas.json_normalize does, or give leave_out='{column.name}'"
+            "value; spread it over columns, as pandas.json_normalize does, or give "
+            f"leave_out='{column.name}'"
         )
 
 

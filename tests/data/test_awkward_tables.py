@@ -446,9 +446,20 @@ def test_an_empty_update_changes_nothing_and_a_revised_row_says_what_it_needs(mo
 
 
 FILES = {
-    "drawn by psql": " id | time | x\n----+------+-----\n a  | 1    | 2.5\n a  | 2    | 3.5\n(2 rows)\n",
-    "drawn by mysql": "+----+------+-----+\n| id | time | x   |\n+----+------+-----+\n| a  |    1 | 2.5 |\n"
-    "| a  |    2 | 3.5 |\n+----+------+-----+\n2 rows in set (0.00 sec)\n",
+    "drawn by psql": """ id | time | x
+----+------+-----
+ a  | 1    | 2.5
+ a  | 2    | 3.5
+(2 rows)
+""",
+    "drawn by mysql": """+----+------+-----+
+| id | time | x   |
++----+------+-----+
+| a  |    1 | 2.5 |
+| a  |    2 | 3.5 |
++----+------+-----+
+2 rows in set (0.00 sec)
+""",
     "points between thousands": "id;time;x\na;1;1.270.567\na;2;1.280\n",
 }
 
