@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -87,26 +88,28 @@ def qualify(frame: pd.DataFrame, schema: Schema, asked: bool, axis: TimeAxis) ->
     return Qualified(dropped, units, tuple(notes))
 
 
-def _texts(column: pd.Series) -> list[str]:
-    """The distinct cells of a column of few texts; none for any other."""
+def _holds_only(column: pd.Series, fits: Callable[[str], bool]) -> bool:
+    """Whether a column holds a few texts, all of which fit."""
+    if not is_text(column):
+        return False
     plain = without_arrow(column)
-    if not is_text(plain):
-        return []
-    probe = plain.iloc[:_MOST].dropna().astype(object)
-    if not probe.map(lambda cell: isinstance(cell, str)).all():
-        return []
-    cells = pd.Series(plain.dropna().unique())
-    return [] if len(cells) > _MOST else [str(c).strip() for c in cells]
+    for cells in (plain.iloc[:_MOST].astype(object), plain.astype(object)):  # most end at the first
+        texts = cells.dropna().unique()
+        if len(texts) > _MOST or not all(isinstance(t, str) and fits(t.strip()) for t in texts):
+            return False
+    return True
 
 
 def _are_signs(column: pd.Series) -> bool:
-    texts = _texts(column)
-    return bool(set(texts) - {""}) and set(texts) <= set(_SIGNS)
+    return _holds_only(column, _SIGNS.__contains__) and bool((column.dropna() != "").any())
 
 
 def _are_zones(column: pd.Series) -> bool:
-    texts = [t for t in _texts(column) if t]
-    return bool(texts) and all(_OFFSET.fullmatch(t) or t in _zones() for t in texts)
+    return _holds_only(column, _is_zone) and bool((column.dropna() != "").any())
+
+
+def _is_zone(text: str) -> bool:
+    return text == "" or _OFFSET.fullmatch(text) is not None or text in _zones()
 
 
 @cache

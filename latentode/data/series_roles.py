@@ -57,8 +57,10 @@ def find_id(search: Search) -> None:
 
 def _may_name_series(search: Search, name: str) -> bool:
     column = search.column(name)
-    if pd.api.types.is_bool_dtype(column) or looks_like_times(column) or not repeats(column):
+    if pd.api.types.is_bool_dtype(column) or not repeats(column):
         return False
+    if looks_like_times(column):  # such as the day on which a patient was admitted
+        return is_text(column) and _tells_times_apart(search, column)
     if search.schema.variable is not None and usual(name) == "unit":  # of measurement
         return False
     if pd.api.types.is_float_dtype(column):
@@ -81,6 +83,13 @@ def _may_name_series(search: Search, name: str) -> bool:
             "variables with targets="
         )
     return False
+
+
+def _tells_times_apart(search: Search, column: pd.Series) -> bool:
+    ticks, base = search.ticks(), search.base()
+    if ticks is None or times_differ(base, ticks):
+        return False
+    return times_differ(codes_of(base, column), ticks)
 
 
 def _telling(search: Search, names: Sequence[str]) -> str:

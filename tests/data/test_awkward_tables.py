@@ -326,6 +326,14 @@ def test_an_identifier_of_several_columns_is_offered_and_read():
     assert labels["patient+bed"].tolist() == dataset.ids.tolist()
 
 
+def test_days_are_identifiers_where_times_need_them():
+    assert (
+        Schema().resolve(frame().replace({"patient": {"a": "2024-01-01", "b": "2024-01-02"}})).id
+        == "patient"
+    )
+    assert Schema().resolve(frame().iloc[:12].assign(patient=["2024-01-01"] * 12)).id is None
+
+
 def test_joined_identifiers_that_run_into_each_other_are_refused():
     table = pd.DataFrame({"p": ["a+b", "a"], "q": ["c", "b+c"], "time": [1, 2], "x": 1.0})
     with pytest.raises(SchemaError, match=r"run into each other at 'a\+b\+c'"):
