@@ -54,7 +54,7 @@ def cautions(
             table, codes = table.iloc[order], codes[order]
         if schema.layout == "wide":
             notes.append(_constant_within(table, values, codes))
-        notes.append(_run_through_again(table, schema, axis, codes))
+            notes.append(_run_through_again(table, schema, axis, codes))
     return [note for note in notes if note is not None]
 
 
@@ -82,7 +82,7 @@ def _run_through_again(
     column = column_of(table, str(schema.time))
     ticks = axis.ticks_of(column)
     back = np.append(False, (np.diff(ticks) < 0) & (np.diff(codes) == 0))
-    if not 0 < RUNS * int(back.sum()) <= len(ticks) or schema.layout == "long":
+    if not 0 < RUNS * int(back.sum()) <= len(ticks):
         return None
     latest = pd.Series(ticks).groupby(codes).cummax().to_numpy()
     if (ticks < latest).mean() < BEHIND:

@@ -234,10 +234,12 @@ def _written_numbers(column: pd.Series, form: str | None) -> bool:
 def _refuse_no_times(text: pd.Series, read: pd.Series, what: str, fix: str) -> None:
     """Refuses "NaT", "" and the like, which are read as no time, and "now", which is read as another
     time each time."""
-    lost = read.isna().to_numpy()
+    lost = read.isna().to_numpy(copy=True)
     if read.dtype.kind == "M":
-        near = (read - pd.Timestamp.now(tz=read.dt.tz)).abs() < pd.Timedelta("2D")
-        lost = lost | near.to_numpy() & text.astype(object).isin(_MOVING).to_numpy()
+        now, margin = pd.Timestamp.now(tz=read.dt.tz), pd.Timedelta("2D")
+        if read.min() - margin < now < read.max() + margin:
+            near = (read - now).abs() < margin
+            lost[near.to_numpy()] |= text[near].astype(object).isin(_MOVING).to_numpy()
     if lost.any():
         raise SchemaError(f"{what} holds {cell_name(text, lost)}, which is no time; {fix}")
 
