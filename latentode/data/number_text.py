@@ -160,7 +160,10 @@ def _whole(
 ) -> _Numbers | None:
     """The numbers of distinct cells; None unless all are written in one way."""
     if cells.map(lambda cell: not isinstance(cell, str)).all():
-        numbers = cast(pd.Series, pd.to_numeric(cells, errors="coerce"))
+        try:
+            numbers = cast(pd.Series, pd.to_numeric(cells, errors="coerce"))
+        except OverflowError:  # an integer of hundreds of digits, which as text is infinite
+            numbers = plain_numbers(cells.astype(str))
         return (numbers.to_numpy(np.float64), None, None) if numbers.notna().all() else None
     text = text_of(cells)
     numbers = plain_numbers(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -215,6 +216,9 @@ class Search:
     def _is_counter(self, name: str) -> bool:
         """Whether a column only numbers the rows, or names something else than the series."""
         column = self.column(name)
+        if is_text(column) and usual(name) in COUNTERS:  # as below rows of units
+            column = cast(pd.Series, pd.to_numeric(column, errors="coerce"))
+            column = column.convert_dtypes() if column.notna().all() else column
         if not pd.api.types.is_integer_dtype(column) or self.schema.targets is not None:
             return False
         if usual(name) in ID_NAMES and usual(name).endswith("id"):

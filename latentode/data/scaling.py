@@ -30,8 +30,8 @@ __all__ = [
     "series_keys",
 ]
 
-# Scaled values of which float32 still tells the digits.
-FARTHEST = float(np.finfo(np.float32).max * np.finfo(np.float32).eps)
+FARTHEST = float(np.finfo(np.float32).max * np.finfo(np.float32).eps)  # whose digits float32 tells
+SMALLEST = float(np.sqrt(np.finfo(np.float64).tiny))  # what float64 can square
 SQUARED = float(np.sqrt(np.finfo(np.float32).max))  # what float32 can square
 AT_ONCE = 1 << 20  # values of which sums are made, so that they may lie on disk
 
@@ -166,9 +166,8 @@ class Scaling:
             if transform is not None:
                 _refuse_outside(dataset, v, transform)
         for series, variable, _, value in in_parts(dataset):
-            scaled = np.abs(self.scale_values(value, variable))
-            if not (scaled < FARTHEST).all():
-                far = int((scaled < FARTHEST).argmin())
+            near = np.abs(self.scale_values(value, variable)) < FARTHEST
+            for far in np.flatnonzero(~near)[:1]:
                 raise SchemaError(
                     f"column `{dataset.variables[variable[far]]}` holds {value[far]:g} in series "
                     f"{dataset.name(series[far])!r}, too far from the values of training for 32 bits; "
@@ -269,10 +268,14 @@ def _fit_transforms(dataset: SeriesDataset) -> tuple[Transform | None, ...]:
 
 
 def _refuse_uneven(dataset: SeriesDataset, variable: int, values: np.ndarray) -> None:
-    """Raises where one value is so far from others that these are one and the same beside it."""
-    off = np.abs(values - np.median(values))
+    """Raises where values are as good as equal, or all but one are beside that one."""
+    name, off = dataset.variables[variable], np.abs(values - np.median(values))
+    if 0 < off.max(initial=0.0) < SMALLEST:
+        raise SchemaError(
+            f"column `{name}` holds values so close together, {off.max():g} apart, that no square of "
+            "it is left in 64 bits; write it in a smaller unit"
+        )
     if (off > 0).any() and off.max() > SQUARED * np.median(off[off > 0]):
-        name = dataset.variables[variable]
         raise SchemaError(
             f"column `{name}` holds {values[off.argmax()]:g}, beside which its other values are one "
             "and the same in 32 bits; correct it, or have the logarithm modelled by transforms="

@@ -390,6 +390,7 @@ def test_rows_in_another_order_are_no_series_one_after_the_other(order):
 
 HUGE = {
     "all": ([v * 1e299 for v in VALUES * 6], r"holds 3.66e\+300 at row 0, too large to be squared"),
+    "close together": ([v * 1e-170 for v in VALUES * 6], "so close together, .*-17. apart"),
     "one": ([1e40, *(VALUES * 6)[1:]], r"holds 1e\+40, beside which its other values are one"),
 }
 
