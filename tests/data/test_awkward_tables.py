@@ -220,6 +220,19 @@ def test_what_is_no_time_is_refused(kind):
         read_columns(frame(times, x=VALUES[: len(times)]), Schema())
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "unit"),
+    [("1677-09-22", "2262-04-11", "ns"), ("-200000-01-01", "200000-01-01", "ms")],
+)
+def test_times_further_apart_than_64_bits_are_refused(first, last, unit):
+    ends = pd.Series(np.array([first, last], dtype=f"M8[{unit}]"))
+    with pytest.raises(SchemaError, match="too far apart for 64 bits"):
+        SeriesDataset.from_frame(pd.DataFrame({"time": ends, "x": [1.0, 2.0]}))
+    early = SeriesDataset.from_frame(pd.DataFrame({"time": ends[:1], "x": [1.0]}))
+    with pytest.raises(SchemaError, match="too far apart for 64 bits"):
+        query_times(early, ends[1:])
+
+
 @pytest.mark.parametrize("at", ["NaT", "", "now", None])
 def test_no_time_can_be_asked_for(at):
     history = SeriesDataset.from_frame(frame(), Schema())
