@@ -159,7 +159,8 @@ def left_out(frame: pd.DataFrame, schema: Schema) -> tuple[LeftOut, ...]:
     read |= {part.strip() for c in (schema.id, schema.time) for part in str(c).split(JOINT)}
     found = [_why(column_of(frame, c), schema) for c in frame.columns if c not in read]
     first = frame.iloc[:PROBED]
-    known = [column_of(first, c) for c in (schema.id, schema.variable) if c in frame.columns]
+    keys = (schema.id, schema.variable)
+    known = [column_of(first, c) for c in keys if c is not None and c in frame.columns]
     base = codes_of(*known) if known else np.zeros(len(first), dtype=np.int64)
     found = [
         one if one.why != "text" else _label(one, column_of(first, one.name), base) for one in found

@@ -7,6 +7,7 @@ column stands in answers under that name. Days in one column and times of day in
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -147,7 +148,9 @@ def _labels(columns: Sequence[pd.Series], name: str) -> pd.Series:
     parts = pd.DataFrame({i: _as_text(column) for i, column in enumerate(columns)})
     group = parts.groupby(list(parts.columns), sort=False, dropna=False).ngroup().to_numpy()
     once = parts[~pd.Series(group).duplicated().to_numpy()]
-    labels = once.iloc[:, 0].str.cat([once[i] for i in parts.columns[1:]], sep=JOINT)
+    labels = cast(pd.Series, once.iloc[:, 0])
+    for other in parts.columns[1:]:
+        labels = labels + JOINT + once[other]
     twice = labels.dropna().duplicated()
     if twice.any():
         raise SchemaError(

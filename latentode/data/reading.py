@@ -137,8 +137,9 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
         role = "value" if name == schema.value else "targets"
         role = "known_future" if name in schema.known_future else role
         number = numeric_column(column_of(table, name), role, schema, point)
-        limits = said.dropped is not None and name in value_columns(schema)
-        table[name] = number.column.mask(said.dropped) if limits else number.column
+        table[name] = number.column
+        if said.dropped is not None and name in value_columns(schema):
+            table[name] = number.column.mask(said.dropped)
         notes += [number.note] if number.note else []
         units |= {name: number.unit} if number.unit else {}
     _check_static(table, schema, codes)

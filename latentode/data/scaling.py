@@ -170,7 +170,7 @@ class Scaling:
             for far in np.flatnonzero(~near)[:1]:
                 raise SchemaError(
                     f"column `{dataset.variables[variable[far]]}` holds {value[far]:g} in series "
-                    f"{dataset.name(series[far])!r}, too far from the values of training for 32 bits; "
+                    f"{dataset.name(int(series[far]))!r}, too far from values of training for 32 bits; "
                     "correct it, or write all values in one unit"
                 )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ class FirstPassageTime:
         place = max(0, math.ceil(q * len(self.times) - 1e-9) - 1)
         return np.sort(self.times, axis=0)[place]
 
-    def probability(self, by: Duration | None = None) -> IntoFrame:
+    def probability(self, by: Duration | None = None) -> Any:
         """How likely it is to happen.
 
         Args:
@@ -82,7 +83,7 @@ class FirstPassageTime:
             )
         return in_kind_of(self.kind, self.keys.assign(probability=self.cdf(until)))
 
-    def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> IntoFrame:
+    def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> Any:
         """The keys, `probability` within the horizon, `none` (that of it not happening), quantiles.
 
         Quantiles are in time units after `since`, and infinite where the level is not reached with

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ class ObservationTimes:
 
     def intensity(
         self, at: At | IntoFrame, count: int | None = None, variables: Sequence[str] | None = None
-    ) -> IntoFrame:
+    ) -> Any:
         """How often each series will be observed at the times asked, per time unit.
 
         Args:
@@ -70,7 +71,7 @@ class ObservationTimes:
 
     def expected_counts(
         self, at: At | IntoFrame, count: int | None = None, variables: Sequence[str] | None = None
-    ) -> IntoFrame:
+    ) -> Any:
         """How many observations are expected between successive times after each series' last one.
 
         With `at="24h", count=4`, in each of the four times six hours ahead. Arguments as for
@@ -87,7 +88,7 @@ class ObservationTimes:
         found = _expected_counts(self.fitted, self.dataset, places, self._chosen(variables))
         return in_kind_of(self.kind, found)
 
-    def log_likelihood(self) -> IntoFrame:
+    def log_likelihood(self) -> Any:
         """How well it is foreseen when each series is observed, after its first time.
 
         Every time is judged from the earlier ones of its series, with their values. A series is watched

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,7 @@ class SamplePaths:
         count: int | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
-    ) -> IntoFrame:
+    ) -> Any:
         """The quantity itself: `reading` without the noise of readings; arguments as for `rate`."""
         return self._along(at, count, quantiles, variables, lambda drawn: drawn.value)
 
@@ -95,7 +96,7 @@ class SamplePaths:
         count: int | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
-    ) -> IntoFrame:
+    ) -> Any:
         """What is read at given times, distributed as is forecast; arguments as for `rate`."""
         return self._along(at, count, quantiles, variables, lambda drawn: drawn.reading)
 
@@ -105,7 +106,7 @@ class SamplePaths:
         count: int | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
-    ) -> IntoFrame:
+    ) -> Any:
         """The rate of change dx/dt of the quantity, in data units per time unit.
 
         Whole numbers have none; the rate of their mean is given instead.
@@ -129,7 +130,7 @@ class SamplePaths:
 
     def to_frame(
         self, at: At | IntoFrame, count: int | None = None, variables: Sequence[str] | None = None
-    ) -> IntoFrame:
+    ) -> Any:
         """The draws themselves, of the quantity: a long frame of keys, `variable`, `draw`, `value`.
 
         Args:
@@ -148,7 +149,7 @@ class SamplePaths:
         a: At | IntoFrame | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
-    ) -> IntoFrame:
+    ) -> Any:
         """What accumulates between two times: the integral of the quantity, in data units times time.
 
         Args:
@@ -244,7 +245,7 @@ class SamplePaths:
         quantiles: float | Sequence[float],
         variables: Sequence[str] | None,
         part: Callable[[Draws], np.ndarray],
-    ) -> IntoFrame:
+    ) -> Any:
         levels = quantile_list(quantiles)
         return in_kind_of(self.kind, _summary(*self._drawn(at, count, variables, part), levels))
 
