@@ -5,6 +5,7 @@ import re
 
 import pandas as pd
 import pytest
+from test_awkward_tables import BEDS, NO_TIMES, QUALIFIED, SAID
 from test_tables_as_they_come import BAD_NUMBERS, BAD_TIMES, REFUSED, table
 
 from latentode import LatentODEForecaster, Schema, SchemaError
@@ -43,6 +44,14 @@ def refusals():
         yield kind, pd.DataFrame({"date": times, "x": 1.0}), Schema(**schema)
     for kind, (cells, _) in BAD_NUMBERS.items():
         yield kind, numbers(cells), Schema()
+    for kind, (made, _) in QUALIFIED.items():
+        yield kind, made, Schema()
+    for kind, (times, _) in NO_TIMES.items():
+        yield kind, pd.DataFrame({"id": "s", "time": times, "x": 1.0}), Schema()
+    yield "another unit than before", numbers(["1 F", "2 F"]), Schema(units={"x": "C"})
+    yield "an identifier of several columns", BEDS, Schema()
+    yield "no day", pd.DataFrame({"year": 2023, "month": 2, "day": [30, 31], "x": 1.0}), Schema()
+    yield "all too large", numbers([1e300, 2e300]), Schema()
     repeated = pd.DataFrame({"id": "a", "time": [1, 1], "x": 1.0})
     yield "repeated rows", repeated, Schema()
     yield "no time", pd.DataFrame({"id": ["a"], "x": [1.0]}), Schema()
@@ -91,8 +100,9 @@ def test_every_refusal_names_arguments_that_exist_and_options_of_the_command(kin
 
 def test_every_note_names_options_that_exist():
     frame = pd.DataFrame({"patient": list("aabb"), "Date": [45352, 45353] * 2, "x": ["9,0", "1"] * 2})
-    notes = read_columns(frame, None).notes
+    notes = [*read_columns(frame, None).notes]
     assert len(notes) == 3
+    notes += [note for table, _ in SAID.values() for note in read_columns(table, None).notes]
     for note in notes:
         assert advice(note) <= IN_PYTHON
         for door in (door_of(DOORS["inspect"]), door_of(DOORS["fit"])):

@@ -78,6 +78,12 @@ def test_the_saved_models_are_small():
     assert all(f.stat().st_size < 40_000 for folder in SAVED for f in folder.iterdir())
 
 
+def test_a_loaded_network_is_the_saved_one_number_by_number(fitted, path):
+    loaded = LatentODEForecaster.load(path.parent).network_.state_dict()
+    for name, weight in fitted.network_.state_dict().items():
+        assert loaded[name].dtype == weight.dtype and loaded[name].equal(weight), name
+
+
 def test_any_safetensors_library_reads_the_file(fitted, path):
     with safetensors.safe_open(path, "pt") as file:
         assert json.loads(file.metadata()["latentode"][64:])["format"] == persistence.FORMAT

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from latentode.data.reading import DUPLICATES, merge_duplicates
+from latentode.data.duplicates import DUPLICATES, merge_duplicates
 from latentode.data.schema import Schema
 from latentode.data.time_text import second_pass
 from latentode.errors import SchemaError

@@ -9,9 +9,19 @@ import pandas as pd
 
 from latentode.data.columns import IntoFrame
 
-__all__ = ["FrameT", "in_kind_of"]
+__all__ = ["FrameT", "in_kind_of", "kind_of"]
 
 FrameT = TypeVar("FrameT", bound=IntoFrame)
+
+
+def kind_of(given: IntoFrame) -> IntoFrame:
+    """An empty frame of the library of another, to be kept in its place for later answers.
+
+    Example:
+        >>> len(kind_of(pd.DataFrame({"x": [1.0]})))
+        0
+    """
+    return in_kind_of(given, pd.DataFrame())
 
 
 def in_kind_of(given: FrameT, answer: pd.DataFrame) -> FrameT:

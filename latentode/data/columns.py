@@ -58,9 +58,12 @@ def row_name(column: pd.Series, bad: np.ndarray) -> str:
     return f"{column.index.name or 'row'} {place}"
 
 
-def cell_name(column: pd.Series, bad: np.ndarray) -> str:
-    """Names the first bad cell by what it holds and where."""
-    return f"{column.iloc[int(np.argmax(bad))]!r} at {row_name(column, bad)}"
+def cell_name(column: pd.Series, bad: np.ndarray, longest: int | None = None) -> str:
+    """Names the first bad cell by what it holds, cut off where it is too long, and where."""
+    cell = repr(column.iloc[int(np.argmax(bad))])
+    if longest is not None and len(cell) > longest:
+        cell = f"{cell[:longest]}..."
+    return f"{cell} at {row_name(column, bad)}"
 
 
 def some_names(columns: Iterable[object], limit: int = 8) -> str:

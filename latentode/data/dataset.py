@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import IntoFrame, column_of
+from latentode.data.duplicates import DUPLICATES, merge_duplicates
 from latentode.data.reading import (
-    DUPLICATES,
-    merge_duplicates,
     observed_cells,
     read_columns,
     refuse_infinite,
@@ -171,7 +170,7 @@ class SeriesDataset:
         read = read_columns(frame, schema)
         read.warn()
         refuse_infinite(read.table, read.schema)
-        kept = merge_duplicates(read.table, read.schema, duplicates)
+        kept = merge_duplicates(read.table, read.schema, duplicates, frame)
         lost = len(read.table) - len(kept)
         return replace(cls.of_table(kept, read.schema, read.axis), merged=lost)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from latentode.data.columns import column_of, some_names
 from latentode.data.dataset import Ragged, SeriesDataset
+from latentode.data.joined_columns import parts_of, with_joined_columns
 from latentode.data.queries import query_times
 from latentode.errors import SchemaError
 
@@ -89,6 +90,8 @@ def as_frame(labels: pd.Series | pd.DataFrame, dataset: SeriesDataset) -> pd.Dat
         name = schema.id or "series"
         frame = pd.DataFrame({name: labels.index, "label": labels.to_numpy()})
     else:
+        parts = [p for c in (schema.id, schema.time) for p in parts_of(c, labels.columns)]
+        labels = with_joined_columns(labels, schema).drop(columns=parts)
         keys = [c for c in (schema.id, schema.time) if c in labels.columns]
         rest = [c for c in labels.columns if c not in keys]
         if len(rest) != 1 or (schema.id is not None and schema.id not in keys):

@@ -11,13 +11,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from latentode.data.cautions import is_far_code
 from latentode.data.columns import column_of
 from latentode.data.dataset import Ragged, SeriesDataset
-from latentode.data.reading import EXACT, is_far_code, series_codes, times_of
+from latentode.data.qualifiers import qualifies
+from latentode.data.reading import EXACT, LARGEST, series_codes, times_of
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.data.time_reading import far_times
-from latentode.data.usual_names import CLOCK_NAMES, DATE_NAMES, every
+from latentode.data.usual_names import CLOCK_NAMES, DATE_NAMES, UNIT_NAMES, every
 from latentode.errors import SchemaError
 
 __all__ = ["read_plain"]
@@ -92,8 +94,11 @@ def _is_named_by(frame: pd.DataFrame, schema: Schema) -> bool:
     if not set(read) <= set(columns):
         return False
     free = [c for c in columns if c not in read and c not in schema.leave_out]
+    if any(qualifies(column_of(frame, c)) for c in free):
+        return False
     # Beside an identifier that leaves no time twice, labels and numbers without a role have none.
-    return not free or (schema.id is not None and not every(free, (*CLOCK_NAMES, *DATE_NAMES)))
+    named = every(free, (*CLOCK_NAMES, *DATE_NAMES, *UNIT_NAMES))
+    return not free or (schema.id is not None and not named)
 
 
 def _values(frame: pd.DataFrame, schema: Schema) -> np.ndarray | None:
@@ -106,9 +111,9 @@ def _values(frame: pd.DataFrame, schema: Schema) -> np.ndarray | None:
         if kind.kind == "i" and (np.abs(column.to_numpy(np.float64)) >= EXACT).any():
             return None
     values = np.stack([c.to_numpy(np.float64) for c in columns], axis=1)
-    if np.isinf(values).any():
-        return None
     low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+    if (low < -LARGEST).any() or (high > LARGEST).any():  # or infinite
+        return None
     return None if any(is_far_code(edge) for edge in (*low.tolist(), *high.tolist())) else values
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 
 from latentode.data.columns import IntoFrame, column_of
 from latentode.data.dataset import SeriesDataset
+from latentode.data.joined_columns import with_joined_columns
 from latentode.data.reading import numeric_column, read_columns
 from latentode.data.time_axis import FARTHEST, Duration
 from latentode.errors import SchemaError, check_size, understood
@@ -216,6 +217,7 @@ def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes
 
 def _from_frame(history: SeriesDataset, at: pd.DataFrame) -> QueryTimes:
     schema = history.schema
+    at = with_joined_columns(at, schema)
     needed = [c for c in (schema.id, schema.time) if c is not None]
     absent = [c for c in needed if c not in at.columns]
     if absent:

@@ -5,7 +5,6 @@ What cannot be read is refused with its column, its row and the fix, before anyt
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass, replace
 from typing import cast
@@ -13,22 +12,23 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from latentode.data.cautions import cautions, left_out, overlooked
 from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas, without_arrow
+from latentode.data.joined_columns import JOINT, joined_times, with_joined_columns
 from latentode.data.number_text import NumberColumn, read_numbers
-from latentode.data.resolution import left_out, overlooked, resolve
-from latentode.data.roles import joined_times
+from latentode.data.qualifiers import qualify
+from latentode.data.resolution import resolve
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.data.time_reading import TimeColumn, TimeForm, far_times, read_times
+from latentode.data.time_numbers import PLAIN
+from latentode.data.time_reading import TimeColumn, TimeForm, read_times
 from latentode.errors import SchemaError
 
 __all__ = [
-    "DUPLICATES",
     "EXACT",
+    "LARGEST",
     "Reading",
-    "is_far_code",
     "key_columns",
-    "merge_duplicates",
     "numeric_column",
     "observed_cells",
     "read_columns",
@@ -38,11 +38,8 @@ __all__ = [
     "value_columns",
 ]
 
-DUPLICATES = ("error", "mean", "last")
-FAR = 2  # ranges of all other values
-_CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
-CLOCKS_CHANGE = 4  # hours after midnight by which summer time has ended everywhere
 EXACT = 2**53  # the largest integer up to which float64 holds each one
+LARGEST = float(np.sqrt(np.finfo(np.float64).max / EXACT))  # the squares of so many can be added
 
 
 @dataclass(frozen=True)
@@ -83,14 +80,27 @@ def times_of(
     how = TimeForm(schema.time_format, schema.timezone, schema.repeated_hour)
     read = read_times(column, f"column `{schema.time}`", how, codes)
     axis = read.axis
+    if axis.kind == "datetime" and _are_written_days(column, read.column, schema):
+        axis = replace(axis, time_unit="D")
     if axis.is_calendar:
         declared = schema.time_unit is not None
         axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
         schema = replace(schema, time_unit=axis.time_unit)
-    schema = replace(schema, time_format=schema.time_format or read.form)
+    # Also that numbers are plain: later ones may look like dates, and are not.
+    found = read.form or (PLAIN if axis.kind in ("integer", "float") else None)
+    schema = replace(schema, time_format=schema.time_format or found)
     for cycle in schema.periods:
         axis.duration(cycle, "cycles")
     return read, schema, axis
+
+
+def _are_written_days(column: pd.Series, times: pd.Series, schema: Schema) -> bool:
+    """Whether times were written as dates: text, numbers or parts that are midnight in each row."""
+    if pd.api.types.is_datetime64_any_dtype(column) and JOINT not in str(schema.time):
+        return False
+    if times.dt.tz is not None or times.iloc[0] != times.iloc[0].normalize():
+        return False
+    return bool((times == times.dt.normalize()).all())
 
 
 def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
@@ -109,6 +119,7 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
     resolution = resolve(schema or Schema(), frame)
     declared_targets = schema is not None and schema.targets is not None
     schema, notes = resolution.schema, [*resolution.notes]
+    frame = with_joined_columns(frame, schema)
     missed = None if declared_targets else overlooked(left_out(frame, schema))
     notes += [missed] if missed else []
     table = cast(pd.DataFrame, frame[schema.columns()]).apply(without_arrow).copy()
@@ -119,18 +130,23 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
     table[name] = read.column
     if schema.layout == "long":
         _blank_other_variables(table, schema)
+    said = qualify(frame, schema, declared_targets, axis)
+    units = {**schema.units, **said.units}
     point = any(pd.api.types.is_float_dtype(frame[c]) for c in frame.columns)
     for name in (*value_columns(schema), *schema.known_future):
         role = "value" if name == schema.value else "targets"
         role = "known_future" if name in schema.known_future else role
         number = numeric_column(column_of(table, name), role, schema, point)
         table[name] = number.column
-        notes += [note for note in (number.note, _far_code(number.column)) if note]
+        if said.dropped is not None and name in value_columns(schema):
+            table[name] = number.column.mask(said.dropped)
+        notes += [number.note] if number.note else []
+        units |= {name: number.unit} if number.unit else {}
     _check_static(table, schema, codes)
     _check_known(table, schema, codes)
-    notes += _odd_labels(table, schema)
-    notes += [note for note in (read.note, far_times(table[str(schema.time)], axis)) if note]
-    return Reading(table, schema, axis, tuple(notes))
+    notes += [*said.notes, *([read.note] if read.note else [])]
+    notes += cautions(table, schema, axis, codes, declared_targets)
+    return Reading(table, replace(schema, units=units), axis, tuple(notes))
 
 
 def value_columns(schema: Schema) -> list[str]:
@@ -168,7 +184,8 @@ def series_codes(table: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, pd.In
 
 
 def refuse_infinite(table: pd.DataFrame, schema: Schema) -> None:
-    """Raises for the first infinite value; there is no distance from it to anything."""
+    """Raises for the first infinite value, from which there is no distance to anything, or one whose
+    square is infinite as good as."""
     statics = [
         c for c in schema.static_covariates if pd.api.types.is_numeric_dtype(column_of(table, c))
     ]
@@ -180,43 +197,13 @@ def refuse_infinite(table: pd.DataFrame, schema: Schema) -> None:
                 f"column `{name}` is infinite at {row_name(column, infinite)}; correct it, or leave "
                 "the cell empty if nothing was observed"
             )
-
-
-def merge_duplicates(table: pd.DataFrame, schema: Schema, policy: str) -> pd.DataFrame:
-    """One row per (series, time), in the long layout per (series, time, variable).
-
-    Args:
-        table: from `read_columns`.
-        schema: resolved.
-        policy: "error", "mean" (of the observed values) or "last" (observed value by row order).
-    """
-    keys = key_columns(schema)
-    twice = table.duplicated(subset=keys, keep="first").to_numpy()
-    if not twice.any():
-        return table
-    if policy == "error":
-        at = ", ".join(f"{k}={column_of(table, k).iloc[int(twice.argmax())]}" for k in keys)
-        at_night = _at_night(column_of(table, str(schema.time))[twice])
-        clocks = "; or give timezone= if clocks were set back then" if at_night else ""
-        raise SchemaError(
-            f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
-            f"{row_name(column_of(table, keys[0]), twice)} ({at}); remove them, or choose "
-            f"duplicates='mean' or 'last'{clocks}"
-        )
-    # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
-    group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
-    merged = table[~twice].copy()
-    for name in table.columns.difference(keys, sort=False):
-        how = policy if name in value_columns(schema) else "last"
-        merged[name] = column_of(table, name).groupby(group).agg(how).array
-    return merged
-
-
-def _at_night(times: pd.Series) -> bool:
-    """Whether naive times all lie within the hours in which clocks are set back."""
-    if not pd.api.types.is_datetime64_any_dtype(times) or times.dt.tz is not None:
-        return False
-    return bool((times.dt.hour < CLOCKS_CHANGE).all() and (times != times.dt.normalize()).any())
+        large = np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) > LARGEST
+        if large.any():
+            raise SchemaError(
+                f"column `{name}` holds {column.iloc[int(large.argmax())]} at "
+                f"{row_name(column, large)}, too large to be squared in 64 bits; correct it, or "
+                f"write `{name}` in a larger unit"
+            )
 
 
 def _check_ids(table: pd.DataFrame, schema: Schema) -> None:
@@ -231,45 +218,6 @@ def _check_ids(table: pd.DataFrame, schema: Schema) -> None:
             f"column `{schema.id}` names no series at {row_name(column, missing)}; fill it in or "
             "remove that row"
         )
-
-
-def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:
-    """Points out identifiers and names of variables that differ in blanks at their ends alone."""
-    notes = []
-    for name in (schema.id, schema.variable):
-        if name is None or pd.api.types.is_numeric_dtype(column_of(table, name)):
-            continue
-        labels = pd.Series(column_of(table, name).unique()).astype(str)
-        twice = labels[labels.str.strip().duplicated(keep=False)]
-        if len(twice):
-            notes.append(
-                f"column `{name}` holds {' and '.join(map(repr, twice[:2]))}, which differ in "
-                "blanks alone "
-                "and are taken for two; correct one of them if they are the same"
-            )
-    return notes
-
-
-def is_far_code(value: float) -> bool:
-    """Whether a number is written as those are that stand for a missing one, such as -9999."""
-    return _CODE.fullmatch(f"{value:.10g}") is not None
-
-
-def _far_code(column: pd.Series) -> str | None:
-    """Points out a number such as -9999 far from all others, which may stand for a missing value."""
-    values = column.to_numpy(np.float64, na_value=np.nan)
-    values = values[np.isfinite(values)]
-    for code in {values.min(), values.max()} if len(values) > 2 else ():
-        if not is_far_code(code):
-            continue
-        others = values[values != code]
-        if len(others) > 1 and np.abs(others - code).min() > FAR * max(np.ptp(others), 1e-300):
-            return (
-                f"column `{column.name}` holds {code:.10g} in {len(values) - len(others)} rows, "
-                "far from all "
-                "other values; name it in na_values if it stands for a missing one"
-            )
-    return None
 
 
 def _blank_other_variables(table: pd.DataFrame, schema: Schema) -> None:
@@ -298,9 +246,8 @@ def numeric_column(
     if not pd.api.types.is_numeric_dtype(column):
         if column.notna().any():
             schema = schema or Schema()
-            return read_numbers(
-                column, role, schema.censored, schema.file_format.decimal, point_elsewhere
-            )
+            decimal, unit = schema.file_format.decimal, schema.units.get(str(column.name))
+            return read_numbers(column, role, schema.censored, decimal, point_elsewhere, unit)
         return NumberColumn(pd.Series(np.nan, index=column.index, name=column.name))
     if pd.api.types.is_integer_dtype(column):
         large = ((column > EXACT) | (column < -EXACT)).fillna(False).to_numpy(dtype=bool)

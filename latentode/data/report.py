@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from latentode.data.cautions import left_out
 from latentode.data.column_report import (
     FeatureReport,
     VariableReport,
@@ -22,14 +23,12 @@ from latentode.data.column_report import (
 from latentode.data.columns import IntoFrame, column_of, some_names, to_pandas
 from latentode.data.cycles import FoundCycle, describe, find_cycles
 from latentode.data.dataset import SeriesDataset
+from latentode.data.duplicates import DUPLICATES, merge_duplicates
 from latentode.data.reading import (
-    DUPLICATES,
-    merge_duplicates,
     read_columns,
     series_codes,
     value_columns,
 )
-from latentode.data.resolution import left_out
 from latentode.data.scaling import Scaling
 from latentode.data.schema import AUTO, Schema
 from latentode.data.time_axis import TimeAxis

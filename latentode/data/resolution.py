@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, row_name, some_names, without_arrow
+from latentode.data.columns import cell_name, column_of, row_name, some_names, without_arrow
+from latentode.data.joined_columns import parts_of_time
 from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.roles import (
     UNNAMED,
     Search,
     are_dates,
-    codes_of,
     holds_clock,
     looks_like_times,
     repeats,
@@ -30,6 +30,7 @@ from latentode.data.usual_names import (
     CLOCK_NAMES,
     DATE_NAMES,
     ID_NAMES,
+    PARTS_OF_TIME,
     SURE_LONG_NAMES,
     SURE_TIME_NAMES,
     TIME_NAMES,
@@ -41,11 +42,11 @@ from latentode.data.usual_names import (
 )
 from latentode.errors import SchemaError
 
-__all__ = ["LeftOut", "Resolution", "left_out", "overlooked", "resolve"]
+__all__ = ["Resolution", "resolve"]
 
 # The columns of answers, beside which a table's identifier and time stand.
 PARTS = ("year", "month", "day", "hour")
-PROBED = 10_000  # cells of a column without a role
+SHOWN = 60  # characters of a cell
 ANSWERS = ("variable", "mean", "std", "sample", "value")
 
 
@@ -73,9 +74,10 @@ def resolve(schema: Schema, frame: pd.DataFrame) -> Resolution:
         SchemaError: if a named column is missing, a role has several readings, or a column that looks
             like a variable holds text.
     """
-    _check_columns(frame)
-    _require(frame, [*schema.named(), *schema.static_covariates, *schema.known_future])
+    _check_columns(frame, schema)
     search = Search(frame, schema)
+    named = [*schema.named(), *schema.static_covariates, *schema.known_future]
+    _require(search.frame, named)
     _find_long(search)
     _find_time(search)
     find_id(search)
@@ -92,6 +94,13 @@ def resolve(schema: Schema, frame: pd.DataFrame) -> Resolution:
 def _find_time(search: Search) -> None:
     if search.schema.time is None:
         names = every(search.frame.columns, TIME_NAMES, search.taken())
+        if not names or any(usual(names[0]) in part for part in PARTS_OF_TIME.values()):
+            parts = parts_of_time(search.frame, search.taken())
+            whole = any(looks_like_times(search.column(c)) for c in search.free())
+            if parts and not whole:
+                search.join_times(parts)
+                return
+            names = [] if parts else names
         time = names[0] if names else _time_by_contents(search)
         _refuse_parts(search, time)
         search.schema = replace(search.schema, time=time)
@@ -248,7 +257,7 @@ def _check_transforms(schema: Schema) -> None:
         )
 
 
-def _check_columns(frame: pd.DataFrame) -> None:
+def _check_columns(frame: pd.DataFrame, schema: Schema) -> None:
     if frame.empty:
         raise SchemaError(
             f"the table has no rows; its columns are {some_names(frame.columns) or 'none either'}; "
@@ -263,6 +272,31 @@ def _check_columns(frame: pd.DataFrame) -> None:
                 f"column {name!r} has a name that is not text; rename it, for all columns with "
                 "frame.columns = frame.columns.astype(str)"
             )
+    named = {*schema.named(), *schema.static_covariates, *schema.known_future}
+    for name in frame.columns.difference(list({*schema.leave_out} - named), sort=False):
+        _refuse_nested(column_of(frame, name))
+
+
+def _refuse_nested(column: pd.Series) -> None:
+    """Raises for a column of lists or objects, as JSON may have them, or of complex numbers."""
+    if column.dtype.kind == "c":
+        raise SchemaError(
+            f"column `{column.name}` holds complex numbers; give their parts columns of their own, or "
+            f"say leave_out='{column.name}'"
+        )
+    arrow = isinstance(column.dtype, pd.ArrowDtype)
+    if not pd.api.types.is_object_dtype(column) and not (arrow and column.dtype.kind == "O"):
+        return
+    plain = without_arrow(column)
+    if pd.api.types.infer_dtype(plain, skipna=True) != "mixed":
+        return
+    nested = plain.map(lambda cell: isinstance(cell, list | dict | set | tuple | np.ndarray)).to_numpy()
+    if nested.any():
+        raise SchemaError(
+            f"column `{column.name}` holds {cell_name(plain, nested, SHOWN)}, which is no single "
+            "value; spread it over columns, as pandas.json_normalize does, or give "
+            f"leave_out='{column.name}'"
+        )
 
 
 def _require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -275,71 +309,3 @@ def _require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
                 "correct its "
                 "name in the schema, or the table"
             )
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A column without a role, or a variable of a long table that is no target.
-
-    Args:
-        name: its name.
-        why: why it has no part in the model.
-        looks_like_data: whether it holds numbers that nobody decided on.
-    """
-
-    name: str
-    why: str
-    looks_like_data: bool = False
-
-
-def left_out(frame: pd.DataFrame, schema: Schema) -> tuple[LeftOut, ...]:
-    """What a resolved schema leaves out of a table.
-
-    Args:
-        frame: the table.
-        schema: resolved.
-    """
-    read = {*schema.columns(), schema.date}
-    found = [_why(column_of(frame, c), schema) for c in frame.columns if c not in read]
-    if schema.layout == "long":
-        names = pd.Series(column_of(frame, str(schema.variable)).unique()).astype(str)
-        others = sorted(set(names) - set(schema.targets or ()))
-        found += [LeftOut(name, "no target") for name in others]
-    return tuple(found)
-
-
-def overlooked(found: tuple[LeftOut, ...]) -> str | None:
-    """A sentence about what looks like data and is left out all the same; None if there is none."""
-    names = [one.name for one in found if one.looks_like_data]
-    if not names:
-        return None
-    return (
-        f"left out, though it looks like data: {some_names(names)}; say leave_out= if that is meant, "
-        "or name the columns that matter with targets="
-    )
-
-
-def _why(column: pd.Series, schema: Schema) -> LeftOut:
-    name = str(column.name)
-    if name in schema.leave_out:
-        return LeftOut(name, "as asked")
-    if name.startswith(UNNAMED):
-        return LeftOut(name, "no name")
-    cells = without_arrow(column).dropna().iloc[:PROBED]
-    if cells.empty:
-        return LeftOut(name, "empty")
-    if looks_like_times(cells) or usual(name) in TIME_NAMES:
-        return LeftOut(name, "times")
-    if usual(name) in ID_NAMES or usual(name).endswith("_id"):
-        return LeftOut(name, "another identifier")
-    constant = len(column) > 1 and not codes_of(cells).any()
-    if pd.api.types.is_numeric_dtype(cells) or (is_text(cells) and looks_numeric(cells)):
-        return LeftOut(name, "numbers, not named", not constant)
-    if is_text(cells) and cells.nunique() > 2 and _mostly_digits(cells.astype(str)):
-        return LeftOut(name, "text with digits", looks_like_data=True)
-    return LeftOut(name, "constant text" if constant else "text")
-
-
-def _mostly_digits(text: pd.Series) -> bool:
-    """Whether most cells begin with a digit, as "120/80" and "1.2M" do."""
-    return bool(text.str.match(r"[^\w]*\d").mean() > 0.5)

@@ -8,14 +8,18 @@ series, a column that tells them apart names the variable of a long table.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, without_arrow
+from latentode.data.columns import column_of, some_names, without_arrow
+from latentode.data.joined_columns import joined, joined_times, parts_of, with_joined_columns
 from latentode.data.number_text import is_text, looks_numeric
+from latentode.data.qualifiers import qualifies
 from latentode.data.schema import Schema
-from latentode.data.time_formats import clock_of, is_clock
+from latentode.data.time_formats import is_clock
 from latentode.data.time_reading import TimeForm, read_times
 from latentode.data.usual_names import ID_NAMES, usual
 from latentode.errors import SchemaError
@@ -28,7 +32,6 @@ __all__ = [
     "equivalent",
     "holds_clock",
     "is_label",
-    "joined_times",
     "label_columns",
     "looks_like_times",
     "numbered_in_blocks",
@@ -93,7 +96,7 @@ def is_label(column: pd.Series) -> bool:
     if not is_text(column):
         return False
     n = column.nunique()
-    if not 2 <= n <= len(column) / 2:
+    if not 2 <= n <= len(column) / 2 or qualifies(column):
         return False
     return not looks_numeric(column) and not looks_like_times(column)
 
@@ -121,9 +124,11 @@ def are_dates(column: pd.Series) -> bool:
     if first.empty:
         return False
     if pd.api.types.is_numeric_dtype(first):
-        whole = first.astype(np.int64).astype(str)
-        stamps = pd.to_datetime(whole, format="%Y%m%d", errors="coerce")
-        return bool((first == np.floor(first)).all() and stamps.notna().all())
+        numbers = first.to_numpy(np.float64)
+        if not ((numbers == np.floor(numbers)) & (np.abs(numbers) < 1e8)).all():  # eight digits
+            return False
+        whole = pd.Series(numbers.astype(np.int64)).astype(str)
+        return bool(pd.to_datetime(whole, format="%Y%m%d", errors="coerce").notna().all())
     if pd.api.types.is_datetime64_any_dtype(first):
         return bool((first == first.dt.normalize()).all())
     return bool(first.astype(str).str.fullmatch(r"\s*[\w ,]+[-./ ][\w ,]+[-./ ]\w+\s*").all())
@@ -171,7 +176,8 @@ class Search:
     """
 
     def __init__(self, frame: pd.DataFrame, schema: Schema) -> None:
-        self.frame = frame
+        self.columns = frozenset(frame.columns)
+        self.frame = with_joined_columns(frame, schema)
         self.schema = schema
         self.notes: list[str] = []
         self.complete = None not in (schema.layout, schema.time, schema.targets)
@@ -181,6 +187,7 @@ class Search:
         """The columns that have a role, or are left out."""
         schema = self.schema
         taken = [*schema.named(), *schema.static_covariates, *schema.known_future, *schema.leave_out]
+        taken += [p for c in (schema.id, schema.time) for p in parts_of(c, self.columns)]
         if schema.date is not None:
             taken.append(schema.date)
         # The targets of a long table are no columns.
@@ -209,6 +216,9 @@ class Search:
     def _is_counter(self, name: str) -> bool:
         """Whether a column only numbers the rows, or names something else than the series."""
         column = self.column(name)
+        if is_text(column) and usual(name) in COUNTERS:  # as below rows of units
+            column = cast(pd.Series, pd.to_numeric(column, errors="coerce"))
+            column = column.convert_dtypes() if column.notna().all() else column
         if not pd.api.types.is_integer_dtype(column) or self.schema.targets is not None:
             return False
         if usual(name) in ID_NAMES and usual(name).endswith("id"):
@@ -219,6 +229,12 @@ class Search:
 
     def column(self, name: str) -> pd.Series:
         return column_of(self.frame, name)
+
+    def join_times(self, parts: Sequence[str]) -> None:
+        """Takes several columns together for the times."""
+        self.schema = replace(self.schema, time=joined(parts))
+        self.frame = with_joined_columns(self.frame, self.schema)
+        self.say(f"times are put together of {some_names(parts)}; time= names another column")
 
     def say(self, text: str) -> None:
         """Notes what was found."""
@@ -241,39 +257,3 @@ class Search:
         if not known:
             return np.zeros(len(self.frame), dtype=np.int64)
         return codes_of(*(column_of(self.frame, c) for c in known))
-
-
-def joined_times(frame: pd.DataFrame, schema: Schema) -> pd.Series:
-    """The column of times; with the days of the column of dates, where the schema names one.
-
-    Args:
-        frame: a table; one whose times were joined before has datetimes already.
-        schema: with `time`, and maybe `date`.
-
-    Raises:
-        SchemaError: for a row whose day or time of day cannot be read.
-
-    Example:
-        >>> frame = pd.DataFrame({"date": ["2024-03-01"], "time": ["08:30"], "x": 1.0})
-        >>> joined_times(frame, Schema(time="time", date="date"))[0]
-        Timestamp('2024-03-01 08:30:00')
-    """
-    column = without_arrow(column_of(frame, str(schema.time)))
-    if schema.date is None or pd.api.types.is_datetime64_any_dtype(column):
-        return column
-    if schema.date not in frame.columns:
-        raise SchemaError(
-            f"column `{schema.date}`, which holds the days of the times in `{schema.time}`, is not "
-            "in the "
-            "table; add it, or give whole timestamps"
-        )
-    days = column_of(frame, schema.date)
-    form = None if schema.time_format in ("elapsed", "number") else schema.time_format
-    read = read_times(days, f"column `{schema.date}`", TimeForm(form))
-    day = pd.to_datetime(read.column)
-    if day.dt.tz is not None:
-        raise SchemaError(
-            f"column `{schema.date}` has a time zone, so it holds whole timestamps; name it with "
-            "time= alone"
-        )
-    return (day.dt.normalize() + clock_of(column)).rename(str(column.name))

@@ -30,6 +30,9 @@ __all__ = [
     "series_keys",
 ]
 
+FARTHEST = float(np.finfo(np.float32).max * np.finfo(np.float32).eps)  # whose digits float32 tells
+SMALLEST = float(np.sqrt(np.finfo(np.float64).tiny))  # what float64 can square
+SQUARED = float(np.sqrt(np.finfo(np.float32).max))  # what float32 can square
 AT_ONCE = 1 << 20  # values of which sums are made, so that they may lie on disk
 
 
@@ -115,6 +118,8 @@ class Scaling:
             for v in np.unique(variable).tolist():
                 own = value[variable == v]
                 transform = transforms[v] if transforms else None
+                if transform is None:
+                    _refuse_uneven(dataset, v, own)
                 scalers[v].partial_fit((own if transform is None else transform.forward(own))[:, None])
         loc, scale = _ends_of(scalers)
         known = dataset.known_paths()[1].T if dataset.schema.known_future else []
@@ -160,6 +165,14 @@ class Scaling:
         for v, transform in enumerate(self.transforms):
             if transform is not None:
                 _refuse_outside(dataset, v, transform)
+        for series, variable, _, value in in_parts(dataset):
+            near = np.abs(self.scale_values(value, variable)) < FARTHEST
+            for far in np.flatnonzero(~near)[:1]:
+                raise SchemaError(
+                    f"column `{dataset.variables[variable[far]]}` holds {value[far]:g} in series "
+                    f"{dataset.name(int(series[far]))!r}, too far from values of training for 32 bits; "
+                    "correct it, or write all values in one unit"
+                )
 
     def scale_known(self, value: np.ndarray) -> np.ndarray:
         """Known columns, shape `(rows, known)`, likewise."""
@@ -252,6 +265,21 @@ def _fit_transforms(dataset: SeriesDataset) -> tuple[Transform | None, ...]:
         _refuse_outside(dataset, v, fit_transform(asked[name], np.zeros(0)))
         found.append(fit_transform(asked[name], values))
     return tuple(found)
+
+
+def _refuse_uneven(dataset: SeriesDataset, variable: int, values: np.ndarray) -> None:
+    """Raises where values are as good as equal, or all but one are beside that one."""
+    name, off = dataset.variables[variable], np.abs(values - np.median(values))
+    if 0 < off.max(initial=0.0) < SMALLEST:
+        raise SchemaError(
+            f"column `{name}` holds values so close together, {off.max():g} apart, that no square of "
+            "it is left in 64 bits; write it in a smaller unit"
+        )
+    if (off > 0).any() and off.max() > SQUARED * np.median(off[off > 0]):
+        raise SchemaError(
+            f"column `{name}` holds {values[off.argmax()]:g}, beside which its other values are one "
+            "and the same in 32 bits; correct it, or have the logarithm modelled by transforms="
+        )
 
 
 def _refuse_outside(dataset: SeriesDataset, variable: int, transform: Transform) -> None:

@@ -65,6 +65,8 @@ class Schema:
         transforms: per variable "log", "logit" (or `("logit", low, high)`; 0 and 1 by default),
             "box-cox" or "yeo-johnson": what its distribution is transformed by, fitted on training
             data, so that forecasts of a positive or bounded variable stay so.
+        units: per column, or variable of a long table, the unit that its values are written in; found,
+            so that a later table in another unit is refused.
         file_format: how the files are written that the table is read from; a fitted model reads later
             ones so.
 
@@ -92,6 +94,7 @@ class Schema:
     repeated_hour: str | None = None
     leave_out: tuple[str, ...] = ()
     censored: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict, hash=False)
     file_format: FileFormat = field(default_factory=FileFormat)
 
     def __post_init__(self) -> None:
@@ -103,6 +106,7 @@ class Schema:
         object.__setattr__(self, "cycles", _periods(self.cycles))
         transforms = {v: check_spec(v, given) for v, given in dict(self.transforms).items()}
         object.__setattr__(self, "transforms", transforms)
+        object.__setattr__(self, "units", dict(self.units))
         if isinstance(self.file_format, Mapping):  # as JSON has it
             object.__setattr__(self, "file_format", FileFormat.of(self.file_format))
         if self.layout not in (None, "wide", "long"):

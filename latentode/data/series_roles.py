@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from latentode.data.joined_columns import joined
 from latentode.data.number_text import is_text
 from latentode.data.roles import (
     UNNAMED,
@@ -56,8 +57,10 @@ def find_id(search: Search) -> None:
 
 def _may_name_series(search: Search, name: str) -> bool:
     column = search.column(name)
-    if pd.api.types.is_bool_dtype(column) or looks_like_times(column) or not repeats(column):
+    if pd.api.types.is_bool_dtype(column) or not repeats(column):
         return False
+    if looks_like_times(column):  # such as the day on which a patient was admitted
+        return is_text(column) and _tells_times_apart(search, column)
     if search.schema.variable is not None and usual(name) == "unit":  # of measurement
         return False
     if pd.api.types.is_float_dtype(column):
@@ -82,6 +85,13 @@ def _may_name_series(search: Search, name: str) -> bool:
     return False
 
 
+def _tells_times_apart(search: Search, column: pd.Series) -> bool:
+    ticks, base = search.ticks(), search.base()
+    if ticks is None or times_differ(base, ticks):
+        return False
+    return times_differ(codes_of(base, column), ticks)
+
+
 def _telling(search: Search, names: Sequence[str]) -> str:
     """The first of several columns that leaves no time of a series twice."""
     ticks = search.ticks()
@@ -94,8 +104,8 @@ def _telling(search: Search, names: Sequence[str]) -> str:
     together = codes_of(base, *(search.column(c) for c in names))
     if times_differ(together, ticks):
         raise SchemaError(
-            f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series; join "
-            f"them into one column, or name the one that is meant with id= and choose duplicates='mean'"
+            f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series; say "
+            f"id='{joined(names)}', or name the one that is meant and choose duplicates='mean'"
         )
     return names[0]
 
@@ -169,8 +179,8 @@ def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray)
             _refuse_labels(search, splits or varying)
     elif splits:
         search.say(
-            f"rows of one series and time are told apart by `{splits[0]}`, which has no role: join it "
-            "with the identifier if each is a series"
+            f"rows of one series and time are told apart by `{splits[0]}`, which has no role: say "
+            f"id='{joined([str(search.schema.id), splits[0]])}' if each is a series"
         )
 
 

@@ -41,7 +41,8 @@ SHOWN = 40  # characters of a line in a message
 _DECLARED = re.compile(r'"?sep=(.)"?$', re.IGNORECASE)
 _COMMA = re.compile(r"[-+−]?\d+,\d+([eE][-+]?\d+)?")
 _POINT = re.compile(r"[-+−]?\d*\.\d+([eE][-+]?\d+)?")
-_GROUPED = re.compile(r"[-+−]?[1-9]\d{0,2},\d{3}")  # 1,234 means either
+_GROUPED = re.compile(r"[-+−]?[1-9]\d{0,2}[,.]\d{3}")  # 1,234 means either
+_GROUPS = re.compile(r"[-+−]?[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?")  # 1.234.567
 
 
 @dataclass(frozen=True)
@@ -260,13 +261,19 @@ def _decimal(records: Sequence[Record], name: str, separator: str) -> str:
         return "."  # and what has its commas in quotation marks is settled column by column
     cells = {cell.strip(): line for line, row in reversed(records) for cell in row if "," in cell}
     commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
-    if not commas or any(_POINT.fullmatch(cell.strip()) for _, row in records for cell in row):
+    points = {c.strip(): n for n, row in reversed(records) for c in row if _POINT.fullmatch(c.strip())}
+    if points and separator == ";" and not commas and all(map(_GROUPED.fullmatch, points)):
+        # Where semicolons stand between cells, points often stand between thousands.
+        if any(_GROUPS.fullmatch(cell.strip()) for _, row in records for cell in row):
+            return ","
+        commas, cells = list(points), points
+    elif not commas or points:
         return "."
     if any(not _GROUPED.fullmatch(cell) for cell in commas):
         return ","
     raise SchemaError(
         f"{name}: {commas[-1]!r} in line {cells[commas[-1]]} may be a number with decimals or one with "
-        "thousands; say decimal=',' if a comma stands before decimals, decimal='.' if not"
+        "thousands; say decimal=',' if a comma stands before decimals, decimal='.' if a point does"
     )
 
 

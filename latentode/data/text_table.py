@@ -20,6 +20,7 @@ import pandas as pd
 from latentode.data.columns import column_of, detect
 from latentode.data.file_format import WHITESPACE, FileFormat
 from latentode.data.header_rows import UNNAMED, Record
+from latentode.data.joined_columns import parts_of
 from latentode.data.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
 from latentode.data.text_layout import TextLayout, find_layout, lines_from, records_of
 from latentode.errors import SchemaError
@@ -29,6 +30,8 @@ __all__ = ["MISSING", "read_text_table"]
 # What is usually written where nothing was observed; "" is an empty cell.
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "null", "NULL", "None", "<NA>", "#N/A")
 MISSING += ("#NA", "NaT", "NAN", "-NAN", "Null", r"\N")
+_RULE = re.compile(rb"^[ \t]*[|+]?-{3,}[-+|=]*[ \t]*$", re.MULTILINE)
+_COUNT = re.compile(rb"^\(?\d+ rows?(?: in set.*)?\)?[ \t]*$", re.MULTILINE)
 _BLANK_LINE = re.compile(rb"^[ \t]*$", re.MULTILINE)
 
 
@@ -75,6 +78,7 @@ def _without_marked(content: bytes, layout: TextLayout) -> tuple[bytes, int]:
     sign = (layout.format.comment or "").encode()
     if sign and (content.startswith(sign) or b"\n" + sign in content):
         content = re.sub(rb"^" + re.escape(sign) + rb".*$", b"", content, flags=re.MULTILINE)
+    content = _without_rules(content)
     header = layout.header.encode()
     begin = _offset(content, layout.first_line)
     repeated = 0
@@ -83,6 +87,12 @@ def _without_marked(content: bytes, layout: TextLayout) -> tuple[bytes, int]:
         rows, repeated = line.subn(b"", content[begin:])
         content = content[:begin] + rows
     return content, repeated
+
+
+def _without_rules(content: bytes) -> bytes:
+    """Without the lines that clients of databases draw, nor the count of rows below them."""
+    found = _RULE.search(content)
+    return _COUNT.sub(b"", _RULE.sub(b"", content)) if found else content
 
 
 def _offset(content: bytes, line: int) -> int:
@@ -196,7 +206,7 @@ class _Text:
             # Without an index column pandas cuts off cells too many, and warns.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             try:
-                return pd.read_csv(
+                frame = pd.read_csv(
                     text,
                     sep=cast(str, told.separator),
                     decimal=cast(str, told.decimal),
@@ -211,6 +221,9 @@ class _Text:
                 )
             except pd.errors.EmptyDataError:
                 return pd.DataFrame(columns=pd.Index(names))
+        if told.separator == "|":  # blanks beside it align the columns
+            frame = frame.assign(**{c: column_of(frame, c).str.strip() for c in labels})
+        return frame
 
     def _records(self) -> list[Record]:
         """Every record, slowly."""
@@ -271,4 +284,5 @@ def _labels(header: Sequence[str], schema: Schema) -> list[str]:
     variable = schema.variable or detect(header, VARIABLE_NAMES)
     value = schema.value or detect(header, VALUE_NAMES)
     long = schema.layout != "wide" and variable and value
-    return [c for c in (id_, variable if long else None) if c is not None and c in header]
+    named = [*(parts_of(id_, header) or [id_]), variable if long else None]
+    return [c for c in named if c is not None and c in header]

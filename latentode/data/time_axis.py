@@ -95,7 +95,18 @@ class TimeAxis:
         return _unit(UNITS[self.time_unit]) / _unit(f"1{self.tick}")
 
     def to_units(self, ticks: np.ndarray, origin: np.ndarray | float) -> np.ndarray:
-        """Time since `origin` in time units, float64; the difference is exact before the division."""
+        """Time since `origin` in time units, float64; the difference is exact before the division.
+
+        Raises:
+            SchemaError: for a difference that 64 bits of ticks cannot hold.
+        """
+        if ticks.dtype.kind == "i" and ticks.size:
+            ahead = float(ticks.max()) - float(np.min(origin))
+            if max(ahead, float(np.max(origin)) - float(ticks.min())) > FARTHEST:
+                raise SchemaError(
+                    f"times lie too far apart for 64 bits of {self.tick}; correct or leave out those "
+                    "that are centuries away from all others, or write times in a coarser unit"
+                )
         return (ticks - origin).astype(np.float64) / self.ticks_per_unit
 
     @property

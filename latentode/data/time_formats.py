@@ -31,6 +31,10 @@ _DATES = (
     *("%d-%b-%Y", "%d %b %Y", "%d/%b/%Y", "%b %d, %Y", "%b %d %Y", "%b-%d-%Y", "%d %B %Y", "%B %d, %Y"),
     *("%B %d %Y", "%a %b %d %Y", "%a, %d %b %Y", "%d. %B %Y", "%d%b%Y", "%Y%m%d", "%Y %m %d"),
     *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%d-%b-%y", "%d %b %y", "%d%b%y"),
+    *("%A, %d %B %Y", "%A, %B %d, %Y", "%A %d.%m.%Y", "%a %d.%m.%Y", "%a %d/%m/%Y", "%a %m/%d/%Y"),
+    *("%Y年%m月%d日", "%Y年%m月", "%a %b %d %H:%M:%S %Y"),
+    *("%Y%m%d%H%M%S%z", "%Y%m%d%H%M%S.%f%z", "%Y%m%d%H%M%z"),  # of HL7
+    *("%y-%m-%d", "%y/%m/%d", "%y.%m.%d"),  # told from days first by how long they make the table
     *("%b %Y", "%B %Y", "%m/%Y", "%b-%Y", "%Y-%j", "%Y/%j", "%Y %b %d"),
 )
 _CLOCKS = {
@@ -42,6 +46,9 @@ _CLOCKS = {
     r"\d{1,2}:\d{2}:\d{2}[AP]M": "%I:%M:%S%p",
     r"\d{1,2}:\d{2}:\d{2} [AP]M": "%I:%M:%S %p",
     r"\d{1,2}:\d{2}:\d{2}\.\d+ [AP]M": "%I:%M:%S.%f %p",
+    r"\d{1,2}:\d{2}:\d{2}:\d{1,6}": "%H:%M:%S:%f",
+    r"\d{1,2}\.\d{2}\.\d{2} [AP]M": "%I.%M.%S %p",
+    r"\d{1,2}\.\d{2}\.\d{2}\.\d+ [AP]M": "%I.%M.%S.%f %p",
     r"\d{1,2} [AP]M": "%I %p",
     r"\d{1,2}\.\d{2}": "%H.%M",
     r"\d{1,2}\.\d{2}\.\d{2}": "%H.%M.%S",
@@ -49,7 +56,7 @@ _CLOCKS = {
     r"\d{6}": "%H%M%S",
 }
 _SPLIT = re.compile(
-    r"^(?P<date>.*?\d)(?P<joint> - |, |[ T:_-])(?P<clock>\d[\d:.]*(?: ?[AaPp][Mm])?)"
+    r"^(?P<date>.*?[\d日])(?P<joint> - |, |[ T:_-])(?P<clock>\d[\d:.]*(?: ?[AaPp][Mm])?)"
     r"(?P<zone> ?(?:GMT|UTC)?(?:[+-]\d{2}:?\d{2}|Z))?$"
 )
 _HALF = r"\s*([AaPp])\.?[Mm]\.?$"
@@ -64,6 +71,7 @@ _PERIODS = {
     "month": re.compile(r"^(?P<year>\d{4})[-\s]?[Mm](?P<part>\d{1,2})$"),
 }
 PROBED = 50
+LONGER = 10  # times as long as by another order of day and year
 
 
 def found_format(text: pd.Series, what: str) -> str | None:
@@ -81,15 +89,39 @@ def found_format(text: pd.Series, what: str) -> str | None:
     fitting = [f for f in _candidates(str(cells.iloc[0])) if _fits(probe, f) and _fits(cells, f)]
     if not fitting:
         return None
+    fitting = _day_or_year_first(cells, fitting)
     first = _read(cells, fitting[0])
     other = next((f for f in fitting[1:] if not _read(cells, f).equals(first)), None)
-    if other is not None and "." not in fitting[0][:3]:  # with points the day always stands first
+    if (
+        other is not None and "." not in fitting[0][:3]
+    ):  # with points the day nearly always stands first
         raise SchemaError(
             f"{what} holds {cells.iloc[0]!r}, which may be {first.iloc[0]:%d %B %Y} or "
             f"{_read(cells.iloc[:1], other).iloc[0]:%d %B %Y}; give "
             f"time_format='{fitting[0]}' or time_format='{other}'"
         )
     return fitting[0]
+
+
+def _day_or_year_first(cells: pd.Series, fitting: list[str]) -> list[str]:
+    """Formats without those that make a table ten times as long as the others by their order of parts.
+
+    Of 24-03-01 and the days after it, the year first makes a few days and the day first many years.
+    """
+    years = [f for f in fitting if f.startswith("%y")]
+    others = [f for f in fitting if f not in years]
+    if not years or not others:
+        return fitting
+    year_first = _span(cells, years[0])
+    day_first = min(_span(cells, form) for form in others)
+    if LONGER * year_first <= day_first > 0:
+        return years
+    return others if LONGER * day_first <= year_first > 0 else [others[0], years[0]]
+
+
+def _span(cells: pd.Series, form: str) -> float:
+    read = _read(cells, form)
+    return (read.max() - read.min()).total_seconds()
 
 
 def _candidates(cell: str) -> list[str]:

@@ -18,7 +18,14 @@ from latentode.data.columns import row_name
 from latentode.data.usual_names import usual
 from latentode.errors import SchemaError
 
-__all__ = ["NUMBER_FORMS", "PLAIN", "doubtful_form", "form_of_numbers", "times_of_numbers"]
+__all__ = [
+    "NUMBER_FORMS",
+    "PLAIN",
+    "are_remote",
+    "doubtful_form",
+    "form_of_numbers",
+    "times_of_numbers",
+]
 
 PLAIN = "number"  # says that numbers are their own unit, whatever they look like
 EPOCHS = {"epoch-s": 1, "epoch-ms": 10**3, "epoch-us": 10**6, "epoch-ns": 10**9}
@@ -29,14 +36,20 @@ DIGITS = {
     "yyyymmddhhmm": (12, "%Y%m%d%H%M"),
     "yyyymmddhhmmss": (14, "%Y%m%d%H%M%S"),
 }
+PERIODS = {"yyyymm": "%Y%m", "yyyyww": "%G%V%u"}  # six digits each
+PERIOD_NAMES = {
+    "yyyymm": ("month", "period", "yyyymm", "yearmonth", "ym", "monat", "mes", "mois"),
+    "yyyyww": ("week", "yyyyww", "yearweek", "yw", "woche", "kw", "semana", "semaine"),
+}
 CENTURIES = {"19yymmdd": 19_000_000, "20yymmdd": 20_000_000}
 YEARS = (1800, 2200)  # of digits that are taken for dates without being told
 EXCEL = (20_000.0, 80_000.0)  # from 1954 to 2119
 EXCEL_ORIGIN, EXCEL_LEAST = "1899-12-30", 61  # the spreadsheet's 60 is a day that never was
 DAY_NAMES = ("date", "datum", "fecha", "day")
+REMOTE = 1000  # spans from zero, from where numbers are hardly counted from zero
 ENOUGH = 8  # fractions of days that are all whole seconds
 SECONDS_OF_DAY, SLACK = 86_400.0, 0.06  # a day to six places is known to 0.05 s
-NUMBER_FORMS = (*EPOCHS, "excel", *DIGITS, *CENTURIES, "decimal-year")
+NUMBER_FORMS = (*EPOCHS, "excel", *DIGITS, *PERIODS, *CENTURIES, "decimal-year")
 
 
 def form_of_numbers(column: pd.Series, what: str) -> str | None:
@@ -60,6 +73,10 @@ def form_of_numbers(column: pd.Series, what: str) -> str | None:
         for form, (length, _) in DIGITS.items():
             if _are_dates(numbers, form, length):
                 return form
+        words = usual(str(column.name)).split("_")
+        for form, names in PERIOD_NAMES.items():
+            if not set(words).isdisjoint(names) and not _period_lost(numbers, form).any():
+                return form
     epoch = _epoch(column, numbers, what)
     if epoch is not None:
         return epoch
@@ -67,13 +84,15 @@ def form_of_numbers(column: pd.Series, what: str) -> str | None:
         return "excel"
     if named_day and _within(numbers, YEARS) and not (numbers == np.floor(numbers)).all():
         return "decimal-year"
+    months = _are_months(numbers)
     if named_day and _short_dates(numbers):
+        also = "time_format='yyyymm' for months, " if months else ""
         raise SchemaError(
             f"{what} holds {int(numbers[0]):06d}, a date without its century; give "
-            "time_format='20yymmdd' "
-            "or time_format='19yymmdd', or time_format='number' for plain numbers"
+            f"time_format='20yymmdd' or time_format='19yymmdd', {also}or time_format='number' for "
+            "plain numbers"
         )
-    return None
+    return "yyyymm" if named_day and months else None
 
 
 def doubtful_form(column: pd.Series) -> str | None:
@@ -86,7 +105,9 @@ def doubtful_form(column: pd.Series) -> str | None:
         return "excel"
     if _within(numbers, YEARS) and not (numbers == np.floor(numbers)).all() and narrow:
         return "decimal-year"
-    return "20yymmdd" if _short_dates(numbers) and len(np.unique(numbers)) > 3 else None
+    if len(np.unique(numbers)) > 3:
+        return "20yymmdd" if _short_dates(numbers) else "yyyymm" if _are_months(numbers) else None
+    return None
 
 
 def times_of_numbers(column: pd.Series, form: str, what: str) -> pd.Series:
@@ -111,12 +132,45 @@ def times_of_numbers(column: pd.Series, form: str, what: str) -> pd.Series:
         part = np.rint((numbers - year) * (end - begin).astype(np.int64)).astype("m8[s]")
         return _column(begin + part, column)
     _refuse(column, what, form, numbers != np.floor(numbers))
+    if form in PERIODS:
+        _refuse(column, what, form, _period_lost(numbers, form))
+        return _column(_periods(numbers, form), column)
     whole = numbers.astype(np.int64)
     length, pattern = DIGITS.get(form, DIGITS["yyyymmdd"])
     text = pd.Series(whole + CENTURIES.get(form, 0)).astype(str).str.zfill(length)
     stamps = pd.to_datetime(text, format=pattern, errors="coerce")
     _refuse(column, what, form, (stamps.isna() | (text.str.len() != length)).to_numpy())
     return _column(stamps.to_numpy(), column)
+
+
+def _periods(numbers: np.ndarray, form: str) -> np.ndarray:
+    """When months or weeks written as six digits begin; NaT for what is none."""
+    text = pd.Series(numbers.astype(np.int64)).astype(str)
+    day = "1" if form == "yyyyww" else ""  # a week begins on its Monday
+    return pd.to_datetime(text + day, format=PERIODS[form], errors="coerce").to_numpy()
+
+
+def _period_lost(numbers: np.ndarray, form: str) -> np.ndarray:
+    """Mask of the numbers that are no month or week of the years that are taken for such."""
+    inside = _inside(numbers, (YEARS[0] * 100.0, YEARS[1] * 100.0))
+    return ~inside if not inside.all() else np.isnat(_periods(numbers, form))
+
+
+def _are_months(numbers: np.ndarray) -> bool:
+    whole = bool((numbers == np.floor(numbers)).all())
+    return whole and not _period_lost(numbers, "yyyymm").any()
+
+
+def are_remote(column: pd.Series) -> bool:
+    """Whether plain numbers lie so far from zero that they may be dates in a form nobody has told.
+
+    Example:
+        >>> are_remote(pd.Series([3793240800, 3793243680])), are_remote(pd.Series([1990, 2001]))
+        (True, False)
+    """
+    numbers = column.to_numpy(np.float64)
+    span = np.ptp(numbers)
+    return bool(span > 0 and np.abs(numbers).min() > REMOTE * span)
 
 
 def _are_dates(numbers: np.ndarray, form: str, length: int) -> bool:

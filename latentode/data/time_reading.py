@@ -13,11 +13,13 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import row_name, without_arrow
+from latentode.data.columns import cell_name, row_name, without_arrow
+from latentode.data.number_text import is_text
 from latentode.data.time_axis import TimeAxis
 from latentode.data.time_numbers import (
     NUMBER_FORMS,
     PLAIN,
+    are_remote,
     doubtful_form,
     form_of_numbers,
     times_of_numbers,
@@ -37,10 +39,12 @@ __all__ = [
 
 TIME_FORMS = (*NUMBER_FORMS, *TEXT_FORMS, PLAIN)
 LARGEST = float(2**63)
+FARTHEST = float(np.sqrt(np.finfo(np.float64).max) / 2**63)  # of times as floats
 YEAR = 365 * 86_400 * 10**6  # microseconds
 FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
 FAR = 10  # spans of the bulk beyond which a time is pointed out
-_NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_MOVING = ("now", "today")
+_NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,12 @@ def read_times(
             placed = _in_zone(read.column, what, how, series)
             return replace(read, column=placed, axis=_axis(placed, what, read.form))
         column = column.astype(str)
+    elif form == PLAIN and is_text(column):
+        lost = pd.to_numeric(column.astype(object), errors="coerce").isna().to_numpy()
+        raise SchemaError(
+            f"{what} holds {cell_name(column, lost)}, which is no number, as times are here; correct "
+            "it, or give another time_format="
+        )
     if _are_dates(column):
         if how.timezone is not None:
             raise SchemaError(f"{what} holds dates, which have no timezone; leave it out")
@@ -136,6 +146,7 @@ def read_times(
         form = found = None
     else:
         text = read_text(column, what, form, convert, fix)
+        _refuse_no_times(column, text.column, what, fix)
         column, found = text.column, text.form
     placed = _in_zone(column, what, how, series)
     note = None
@@ -220,6 +231,19 @@ def _written_numbers(column: pd.Series, form: str | None) -> bool:
     return bool(text.str.fullmatch(_NUMBER).all())
 
 
+def _refuse_no_times(text: pd.Series, read: pd.Series, what: str, fix: str) -> None:
+    """Refuses "NaT", "" and the like, which are read as no time, and "now", which is read as another
+    time each time."""
+    lost = read.isna().to_numpy(copy=True)
+    if read.dtype.kind == "M":
+        now, margin = pd.Timestamp.now(tz=read.dt.tz), pd.Timedelta("2D")
+        if read.min() - margin < now < read.max() + margin:
+            near = (read - now).abs() < margin
+            lost[near.to_numpy()] |= text[near].astype(object).isin(_MOVING).to_numpy()
+    if lost.any():
+        raise SchemaError(f"{what} holds {cell_name(text, lost)}, which is no time; {fix}")
+
+
 def _numbers(column: pd.Series, what: str, how: TimeForm, form: str | None) -> TimeColumn:
     infinite = ~np.isfinite(column.to_numpy(dtype=np.float64))
     if infinite.any():
@@ -244,12 +268,24 @@ def _numbers(column: pd.Series, what: str, how: TimeForm, form: str | None) -> T
             "are; if "
             f"they are dates, give time_format='{doubt}'"
         )
+    elif form is None and are_remote(column):
+        note = (
+            f"{what} holds plain numbers, such as {column.iloc[0]:.15g}, far from zero for how little "
+            "they change; if they are dates, write them as such, or give the time_format= that they "
+            "are in; time_format='number' says that they are none"
+        )
     return TimeColumn(column, TimeAxis(kind, unit="1", time_unit="1"), None, note)
 
 
 def _refuse_overflow(column: pd.Series, what: str) -> None:
-    """Integers are subtracted exactly, in 64 bits."""
+    """Integers are subtracted exactly, in 64 bits; of floats the squares have to be numbers still."""
     if not pd.api.types.is_integer_dtype(column):
+        numbers = column.to_numpy(np.float64)
+        if np.abs(numbers).max() > FARTHEST or 0 < np.ptp(numbers) < 1 / FARTHEST:
+            raise SchemaError(
+                f"{what} holds numbers from {numbers.min():g} to {numbers.max():g}, which cannot be "
+                "computed with in 64 bits; write times in another unit"
+            )
         return
     values = column.to_numpy()
     low, high = int(values.min()), int(values.max())

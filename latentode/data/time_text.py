@@ -49,6 +49,8 @@ ISO = "ISO8601"
 # A clock time is needed before an offset: the last field of a bare date would look like one.
 _OFFSET = r"[Tt ].*?(Z|[+-]\d\d(?::?\d\d)?)$"
 _ZONE_WORD = re.compile(r"\s*\[?((?:[A-Z][A-Za-z_]+/[A-Za-z_+\-/0-9]+)|UTC|GMT|Etc/UTC)\]?$")
+_SHORT_ZONE = re.compile(r"\d\s*([A-Z]{3,5})$")  # CET, EST
+_BLANKS = r"[\u00a0\u2009\u202f]"
 _END_OF_DAY = r"(?<=\d)[Tt ]24:00(?::00(?:\.0+)?)?"
 _AT_LEAST_A_DAY = r"^(?:2[4-9]|[3-9]\d|\d{3,}):"
 
@@ -92,7 +94,7 @@ def read_text(
     text = column
     if column.dtype == object:
         text = column.map(lambda v: v.isoformat() if isinstance(v, dt.datetime | dt.time) else str(v))
-    text = text.astype(str).str.strip()
+    text = text.astype(str).str.replace(_BLANKS, " ", regex=True).str.strip()
     if time_format in TEXT_FORMS:
         return TimeText(_in_form(column, text, what, str(time_format)), time_format)
     read = _by_format(text, time_format or ISO)
@@ -161,7 +163,8 @@ def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | Non
         return TimeText(_in_form(column, text, what, period), period)
     if pd.to_datetime(text, format=ISO, errors="coerce", utc=True).notna().all():
         return None  # of several zones
-    plain = text.str.replace(r"\s*\([A-Za-z ]+\)$", "", regex=True)
+    plain = text.str.replace(r"\s*(?:\([A-Za-z ]+\)|Uhr)$", "", regex=True)
+    plain = plain.str.replace(r"\s*([AaPp])\.\s?[Mm]\.?$", r" \1m", regex=True)
     form = found_format(plain, what)
     if form is None:
         return None
@@ -197,6 +200,9 @@ def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: st
         raise SchemaError(
             f"{what} holds numbers, but {cell_name(column, ~numbers)}; correct it or remove that row"
         )
+    zone = _SHORT_ZONE.search(str(text.iloc[int((~readable).argmax())]))
+    if zone is not None:
+        fix = f"write the UTC offset, such as +01:00, for {zone[1]!r}, which may mean several zones"
     raise SchemaError(
         f"{what} holds {cell_name(column, ~readable)}, which is not a time in the format {chosen}; "
         f"{fix}"

@@ -13,10 +13,13 @@ __all__ = [
     "CLOCK_NAMES",
     "DATE_NAMES",
     "ID_NAMES",
+    "OFFSET_NAMES",
+    "PARTS_OF_TIME",
     "SURE_ID_NAMES",
     "SURE_LONG_NAMES",
     "SURE_TIME_NAMES",
     "TIME_NAMES",
+    "UNIT_NAMES",
     "VALUE_NAMES",
     "VARIABLE_NAMES",
     "detect",
@@ -115,6 +118,24 @@ VALUE_NAMES = (
     *("obs_value", "measured_value", "measurement_value", "measurement", "observation", "amount"),
     *("aval", "level", "y"),
 )
+# Columns that together hold a time; without a year none of them does.
+PARTS_OF_TIME = {
+    "year": ("year", "yr", "yyyy", "jahr", "año", "ano", "année", "annee"),
+    "month": ("month", "mo", "mon", "mm", "mth", "monat", "mes", "mois"),
+    "day": ("day", "dy", "dd", "day_of_month", "dom", "mday", "tag", "día", "dia", "jour"),
+    "doy": ("doy", "jday", "yday", "day_of_year", "dayofyear", "julian_day", "julianday"),
+    "hour": ("hour", "hr", "hh", "stunde", "hora", "heure"),
+    "hhmm": ("hhmm", "hrmn", "hour_minute"),
+    "minute": ("minute", "minutes", "mn", "mi", "min"),
+    "second": ("second", "seconds", "sec", "ss"),
+}
+# Columns that say how another column is to be read.
+UNIT_NAMES = (
+    *("unit", "units", "uom", "valueuom", "value_uom", "unit_of_measure", "unit_of_measurement"),
+    *("unit_name", "unitname", "unit_source_value", "value_unit", "result_unit", "resultunit"),
+    *("lab_unit", "measurement_unit", "measure_unit", "einheit", "unidad", "unite", "unité", "ucum"),
+)
+OFFSET_NAMES = ("utc_offset", "utcoffset", "tz_offset", "gmt_offset", "gmtoffset", "timezone_offset")
 _BRACKETS = re.compile(r"\s*[(\[{].*?[)\]}]\s*$")
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 from pandas.util import hash_array
 
 from latentode.data.columns import IntoFrame, column_of, to_pandas
+from latentode.data.joined_columns import with_joined_columns
 from latentode.errors import LatentODEError, check_whole
 from latentode.estimators.forecaster import LatentODEForecaster
 from latentode.estimators.persistence import model_file
@@ -59,9 +60,10 @@ def predict(
     Raises:
         LatentODEError: for a model without an identifier, or an engine that is none.
     """
-    name = _loaded(_source(model)).schema_.id
+    schema = _loaded(_source(model)).schema_
+    name, at = schema.id, with_joined_columns(at, schema) if isinstance(at, pd.DataFrame) else at
     if isinstance(at, pd.DataFrame) and name in at.columns:  # of series that nothing is asked of
-        table = to_pandas(frame)
+        table = with_joined_columns(to_pandas(frame), schema)
         frame = cast(pd.DataFrame, table[column_of(table, str(name)).isin(column_of(at, str(name)))])
     return _over_partitions(model, frame, partial(_predict, at=at, options=options), engine, partitions)
 
@@ -94,7 +96,8 @@ def _over_partitions(
     """Answers of all partitions, as those of one table."""
     check_whole("partitions", partitions)
     source = _source(model)
-    name, table = _loaded(source).schema_.id, to_pandas(frame)
+    schema = _loaded(source).schema_
+    name, table = schema.id, with_joined_columns(to_pandas(frame), schema)
     if name is None:
         raise LatentODEError("this model knows one series only, which is not cut; ask it itself")
     if name not in table.columns:

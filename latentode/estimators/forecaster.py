@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 import latentode.evaluation as evaluation
 import latentode.plotting as plotting
 from latentode.data import ParquetFolder, Schema, SeriesDataset
-from latentode.data.answers import FrameT, in_kind_of
+from latentode.data.answers import FrameT, in_kind_of, kind_of
 from latentode.data.columns import IntoFrame, interval_levels, quantile_list
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration, TimeAxis
@@ -174,11 +174,11 @@ class LatentODEForecaster(BaseEstimator):
         if at is not None:
             dataset, _ = fitted.reader.read_question(history, at, self.duplicates)
         ahead = fitted.horizon if horizon is None else fitted.reader.axis.duration(horizon)
-        return SamplePaths(fitted, dataset, ahead, draws, seed)
+        return SamplePaths(fitted, dataset, ahead, draws, seed, kind_of(history))
 
     def observation_times(self, history: IntoFrame) -> ObservationTimes:
         """When series are observed, for a model with `ModelConfig(observation_times=...)`."""
-        return ObservationTimes(self._fitted, self.read(history))
+        return ObservationTimes(self._fitted, self.read(history), kind_of(history))
 
     def backtest(
         self,

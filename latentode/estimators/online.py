@@ -7,11 +7,13 @@ that from the longer history, exactly, late rows and revised ones included.
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any, Self
 
 import pandas as pd
 
-from latentode.data.columns import IntoFrame
+from latentode.data.answers import in_kind_of, kind_of
+from latentode.data.columns import IntoFrame, to_pandas
 from latentode.data.queries import At
 from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster
@@ -39,6 +41,7 @@ class OnlineForecaster:
     def __init__(self, forecaster: LatentODEForecaster, history: IntoFrame | None = None) -> None:
         self.forecaster = forecaster
         self.history: pd.DataFrame | None = None
+        self._kind: IntoFrame = pd.DataFrame()
         self._adding = threading.Lock()
         _ = forecaster.network_  # which raises where there is none
         if history is not None:
@@ -52,14 +55,17 @@ class OnlineForecaster:
                 than what is known. Rows that repeat one go by the forecaster's `duplicates`.
 
         Returns:
-            Itself; unchanged if the rows are refused.
+            Itself; unchanged if there are no rows, or if they are refused.
 
         Raises:
             SchemaError: for rows that cannot be read, alone or with the history.
         """
-        own = self.forecaster
+        own, table = self.forecaster, to_pandas(rows)
         with self._adding:
-            self.history = own.fitted_.reader.extend(self.history, rows, own.duplicates)
+            self._kind = kind_of(rows)
+            if table.empty:  # nothing new, as where a sensor is polled
+                return self
+            self.history = own.fitted_.reader.extend(self.history, table, own.duplicates)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -68,9 +74,13 @@ class OnlineForecaster:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _adding=threading.Lock())
 
-    def predict(self, at: At | IntoFrame, **how: Any) -> pd.DataFrame:
-        """`LatentODEForecaster.predict` from the history so far; arguments as there."""
-        return self.forecaster.predict(self._rows(), at, **how)
+    def predict(self, at: At | IntoFrame, **how: Any) -> Any:
+        """`LatentODEForecaster.predict` from the history so far; arguments as there.
+
+        Returns:
+            A frame of the library that the latest rows came in.
+        """
+        return in_kind_of(self._kind, self.forecaster.predict(self._rows(), at, **how))
 
     def forecast(self, at: At | IntoFrame, **how: Any) -> Forecast:
         """`LatentODEForecaster.forecast` from the history so far; arguments as there."""
@@ -78,7 +88,7 @@ class OnlineForecaster:
 
     def sample_paths(self, **how: Any) -> SamplePaths:
         """`LatentODEForecaster.sample_paths` from the history so far; arguments as there."""
-        return self.forecaster.sample_paths(self._rows(), **how)
+        return replace(self.forecaster.sample_paths(self._rows(), **how), kind=self._kind)
 
     def _rows(self) -> pd.DataFrame:
         if self.history is None:

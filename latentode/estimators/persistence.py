@@ -292,6 +292,9 @@ def _network(described: Description, weights: dict[str, Tensor], steps: int) -> 
         if not _small(config):
             network = config.build(sizes)
     network.to(_precision([weights[name] for name, _ in network.named_parameters()]))
+    for name, buffer in network.named_buffers():  # each in its own, as the fit left it
+        if buffer.is_floating_point():
+            buffer.data = buffer.data.to(weights.get(name, buffer).dtype)
     network.solver = replace(network.solver, steps=steps)
     network.load_state_dict(weights)
     return network.eval()

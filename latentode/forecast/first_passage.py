@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import quantile_list, quantile_name
+from latentode.data.answers import in_kind_of
+from latentode.data.columns import IntoFrame, quantile_list, quantile_name
 from latentode.data.time_axis import Duration, TimeAxis
 from latentode.errors import LatentODEError
 from latentode.forecast.fitted import Draws
@@ -36,12 +38,14 @@ class FirstPassageTime:
             `(draws, series)`; 0 where the level is already reached at `since`.
         horizon: how far ahead was looked, in time units.
         axis: what the time column means.
+        kind: an empty frame of the library whose frames answer.
     """
 
     keys: pd.DataFrame
     times: np.ndarray
     horizon: float
     axis: TimeAxis
+    kind: IntoFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -59,7 +63,7 @@ class FirstPassageTime:
         place = max(0, math.ceil(q * len(self.times) - 1e-9) - 1)
         return np.sort(self.times, axis=0)[place]
 
-    def probability(self, by: Duration | None = None) -> pd.DataFrame:
+    def probability(self, by: Duration | None = None) -> Any:
         """How likely it is to happen.
 
         Args:
@@ -77,9 +81,9 @@ class FirstPassageTime:
                 f"by={by!r} lies beyond the {self.horizon:g}{self.axis.unit_name} that were looked "
                 "ahead; ask for paths with a longer horizon"
             )
-        return self.keys.assign(probability=self.cdf(until))
+        return in_kind_of(self.kind, self.keys.assign(probability=self.cdf(until)))
 
-    def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
+    def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> Any:
         """The keys, `probability` within the horizon, `none` (that of it not happening), quantiles.
 
         Quantiles are in time units after `since`, and infinite where the level is not reached with
@@ -89,7 +93,7 @@ class FirstPassageTime:
         frame = self.keys.assign(probability=within, none=1.0 - within)
         for level in quantile_list(quantiles):
             frame[quantile_name(level)] = self.quantile(level)
-        return frame
+        return in_kind_of(self.kind, frame)
 
 
 def first_passages(

@@ -18,11 +18,13 @@ from latentode.data import Climatology, Scaling
 from latentode.data.batch import Series
 from latentode.data.columns import IntoFrame, frame_or_as_is, some_names, to_pandas
 from latentode.data.dataset import SeriesDataset
+from latentode.data.duplicates import DUPLICATES, refuse_revisions
 from latentode.data.plain_tables import read_plain
 from latentode.data.queries import At, with_known_values
-from latentode.data.reading import DUPLICATES, read_columns
+from latentode.data.reading import read_columns
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
+from latentode.data.time_numbers import PLAIN
 from latentode.errors import SchemaError, understood
 from latentode.forecast.calibration import Calibration
 from latentode.forecast.components import StructuralParts
@@ -34,7 +36,7 @@ from latentode.forecast.sampler import Joint
 from latentode.model.structure import Outlook
 from latentode.nn.likelihoods import refuse_unexplained
 
-__all__ = ["Draws", "FittedForecaster", "Reader", "plain"]
+__all__ = ["Draws", "FittedForecaster", "Reader"]
 
 SHOWN = 3  # unknown categories that a warning names
 STEP = 1e-4  # of a difference quotient, in the shortest time over which a path bends
@@ -53,6 +55,10 @@ class Reader:
     schema: Schema
     axis: TimeAxis
     scaling: Scaling
+
+    def __post_init__(self) -> None:
+        if self.axis.scale == "number" and self.schema.time_format is None:  # of an earlier release
+            object.__setattr__(self, "schema", replace(self.schema, time_format=PLAIN))
 
     @understood("the table")
     def read(self, frame: IntoFrame, duplicates: str = "error") -> SeriesDataset:
@@ -126,6 +132,8 @@ class Reader:
         if added[time].dtype != history[time].dtype:
             added[time] = _as_before(added[time], history[time], axis.kind)
         table = cast(pd.DataFrame, pd.concat([history, added], ignore_index=True))
+        if duplicates == "error":
+            refuse_revisions(table, len(history), self.schema)
         self.read(table, duplicates)
         return table
 
@@ -188,7 +196,6 @@ class FittedForecaster:
         self, dataset: SeriesDataset, queries: ForecastQueries, keys: pd.DataFrame
     ) -> Forecast:
         """The forecast of queries, called by a row of `keys` each, against what `reader` has read.
-
 
         Raises:
             SchemaError: for an observation that a likelihood or a transform cannot take.
@@ -328,11 +335,6 @@ class Draws:
         joint = self.forecast.joint
         assert joint is not None  # a fitted model's forecasts always have one
         return joint.took(self.n, self.forecast.n_samples), *joint.waves(self.n, self.seed)
-
-
-def plain(value: Any) -> Any:
-    """Python's own number for one of numpy's, as from a grid that was searched."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _as_before(new: pd.Series, old: pd.Series, kind: str) -> pd.Series:

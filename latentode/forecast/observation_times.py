@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
+from latentode.data.answers import in_kind_of
+from latentode.data.columns import IntoFrame, frame_or_as_is
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, QueryTimes, query_times
 from latentode.errors import SchemaError
@@ -35,6 +38,7 @@ class ObservationTimes:
     Args:
         fitted: a model that was trained with `observation_times`.
         dataset: histories, as `fitted` reads them.
+        kind: an empty frame of the library whose frames answer.
 
     Raises:
         LatentODEError: if the model was trained without `observation_times`.
@@ -42,13 +46,14 @@ class ObservationTimes:
 
     fitted: FittedForecaster
     dataset: SeriesDataset = field(repr=False)
+    kind: IntoFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _ = self.fitted.engine.network.times_process  # which raises
 
     def intensity(
-        self, at: At, count: int | None = None, variables: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+        self, at: At | IntoFrame, count: int | None = None, variables: Sequence[str] | None = None
+    ) -> Any:
         """How often each series will be observed at the times asked, per time unit.
 
         Args:
@@ -60,12 +65,13 @@ class ObservationTimes:
         Returns:
             A frame: identifier, time, (`variable`,) `intensity`, the mean over latent samples.
         """
-        places = query_times(self.dataset, at, count)
-        return _intensity(self.fitted, self.dataset, places, self._chosen(variables))
+        places = query_times(self.dataset, frame_or_as_is(at), count)
+        found = _intensity(self.fitted, self.dataset, places, self._chosen(variables))
+        return in_kind_of(self.kind, found)
 
     def expected_counts(
-        self, at: At, count: int | None = None, variables: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+        self, at: At | IntoFrame, count: int | None = None, variables: Sequence[str] | None = None
+    ) -> Any:
         """How many observations are expected between successive times after each series' last one.
 
         With `at="24h", count=4`, in each of the four times six hours ahead. Arguments as for
@@ -78,10 +84,11 @@ class ObservationTimes:
         Raises:
             SchemaError: for a time before the last observation of its series.
         """
-        places = query_times(self.dataset, at, count)
-        return _expected_counts(self.fitted, self.dataset, places, self._chosen(variables))
+        places = query_times(self.dataset, frame_or_as_is(at), count)
+        found = _expected_counts(self.fitted, self.dataset, places, self._chosen(variables))
+        return in_kind_of(self.kind, found)
 
-    def log_likelihood(self) -> pd.DataFrame:
+    def log_likelihood(self) -> Any:
         """How well it is foreseen when each series is observed, after its first time.
 
         Every time is judged from the earlier ones of its series, with their values. A series is watched
@@ -91,7 +98,7 @@ class ObservationTimes:
             A frame: identifier, `events`, `watched` (time units), `log_likelihood` (its differences
             matter, not its unit) and `constant`, the log-likelihood of the typical rate of training.
         """
-        return _log_likelihood(self.fitted, self.dataset)
+        return in_kind_of(self.kind, _log_likelihood(self.fitted, self.dataset))
 
     def _chosen(self, variables: Sequence[str] | None) -> np.ndarray:
         return chosen_variables(self.fitted.reader.schema, variables)

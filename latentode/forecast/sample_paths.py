@@ -18,12 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from latentode.data.answers import in_kind_of
 from latentode.data.batch import Series
-from latentode.data.columns import quantile_list, quantile_name
+from latentode.data.columns import IntoFrame, frame_or_as_is, quantile_list, quantile_name
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, QueryTimes, query_times, warn_of_missing_known_values
 from latentode.data.time_axis import Duration
@@ -51,6 +53,7 @@ class SamplePaths:
         horizon: how far after each last observation to look for first passages, in time units.
         draws: how many futures.
         seed: another seed, other futures.
+        kind: an empty frame of the library whose frames answer.
 
     Example:
         >>> from latentode import LatentODEForecaster, ModelConfig, TrainingConfig
@@ -71,6 +74,7 @@ class SamplePaths:
     horizon: float
     draws: int = 256
     seed: int = 0
+    kind: IntoFrame = field(default_factory=pd.DataFrame, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_whole("draws", self.draws)
@@ -78,31 +82,31 @@ class SamplePaths:
 
     def value(
         self,
-        at: At,
+        at: At | IntoFrame,
         count: int | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
+    ) -> Any:
         """The quantity itself: `reading` without the noise of readings; arguments as for `rate`."""
         return self._along(at, count, quantiles, variables, lambda drawn: drawn.value)
 
     def reading(
         self,
-        at: At,
+        at: At | IntoFrame,
         count: int | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
+    ) -> Any:
         """What is read at given times, distributed as is forecast; arguments as for `rate`."""
         return self._along(at, count, quantiles, variables, lambda drawn: drawn.reading)
 
     def rate(
         self,
-        at: At,
+        at: At | IntoFrame,
         count: int | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
+    ) -> Any:
         """The rate of change dx/dt of the quantity, in data units per time unit.
 
         Whole numbers have none; the rate of their mean is given instead.
@@ -125,8 +129,8 @@ class SamplePaths:
         return self._along(at, count, quantiles, variables, lambda drawn: drawn.rate)
 
     def to_frame(
-        self, at: At, count: int | None = None, variables: Sequence[str] | None = None
-    ) -> pd.DataFrame:
+        self, at: At | IntoFrame, count: int | None = None, variables: Sequence[str] | None = None
+    ) -> Any:
         """The draws themselves, of the quantity: a long frame of keys, `variable`, `draw`, `value`.
 
         Args:
@@ -136,15 +140,16 @@ class SamplePaths:
         """
         keys, found = self._drawn(at, count, variables, lambda drawn: drawn.value)
         frame = keys.loc[keys.index.repeat(self.draws)].reset_index(drop=True)
-        return frame.assign(draw=np.tile(np.arange(self.draws), len(keys)), value=found.T.reshape(-1))
+        draw = np.tile(np.arange(self.draws), len(keys))
+        return in_kind_of(self.kind, frame.assign(draw=draw, value=found.T.reshape(-1)))
 
     def integral(
         self,
-        b: At,
-        a: At | None = None,
+        b: At | IntoFrame,
+        a: At | IntoFrame | None = None,
         quantiles: float | Sequence[float] = QUANTILES,
         variables: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
+    ) -> Any:
         """What accumulates between two times: the integral of the quantity, in data units times time.
 
         Args:
@@ -189,7 +194,8 @@ class SamplePaths:
         keys = until.keys.rename(columns={time: "until"})
         keys.insert(len(keys.columns) - 1, "since", since.keys[time].to_numpy())
         keys = keys.loc[keys.index.repeat(len(chosen))].reset_index(drop=True)
-        return _summary(keys.assign(variable=self._names(variable)), found, levels)
+        keys = keys.assign(variable=self._names(variable))
+        return in_kind_of(self.kind, _summary(keys, found, levels))
 
     def first_passage_time(
         self,
@@ -230,29 +236,29 @@ class SamplePaths:
             drawn = self._draw(ForecastQueries(series, np.full(len(series), v), time, origin))
             found[:, part] = first_passages(drawn, grid, level, above is not None, readings is not None)
         keys = self._last_keys().assign(variable=variable)
-        return FirstPassageTime(keys, found, self.horizon, dataset.axis)
+        return FirstPassageTime(keys, found, self.horizon, dataset.axis, self.kind)
 
     def _along(
         self,
-        at: At,
+        at: At | IntoFrame,
         count: int | None,
         quantiles: float | Sequence[float],
         variables: Sequence[str] | None,
         part: Callable[[Draws], np.ndarray],
-    ) -> pd.DataFrame:
+    ) -> Any:
         levels = quantile_list(quantiles)
-        return _summary(*self._drawn(at, count, variables, part), levels)
+        return in_kind_of(self.kind, _summary(*self._drawn(at, count, variables, part), levels))
 
     def _drawn(
         self,
-        at: At,
+        at: At | IntoFrame,
         count: int | None,
         variables: Sequence[str] | None,
         part: Callable[[Draws], np.ndarray],
     ) -> tuple[pd.DataFrame, np.ndarray]:
         """Keys of what is asked, and the draws there, shape `(draws, queries)`."""
         chosen = chosen_variables(self.fitted.reader.schema, variables)
-        places = query_times(self.dataset, at, count)
+        places = query_times(self.dataset, frame_or_as_is(at), count)
         warn_of_missing_known_values(self.dataset, places, stacklevel=4)
         queries, keys = queries_at(self.dataset, places, chosen)
         check_size("draws and times", self.draws, len(queries))
@@ -279,8 +285,8 @@ class SamplePaths:
         points = math.ceil(self.horizon / step - 1e-9)
         return np.r_[step * np.arange(points), self.horizon]
 
-    def _once(self, at: At, name: str) -> QueryTimes:
-        places = query_times(self.dataset, at)
+    def _once(self, at: At | IntoFrame, name: str) -> QueryTimes:
+        places = query_times(self.dataset, frame_or_as_is(at))
         if len(np.unique(places.series)) < len(places.series):
             raise SchemaError(f"{name} names several times of one series; give one of each")
         return places

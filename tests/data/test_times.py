@@ -132,12 +132,12 @@ def test_a_time_format_is_used_for_text_and_for_integers():
     text = dataset(["31/12/2023 23:00", "01/01/2024 01:30"], time_format="%d/%m/%Y %H:%M")
     assert text.time.tolist() == [0.0, 2.5]
     digits = dataset(pd.Series([20231231, 20240101]), time_format="%Y%m%d")
-    assert digits.time.tolist() == [0.0, 24.0]
+    assert digits.time.tolist() == [0.0, 1.0] and digits.axis.time_unit == "D"
 
 
 def test_the_resolved_schema_still_knows_the_time_format():
     times = ["31/12/2023", "01/01/2024"]
-    assert dataset(times, **vars(dataset(times, time_format="%d/%m/%Y").schema)).time[1] == 24.0
+    assert dataset(times, **vars(dataset(times, time_format="%d/%m/%Y").schema)).time[1] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def test_late_rows_and_new_series_are_taken_in(fitted, frame):
 def test_refused_rows_leave_the_history_alone(fitted, frame):
     online = OnlineForecaster(fitted, frame)
     before = online.predict(1.0)
-    with pytest.raises(SchemaError, match="repeat"):
+    with pytest.raises(SchemaError, match=r"known already.*duplicates='last'"):
         online.update(frame.iloc[:1])
     with pytest.raises(SchemaError, match="is not in the table"):
         online.update(frame.iloc[:1].drop(columns="y"))

@@ -1,0 +1,218 @@
+"""Cautions: what nobody asked about a table, and has to be pointed out all the same.
+
+None of it is an error: columns without a part in the model, numbers that may stand for missing ones,
+names that differ in blanks, times far from all others, a variable that is a property of its series, and
+rows that may be of several series.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import column_of, row_name, some_names, without_arrow
+from latentode.data.joined_columns import JOINT
+from latentode.data.number_text import is_text, looks_numeric
+from latentode.data.roles import UNNAMED, codes_of, is_label, looks_like_times
+from latentode.data.schema import Schema
+from latentode.data.time_axis import TimeAxis
+from latentode.data.time_reading import far_times
+from latentode.data.usual_names import ID_NAMES, TIME_NAMES, usual
+
+__all__ = ["LeftOut", "cautions", "is_far_code", "left_out", "overlooked"]
+
+PROBED = 10_000  # cells of a column without a role
+FAR = 2  # ranges of all other values
+RUNS = 10  # rows that one run through the times has at least, on average
+BEHIND = 0.25  # share of rows before the latest time so far, beyond which these are no late ones
+_CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
+
+
+def cautions(
+    table: pd.DataFrame, schema: Schema, axis: TimeAxis, codes: np.ndarray, asked: bool
+) -> list[str]:
+    """Sentences to say of a table.
+
+    Args:
+        table: times parsed and values numeric.
+        schema: names every column.
+        axis: what the times mean.
+        codes: the series of each row.
+        asked: whether somebody named the targets.
+    """
+    values = list(schema.targets or ()) if schema.layout == "wide" else [str(schema.value)]
+    names = (*values, *schema.known_future)
+    notes = [_far_code(column_of(table, name)) for name in names]
+    notes += _odd_labels(table, schema)
+    notes.append(far_times(column_of(table, str(schema.time)), axis))
+    if not asked:
+        if (np.diff(codes) < 0).any():
+            order = np.argsort(codes, kind="stable")
+            table, codes = table.iloc[order], codes[order]
+        if schema.layout == "wide":
+            notes.append(_constant_within(table, values, codes))
+            notes.append(_run_through_again(table, schema, axis, codes))
+    return [note for note in notes if note is not None]
+
+
+def _constant_within(table: pd.DataFrame, names: list[str], codes: np.ndarray) -> str | None:
+    """Points out variables that never change within a series and differ between series."""
+    found = []
+    for name in names if codes[-1] > 0 else ():
+        values = column_of(table, name).to_numpy(np.float64, na_value=np.nan)
+        observed = ~np.isnan(values)
+        step, same = np.diff(values[observed]) != 0, np.diff(codes[observed]) == 0
+        if same.any() and step.any() and not (step & same).any():
+            found.append(name)
+    if not found or len(found) == len(names):
+        return None
+    return (
+        f"constant within each series: {some_names(found)}; name what is known of a series "
+        "beforehand in static_covariates=, or say leave_out="
+    )
+
+
+def _run_through_again(
+    table: pd.DataFrame, schema: Schema, axis: TimeAxis, codes: np.ndarray
+) -> str | None:
+    """Points out times that run through the same span again, as those of series one after the other."""
+    column = column_of(table, str(schema.time))
+    ticks = axis.ticks_of(column)
+    back = np.append(False, (np.diff(ticks) < 0) & (np.diff(codes) == 0))
+    if not 0 < RUNS * int(back.sum()) <= len(ticks):
+        return None
+    latest = pd.Series(ticks).groupby(codes).cummax().to_numpy()
+    if (ticks < latest).mean() < BEHIND:
+        return None
+    return (
+        f"column `{schema.time}` goes back at {row_name(column, back)} and runs through the same times "
+        "again, as where several series stand one after the other; if so, name the column that "
+        "tells them apart with id="
+    )
+
+
+def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:
+    """Points out identifiers and names of variables that differ in blanks at their ends alone."""
+    notes = []
+    for name in (schema.id, schema.variable):
+        if name is None or pd.api.types.is_numeric_dtype(column_of(table, name)):
+            continue
+        labels = pd.Series(column_of(table, name).unique()).astype(str)
+        twice = labels[labels.str.strip().duplicated(keep=False)]
+        if len(twice):
+            notes.append(
+                f"column `{name}` holds {' and '.join(map(repr, twice[:2]))}, which differ in "
+                "blanks alone "
+                "and are taken for two; correct one of them if they are the same"
+            )
+    return notes
+
+
+def is_far_code(value: float) -> bool:
+    """Whether a number is written as those are that stand for a missing one, such as -9999."""
+    return _CODE.fullmatch(f"{value:.10g}") is not None
+
+
+def _far_code(column: pd.Series) -> str | None:
+    """Points out a number such as -9999 far from all others, which may stand for a missing value."""
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    values = values[np.isfinite(values)]
+    for code in {values.min(), values.max()} if len(values) > 2 else ():
+        if not is_far_code(code):
+            continue
+        others = values[values != code]
+        if len(others) > 1 and np.abs(others - code).min() > FAR * max(np.ptp(others), 1e-300):
+            return (
+                f"column `{column.name}` holds {code:.10g} in {len(values) - len(others)} rows, "
+                "far from all "
+                "other values; name it in na_values if it stands for a missing one"
+            )
+    return None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A column without a role, or a variable of a long table that is no target.
+
+    Args:
+        name: its name.
+        why: why it has no part in the model.
+        looks_like_data: whether it holds numbers that nobody decided on.
+    """
+
+    name: str
+    why: str
+    looks_like_data: bool = False
+
+
+def left_out(frame: pd.DataFrame, schema: Schema) -> tuple[LeftOut, ...]:
+    """What a resolved schema leaves out of a table.
+
+    Args:
+        frame: the table.
+        schema: resolved.
+    """
+    read = {*schema.columns(), schema.date}
+    read |= {part.strip() for c in (schema.id, schema.time) for part in str(c).split(JOINT)}
+    found = [_why(column_of(frame, c), schema) for c in frame.columns if c not in read]
+    first = frame.iloc[:PROBED]
+    keys = (schema.id, schema.variable)
+    known = [column_of(first, c) for c in keys if c is not None and c in frame.columns]
+    base = codes_of(*known) if known else np.zeros(len(first), dtype=np.int64)
+    found = [
+        one if one.why != "text" else _label(one, column_of(first, one.name), base) for one in found
+    ]
+    if schema.layout == "long":
+        names = pd.Series(column_of(frame, str(schema.variable)).unique()).astype(str)
+        others = sorted(set(names) - set(schema.targets or ()))
+        found += [LeftOut(name, "no target") for name in others]
+    return tuple(found)
+
+
+def _label(one: LeftOut, column: pd.Series, base: np.ndarray) -> LeftOut:
+    """Labels that change within a series are data, of a kind that no model here takes."""
+    if one.why != "text" or not is_label(column):
+        return one
+    if int(codes_of(base, column).max()) == int(base.max()):
+        return one
+    return replace(one, why="labels that change within a series", looks_like_data=True)
+
+
+def overlooked(found: tuple[LeftOut, ...]) -> str | None:
+    """A sentence about what looks like data and is left out all the same; None if there is none."""
+    names = [one.name for one in found if one.looks_like_data]
+    if not names:
+        return None
+    return (
+        f"left out, though it looks like data: {some_names(names)}; say leave_out= if that is meant, "
+        "or name the columns that matter with targets="
+    )
+
+
+def _why(column: pd.Series, schema: Schema) -> LeftOut:
+    name = str(column.name)
+    if name in schema.leave_out:
+        return LeftOut(name, "as asked")
+    if name.startswith(UNNAMED):
+        return LeftOut(name, "no name")
+    cells = without_arrow(column).dropna().iloc[:PROBED]
+    if cells.empty:
+        return LeftOut(name, "empty")
+    if looks_like_times(cells) or usual(name) in TIME_NAMES:
+        return LeftOut(name, "times")
+    if usual(name) in ID_NAMES or usual(name).endswith("_id"):
+        return LeftOut(name, "another identifier")
+    constant = len(column) > 1 and not codes_of(cells).any()
+    if pd.api.types.is_numeric_dtype(cells) or (is_text(cells) and looks_numeric(cells)):
+        return LeftOut(name, "numbers, not named", not constant)
+    if is_text(cells) and cells.nunique() > 2 and _mostly_digits(cells.astype(str)):
+        return LeftOut(name, "text with digits", looks_like_data=True)
+    return LeftOut(name, "constant text" if constant else "text")
+
+
+def _mostly_digits(text: pd.Series) -> bool:
+    """Whether most cells begin with a digit, as "120/80" and "1.2M" do."""
+    return bool(text.str.match(r"[^\w]*\d").mean() > 0.5)

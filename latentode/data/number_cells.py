@@ -1,0 +1,122 @@
+"""Cells of numbers: how one number is written, and which signs a column of them agrees on.
+
+A cell is *sign, currency, digits, unit*. The marks among the digits are read as the decimal sign and
+the sign between thousands where only one reading fits every cell.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import cast
+
+import pandas as pd
+
+__all__ = ["marks_of", "number_of_digits", "pairs_of_words", "pieces_of", "plain_numbers", "text_of"]
+
+# Pairs of words, the one that means 1 first, as spreadsheets of several languages write them.
+_PAIRS = (
+    *(("true", "false"), ("yes", "no"), ("y", "n"), ("on", "off")),
+    *(("wahr", "falsch"), ("ja", "nein"), ("vrai", "faux"), ("oui", "non"), ("vero", "falso")),
+    *(("verdadero", "falso"), ("sí", "no"), ("si", "no"), ("verdadeiro", "falso"), ("sim", "não")),
+    *(("waar", "onwaar"), ("ja", "nee"), ("tak", "nie"), ("prawda", "fałsz")),
+)
+# The digits of every script, the wide forms of Latin characters, and what typography has for signs.
+_CHARACTERS = {
+    **{i: str(unicodedata.decimal(chr(i))) for i in range(0x80, 0x10000) if chr(i).isdecimal()},
+    **{i: chr(i - 0xFEE0) for i in range(0xFF01, 0xFF5F)},
+    **dict.fromkeys(map(ord, "\u00a0\u202f\u2009\u2007\u3000"), " "),
+    **{0x2212: "-", 0x2019: "'", 0x066B: ".", 0x066C: ","},
+}
+_LETTERS = ("t", "f")  # of databases, where both occur: one alone may be any code
+_EXPONENT = r"[eE][+-]?\d+|[dD][+-]\d+"  # Fortran writes a D
+_CELL = re.compile(
+    r"^(?P<open>\()?\s*(?P<before>[+-]?)\s*"
+    r"(?P<currency>[$€£¥₹]|(?:US|R|A|C|NZ|HK)\$|[A-Z]{3}(?=\s*[\d+-]))?\s*(?P<after>[+-]?)\s*"
+    rf"(?P<digits>(?:\d[\d.,' _]*|[.,]\d+)(?:{_EXPONENT})?)\s*(?P<minus>-)?"
+    # A unit begins with a letter or one of a few signs: "08:00" is not 8 in the unit ":00".
+    r"(?P<unit>(?:\s*[^\W\d_][^<>=]*|\s*[%‰°℃℉/$€£¥₹¢*\"'\[{#][^<>=]*)?)\s*(?P<close>\))?$"
+)
+_MARKS = (
+    (None, "."),
+    (None, ","),
+    (",", "."),
+    (".", ","),
+    (" ", "."),
+    (" ", ","),
+    ("'", "."),
+    ("_", "."),
+)
+
+
+def pairs_of_words(lowered: pd.Series) -> list[tuple[str, str]]:
+    """The pairs of words, such as yes and no, of which some texts are made of one alone."""
+    found = [pair for pair in _PAIRS if lowered.isin(pair).all()]
+    return [*found, _LETTERS] if set(lowered) == set(_LETTERS) else found
+
+
+def text_of(cells: pd.Series) -> pd.Series:
+    """Cells as text in the characters of ASCII, where these mean the same.
+
+    Example:
+        >>> text_of(pd.Series(["７０", "\u2212 1\u202f234"])).tolist()
+        ['70', '- 1 234']
+    """
+    return cells.map(lambda cell: str(cell).translate(_CHARACTERS).strip()).astype(object)
+
+
+def plain_numbers(text: pd.Series) -> pd.Series:
+    """The numbers of texts; NaN for what is none."""
+    return cast(pd.Series, pd.to_numeric(text, errors="coerce"))
+
+
+def pieces_of(text: pd.Series) -> pd.DataFrame:
+    """The parts of each cell: open, before, currency, after, digits, minus, unit and close."""
+    pieces = cast(pd.DataFrame, text.astype(str).str.extract(_CELL))
+    pieces["digits"] = pieces["digits"].str.replace(r"[dD]", "e", regex=True)
+    return pieces
+
+
+def _pattern(marks: tuple[str | None, str]) -> str:
+    thousands, point = marks
+    fraction = rf"(?:{re.escape(point)}\d*)?(?:[eE][+-]?\d+)?"
+    if thousands is None:
+        return r"\d*" + fraction
+    mark = re.escape(thousands)
+    indian = rf"\d{{1,2}}(?:{mark}\d{{2}})*{mark}\d{{3}}|" if thousands == "," else ""
+    return rf"(?:{indian}\d{{1,3}}(?:{mark}\d{{3}})+|\d{{1,3}})" + fraction
+
+
+def number_of_digits(digits: pd.Series, marks: tuple[str | None, str]) -> pd.Series:
+    """What digits with a sign between thousands and one before decimals amount to."""
+    thousands, point = marks
+    if thousands is not None:
+        digits = digits.str.replace(thousands, "", regex=False)
+    return plain_numbers(digits.str.replace(point, ".", regex=False))
+
+
+def marks_of(
+    digits: pd.Series, decimal: str | None, point_elsewhere: bool = False
+) -> tuple[str | None, str] | None:
+    """The signs between thousands and before decimals that fit each cell; None for none or several."""
+    possible: dict[tuple[float, ...], tuple[str | None, str]] = {}
+    for marks in _MARKS:
+        if decimal is not None and marks[1] != decimal:
+            continue
+        thousands, point = marks
+        used = thousands is None or digits.str.contains(thousands, regex=False).any()
+        # Two groups of thousands leave no doubt, even where no decimals follow.
+        groups = thousands == "." and bool((digits.str.count(r"\.") > 1).any())
+        pointed = point == "." or digits.str.contains(point, regex=False).any()
+        used &= groups or pointed or decimal is not None
+        # No number with a group of thousands begins with 0, as 0,051 does.
+        zero = thousands is not None and digits.str.match(rf"0\d*{re.escape(thousands)}").any()
+        if not used or zero or not digits.str.fullmatch(_pattern(marks)).all():
+            continue
+        values = tuple(number_of_digits(digits, marks))
+        possible.setdefault(values, marks)
+    if len(possible) == 1 or (possible and decimal is not None):
+        return next(iter(possible.values()))
+    if point_elsewhere and (",", ".") in possible.values():
+        return ",", "."
+    return None
