@@ -324,7 +324,7 @@ def bursts(n_series, seed):
 
 def test_two_rates_are_learnt_and_told_apart_on_held_out_series():
     network = {"observation_times": "poisson", "attention_layers": 1}
-    model = tiny(max_epochs=12, lr=0.01, network=network).fit(bursts(40, 0))
+    model = tiny(max_epochs=12, lr=0.01, windows_per_epoch=512, network=network).fit(bursts(40, 0))
     held_out = bursts(10, 1)
     found = model.observation_times(held_out).log_likelihood()
     events = found["events"].sum()
