@@ -390,7 +390,13 @@ def noisy(n, seed):
 
 @pytest.fixture(scope="module")
 def fitted_model():
-    options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 3, "patience": 3, "verbose": False}
+    options = {
+        "latent_size": 4,
+        "hidden_size": 16,
+        "max_epochs": 3,
+        "windows_per_epoch": 200,
+        "verbose": False,
+    }
     likelihood = {"count": "negative-binomial"}
     return forecaster(3.0, likelihood=likelihood, **options).fit(noisy(40, 0))
 
