@@ -105,6 +105,7 @@ def test_what_tells_series_apart_is_learnt(trained):
     np.testing.assert_allclose(trained.history_["val_loss"], trained.history_["val_labels"])
 
 
+@pytest.mark.slow
 def test_labels_at_times_are_learnt_and_answered_at_any_time():
     options = {**TINY, "latent_size": 6}
     frame, labels = phases(60, 0)

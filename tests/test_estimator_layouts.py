@@ -45,6 +45,7 @@ def test_a_model_per_variable_is_saved_and_loaded(fitted, frame, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_training_per_variable_improves_on_the_start(frame):
     model = forecaster(latent="per-variable", max_epochs=12, lr=0.01, **TINY).fit(frame)
     assert model.history_["val_loss"].min() < model.history_["val_loss"].iloc[0]

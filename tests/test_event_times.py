@@ -322,6 +322,7 @@ def bursts(n_series, seed):
     return pd.concat(parts, ignore_index=True)
 
 
+@pytest.mark.slow
 def test_two_rates_are_learnt_and_told_apart_on_held_out_series():
     network = {"observation_times": "poisson", "attention_layers": 1}
     model = tiny(max_epochs=12, lr=0.01, windows_per_epoch=512, network=network).fit(bursts(40, 0))

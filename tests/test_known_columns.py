@@ -212,6 +212,7 @@ def test_a_dose_before_the_first_observation_moves_the_state():
     assert (one != other).all()
 
 
+@pytest.mark.slow
 def test_pools_that_a_dose_fills_survive_saving_and_answer_twice_the_dose_with_twice_as_much(tmp_path):
     random, rows = np.random.default_rng(0), []
     for i in range(24):

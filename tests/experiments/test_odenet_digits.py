@@ -16,6 +16,7 @@ def test_the_ode_net_has_about_a_third_of_the_parameters():
     assert 0.28 < run.parameters(run.odenet(8)) / run.parameters(run.resnet(8)) < 0.38
 
 
+@pytest.mark.slow
 def test_it_learns_digits():
     images = run.digits()
     assert len(images.train[0]) == 1437 and len(images.test[0]) == 360

@@ -92,6 +92,7 @@ def test_a_flow_stopped_on_its_way_is_the_density_of_that_time():
     assert torch.equal(flow(until=0.0).log_prob(x), start.log_prob(x))
 
 
+@pytest.mark.slow
 def test_the_density_integrates_to_one():
     flow = lively(hidden=(12,))
     axis = torch.linspace(-12, 12, 241)
