@@ -59,8 +59,7 @@ def test_members_differ_but_for_what_is_estimated(model, table):
         }
         assert any(changed.values())
         for name, buffer in first.named_buffers():
-            if "knots" not in name:
-                assert torch.equal(buffer, dict(other.named_buffers())[name]), name
+            assert torch.equal(buffer, dict(other.named_buffers())[name]), name
 
 
 def test_an_ensemble_is_the_equal_mixture_of_its_members(model, table):
@@ -82,6 +81,11 @@ def test_what_lies_inside_is_seen_from_both_sides_by_all(model, table):
     smooth, past = (model.forecast(table, [5.0], smooth=s) for s in (True, False))
     assert len(smooth.distribution.batch_shape) == 2
     assert smooth.n_samples == past.n_samples == model.fitted_.engine.n_samples
+    assert (smooth.mean != past.mean).any()
+    each = [one.forecast(table, [5.0]) for one in alone(model)]
+    low, high = np.min([o.mean for o in each], axis=0), np.max([o.mean for o in each], axis=0)
+    width = smooth.std
+    assert ((smooth.mean > low - width) & (smooth.mean < high + width)).all()
 
 
 def test_each_draw_is_of_one_member_along_its_whole_path(model, table):

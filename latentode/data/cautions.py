@@ -104,9 +104,8 @@ def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:
         twice = labels[labels.str.strip().duplicated(keep=False)]
         if len(twice):
             notes.append(
-                f"column `{name}` holds {' and '.join(map(repr, twice[:2]))}, which differ in "
-                "blanks alone "
-                "and are taken for two; correct one of them if they are the same"
+                f"column `{name}` holds {' and '.join(map(repr, twice[:2]))}, which differ in blanks "
+                "alone and are taken for two; correct one of them if they are the same"
             )
     return notes
 
@@ -126,9 +125,8 @@ def _far_code(column: pd.Series) -> str | None:
         others = values[values != code]
         if len(others) > 1 and np.abs(others - code).min() > FAR * max(np.ptp(others), 1e-300):
             return (
-                f"column `{column.name}` holds {code:.10g} in {len(values) - len(others)} rows, "
-                "far from all "
-                "other values; name it in na_values if it stands for a missing one"
+                f"column `{column.name}` holds {code:.10g} in {len(values) - len(others)} rows, far "
+                "from all other values; name it in na_values if it stands for a missing one"
             )
     return None
 

@@ -92,9 +92,7 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        if not OURS.fullmatch(
-            Path(path).name
-        ):  # of a callback of the user's, for whoever reads checkpoints
+        if not OURS.fullmatch(Path(path).name):  # of a callback of the user's
             return super().save_checkpoint(checkpoint, path, storage_options)
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
