@@ -11,8 +11,9 @@ from scipy.integrate import quad
 
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.data.batch import Observations, Queries
+from latentode.model.candidate import Sample
 from latentode.model.marginal_likelihood import estimate
-from latentode.model.structure import INITIAL, StructuralBlock
+from latentode.model.structure import BOUNDS, INITIAL, StructuralBlock
 from latentode.nn.compiled_filter import PARAMETERS
 from latentode.nn.frequency import NO_CYCLE, ONE_FREQUENCY, frequencies
 from latentode.nn.likelihoods import LIKELIHOODS
@@ -278,6 +279,43 @@ def test_series_of_very_different_sizes_have_variances_of_their_own():
         return 0.5 * rng.normal(size=len(t))
 
     assert estimated(wild)[1]["scale"] < 3 < 30 < estimated(tame)[1]["scale"]
+
+
+def gone(own, *names):
+    return all(own[name] < 1.01 * BOUNDS[name][0] for name in names)
+
+
+def one_series(make, seed=0, rows=60, windows=30):
+    """Parameters estimated from windows of one series, in two halves of time about each origin."""
+    rng, block = np.random.default_rng(seed), StructuralBlock(1)
+    t = np.sort(rng.uniform(0, 4, rows))
+    x = make(rng, t)
+    seen, later = [], []
+    for origin in np.linspace(0.5, 3.5, windows):
+        past, ahead = t <= origin, (t > origin) & (t <= origin + 1)
+        seen.append((t[past] - origin, x[past]))
+        later.append((t[ahead] - origin, x[ahead]))
+    estimate(block, cells_of(seen), cells_of(later), 1)
+    return dict(zip(PARAMETERS, block.theta()[0], strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_movement_that_does_not_pay_for_its_parameters_is_left_out(seed):
+    still = one_series(lambda rng, t: rng.normal(size=len(t)), seed)
+    assert gone(still, "slope", "slope_walk")
+    line = one_series(lambda rng, t: t + 0.1 * rng.normal(size=len(t)), seed)
+    assert line["slope"] > 0.1 and gone(line, "walk")
+
+
+def test_rows_that_several_windows_have_count_once_and_equal_values_do_not():
+    def sample(*windows):
+        cells = cells_of([(np.arange(len(x)) - len(x), np.array(x, dtype=float)) for x in windows])
+        return Sample.of(cells, cells_of([(np.ones(1), np.ones(1)) for _ in windows]), 1)
+
+    series = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0]
+    assert sample(series).distinct == 7
+    assert sample(series, series[:5], series[:3]).distinct == 7
+    assert sample([0, 1, 0, 0, 1, 1, 1, 0]).distinct == 8  # of runs of three, which all differ
 
 
 # -- the stochastic cycle

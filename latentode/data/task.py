@@ -112,6 +112,7 @@ class Forecasting(Task):
             for several random moments each.
         moments: share of random moments that are any time from which something is observed within the
             horizon; the others are observation times, all of a series but its last equally likely.
+        strata: parts of a series' observation times, as many of each, one of which each draw is from.
 
     Example:
         >>> Forecasting("24h").resolve(TimeAxis("datetime")).horizon
@@ -125,6 +126,7 @@ class Forecasting(Task):
     count: int | None = None
     validate_at: Duration | None = None
     moments: float = MOMENTS
+    strata: int = 1
 
     def __post_init__(self) -> None:
         if self.count is not None:
@@ -180,7 +182,7 @@ class Forecasting(Task):
         """The moment at which each series is cut, time since its start, shape `(cuts,)`."""
         if self.origin == "random":
             ends: Any = self.between  # resolved
-            observed = random_observation_times(series, ends)
+            observed = random_observation_times(series, ends, self.strata)
             return random_moments(series, self.moments, self.reach(), observed, ends)
         if self.origin == "last":
             return np.maximum(series.last - self.reach(), series.first)

@@ -256,7 +256,7 @@ def mix(keys: np.ndarray, counter: np.ndarray | int) -> np.ndarray:
 
 
 def random_observation_times(
-    series: Cuttable, between: tuple[float, float] | None = None
+    series: Cuttable, between: tuple[float, float] | None = None, strata: int = 1
 ) -> np.ndarray:
     """One of each series' observation times before its last, each equally likely; else the last time.
 
@@ -264,6 +264,8 @@ def random_observation_times(
         series: what is cut.
         between: earliest and latest time to draw, since the series' start, of the series that have an
             observation time there.
+        strata: of several equal parts of those times, each of as many draws of a series takes the
+            middle of its own.
 
     Returns:
         Shape `(cuts,)`.
@@ -275,7 +277,9 @@ def random_observation_times(
         outer = np.minimum(parts.bisect(rows, lambda p: time[p] <= between[1]), end)
         begin, end = np.where(inner < outer, inner, begin), np.where(inner < outer, outer, end)
     counts = end - begin
-    pick = begin + (uniform(series.keys, TIME) * counts).astype(np.int64)
+    inner = uniform(series.keys, TIME) if strata == 1 else 0.5
+    share = (series.draws % strata + inner) / strata
+    pick = begin + (share * counts).astype(np.int64)
     origin, some = series.last, counts > 0
     origin[some] = time[pick[some]]
     return origin

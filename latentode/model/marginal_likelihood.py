@@ -18,8 +18,13 @@ with one frequency for all, and with one of each cell's own, of which mean and s
 those of what `latentode.nn.frequency` finds. The best of these models is taken instead of that without
 a cycle if the sum, times the number N of values, is lower by more than a penalty: the Bayesian
 information criterion's $\tfrac{k}{2} \log N$ for k parameters more, and for each own frequency the
-logarithm of how many the cell could tell apart within the spread. Equal values count once in N, since
-windows of one series overlap.
+logarithm of how many the cell could tell apart within the spread. Rows that several windows of one
+series have count once in N.
+
+At last the model is compared with simpler ones, which have no slope, no walk, no deviation, or none of
+several of them, each begun from its own start, since the sum has several lowest points. A free
+parameter then costs $\tfrac12 \log N$: a slope that one series hardly needs would be carried on far
+beyond its end.
 
 References:
     Estimating the dimension of a model (Schwarz, 1978).
@@ -30,22 +35,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from latentode.model.candidate import FREQUENCY, SPREAD, Candidate, Sample
 from latentode.model.structure import BOUNDS, INITIAL, StructuralBlock
-from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
+from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.frequency import (
-    ONE_FREQUENCY,
     cells_that_tell,
     frequencies,
     line_variances,
     suggestions,
 )
-from latentode.nn.state_space import Cells, own_variances, window_losses
+from latentode.nn.state_space import Cells
 
 __all__ = ["estimate"]
 
@@ -53,13 +58,10 @@ ROUNDS = 3  # of parameters, then of coefficients
 STEPS, EXPECTATIONS = 25, 2  # of each
 PRIOR_DEVIATION = 5.0  # of the logarithm of a parameter
 ENOUGH = 1e-6  # relative change of the loss at which steps end
-DIFFERENCE = 1e-4  # of a logarithm, for gradients
-LEAST_VARIANCE = 1e-8
 SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 PRECISION = PARAMETERS.index("level_precision")
 DIFFERENT = 1e-4  # variance of a tenth of the series, in that of all
 PER_SERIES = 0.05  # highest precision of a level, for each series
-FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
 CYCLE_PARAMETERS = ("cycle", "cycle_decay", "frequency", "frequency_spread")
 CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior
 NEAR = 1.25  # factor by which one frequency may leave its peak of the periodogram
@@ -68,122 +70,20 @@ TRIAL_STEPS = 10  # after which starts are compared
 LEAST_SPREAD = 0.01  # of logarithms of own frequencies
 MOVEMENTS = "walk", "slope_walk", "deviation"
 QUIET = 0.1  # of the noise, to begin with: variances of what else moves
-THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
 LEAST_SHARE = 0.25  # of its penalty that a start must gain on them
+# Movements that a simpler model is without, and what the others begin from at least.
+SIMPLER = (
+    (("slope", "slope_walk"), {"walk": 0.1}),
+    (("walk", "slope_walk"), {}),
+    (("walk", "slope", "slope_walk"), {}),
+    (("walk",), {"slope_walk": 0.1}),
+    (("slope", "slope_walk", "deviation"), {"walk": 0.1}),
+    (("walk", "slope_walk", "deviation"), {}),
+)
+MANY_ROWS = 3000  # of which simpler models are tried on some
+RATES = {"slope": "damping", "deviation": "return_rate"}
 APART = 12.0  # frequencies that a cell tells apart, times its span and the root of its rows
 WORK = 2e9  # operations that an estimate without cycles may take, all variables together
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Contexts and targets of the cells of one variable, and room for their states."""
-
-    seen: Cells
-    later: Cells
-    means: np.ndarray
-    covs: np.ndarray
-    sums: np.ndarray
-    innovations: np.ndarray
-    owner: np.ndarray
-    elapsed: np.ndarray
-    parts: np.ndarray
-    spread: np.ndarray
-    n_series: int
-
-    def thinned(self) -> _Sample:
-        """Some of the cells, if they are many."""
-        n = len(self.seen.variable)
-        chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
-        return _Sample.of(self.seen.some(chosen), self.later.some(chosen), self.n_series)
-
-    @classmethod
-    def of(cls, seen: Cells, later: Cells, n_series: int) -> _Sample:
-        n, size = len(seen.variable), DYNAMIC + seen.basis.shape[1]
-        room = np.zeros((n, size)), np.zeros((n, size, size)), np.zeros((n, 2))
-        owner = np.repeat(np.arange(n), np.diff(later.begins))
-        elapsed = np.maximum(later.time - seen.last[owner], 0.0)
-        queries = np.zeros((len(owner), size)), np.zeros(len(owner))
-        return cls(seen, later, *room, np.zeros(len(seen.time)), owner, elapsed, *queries, n_series)
-
-    def losses(self, model: _Model) -> tuple[float, float]:
-        """Means of negative logarithms: of the contexts' density, and of their targets'."""
-        found = self._at(model.z, np.zeros(0, dtype=np.int64), model, 0.0)
-        return found[0, 0], found[0, 1]
-
-    def gradient(self, z: np.ndarray, model: _Model) -> np.ndarray:
-        """Differences of the sum of `losses` by the free parameters, and the sum itself first."""
-        found = self._at(z, model.free, model, DIFFERENCE).sum(axis=1)
-        return np.r_[found[0], (found[1:] - found[0]) / DIFFERENCE]
-
-    def _at(self, z: np.ndarray, moved: np.ndarray, model: _Model, step: float) -> np.ndarray:
-        c, later = self.seen, self.later
-        frequency = -1 if model.own else FREQUENCY
-        return window_losses(
-            z, moved, step, frequency, c.begins, c.variable, c.time, c.value, c.basis, model.omega,
-            *model.prior, self.means, self.covs, self.sums, self.innovations,
-            self.owner, self.elapsed, later.value, later.basis, self.parts, self.spread,
-        )  # fmt: skip
-
-    def run(self, model: _Model) -> None:
-        """Filters with the parameters of one variable."""
-        c = self.seen
-        run(
-            c.begins, c.variable, c.time, c.value, c.basis, model.theta[None], model.omega,
-            *model.prior, self.means, self.covs, self.sums, self.innovations,
-        )  # fmt: skip
-
-    def variances(self, theta: np.ndarray) -> np.ndarray:
-        """Of each cell its own, after `run`."""
-        return own_variances(
-            self.seen.begins, self.seen.variable, self.seen.time, self.innovations, theta
-        )
-
-    def over_cells(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of coefficients over cells, relative to each one's own, after `run`."""
-        weight, columns = 1 / self.variances(theta[None]), slice(COLUMNS, self.means.shape[1] - 2)
-        means = self.means[:, columns]
-        mean = weight @ means / weight.sum()
-        own = np.diagonal(self.covs, axis1=1, axis2=2)[:, columns]
-        variance = (own + (means - mean) ** 2 * weight[:, None]).mean(axis=0)
-        return mean[None], np.maximum(variance, LEAST_VARIANCE)[None]
-
-
-@dataclass(frozen=True)
-class _Model:
-    """Parameters of one variable.
-
-    Args:
-        z: logarithms of parameters.
-        prior: mean and variance of coefficients, each of shape `(1, columns)`.
-        free: which parameters are estimated by gradients.
-        centre: of the weak prior of z.
-        omega: frequencies of cells.
-    """
-
-    z: np.ndarray
-    prior: tuple[np.ndarray, np.ndarray]
-    free: np.ndarray
-    centre: np.ndarray
-    omega: np.ndarray
-
-    @property
-    def theta(self) -> np.ndarray:
-        return np.exp(self.z)
-
-    @property
-    def own(self) -> bool:
-        """Whether each cell has a frequency of its own."""
-        return bool(self.theta[SPREAD] > ONE_FREQUENCY)
-
-    def of(self, n: int) -> _Model:
-        """For other cells, of a number of n, at the mean frequency."""
-        shared = self.theta[FREQUENCY] if self.omega.any() else 0.0
-        return replace(self, omega=np.full(n, shared))
-
-    def at(self, z: np.ndarray) -> _Model:
-        """With other parameters."""
-        shared = self.omega if self.own else np.where(self.omega > 0, np.exp(z[FREQUENCY]), 0.0)
-        return replace(self, z=z, omega=shared)
 
 
 def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -> None:
@@ -202,8 +102,8 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
     for variable in np.unique(seen.variable):
         chosen = np.flatnonzero((seen.variable == variable) & (np.diff(seen.begins) > 0))
         counts = np.diff(seen.begins)[chosen] + np.diff(later.begins)[chosen]
-        chosen = chosen[: max(1, int(np.searchsorted(np.cumsum(counts), most, side="right")))]
-        sample = _Sample.of(seen.some(chosen), later.some(chosen), n_series)
+        chosen = _as_many_as(chosen, counts, most)
+        sample = Sample.of(seen.some(chosen), later.some(chosen), n_series)
         if len(sample.seen.time) > 1:
             found = _estimate(sample, theta[variable], prior[0][variable], prior[1][variable])
             theta[variable], prior[0][variable], prior[1][variable] = found.theta, *found.prior
@@ -212,13 +112,21 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
 
 
-def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> _Model:
+def _as_many_as(chosen: np.ndarray, counts: np.ndarray, most: int) -> np.ndarray:
+    """Every n-th of some cells, so that their rows are no more than `most`; one at least."""
+    every = 1
+    while counts[every // 2 :: every].sum() > most and every < len(chosen):
+        every += 1
+    return chosen[every // 2 :: every]
+
+
+def _estimate(sample: Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> Candidate:
     """The model of one variable: without a cycle, or with the best if that is better."""
     centre = np.log(np.array([INITIAL[name] for name in PARAMETERS]))
     kept = CYCLE_PARAMETERS if mean.size else (*CYCLE_PARAMETERS, "coefficient_walk")
     free = np.array([i for i, name in enumerate(PARAMETERS) if name not in kept])
     none = np.zeros(len(sample.seen.variable))
-    model = _Model(np.log(theta), (mean[None], variance[None]), free, centre, none)
+    model = Candidate(np.log(theta), (mean[None], variance[None]), free, centre, none)
     begun, moving = [model], line_variances(sample.seen, sample.seen.value)
     least = float(np.quantile(moving[moving > 0], 0.1)) if moving.any() else 1.0
     if least < DIFFERENT:  # series of very different size, of which each has a variance of its own
@@ -231,7 +139,7 @@ def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np
     starts = (_improved(some, start, 1, TRIAL_STEPS) for start in _starts(some, fewer))
     tried = [m for m in starts if _better(some, m, fewer, LEAST_SHARE)]
     if not tried:
-        return plain
+        return _simplest(sample, plain)
     worth = [sum(_criterion(some, m)) for m in tried]
     kinds = {tried[k].own: tried[k] for k in np.argsort(worth)[::-1]}  # the best of either kind
     best = min((_improved(some, m, 1) for m in kinds.values()), key=lambda m: sum(_criterion(some, m)))
@@ -239,10 +147,33 @@ def _estimate(sample: _Sample, theta: np.ndarray, mean: np.ndarray, variance: np
     if _better(sample, chosen, plain):  # for its cycle, or for more steps than the other had
         z = np.where(np.isin(np.arange(len(theta)), free), chosen.z, plain.z)
         plain = _improved(sample, replace(plain, z=z, prior=chosen.prior), ROUNDS - 1)
-    return chosen if _better(sample, chosen, plain) else plain
+    return _simplest(sample, chosen if _better(sample, chosen, plain) else plain)
 
 
-def _better(sample: _Sample, model: _Model, plain: _Model, share: float = 1.0) -> bool:
+def _simplest(sample: Sample, full: Candidate) -> Candidate:
+    """A model, or the best of those with fewer of its movements, each parameter at its price."""
+
+    def cost(model: Candidate, of: Sample) -> float:
+        return sum(_criterion(of, model)) + _price(of, len(model.free))
+
+    some = sample if len(sample.seen.time) < MANY_ROWS else sample.thinned()
+    starts = (start.of(len(some.seen.variable)) for start in _simpler(full))
+    tried = [_improved(some, start, 1, TRIAL_STEPS) for start in starts]
+    best = min(tried, key=lambda m: cost(m, some)).of(len(sample.seen.variable))
+    return min(full, _improved(sample, best, ROUNDS - 1), key=lambda m: cost(m, sample))
+
+
+def _simpler(full: Candidate) -> Iterator[Candidate]:
+    """Models without some of its movements, to begin with."""
+    for without, begun in SIMPLER:
+        least = {name: BOUNDS[name][0] for name in without}
+        idle = [own for name, own in RATES.items() if name in without]  # the rate of what is not there
+        kept = np.isin(full.free, [PARAMETERS.index(name) for name in (*without, *idle)], invert=True)
+        more = {name: max(full.theta[PARAMETERS.index(name)], size) for name, size in begun.items()}
+        yield replace(full, z=_set(full.z, least | more), free=full.free[kept])
+
+
+def _better(sample: Sample, model: Candidate, plain: Candidate, share: float = 1.0) -> bool:
     """Whether a cycle gains a share of its penalty, where forecasts count by rows and where by cells.
 
     Errors of a cell's forecasts go together: by rows, those of random walks would often favour cycles.
@@ -254,7 +185,7 @@ def _better(sample: _Sample, model: _Model, plain: _Model, share: float = 1.0) -
     return True
 
 
-def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -> _Model:
+def _improved(sample: Sample, model: Candidate, rounds: int, steps: int = STEPS) -> Candidate:
     """After rounds: own frequencies, parameters by gradients, coefficients by their posteriors."""
     from scipy.optimize import Bounds, minimize  # here, since a fitted model loads without
 
@@ -288,7 +219,7 @@ def _improved(sample: _Sample, model: _Model, rounds: int, steps: int = STEPS) -
     return model
 
 
-def _with_frequencies(sample: _Sample, model: _Model) -> _Model:
+def _with_frequencies(sample: Sample, model: Candidate) -> Candidate:
     """With own frequencies of cells, and their mean and spread, if there are any."""
     if not model.own:
         return model
@@ -301,7 +232,7 @@ def _with_frequencies(sample: _Sample, model: _Model) -> _Model:
     return model
 
 
-def _starts(sample: _Sample, plain: _Model) -> Iterator[_Model]:
+def _starts(sample: Sample, plain: Candidate) -> Iterator[Candidate]:
     """Models with cycles that periodograms suggest, with and without other movements of `plain`."""
     sample.run(plain)
     own, cells = sample.variances(plain.theta[None]), sample.seen
@@ -326,20 +257,25 @@ def _set(z: np.ndarray, values: Mapping[Any, float]) -> np.ndarray:
     return z
 
 
-def _criterion(sample: _Sample, model: _Model, share: float = 1.0) -> tuple[float, float]:
+def _criterion(sample: Sample, model: Candidate, share: float = 1.0) -> tuple[float, float]:
     """What is lowered, times rows and with a share of the targets; and the penalty of a cycle."""
     cells, (contexts, targets) = sample.seen, sample.losses(model)
     rows, count = len(cells.time), np.diff(cells.begins)
-    distinct = len(np.unique(cells.value))
     off = (model.z - model.centre)[model.free] / PRIOR_DEVIATION
     total = float(rows * (contexts + share * targets) + 0.5 * off @ off)
     penalty = 0.0
     if model.omega.any():
         names = len(CYCLE_PARAMETERS) - (0 if model.own else 1)
-        penalty = 0.5 * names * math.log(distinct) * rows / distinct
+        penalty = _price(sample, names)
     if model.own:
         spread, span = model.theta[SPREAD], cells.last - cells.time[cells.begins[:-1]]
         apart = 1 + spread * model.omega * span * np.sqrt(count) / APART
         far = ((np.log(model.omega) - model.z[FREQUENCY]) / spread) ** 2
         penalty += float(np.sum(np.log(apart) + far / 2))
     return total, penalty
+
+
+def _price(sample: Sample, parameters: int) -> float:
+    """What so many parameters must gain, of a criterion that counts rows of all windows."""
+    n = sample.distinct
+    return 0.5 * parameters * math.log(n) * len(sample.seen.time) / n

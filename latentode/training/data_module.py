@@ -33,7 +33,7 @@ from latentode.training.resumable import FromPlace, Loading, ResumableLoader, wh
 __all__ = ["IrregularDataModule"]
 
 CUTS_PER_SERIES, MIN_CUTS, MANY_CUTS = 5, 512, 4096
-FEWEST_EXAMPLES, MOST_EXAMPLES = 32, 512
+FEWEST_EXAMPLES, MOST_EXAMPLES, USUAL_EXAMPLES = 32, 512, 2  # the last of each series
 
 Table = str | Path | pd.DataFrame | SeriesDataset | ParquetFolder
 
@@ -74,8 +74,7 @@ class IrregularDataModule(LightningDataModule):
         >>> from latentode import Forecasting
         >>> frame = pd.DataFrame({"id": 1, "time": [0.0, 0.4, 1.7, 2.0], "x": [1.0, 2.0, 3.0, 4.0]})
         >>> data = IrregularDataModule(frame, task=Forecasting(horizon=1.0), windows_per_epoch=8)
-        >>> batch = next(iter(data.train_dataloader()))
-        >>> len(batch)
+        >>> len(next(iter(data.train_dataloader())))
         8
     """
 
@@ -235,11 +234,13 @@ class IrregularDataModule(LightningDataModule):
         return [s.dataset for s in (self.train, self.validation) if s is not None]
 
     def examples(self) -> Batch:
-        """Some training windows, nothing of them hidden, to estimate the structural block from."""
+        """Some training windows to estimate the structural block from, the same by every seed."""
         series = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES].tolist()
-        draws = range(-(-FEWEST_EXAMPLES // len(series)))
-        order = np.array([(0, i, draw) for i in series for draw in draws])
-        return Cuts(self.train, self.task, order, self.seed).__getitems__(range(len(order)))
+        few, task = -(-FEWEST_EXAMPLES // len(series)), self.task
+        n = max(few, min(USUAL_EXAMPLES, MOST_EXAMPLES // len(series)))
+        task = replace(task, strata=n) if isinstance(task, Forecasting) else task
+        order = np.array([(0, i, draw) for draw in range(n) for i in series])
+        return Cuts(self.train, task, order, seed=0).__getitems__(range(len(order)))
 
     def train_dataloader(self) -> DataLoader:
         order = in_rounds(len(self.train), self.windows_per_epoch)

@@ -126,3 +126,13 @@ def test_a_batch_moves_to_a_device_whole():
         "meta"
     }
     assert batch.control_time.is_meta and batch.control_value.is_meta and batch.start.is_meta
+
+
+def test_draws_of_strata_are_the_middles_of_equal_parts_of_the_observation_times():
+    series = series_of(numeric(range(9)))
+    task, draws = Forecasting(2.0, strata=4), np.arange(4)
+    same, keys = np.zeros(4, dtype=np.int64), np.arange(4, dtype=np.uint64)
+    batch = series.batch(same, task, keys, draws=draws)
+    # Eight times have one after them; a window ends at its origin, which is its time 0.
+    assert np.bincount(batch.context.series).tolist() == [2, 4, 6, 8]
+    assert np.bincount(batch.target.series).tolist() == [2, 2, 2, 1]

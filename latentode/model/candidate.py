@@ -1,0 +1,145 @@
+"""Candidate: parameters of one variable's structural model, and the sample they have to explain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
+from latentode.nn.frequency import ONE_FREQUENCY
+from latentode.nn.state_space import Cells, own_variances, window_losses
+
+__all__ = ["Candidate", "Sample"]
+
+DIFFERENCE = 1e-4  # of a logarithm, for gradients
+LEAST_VARIANCE = 1e-8
+FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
+THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
+ALIKE = 3  # rows on end, of which the values say whether they are rows met before
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Contexts and targets of the cells of one variable, and room for their states."""
+
+    seen: Cells
+    later: Cells
+    means: np.ndarray
+    covs: np.ndarray
+    sums: np.ndarray
+    innovations: np.ndarray
+    owner: np.ndarray
+    elapsed: np.ndarray
+    parts: np.ndarray
+    spread: np.ndarray
+    n_series: int
+
+    def thinned(self) -> Sample:
+        """Some of the cells, if they are many."""
+        n = len(self.seen.variable)
+        chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
+        return Sample.of(self.seen.some(chosen), self.later.some(chosen), self.n_series)
+
+    @classmethod
+    def of(cls, seen: Cells, later: Cells, n_series: int) -> Sample:
+        n, size = len(seen.variable), DYNAMIC + seen.basis.shape[1]
+        room = np.zeros((n, size)), np.zeros((n, size, size)), np.zeros((n, 2))
+        owner = np.repeat(np.arange(n), np.diff(later.begins))
+        elapsed = np.maximum(later.time - seen.last[owner], 0.0)
+        queries = np.zeros((len(owner), size)), np.zeros(len(owner))
+        return cls(seen, later, *room, np.zeros(len(seen.time)), owner, elapsed, *queries, n_series)
+
+    @cached_property
+    def distinct(self) -> int:
+        """How many rows there are, of which windows of one series may have the same.
+
+        The same are those of which the last `ALIKE` values are: of whole numbers many values are equal.
+        """
+        value, begins = self.seen.value, self.seen.begins
+        place = np.arange(len(value)) - np.repeat(begins[:-1], np.diff(begins))
+        runs = [np.where(place >= k, np.roll(value, k), np.nan) for k in range(ALIKE)]
+        order = np.lexsort(runs)
+        runs = [np.nan_to_num(run, nan=np.inf)[order] for run in runs]
+        return 1 + int(np.any([run[1:] != run[:-1] for run in runs], axis=0).sum())
+
+    def losses(self, model: Candidate) -> tuple[float, float]:
+        """Means of negative logarithms: of the contexts' density, and of their targets'."""
+        found = self._at(model.z, np.zeros(0, dtype=np.int64), model, 0.0)
+        return found[0, 0], found[0, 1]
+
+    def gradient(self, z: np.ndarray, model: Candidate) -> np.ndarray:
+        """Differences of the sum of `losses` by the free parameters, and the sum itself first."""
+        found = self._at(z, model.free, model, DIFFERENCE).sum(axis=1)
+        return np.r_[found[0], (found[1:] - found[0]) / DIFFERENCE]
+
+    def _at(self, z: np.ndarray, moved: np.ndarray, model: Candidate, step: float) -> np.ndarray:
+        c, later = self.seen, self.later
+        frequency = -1 if model.own else FREQUENCY
+        return window_losses(
+            z, moved, step, frequency, c.begins, c.variable, c.time, c.value, c.basis, model.omega,
+            *model.prior, self.means, self.covs, self.sums, self.innovations,
+            self.owner, self.elapsed, later.value, later.basis, self.parts, self.spread,
+        )  # fmt: skip
+
+    def run(self, model: Candidate) -> None:
+        """Filters with the parameters of one variable."""
+        c = self.seen
+        run(
+            c.begins, c.variable, c.time, c.value, c.basis, model.theta[None], model.omega,
+            *model.prior, self.means, self.covs, self.sums, self.innovations,
+        )  # fmt: skip
+
+    def variances(self, theta: np.ndarray) -> np.ndarray:
+        """Of each cell its own, after `run`."""
+        return own_variances(
+            self.seen.begins, self.seen.variable, self.seen.time, self.innovations, theta
+        )
+
+    def over_cells(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of coefficients over cells, relative to each one's own, after `run`."""
+        weight, columns = 1 / self.variances(theta[None]), slice(COLUMNS, self.means.shape[1] - 2)
+        means = self.means[:, columns]
+        mean = weight @ means / weight.sum()
+        own = np.diagonal(self.covs, axis1=1, axis2=2)[:, columns]
+        variance = (own + (means - mean) ** 2 * weight[:, None]).mean(axis=0)
+        return mean[None], np.maximum(variance, LEAST_VARIANCE)[None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Parameters of one variable.
+
+    Args:
+        z: logarithms of parameters.
+        prior: mean and variance of coefficients, each of shape `(1, columns)`.
+        free: which parameters are estimated by gradients.
+        centre: of the weak prior of z.
+        omega: frequencies of cells.
+    """
+
+    z: np.ndarray
+    prior: tuple[np.ndarray, np.ndarray]
+    free: np.ndarray
+    centre: np.ndarray
+    omega: np.ndarray
+
+    @property
+    def theta(self) -> np.ndarray:
+        return np.exp(self.z)
+
+    @property
+    def own(self) -> bool:
+        """Whether each cell has a frequency of its own."""
+        return bool(self.theta[SPREAD] > ONE_FREQUENCY)
+
+    def of(self, n: int) -> Candidate:
+        """For other cells, of a number of n, at the mean frequency."""
+        shared = self.theta[FREQUENCY] if self.omega.any() else 0.0
+        return replace(self, omega=np.full(n, shared))
+
+    def at(self, z: np.ndarray) -> Candidate:
+        """With other parameters."""
+        shared = self.omega if self.own else np.where(self.omega > 0, np.exp(z[FREQUENCY]), 0.0)
+        return replace(self, z=z, omega=shared)
