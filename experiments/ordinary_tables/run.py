@@ -1,13 +1,15 @@
 """Tables that most people bring: the forecaster with its defaults beside classical models.
 
     python experiments/ordinary_tables/run.py [--smoke] [--tables lines sine] [--seeds 0 1 2]
-        [--models "latent ODE" Prophet] [--without-structure] [--untrained] [--keep] [--many]
-        [--out FOLDER]
+        [--models "latent ODE" Prophet] [--without-structure] [--untrained] [--keep] [--same-data]
+        [--many] [--out FOLDER]
 
 The forecaster is told the roles of columns and the horizon; the peers what `Facts` of a table say, such
 as the periods of its cycles. Every figure is a mean of the seeds: of
 the simulated data, of the rows struck out, of the forecaster. `--models peers` leaves it out;
-`--keep` replaces in `results.json` only the rows of the models and tables that are run.
+`--keep` replaces in `results.json` only the rows of the models and tables that are run. `spread` is how
+far the judged figure lies apart between seeds of the forecaster on the same data, over its mean: of
+real tables that is known, of the others by `--same-data`, which takes the data of the first seed.
 """
 
 from __future__ import annotations
@@ -151,11 +153,22 @@ def average(of_seeds: list[Rows]) -> Rows:
     return {n: {k: float(np.mean([r[n][k] for r in of_seeds])) for k in of_seeds[0][n]} for n in names}
 
 
-def run(name: str, seeds: list[int], models: list[str], smoke: bool) -> tuple[Rows, dict[str, str]]:
-    """Mean figures of a table; peers answer one that no seed changes only once."""
-    of_seeds, absent = [], {}
+def spread(of_seeds: list[Rows], judged: str) -> Scores:
+    """Of each model the range of its judged figure over seeds, over the mean."""
+    each = {n: [rows[n][judged] for rows in of_seeds] for n in of_seeds[0] if judged in of_seeds[0][n]}
+    return {n: float(np.ptp(x) / np.mean(x)) for n, x in each.items() if n not in CLASSICAL}
+
+
+def run(
+    name: str, seeds: list[int], models: list[str], smoke: bool, same: bool = False
+) -> tuple[Rows, dict[str, str], Scores]:
+    """Mean figures of a table, who is absent, and the spread where seeds are the forecaster's alone.
+
+    Peers answer a table that no seed changes only once.
+    """
+    of_seeds, absent, same = [], {}, same or not of_a_seed(name)
     for seed in seeds:
-        again = of_seeds and not of_a_seed(name)
+        again = of_seeds and same
         chosen = {
             m: (lambda t, m=m: (CLASSICAL[m](t), {}))
             if m in CLASSICAL
@@ -163,11 +176,12 @@ def run(name: str, seeds: list[int], models: list[str], smoke: bool) -> tuple[Ro
             for m in models
             if m not in CLASSICAL or not again
         }
-        rows, missing = measure(TABLES[name](seed, smoke), chosen)
+        rows, missing = measure(TABLES[name](seeds[0] if same else seed, smoke), chosen)
         kept = {m: r for m, r in of_seeds[0].items() if m in CLASSICAL} if again else {}
         of_seeds.append({**rows, **kept})
         absent |= missing
-    return average(of_seeds), absent
+    apart = spread(of_seeds, TABLES[name](0, smoke).judged) if same and len(seeds) > 1 else {}
+    return average(of_seeds), absent, apart
 
 
 def ratios(results: dict[str, Any]) -> pd.DataFrame:
@@ -261,6 +275,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--untrained", action="store_true", help=f"adds {UNTRAINED!r}")
     parser.add_argument("--many", action="store_true", help="only times 10,000 series without training")
     parser.add_argument("--keep", action="store_true", help="keeps what else results.json holds")
+    parser.add_argument("--same-data", action="store_true", help="only the forecaster's seeds differ")
     parser.add_argument("--out", type=Path, help="folder; here unless --smoke: build/ordinary_tables")
     return parser.parse_args()
 
@@ -281,14 +296,19 @@ def main() -> None:
     results = json.loads(file.read_text()) if arguments.keep and file.exists() else {"tables": {}}
     for name in arguments.tables or (SMOKE if smoke else TABLES):
         begin = cpu()
-        rows, absent = run(name, seeds, models, smoke)
+        rows, absent, apart = run(name, seeds, models, smoke, arguments.same_data)
         judged = TABLES[name](0, smoke).judged
         print(f"{name}: {judged}, mean of seeds {seeds}, {cpu() - begin:.0f} s of CPU")
         print(pd.DataFrame(rows).T.round(3).to_string(na_rep=""))
         print(*(f"{m}: absent, {reason}" for m, reason in absent.items()), "", sep="\n", flush=True)
-        seeded = {m: {**row, "seeds": len(seeds)} for m, row in rows.items()}
-        kept = results["tables"].get(name, {"models": {}})["models"]
-        results["tables"][name] = {"judged": judged, "models": {**kept, **seeded}}
+        kept = results["tables"].get(name, {"models": {}})
+        if not arguments.same_data or not kept["models"]:
+            seeded = {m: {**row, "seeds": len(seeds)} for m, row in rows.items()}
+            kept = {**kept, "judged": judged, "models": {**kept["models"], **seeded}}
+        if apart:
+            print("spread over seeds:", {m: f"{x:.1%}" for m, x in apart.items()}, flush=True)
+            kept = {**kept, "spread": {**kept.get("spread", {}), **apart}}
+        results["tables"][name] = kept
         file.write_text(json.dumps(results, indent=1) + "\n")
     results["summary"] = report(results["tables"])
     file.write_text(json.dumps(results, indent=1) + "\n")
