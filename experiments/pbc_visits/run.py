@@ -42,7 +42,7 @@ MODEL = ModelConfig(
     encoder_size=32,
     embedding_size=8,
     likelihood="student-t",
-    structure="last-value",
+    structure="state-space",
 )
 TRAINING = TrainingConfig(max_epochs=16, lr=2e-3, balance="variables", observation_dropout=0.3)
 
