@@ -1,6 +1,7 @@
 """Scoring over partitions is scoring in one place, whatever carries it out."""
 
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 
 import pandas as pd
 import pytest
@@ -12,13 +13,21 @@ NEAR = {"rtol": 1e-5, "atol": 1e-6}
 ASKED = pd.DataFrame({"id": ["s3", "s0", "s3"], "time": [13.1, 12.7, 12.9]})
 
 
-@pytest.fixture(params=["here", "threads", "dask"])
+@pytest.fixture(params=["here", "threads", "pool", "dask", "ray"])
 def engine(request):
     if request.param == "here":
         yield None
     elif request.param == "threads":
         with ThreadPoolExecutor(2) as executor:
             yield executor
+    elif request.param == "pool":
+        with ThreadPool(2) as pool:
+            yield pool
+    elif request.param == "ray":
+        ray = pytest.importorskip("ray")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        yield "ray"
+        ray.shutdown()
     else:
         client = pytest.importorskip("distributed").Client(processes=False, dashboard_address=None)
         with client:

@@ -23,6 +23,7 @@ from latentode.plotting import (
     plot_paths,
     plot_residuals,
     plot_what_if,
+    to_plotly,
 )
 from latentode.plotting.canvas import COLOURS, central_intervals, line_styles
 from latentode.plotting.phase import latent_paths
@@ -272,3 +273,55 @@ def test_a_curve_has_enough_points_for_its_shortest_cycle(fitted):
     daily = replace(reader, schema=replace(reader.schema, cycles=(1.0, 7.0)))
     assert points_of(replace(fitted.fitted_, reader=daily), 28.0) >= 20 * 28
     assert points_of(fitted.fitted_, 28.0) < 200
+
+
+def corners(trace, axis):
+    """Numbers of a trace of plotly, of which gaps are NaN."""
+    values = pd.Series(list(trace[axis]), dtype=object)
+    return values.where(values.notna(), np.nan).to_numpy(float)
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "what-if"])
+def test_an_interactive_picture_shows_every_line_and_area_of_the_printed_one(kind, fitted, frame):
+    go = pytest.importorskip("plotly.graph_objects")
+    told = TOLD.get(kind, {})
+    drawn, shown = (fitted.plot(frame, kind, engine=e, **told) for e in ("matplotlib", "plotly"))
+    assert isinstance(shown, go.Figure) and shown.to_json()
+    traces = {name: [] for name in ("lines", "areas")}
+    for trace in shown.data:
+        traces["areas" if trace.fill == "toself" else "lines"].append(trace)
+    lines = [line for axes in drawn.axes for line in axes.lines]
+    areas = sum(len(axes.patches) + len(axes.collections) for axes in drawn.axes)
+    assert len(shown.data) == len(lines) + areas
+    found = [np.stack([corners(t, "x"), corners(t, "y")], axis=1) for t in traces["lines"]]
+    for line in lines:
+        where = np.stack([line.get_xdata(orig=False), line.get_ydata(orig=False)], axis=1).astype(float)
+        if line.get_transform() == line.axes.transData:
+            assert any(f.shape == where.shape and np.allclose(f, where, equal_nan=True) for f in found)
+    titles = {a.text for a in shown.layout.annotations}
+    assert {axes.get_title() for axes in drawn.axes} - {""} <= titles
+    named = [t.name for t in shown.data if t.showlegend]
+    assert len(named) == len(set(named))
+
+
+def test_bands_of_an_interactive_forecast_are_its_intervals_and_dates_are_dates(history, made):
+    pytest.importorskip("plotly")
+    since = pd.Timestamp("2026-03-01")
+    dated = [t.assign(time=since + pd.to_timedelta(t["time"], unit="h")) for t in (history, made)]
+    shown = to_plotly(plot_forecast(*dated, "time"))
+    bands = [t for t in shown.data if t.fill == "toself" and t.xaxis == "x"]
+    own = made[made["variable"] == made["variable"].iloc[0]]
+    assert [b.name for b in bands] == ["95 % interval", "80 % interval", "50 % interval"]
+    for band, (low, high) in zip(
+        bands, [("q0.025", "q0.975"), ("q0.1", "q0.9"), ("q0.25", "q0.75")], strict=True
+    ):
+        assert corners(band, "y").min() == pytest.approx(own[low].min())
+        assert corners(band, "y").max() == pytest.approx(own[high].max())
+        times = pd.to_datetime(pd.Series(list(band.x)).dropna())
+        assert abs(times.max() - dated[1]["time"].max()) < pd.Timedelta("1s")
+    assert shown.layout.xaxis.type == "date"
+
+
+def test_a_picture_by_an_unknown_engine_is_refused(fitted, frame):
+    with pytest.raises(LatentODEError, match="choose matplotlib or plotly"):
+        fitted.plot(frame, engine="bokeh")

@@ -27,7 +27,7 @@ def plot(
     model: Model,
     history: Table,
     file_format: FileFormat,
-    out: Annotated[Path, typer.Option(help="PNG, PDF or SVG to write.")],
+    out: Annotated[Path, typer.Option(help="PNG, PDF or SVG to write, or HTML to move about in.")],
     kind: Annotated[
         str,
         typer.Option(
@@ -68,8 +68,10 @@ def plot(
     from latentode.plotting.canvas import check_picture
     from latentode.plotting.kinds import WITHOUT_TABLE
 
+    interactive = out.suffix.lower() in (".html", ".htm")
     with blame("--out"):
-        check_picture(out)
+        if not interactive:
+            check_picture(out)
         check_place(out)
     fitted = load(model)
     asked: dict[str, Any] = {
@@ -97,9 +99,13 @@ def plot(
         frame = _of_series(fitted, table_of(fitted, history, file_format, adapter), series)
     given = {name: value for name, value in asked.items() if value is not None}
     with blame("--components" if components else "--kind"):
-        figure = fitted.plot(frame, kind, **given)
+        engine = "plotly" if interactive else "matplotlib"
+        figure = fitted.plot(frame, kind, engine=engine, **given)
     with replacing(out) as new:
-        figure.savefig(new, dpi=120)
+        if interactive:
+            figure.write_html(new)
+        else:
+            figure.savefig(new, dpi=120)
     typer.echo(f"picture in {out}")
 
 

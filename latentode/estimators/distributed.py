@@ -4,8 +4,8 @@ A table is cut into partitions by a hash of the identifier, so that a series is 
 partition is answered by the saved model, which a worker loads once and without Lightning. No series
 depends on its companions, so the answer is that of the forecaster on one machine.
 
-An engine is anything with the interface of `concurrent.futures.Executor`: processes of one machine,
-the workers of a Dask cluster, or of MPI by `mpi4py.futures`.
+An engine is an executor of `concurrent.futures` or a pool with a `map` of its own: processes of one
+machine, the workers of a Dask or Ray cluster, or of MPI by `mpi4py.futures`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +32,7 @@ __all__ = ["backtest", "predict"]
 
 KEPT = 4  # models that a worker holds
 Model = LatentODEForecaster | str | Path
-Engine = Any  # an Executor, a Dask client, "dask" or None
+Engine = Any  # an Executor, a pool, a Dask client, "dask", "ray" or None
 Ask = Callable[[LatentODEForecaster, pd.DataFrame], pd.DataFrame]
 
 
@@ -49,8 +50,9 @@ def predict(
         model: a fitted forecaster, or the folder of a saved one, which every worker must see.
         frame: histories of several series.
         at: as for `predict`; of a frame each partition takes the rows of its own series.
-        engine: None for this process; an executor of `concurrent.futures`; a Dask client, or "dask" for
-            one of this machine.
+        engine: None for this process; an executor of `concurrent.futures`, or a pool such as those of
+            `multiprocessing` and `ray.util.multiprocessing`; a Dask client; "dask" for a client of this
+            machine, "ray" for a pool of the cluster at `RAY_ADDRESS`, or of this machine.
         partitions: into how many parts the series are cut; a few for each worker.
         **options: others of `predict`, such as `count`, `quantiles` and `variables`.
 
@@ -133,23 +135,31 @@ def _executor(engine: Engine) -> Iterator[Any]:
     if engine is None:
         yield _Here()
     elif engine == "dask":
-        try:
-            from dask.distributed import Client  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise LatentODEError(
-                "engine='dask' needs Dask: pip install latentode[distributed]"
-            ) from error
-        with Client() as client:
+        with _needed("dask.distributed", "dask").Client() as client:
             yield client.get_executor()
+    elif engine == "ray":
+        with _needed("ray.util.multiprocessing", "ray").Pool() as pool:
+            yield pool
     elif hasattr(engine, "get_executor"):
         yield engine.get_executor()
-    elif hasattr(engine, "map") and hasattr(engine, "submit"):
+    elif callable(getattr(engine, "map", None)) and not isinstance(engine, pd.Series | pd.DataFrame):
         yield engine
     else:
         raise LatentODEError(
-            f"engine {engine!r} is none: give None, 'dask', a Dask client, or an executor such as "
-            "concurrent.futures.ProcessPoolExecutor()"
+            f"engine {engine!r} is none: give None, 'dask', 'ray', a Dask client, a pool, or an "
+            "executor such as concurrent.futures.ProcessPoolExecutor()"
         )
+
+
+def _needed(module: str, engine: str) -> Any:
+    """A module of an engine that is an extra of the package."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        extra = {"dask": "distributed"}.get(engine, engine)
+        raise LatentODEError(
+            f"engine={engine!r} needs a package that is not there: pip install latentode[{extra}]"
+        ) from error
 
 
 def _source(model: Model) -> str | bytes:

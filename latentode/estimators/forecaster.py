@@ -257,7 +257,7 @@ class LatentODEForecaster(BaseEstimator):
         return evaluation.skill(self._fitted, self.read(df), origins)
 
     def plot(self, table: IntoFrame | None = None, kind: str = "forecast", **asked: Any) -> Any:
-        """A matplotlib figure of one of the kinds of `latentode.plotting.KINDS`; see `plot` there."""
+        """A picture of one of the kinds of `latentode.plotting.KINDS`; see `plot` there."""
         return plotting.plot(self, table, kind, **asked)
 
     def read(self, frame: IntoFrame) -> SeriesDataset:

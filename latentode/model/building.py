@@ -33,7 +33,7 @@ from latentode.nn.decoders import (
 from latentode.nn.encoders import VariableEncoder
 from latentode.nn.latent_state import LatentFlows, LatentHead
 from latentode.nn.likelihoods import DEFAULT, likelihood_of
-from latentode.nn.summaries import N_SUMMARIES
+from latentode.nn.memory import N_SUMMARIES
 from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 
 __all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode", "own_draws"]

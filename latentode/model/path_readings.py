@@ -21,7 +21,7 @@ $$p(y) = \mathrm{softmax}\Big(h\big(z(0),\
 \qquad p(y_t) = \mathrm{softmax}\, h(z(t)),$$
 
 of the whole series from its state at the origin, the mean of its path over the context, and linearly
-from summaries s of what was observed (`latentode.nn.summaries`) and static covariates, at a time from
+from summaries s of what was observed (`latentode.nn.memory`) and static covariates, at a time from
 the state there. Training adds the log-likelihood of the labels to that of the values.
 
 References:
@@ -44,7 +44,7 @@ from latentode.data.batch import Batch, Observations, Queries
 from latentode.errors import LatentODEError
 from latentode.model.layouts import Layout
 from latentode.nn.decoders import Intensity, LabelHead
-from latentode.nn.summaries import N_SUMMARIES, summaries
+from latentode.nn.memory import N_SUMMARIES, summaries
 from latentode.ode import Trajectory, integrate
 
 __all__ = ["LABELS", "OBSERVATION_TIMES", "EventTimes", "Labelling", "known_events", "window_end"]

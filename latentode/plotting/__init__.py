@@ -1,6 +1,6 @@
 """Pictures and pages: forecasts, how good they are, latent paths, vector fields, the report.
 
-In: a fitted forecaster or frames of forecasts. Out: matplotlib figures, one self-contained HTML page.
+In: a fitted forecaster or frames of forecasts. Out: figures of matplotlib or plotly, an HTML page.
 May import: `evaluation` and what lies below it. The only room that imports matplotlib.
 """
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         plot_what_if,
     )
     from latentode.plotting.futures import plot_first_passage, plot_paths
+    from latentode.plotting.interactive import to_plotly
     from latentode.plotting.kinds import KINDS, plot
     from latentode.plotting.page import write_page
     from latentode.plotting.phase import Forecaster, Plane, latent_paths
@@ -52,6 +53,7 @@ __all__ = [
     "plot_tracks",
     "plot_what_if",
     "slope_field",
+    "to_plotly",
     "write_page",
 ]
 
@@ -75,6 +77,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
             "plot_what_if",
         ],
         "futures": ["plot_first_passage", "plot_paths"],
+        "interactive": ["to_plotly"],
         "kinds": ["KINDS", "plot"],
         "page": ["write_page"],
         "phase": ["Forecaster", "Plane", "latent_paths"],

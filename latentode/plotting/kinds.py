@@ -34,6 +34,7 @@ from latentode.plotting.diagnostics import (
 from latentode.plotting.fields import latent_slope_field, plot_latent
 from latentode.plotting.forecasts import plot_components, plot_forecast, plot_origins, plot_what_if
 from latentode.plotting.futures import plot_first_passage, plot_paths
+from latentode.plotting.interactive import to_plotly
 from latentode.plotting.phase import Forecaster
 from latentode.plotting.views import (
     BACK,
@@ -54,27 +55,34 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "WITHOUT_TABLE", "plot"]
 
+ENGINES = ("matplotlib", "plotly")
 GRADED = interval_levels((50, 80, 95), [0.5])  # levels of the graded intervals
 FINE = (0.025, *np.round(np.arange(0.05, 1.0, 0.05), 2), 0.975)  # levels of calibration
 
 
 def plot(
-    forecaster: Forecaster, table: IntoFrame | None = None, kind: str = "forecast", **asked: Any
-) -> Figure:
+    forecaster: Forecaster,
+    table: IntoFrame | None = None,
+    kind: str = "forecast",
+    engine: str = "matplotlib",
+    **asked: Any,
+) -> Any:
     """A picture of a fitted forecaster.
 
     Args:
         forecaster: fitted.
         table: with the columns of training; `kind="learning"` and "leaderboard" take none.
         kind: one of `KINDS`.
+        engine: "matplotlib", or "plotly" for a picture to move about in, in a browser.
         **asked: what that kind takes: `series=` (which one; the first by default), `ahead=` (how far;
             one horizon), `origin=` (a time to forecast from; the last observation), and more.
 
     Returns:
-        A matplotlib figure; `.savefig("picture.png")` writes it.
+        A matplotlib figure; `.savefig("picture.png")` writes it. Or one of plotly;
+        `.write_html("picture.html")` writes it.
 
     Raises:
-        LatentODEError: for an unknown kind or argument, or if matplotlib is not installed.
+        LatentODEError: for an unknown kind, engine or argument, or if what draws is not installed.
         SchemaError: for a table that cannot be read.
     """
     if kind not in KINDS:
@@ -87,7 +95,10 @@ def plot(
         raise LatentODEError(f"a picture of kind {kind!r} takes no {unknown}=; it takes {takes}")
     if table is None and kind not in WITHOUT_TABLE:
         raise LatentODEError(f"a picture of kind {kind!r} needs a table with the columns of training")
-    return draw(forecaster, table, **asked)
+    if engine not in ENGINES:
+        raise LatentODEError(f"nothing is called {engine!r} that draws; choose {' or '.join(ENGINES)}")
+    figure = draw(forecaster, table, **asked)
+    return figure if engine == "matplotlib" else to_plotly(figure)
 
 
 def _forecast(
