@@ -71,6 +71,19 @@ def fitted(trained, tmp_path):
     return Path(copytree(trained, tmp_path / "model"))
 
 
+def test_inspect_tries_families_and_fit_takes_those(latentode, tmp_path):
+    rng, path = np.random.default_rng(0), tmp_path / "sales.csv"
+    keys = {"shop": np.repeat(list("abcd"), 15), "day": np.tile(np.arange(15.0), 4)}
+    pd.DataFrame({**keys, "sold": rng.poisson(2.0, 60), "size": rng.normal(size=60)}).to_csv(
+        path, index=False
+    )
+    told = latentode("inspect", path, "--id", "shop", "--time", "day", "--families")[1]
+    assert "`size`: no family is better than normal" in told
+    (said,) = re.findall("`sold`: count, so (?:poisson|negative-binomial)", told)
+    options = ("--id", "shop", "--time", "day", "--max-epochs", "0", "--out", tmp_path / "model")
+    assert said in latentode("fit", path, *options)[2]
+
+
 def test_inspect_reports_before_any_training(latentode, patients):
     status, out, _ = latentode("inspect", patients)
     assert status == 0

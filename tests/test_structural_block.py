@@ -11,6 +11,7 @@ from scipy.integrate import quad
 
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.data.batch import Observations, Queries
+from latentode.model import marginal_likelihood
 from latentode.model.candidate import Sample
 from latentode.model.marginal_likelihood import estimate
 from latentode.model.structure import BOUNDS, INITIAL, StructuralBlock
@@ -305,6 +306,18 @@ def test_a_movement_that_does_not_pay_for_its_parameters_is_left_out(seed):
     assert gone(still, "slope", "slope_walk")
     line = one_series(lambda rng, t: t + 0.1 * rng.normal(size=len(t)), seed)
     assert line["slope"] > 0.1 and gone(line, "walk")
+
+
+def test_what_was_estimated_before_is_not_estimated_again(monkeypatch):
+    made, whole = [], marginal_likelihood._estimate
+    monkeypatch.setattr(marginal_likelihood, "_known", {})
+    monkeypatch.setattr(
+        marginal_likelihood, "_estimate", lambda *begun: made.append(1) or whole(*begun)
+    )
+    first = one_series(lambda rng, t: rng.normal(size=len(t)), windows=3)
+    assert one_series(lambda rng, t: rng.normal(size=len(t)), windows=3) == first and len(made) == 1
+    other = one_series(lambda rng, t: rng.normal(size=len(t)) + 1e-9, windows=3)
+    assert other != first and len(made) == 2
 
 
 def test_rows_that_several_windows_have_count_once_and_equal_values_do_not():

@@ -262,3 +262,13 @@ def chosen(fitted: LatentODEForecaster, variables: str | None) -> tuple[str, ...
         if name not in known:
             raise LatentODEError(f"--variables: {name!r} is none of {', '.join(known)}")
     return names
+
+
+def families_told(frame: pd.DataFrame, schema: Schema) -> list[str]:
+    """A sentence for each variable: what its values look like, and so which family `fit` would take."""
+    from latentode.estimators.fitting import families_of
+    from latentode.estimators.forecaster import LatentODEForecaster
+    from latentode.estimators.judging import told_family
+
+    found, names = families_of(LatentODEForecaster(verbose=False), frame, schema)
+    return [told_family(name, found.get(name)) for name in names]

@@ -21,6 +21,7 @@ from latentode.cli.file_options import Table, file_options
 from latentode.cli.inputs import (
     check_outputs,
     duration,
+    families_told,
     folder_of,
     load,
     read,
@@ -88,11 +89,13 @@ def inspect(
     file_format: FileFormat,
     adapter: Adapter = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead.")] = False,
+    families: Annotated[bool, typer.Option("--families", help="Try distributions as `fit`.")] = False,
 ) -> None:
     """Report what a table holds and how irregular it is, before any training."""
     frame, schema = read(data, schema, file_format, adapter)
     report = inspect_table(frame, schema)
-    report = replace(report, notes=tuple(in_options(note) for note in report.notes))
+    told = (*map(in_options, report.notes), *(families_told(frame, schema) if families else ()))
+    report = replace(report, notes=told)
     typer.echo(report.to_json() if as_json else report.to_text())
 
 
@@ -121,11 +124,7 @@ def fit(
     adapter: Adapter = None,
     on_disk: Annotated[
         bool | None,
-        typer.Option(
-            "--on-disk/--in-memory",
-            help="Whether a folder of Parquet files, each of whole series, is left on disk; if left "
-            "out, where it has over two million rows.",
-        ),
+        typer.Option("--on-disk/--in-memory", help="Of Parquet files; on disk above 2,000,000 rows."),
     ] = None,
     duplicates: Duplicates = "error",
     config: Annotated[

@@ -46,6 +46,7 @@ from latentode.training.module import LatentODEModule
 
 __all__ = [
     "check_parameters",
+    "families_of",
     "fit_forecaster",
     "fitted_by_lightning",
     "gradients",
@@ -164,6 +165,29 @@ def fit_forecaster(
         checkpoint.remove()
     say_how_good(estimator)
     return estimator
+
+
+def families_of(
+    estimator: Any, df: IntoFrame, schema: Schema | None = None
+) -> tuple[dict[str, Family], tuple[str, ...]]:
+    """What a fit of a table would take each variable's values for, and the names of the variables.
+
+    Args:
+        estimator: a forecaster, not yet fitted.
+        df: training table.
+        schema: of it.
+
+    Returns:
+        Families by variable; those that are best forecast by a normal distribution have none.
+
+    Raises:
+        SchemaError: for a table that cannot be read, as by a fit.
+    """
+    check_parameters(estimator)
+    dataset = read_training(df, schema, estimator.duplicates)
+    spans = durations(dataset, estimator.horizon, estimator.context_length)
+    with gradients(1):
+        return _families(estimator, dataset, None, spans), dataset.variables
 
 
 def _families(

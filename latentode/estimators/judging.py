@@ -24,7 +24,15 @@ from latentode.training.config import TrainingConfig
 from latentode.training.data_module import IrregularDataModule
 from latentode.training.module import LatentODEModule
 
-__all__ = ["judged", "judged_by", "judging", "left_behind", "say_how_good", "say_what_is_decided"]
+__all__ = [
+    "judged",
+    "judged_by",
+    "judging",
+    "left_behind",
+    "say_how_good",
+    "say_what_is_decided",
+    "told_family",
+]
 
 SHOWN = 5  # names of variables
 SCALES = {"log": "logarithms", "logit": "logits"}
@@ -112,8 +120,7 @@ def _decisions(
     usual = "" if estimator.horizon is not None else ", as is usual for these times"
     yield f"horizon: {horizon:g}{unit}{usual}; context: {context:g}{unit}"
     for name, own in families.items():
-        how = own.likelihood if own.transform is None else f"{own.likelihood} {SCALES[own.transform]}"
-        yield f"`{name}`: {own.kind}, so {how}"
+        yield told_family(name, own)
     if data.validation is None:
         yield "held out: nothing, there is too little"
     elif data.held_out_after is None:
@@ -126,6 +133,14 @@ def _decisions(
         f"training: up to {training.max_epochs} epochs of {data.windows_per_epoch} windows, until "
         f"{training.monitor} has not fallen for {training.patience}"
     )
+
+
+def told_family(name: str, family: Family | None) -> str:
+    """What a variable is forecast by, and why; None is normal, which is what is left."""
+    if family is None:
+        return f"`{name}`: no family is better than normal"
+    scale = "" if family.transform is None else f" {SCALES[family.transform]}"
+    return f"`{name}`: {family.kind}, so {family.likelihood}{scale}"
 
 
 def say_how_good(estimator: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 
@@ -50,6 +51,15 @@ class Sample:
         elapsed = np.maximum(later.time - seen.last[owner], 0.0)
         queries = np.zeros((len(owner), size)), np.zeros(len(owner))
         return cls(seen, later, *room, np.zeros(len(seen.time)), owner, elapsed, *queries, n_series)
+
+    def digest(self, *begun: np.ndarray) -> bytes:
+        """What tells this sample, and parameters to begin with, from others."""
+        found = blake2b(repr(self.n_series).encode(), digest_size=32)
+        cells = (x for c in (self.seen, self.later) for x in (c.begins, c.time, c.value, c.basis))
+        for array in (*cells, *begun):
+            found.update(f"{array.shape}{array.dtype}".encode())
+            found.update(np.ascontiguousarray(array).data)
+        return found.digest()
 
     @cached_property
     def distinct(self) -> int:

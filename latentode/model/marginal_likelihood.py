@@ -83,7 +83,10 @@ SIMPLER = (
 MANY_ROWS = 3000  # of which simpler models are tried on some
 RATES = {"slope": "damping", "deviation": "return_rate"}
 APART = 12.0  # frequencies that a cell tells apart, times its span and the root of its rows
+MOST_KNOWN = 128  # estimates that are kept
 WORK = 2e9  # operations that an estimate without cycles may take, all variables together
+
+_known: dict[bytes, tuple[np.ndarray, ...]] = {}  # estimates by the digest of what they are from
 
 
 def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -> None:
@@ -105,8 +108,14 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
         chosen = _as_many_as(chosen, counts, most)
         sample = Sample.of(seen.some(chosen), later.some(chosen), n_series)
         if len(sample.seen.time) > 1:
-            found = _estimate(sample, theta[variable], prior[0][variable], prior[1][variable])
-            theta[variable], prior[0][variable], prior[1][variable] = found.theta, *found.prior
+            begun = theta[variable], prior[0][variable], prior[1][variable]
+            key = sample.digest(*begun)
+            if key not in _known:  # as where families are compared, of which most share a transform
+                found = _estimate(sample, *begun)
+                _known[key] = found.theta, *(part[0] for part in found.prior)
+                for oldest in list(_known)[:-MOST_KNOWN]:
+                    _known.pop(oldest, None)
+            theta[variable], prior[0][variable], prior[1][variable] = _known[key]
     block.log_theta.copy_(torch.from_numpy(np.log(theta)))
     block.prior_mean.copy_(torch.from_numpy(prior[0]))
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
