@@ -215,13 +215,14 @@ def _area(axes: Axes, artist: Artist, paths: Sequence[Path], colour: Any) -> dic
 def _outlines(path: Path, shift: Transform) -> list[np.ndarray]:
     """The closed outlines of a path in pixels, its curves as many short lines."""
     path = path.transformed(shift)
+    corners = np.asarray(path.vertices)
     if path.codes is None:
-        return [path.vertices]  # type: ignore[list-item]
+        return [corners]
     if np.isin(path.codes, (path.CURVE3, path.CURVE4)).any():
         path.should_simplify = False
-        return path.to_polygons()
+        return [np.asarray(part) for part in path.to_polygons()]
     begins = np.flatnonzero(path.codes == path.MOVETO)
-    parts = np.split(np.asarray(path.vertices), begins[1:])
+    parts = np.split(corners, begins[1:])
     ends = np.split(path.codes, begins[1:])
     return [
         np.where((c == path.CLOSEPOLY)[:, None], v[:1], v) for v, c in zip(parts, ends, strict=True)
