@@ -71,7 +71,7 @@ BOUNDS = {
     "noise": (1e-6, 3.0),
     "walk": (1e-8, 1e3),
     "slope_walk": (1e-8, 1e4),
-    "damping": (1e-2, 20.0),
+    "damping": (1e-4, 20.0),
     "deviation": (1e-6, 3.0),
     "return_rate": (0.1, 100.0),
     "level_precision": (1e-18, 1e2),
