@@ -1,5 +1,7 @@
 """Fixtures that any test may ask for."""
 
+import hashlib
+import pickle
 from collections.abc import Iterator
 
 import pandas as pd
@@ -9,11 +11,38 @@ from making import tiny, waves
 from threadpoolctl import threadpool_limits
 
 from latentode import LatentODEForecaster
+from latentode.model import emission
+from latentode.model.structure import StructuralBlock
+from latentode.nn.state_space import Cells
 
 # The suite runs a worker per core: threads of torch and of BLAS beside them would only wait for each
 # other.
 torch.set_num_threads(1)
 threadpool_limits(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_estimates() -> Iterator[None]:
+    """The structural block of equal windows is estimated once, which is a third of a small fit.
+
+    It depends on the windows and on the block alone, as `test_kept_estimates` asserts.
+    """
+    estimate, kept = emission.estimate, {}
+
+    def once(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -> None:
+        own = dict(block.named_buffers())
+        begun = [(name, x.dtype, x.double().numpy()) for name, x in own.items()]
+        everything = pickle.dumps((begun, vars(seen), vars(later), n_series))
+        given = hashlib.sha256(everything).hexdigest()
+        if given not in kept:
+            estimate(block, seen, later, n_series)
+            kept[given] = {name: x.clone() for name, x in own.items()}
+        for name, x in kept[given].items():
+            own[name].copy_(x)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(emission, "estimate", once)
+        yield
 
 
 @pytest.fixture

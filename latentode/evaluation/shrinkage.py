@@ -50,9 +50,11 @@ def shrunk(
     if fitted.engine.network.emission.structure is None or len(pairs.actual) == 0:
         return fitted
     variable = np.asarray(pairs.queries.variable)
-    losses = {}
+    losses, series, tried = {}, fitted.series(dataset), with_strength(fitted, 0.0)
     for strength in STRENGTHS:
-        answer = with_strength(fitted, strength).forecast(dataset, pairs.queries, pairs.keys)
+        for own in tried.engine.networks:
+            own.emission.strength.fill_(strength)
+        answer = tried.forecast_series(series, pairs.queries, pairs.keys)
         losses[strength] = ERRORS[error](answer, pairs.actual).astype(np.float64)
     found = fitted.engine.network.emission.strength.double().numpy().copy()
     stretch = _stretches(pairs)

@@ -11,7 +11,7 @@ import torch
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 # The storms run as `make demo` does (test_demo), the benchmark and the folder on tables of their own.
 TESTED_ELSEWHERE = {"storms", "forecast_benchmark", "on_disk"}
-QUICK = {"adjoint", "asynchronous", "euler_resnet", "slope_field"}  # a few seconds each
+QUICK = {"euler_resnet"}  # two seconds; what the others compute is tested beside this file
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
     for name in sorted({p.parent.name for p in EXPERIMENTS.glob("*/run.py")} - TESTED_ELSEWHERE)

@@ -30,16 +30,15 @@ def model(history, **network):
     return fitted
 
 
-def check(fitted, history, path: Path, near: float):
+def check(fitted, history, path: Path, near: float) -> ExportedForecast:
     fitted.export(path, max_rows=10, max_queries=4)
     asked = [history["time"].max() + ahead for ahead in (0.1, 0.4, 0.7)]
-    found, expected = (
-        ExportedForecast.load(fitted.fitted_, path).predict(history, asked),
-        fitted.predict(history, asked),
-    )
+    exported = ExportedForecast.load(fitted.fitted_, path)
+    found, expected = exported.predict(history, asked), fitted.predict(history, asked)
     pd.testing.assert_frame_equal(found.drop(columns=NUMBERS), expected.drop(columns=NUMBERS))
     away = np.abs(found[NUMBERS] - expected[NUMBERS]) / expected["std"].to_numpy()[:, None]
     assert away.to_numpy().max() < near
+    return exported
 
 
 @pytest.mark.parametrize(
@@ -53,11 +52,11 @@ def check(fitted, history, path: Path, near: float):
 def test_a_graph_of_torch_answers_as_the_forecaster(latent, structure, history, tmp_path):
     fitted = model(history, latent=latent, structure=structure)
     fitted.network_.double()
-    check(fitted, history, tmp_path / "model.pt2", near=1e-9)
+    exported = check(fitted, history, tmp_path / "model.pt2", near=1e-9)
     with pytest.raises(LatentODEError, match="one horizon"):
-        ExportedForecast.load(fitted.fitted_, tmp_path / "model.pt2").predict(history, 2.5)
+        exported.predict(history, 2.5)
     with pytest.raises(LatentODEError, match="max_rows"):
-        ExportedForecast.load(fitted.fitted_, tmp_path / "model.pt2").predict(waves(2, 20), 0.5)
+        exported.predict(waves(2, 20), 0.5)
 
 
 @pytest.mark.filterwarnings("ignore")

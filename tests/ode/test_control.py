@@ -105,11 +105,14 @@ def areas(solver, control, t0, t1):
     yield solver.advance(Dose(), z0, *ends, context)
 
 
-@pytest.mark.parametrize("jumps", [0, 2, 50])
-@pytest.mark.parametrize("solver", HOWS, ids=str)
+# An adaptive method begins anew at every jump, whatever `jumps`, and takes its time over each.
+JUMPING = [(h, j) for h in HOWS for j in (0, 2, 50) if h.method in NATIVE or j == 0]
+
+
+@pytest.mark.parametrize(("solver", "jumps"), JUMPING, ids=str)
 def test_the_integral_of_a_linear_control_is_exact_however_short_its_spikes(solver, jumps):
     solver = replace(solver, jumps=jumps)
-    for n in (1, 4, 11):
+    for n in (1, 4, 11) if solver.method in NATIVE else (1, 4):
         control, area = spikes(n)
         for final in (*areas(solver, control, 0.0, 3.1), *areas(solver, control, -4.0, 9.0)):
             assert abs(float(final) - area) < 1e-8

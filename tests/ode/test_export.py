@@ -31,8 +31,15 @@ def _example():
     )
 
 
-@pytest.mark.parametrize("method", ["rk4", "midpoint"])
-@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("method", "strict"),
+    [
+        ("rk4", True),
+        ("midpoint", False),
+        pytest.param("rk4", False, marks=pytest.mark.slow),
+        pytest.param("midpoint", True, marks=pytest.mark.slow),
+    ],
+)
 def test_a_solve_can_be_exported(method, strict):
     model = Forecast(method).eval()
     exported = torch.export.export(model, _example(), strict=strict).module()
