@@ -14,7 +14,8 @@ from latentode.nn import ENCODERS, LIKELIHOODS
 pytestmark = pytest.mark.usefixtures("float64")
 
 SCALED = [name for name, kind in LIKELIHOODS.items() if not kind.of_data_units]
-KINDS = list(itertools.product(ENCODERS, SCALED, T0))
+ORDER = list(ENCODERS)
+KINDS = list(itertools.product(ORDER, SCALED, T0))
 every_kind = pytest.mark.parametrize(("encoder", "likelihood", "t0"), KINDS)
 
 
@@ -66,10 +67,15 @@ def test_statics_and_known_columns_reach_the_weights_that_read_them(encoder, t0)
     assert found["dynamics.layers.0.weight"][:, -3:].abs().min() > 0  # statics, known in the dynamics
 
 
-@pytest.mark.parametrize(
-    ("encoder", "likelihood", "t0", "variational"),
-    [(*kind, True) for kind in KINDS] + [("gru", "normal", "start", False)],
-)
+def _differenced():
+    """Every two of encoder, likelihood and t0 together; all three are slow."""
+    for kind in KINDS:
+        place = sum(names.index(own) for names, own in zip((ORDER, SCALED, T0), kind, strict=True))
+        yield pytest.param(*kind, True, marks=[pytest.mark.slow] * (place % 2))
+    yield "gru", "normal", "start", False
+
+
+@pytest.mark.parametrize(("encoder", "likelihood", "t0", "variational"), _differenced())
 def test_the_gradient_of_the_loss_agrees_with_finite_differences(encoder, likelihood, t0, variational):
     options = {"encoder": encoder, "likelihood": likelihood, "t0": t0, "variational": variational}
     model = network(**options, solver={"intervals": 2})

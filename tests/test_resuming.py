@@ -63,7 +63,7 @@ def test_a_fit_that_goes_on_equals_one_that_was_never_ended(frame, tmp_path, mon
 
 def test_a_classifier_that_goes_on_equals_one_that_was_never_ended(frame, tmp_path, monkeypatch):
     labels = pd.Series(["a", "b"] * 2, index=sorted(frame["id"].unique()))
-    options = {"max_epochs": 3, "latent_size": 2, "hidden_size": 4, "batch_size": 8, "verbose": False}
+    options = {"max_epochs": 3, "latent_size": 2, "hidden_size": 4, "batch_size": 64, "verbose": False}
 
     def made():
         return classifier(members=2, random_state=3, **options)
