@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,7 +14,6 @@ from threadpoolctl import threadpool_limits
 from latentode import LatentODEForecaster
 from latentode.model import emission
 from latentode.model.structure import StructuralBlock
-from latentode.nn.state_space import Cells
 
 # The suite runs a worker per core: threads of torch and of BLAS beside them would only wait for each
 # other.
@@ -29,15 +29,14 @@ def kept_estimates() -> Iterator[None]:
     """
     estimate, kept = emission.estimate, {}
 
-    def once(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -> None:
+    def once(block: StructuralBlock, *given: Any) -> None:
         own = dict(block.named_buffers())
         begun = [(name, x.dtype, x.double().numpy()) for name, x in own.items()]
-        everything = pickle.dumps((begun, vars(seen), vars(later), n_series))
-        given = hashlib.sha256(everything).hexdigest()
-        if given not in kept:
-            estimate(block, seen, later, n_series)
-            kept[given] = {name: x.clone() for name, x in own.items()}
-        for name, x in kept[given].items():
+        key = hashlib.sha256(pickle.dumps((begun, given))).hexdigest()
+        if key not in kept:
+            estimate(block, *given)
+            kept[key] = {name: x.clone() for name, x in own.items()}
+        for name, x in kept[key].items():
             own[name].copy_(x)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -75,7 +75,7 @@ def _differenced():
     yield "gru", "normal", "start", False
 
 
-@pytest.mark.parametrize(("encoder", "likelihood", "t0", "variational"), _differenced())
+@pytest.mark.parametrize(("encoder", "likelihood", "t0", "variational"), [*_differenced()])
 def test_the_gradient_of_the_loss_agrees_with_finite_differences(encoder, likelihood, t0, variational):
     options = {"encoder": encoder, "likelihood": likelihood, "t0": t0, "variational": variational}
     model = network(**options, solver={"intervals": 2})

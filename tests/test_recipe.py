@@ -138,8 +138,8 @@ def rates(tmp_path, epochs=6, **options):
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):
             found.append(optimizer.param_groups[0]["lr"])
 
-    data = some_data(windows_per_epoch=160)
-    module = some_module(data, lr=0.01, **options)
+    data = some_data(windows_per_epoch=20, batch_size=1)
+    module = some_module(data, lr=0.01, structure=None, **options)
     trainer_in(tmp_path, max_epochs=epochs, callbacks=[Watch()]).fit(module, data)
     return found
 
@@ -190,6 +190,7 @@ def test_the_forecaster_keeps_the_weights_that_are_best_by_the_monitored_metric(
     frame = waves(6, 20)
     options = {"latent_size": 3, "hidden_size": 8, "solver": {"intervals": 2}, "verbose": False}
     recipe = {"ema_decay": 0.9, "observation_dropout": 0.3, "monitor": "val_mae", "lr": 0.05}
+    recipe |= {"likelihood": "normal", "windows_per_epoch": 64, "batch_size": 16}
     model = forecaster(horizon=2.0, max_epochs=4, loss="mse", **options, **recipe)
     model.fit(frame, validation=waves(3, 20, seed=1))
     assert {"val_nll", "val_mse", "val_mae", "val_loss"} <= set(model.history_)

@@ -28,12 +28,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore
 TINY = {"latent_size": 3, "hidden_size": 8, "solver": {"intervals": 2}}
 
 
-def some_data(validation=True, windows_per_epoch=24, **options):
+def some_data(validation=True, **options):
     held_out = waves(3, 14, seed=1) if validation else None
     task = Forecasting(horizon=2.0, context_length=6.0, validate_at="last")
-    return IrregularDataModule(
-        waves(4, 14), held_out, task=task, batch_size=8, windows_per_epoch=windows_per_epoch, **options
-    )
+    given = {"task": task, "batch_size": 8, "windows_per_epoch": 24, **options}
+    return IrregularDataModule(waves(4, 14), held_out, **given)
 
 
 def some_module(data, seed=0, **options):
@@ -279,8 +278,8 @@ def test_the_learning_rate_warms_up_and_decays_to_zero_at_the_last_step(tmp_path
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):
             rates.append(optimizer.param_groups[0]["lr"])
 
-    data = some_data(windows_per_epoch=160)
-    module = some_module(data, lr=0.01)
+    data = some_data(windows_per_epoch=20, batch_size=1)
+    module = some_module(data, lr=0.01, structure=None)
     trainer_in(tmp_path, max_epochs=6, callbacks=[Watch()]).fit(module, data)
     assert len(rates) == 120
     assert rates[0] == pytest.approx(0.01 / 50)

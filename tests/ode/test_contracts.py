@@ -181,7 +181,7 @@ def _solved():
                     yield pytest.param(name, variant, dtype, adjoint, marks=marks)
 
 
-@pytest.mark.parametrize(("name", "variant", "dtype", "adjoint"), _solved())
+@pytest.mark.parametrize(("name", "variant", "dtype", "adjoint"), [*_solved()])
 def test_every_field_is_solved_as_the_same_field_in_a_plain_function(name, variant, dtype, adjoint):
     field = _variant(name, variant).to(dtype)
     z0, ends, given, context = _problem(dtype)
