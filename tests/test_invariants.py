@@ -25,11 +25,16 @@ from latentode.nn.sequences import Events
 pytestmark = pytest.mark.usefixtures("float64")
 EXACT = {"rtol": 0.0, "atol": 1e-10}
 
+# Every two of encoder, t0 and structure together; all three are slow.
 JOINT = [
-    pytest.param({"encoder": e, "t0": t, "structure": s}, id=f"{e}-{t}-{s or 'free'}")
-    for e in ENCODERS
-    for t in ("origin", "start")
-    for s in ("last-value", None)
+    pytest.param(
+        {"encoder": e, "t0": t, "structure": s},
+        id=f"{e}-{t}-{s or 'free'}",
+        marks=[pytest.mark.slow] * ((i + j + k) % 2),
+    )
+    for i, e in enumerate(ENCODERS)
+    for j, t in enumerate(("origin", "start"))
+    for k, s in enumerate(("last-value", None))
 ]
 PER_VARIABLE = [
     pytest.param({"latent": "per-variable", "attention_heads": 2, **more}, id=f"per-variable-{name}")

@@ -614,7 +614,7 @@ def test_unknown_names_are_refused():
 def trained(frame, schema, horizon, epochs=1, **options):
     return LatentODEForecaster(
         horizon,
-        model=ModelConfig(latent_size=4, hidden_size=8, **options),
+        model=ModelConfig(latent_size=4, hidden_size=8, likelihood="normal", **options),
         training=TrainingConfig(max_epochs=epochs),
         verbose=False,
     ).fit(frame, schema)
@@ -675,7 +675,7 @@ def test_a_saved_forecaster_says_the_same(latent, tmp_path):
 def test_cycles_of_a_calendar_are_counted_in_the_tables_own_time_unit():
     frame = waves(3)
     stamp = pd.Timestamp("2024-01-01") + pd.to_timedelta(frame["time"], unit="h")
-    model = trained(frame.assign(time=stamp), Schema(id="id", cycles=("4h",)), "2h")
+    model = trained(frame.assign(time=stamp), Schema(id="id", cycles=("4h",)), "2h", 0)
     assert model.network_.emission.structure.periods == (2.0,)  # in units of model time
 
 

@@ -139,7 +139,7 @@ def test_what_is_trained_is_neural(trained):
 
 @pytest.mark.parametrize("likelihood", ["normal", {"n": "poisson"}])
 def test_transformed_variables_add_up_in_units_of_the_transform(likelihood):
-    table = shop()
+    table = shop(rows=40)
     schema = replace(SCHEMA, transforms={"y": "log"})
     model = tiny(**DAYS, max_epochs=1, likelihood=likelihood).fit(table, schema)
     forecast = model.forecast(table, ahead(table))

@@ -1,5 +1,6 @@
 """Paths of a fitted model: value, rate, integral and crossing of the same draws, and contracts."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -36,13 +37,23 @@ def model(request) -> LatentODEForecaster:
     return exact(**request.param)
 
 
-def at(paths, ahead, what):
+@pytest.fixture(scope="module")
+def plain() -> LatentODEForecaster:
+    return exact()
+
+
+def at(paths, ahead, what, count=None):
     """Draws of one quantity, `ahead` of each last observation: shape `(draws, queries)`."""
     found = []
     type(paths)._along(
-        paths, ahead, None, (), None, lambda d: found.append(getattr(d, what)) or d.value
+        paths, ahead, count, (), None, lambda d: found.append(getattr(d, what)) or d.value
     )
-    return found[0]
+    return np.concatenate(found, axis=1)
+
+
+def between(paths, ahead, count):
+    """Draws of values at so many times up to `ahead`: shape `(draws, series, count, variables)`."""
+    return at(paths, ahead, "value", count).reshape(paths.draws, -1, count, 2)
 
 
 def test_the_rate_is_the_derivative_of_every_draw(model, frame):
@@ -64,8 +75,8 @@ def test_the_integral_of_the_rate_is_the_change_of_the_value(model, frame):
 def test_the_integral_is_that_of_a_fine_sum(frame):
     model = exact(latent="joint")
     paths = model.sample_paths(frame, draws=16)
-    cells = 100
-    fine = sum(at(paths, 2.0 * (i + 0.5) / cells, "value") for i in range(cells)) * 2.0 / cells
+    middles = between(paths, 2.0, 200)[:, :, ::2]  # of a hundred cells
+    fine = 2.0 * middles.mean(axis=2).reshape(16, -1)
     answer = paths.integral(2.0, quantiles=(0.5,))
     np.testing.assert_allclose(answer["mean"], fine.mean(axis=0), atol=2e-4)
     np.testing.assert_allclose(answer["std"], fine.std(axis=0), atol=2e-4)
@@ -82,8 +93,9 @@ def test_a_crossing_is_where_the_same_draw_is_at_the_level(model, frame):
     paths = model.sample_paths(frame, draws=16)
     level = float(paths.value(1.0, variables="x")["mean"].median())
     found = paths.first_passage_time("x", above=level)
-    dense = np.linspace(1e-9, 2.0, 81)
-    values = np.stack([at(paths, t, "value")[:, ::2] for t in dense])
+    dense = np.linspace(0.0, 2.0, 81)
+    later = np.moveaxis(between(paths, 2.0, 80)[..., 0], 2, 0)
+    values = np.stack([at(paths, 1e-9, "value")[:, ::2], *later])
     first = np.where((values >= level).any(axis=0), dense[(values >= level).argmax(axis=0)], np.inf)
     assert (np.isinf(first) == np.isinf(found.times)).mean() > 0.95
     some = np.isfinite(first) & np.isfinite(found.times)
@@ -99,18 +111,16 @@ def test_below_is_above_of_the_mirror_image(model, frame):
     assert at_once.all()  # a draw begins on one side of the level
 
 
-def test_the_spread_of_a_reading_is_that_of_the_forecast(frame):
-    model = exact()
-    paths, ahead = model.sample_paths(frame, draws=1500), 1.0
+def test_the_spread_of_a_reading_is_that_of_the_forecast(plain, frame):
+    paths, ahead = plain.sample_paths(frame, draws=1500), 1.0
     reading = at(paths, ahead, "reading")
-    told = model.forecast(frame, ahead)
+    told = plain.forecast(frame, ahead)
     np.testing.assert_allclose(reading.std(axis=0), told.std, rtol=0.1)
     assert (paths.value(ahead)["std"] < told.std).all()
 
 
-def test_sums_of_draws_are_wider_than_those_of_independent_times(frame):
-    model = exact()
-    made = model.forecast(frame, 1.0, 6, ["x"])
+def test_sums_of_draws_are_wider_than_those_of_independent_times(plain, frame):
+    made = plain.forecast(frame, 1.0, 6, ["x"])
     drawn = made.sample(1000).reshape(1000, -1, 6)
     of_sum = drawn.sum(axis=2).std(axis=0)
     independent = np.sqrt((made.std.reshape(-1, 6) ** 2).sum(axis=1))
@@ -118,11 +128,10 @@ def test_sums_of_draws_are_wider_than_those_of_independent_times(frame):
     np.testing.assert_allclose(drawn.std(axis=0), made.std.reshape(-1, 6), rtol=0.12)
 
 
-def test_forecast_samples_and_paths_are_the_same_futures(frame):
-    model = exact()
-    paths = model.sample_paths(frame, draws=8)
+def test_forecast_samples_and_paths_are_the_same_futures(plain, frame):
+    paths = plain.sample_paths(frame, draws=8)
     reading = at(paths, 1.0, "reading")
-    np.testing.assert_allclose(model.forecast(frame, 1.0).sample(8), reading, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(plain.forecast(frame, 1.0).sample(8), reading, rtol=1e-6, atol=1e-8)
 
 
 def test_a_series_own_answers_depend_on_no_companion_and_on_no_other_question(model, frame):
@@ -159,8 +168,8 @@ def test_a_longer_horizon_changes_no_earlier_crossing(model, frame):
     np.testing.assert_allclose(near, np.where(far <= 1.5, far, np.inf), atol=1e-5)
 
 
-def test_without_residuals_a_point_has_one_path(frame):
-    model = exact()
+def test_without_residuals_a_point_has_one_path(plain, frame):
+    model = copy(plain)
     model.fitted_ = replace(model.fitted_, residuals=None)
     assert (model.sample_paths(frame).value(1.0)["std"] < 1e-9).all()
 
