@@ -1,24 +1,61 @@
 """Fixtures that any test may ask for."""
 
 import hashlib
+import os
 import pickle
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from making import tiny, waves
 from threadpoolctl import threadpool_limits
 
 from latentode import LatentODEForecaster
 from latentode.model import emission
 from latentode.model.structure import StructuralBlock
+from latentode.ode.kernels.machine_code import KeptCode
 
 # The suite runs a worker per core: threads of torch and of BLAS beside them would only wait for each
 # other.
 torch.set_num_threads(1)
 threadpool_limits(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    """Of workers that begin without machine code, one compiles a kernel and the others wait for it."""
+    load, save, held = KeptCode.load_overload, KeptCode.save_overload, {}
+
+    def loaded(self: KeptCode, sig: Any, target_context: Any) -> Any:
+        found = load(self, sig, target_context)
+        if found is None:
+            lock = FileLock(Path(self.cache_path) / f"{self._impl.filename_base}.lock")
+            with suppress(Timeout, OSError):  # a worker that failed to compile it, a full disk
+                lock.acquire(timeout=60)
+            found = load(self, sig, target_context)
+            if found is None:
+                held[id(self), sig] = lock
+            else:
+                lock.release()
+        return found
+
+    def saved(self: KeptCode, sig: Any, data: Any) -> None:
+        try:
+            save(self, sig, data)
+        finally:
+            if (id(self), sig) in held:
+                held.pop((id(self), sig)).release()
+
+    with pytest.MonkeyPatch.context() as patch:
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            patch.setattr(KeptCode, "load_overload", loaded)
+            patch.setattr(KeptCode, "save_overload", saved)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
