@@ -435,6 +435,7 @@ def test_the_recipe_for_point_forecasts_is_within_reach(latentode, patients, tmp
 
 def test_cycles_of_the_clock_are_named_on_the_command_line(latentode, patients, tmp_path):
     sizes = ("--horizon", "6h", "--max-epochs", 1, "--hidden-size", 8, "--quiet")
+    sizes += ("--likelihood", "normal")
     status, _, err = latentode("fit", patients, "--out", tmp_path / "m", "--cycles", "24h, 7D", *sizes)
     assert status == 0, err
     assert LatentODEForecaster.load(tmp_path / "m").schema_.cycles == ("24h", "7D")

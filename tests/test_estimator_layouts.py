@@ -8,6 +8,7 @@ from making import forecaster, same, tiny, traced, waves
 from latentode.estimators.forecaster import LatentODEForecaster
 
 TINY = {"horizon": 2.0, "context_length": 6.0, "latent_size": 3, "hidden_size": 8, "verbose": False}
+TINY["windows_per_epoch"] = 128
 
 
 @pytest.fixture(scope="module")

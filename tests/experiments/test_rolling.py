@@ -11,7 +11,7 @@ from latentode import ModelConfig, Schema, TrainingConfig
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SCHEMA = Schema(id="id", time="time", targets=("x", "y"), cycles=("24h",))
-MODEL = ModelConfig(latent_size=4, hidden_size=24)
+MODEL = ModelConfig(latent_size=4, hidden_size=24, likelihood="normal")
 TRAINING = TrainingConfig(max_epochs=1, windows_per_epoch=32)
 
 

@@ -13,7 +13,10 @@ sys.path.insert(0, str(EXPERIMENTS))
 
 import rolling
 
-SMALL = ModelConfig(latent_size=2, hidden_size=24), TrainingConfig(max_epochs=1)
+SMALL = (
+    ModelConfig(latent_size=2, hidden_size=24, likelihood="normal"),
+    TrainingConfig(max_epochs=1, windows_per_epoch=32),
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,15 @@ TRANSFORMS = {
 }
 every_family = pytest.mark.parametrize("name", LIKELIHOODS)
 every_kind = pytest.mark.parametrize("kind", TRANSFORMS)
+# Each family plain and with both, and one of the two alone; the other alone is slow.
+every_family_and_kind = pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=[pytest.mark.slow] * (kind == ("calibrated", "smoothed")[i % 2]))
+        for i, name in enumerate(LIKELIHOODS)
+        for kind in TRANSFORMS
+    ],
+)
 
 
 def joint(noise):
@@ -73,8 +82,7 @@ def numerically(made):
     return mean, np.sqrt(((middle - mean) ** 2 * rise).sum(axis=0))
 
 
-@every_family
-@every_kind
+@every_family_and_kind
 def test_moments_are_those_of_the_cdf(name, kind):
     made = forecast(name, kind)
     mean, std = numerically(made)
@@ -90,8 +98,7 @@ def test_the_mean_of_0_and_1_is_the_probability_of_1(kind):
     np.testing.assert_allclose(made.std, np.sqrt(chance * (1 - chance)), atol=1e-9)
 
 
-@every_family
-@every_kind
+@every_family_and_kind
 def test_quantiles_undo_the_cdf(name, kind):
     made = forecast(name, kind)
     for q in (0.02, 0.3, 0.5, 0.9):
@@ -110,8 +117,7 @@ def follows(drawn, made):
         assert np.abs(share - made.cdf(at)).max() < 5 * np.sqrt(0.25 / len(drawn)), q
 
 
-@every_family
-@every_kind
+@every_family_and_kind
 def test_readings_have_the_distribution_that_is_forecast(name, kind):
     made = forecast(name, kind)
     follows(made.sample(DRAWS, seed=1), made)
@@ -123,8 +129,7 @@ def quantity(made, draws=DRAWS):
     return made.quantity(took, made.joint.waves(draws, 2)[0])
 
 
-@every_family
-@every_kind
+@every_family_and_kind
 def test_where_readings_have_no_noise_the_quantity_is_what_is_read(name, kind):
     made = forecast(name, kind, noise=0.0)
     follows(quantity(made), made)
@@ -145,8 +150,7 @@ def test_the_quantity_has_the_mean_of_its_readings_and_scatters_less(name):
         assert off.max() < (0.05 if name in ("quantile", "laplace") else 1e-2) * made.std.max()
 
 
-@every_family
-@every_kind
+@every_family_and_kind
 def test_no_draw_is_a_value_that_cannot_be(name, kind):
     made = forecast(name, kind)
     for drawn in (made.sample(60), quantity(made, 60)):
@@ -206,8 +210,7 @@ def test_a_calibrated_forecast_far_from_0_has_the_moments_of_its_cdf(kind):
     np.testing.assert_allclose(far.std, made.std, rtol=1e-6)
 
 
-@every_family
-@every_kind
+@every_family_and_kind
 def test_a_cdf_takes_one_value_or_one_per_query(name, kind):
     made = forecast(name, kind)
     np.testing.assert_array_equal(made.cdf(0.5), made.cdf(np.full(QUERIES, 0.5)))

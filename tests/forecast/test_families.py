@@ -31,7 +31,8 @@ def frame():
 
 @pytest.fixture(scope="module")
 def model(frame):
-    options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 2, "verbose": False}
+    options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 2, "windows_per_epoch": 32}
+    options["verbose"] = False
     likelihood = {"n": "poisson", "y": "laplace"}
     made = forecaster(4.0, 12.0, likelihood=likelihood, **options)
     made.fit(frame, Schema(id="id", time="time", transforms={"x": "log"}))
@@ -116,7 +117,8 @@ def every(request):
         tables.append(pd.DataFrame({"id": name, "time": time, **table}))
     frame = pd.concat(tables, ignore_index=True)
     likelihood = {v: v for v in EVERY}
-    options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 1, "verbose": False}
+    options = {"latent_size": 4, "hidden_size": 16, "max_epochs": 1, "windows_per_epoch": 32}
+    options["verbose"] = False
     if request.param == "variational":
         options["network"] = {"variational": True}
     model = forecaster(4.0, 12.0, likelihood=likelihood, **options).fit(frame)

@@ -73,7 +73,7 @@ def test_every_score_asks_from_at_most_so_many_times_of_a_series(fitted):
 
 def test_a_horizon_left_out_is_the_usual_one():
     frame = pd.DataFrame({"time": np.arange(300.0), "x": np.sin(np.arange(300.0))})
-    model = tiny(horizon=None, context_length=None).fit(frame)
+    model = tiny(horizon=None, context_length=None, max_epochs=0).fit(frame)
     assert (model.horizon_, model.fitted_.engine.context_length) == (50.0, 400.0)
 
 
