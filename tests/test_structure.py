@@ -33,11 +33,14 @@ ROOMS = (
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
 MOST_ENTRIES, MOST_FILES, MOST_LINES = 14, 185, 350
 MOST_ARGUMENTS, MOST_OF_ESTIMATORS = 8, 15
-every_file = pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
 
 
 def room_of(file):
     return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+FOLDERS = {room_of(file): [f for f in FILES if room_of(f) == room_of(file)] for file in FILES}
+every_room = pytest.mark.parametrize("own", FOLDERS)  # of which a test looks at every file
 
 
 def module_name(file):
@@ -63,18 +66,18 @@ def imports(file, inside_functions=True):
     return list(walk(ast.parse(file.read_text())))
 
 
-@every_file
-def test_a_module_imports_only_from_rooms_before_its_own(file):
-    own = room_of(file)
+@every_room
+def test_a_module_imports_only_from_rooms_before_its_own(own):
     if own == "__init__":
         return
     assert own in LEVEL, f"{own} is no room of the house"
-    for name, line in imports(file):
-        if name.split(".")[0] != "latentode":
-            continue
-        assert "." in name, f"{file.name}:{line} imports from the package's public names"
-        other = name.split(".")[1]
-        assert other == own or LEVEL[other] < LEVEL[own], f"{file.name}:{line} imports {name}"
+    for file in FOLDERS[own]:
+        for name, line in imports(file):
+            if name.split(".")[0] != "latentode":
+                continue
+            assert "." in name, f"{file.name}:{line} imports from the package's public names"
+            other = name.split(".")[1]
+            assert other == own or LEVEL[other] < LEVEL[own], f"{file.name}:{line} imports {name}"
 
 
 def test_the_map_in_contributing_is_that_of_the_rooms():
@@ -95,9 +98,10 @@ def test_the_package_is_of_few_modules():
     assert len(FILES) <= MOST_FILES
 
 
-@every_file
-def test_a_module_is_short(file):
-    assert len(file.read_text().splitlines()) <= MOST_LINES
+@every_room
+def test_a_module_is_short(own):
+    for file in FOLDERS[own]:
+        assert len(file.read_text().splitlines()) <= MOST_LINES, file.name
 
 
 def constructors(file):
@@ -112,11 +116,12 @@ def constructors(file):
                 yield node.name, len(named) - 1
 
 
-@every_file
-def test_a_constructor_takes_few_arguments(file):
-    most = MOST_OF_ESTIMATORS if room_of(file) == "estimators" else MOST_ARGUMENTS
-    for name, arguments in constructors(file):
-        assert arguments <= most, name
+@every_room
+def test_a_constructor_takes_few_arguments(own):
+    most = MOST_OF_ESTIMATORS if own == "estimators" else MOST_ARGUMENTS
+    for file in FOLDERS[own]:
+        for name, arguments in constructors(file):
+            assert arguments <= most, f"{file.name}: {name}"
 
 
 @pytest.mark.parametrize("room", [r for r in ROOMS if (ROOT / r).is_dir()])
@@ -126,15 +131,15 @@ def test_a_room_says_what_comes_in_what_goes_out_and_what_it_may_import(room):
         assert word in said, word
 
 
-@every_file
-def test_matplotlib_is_imported_in_functions_only(file):
-    for name, line in imports(file, inside_functions=False):
-        assert name.split(".")[0] != "matplotlib", f"{file.name}:{line}"
+@every_room
+def test_matplotlib_is_imported_in_functions_only(own):
+    for file in FOLDERS[own]:
+        for name, line in imports(file, inside_functions=False):
+            assert name.split(".")[0] != "matplotlib", f"{file.name}:{line}"
 
 
-@every_file
-def test_libraries_stay_in_their_rooms(file):
-    own = room_of(file)
+@every_room
+def test_libraries_stay_in_their_rooms(own):
     homes = {
         "lightning": {"training"},
         "matplotlib": {"plotting"},
@@ -144,20 +149,22 @@ def test_libraries_stay_in_their_rooms(file):
         "torchmetrics": {"training"},
         "numba": {"ode", "nn"},
     }
-    for name, line in imports(file):
-        library = name.split(".")[0]
-        assert own in homes.get(library, {own}), f"{file.name}:{line} imports {name}"
-        if name in ("sklearn.base", "sklearn.utils"):
-            assert own == "estimators", f"{file.name}:{line} imports {name}"
+    for file in FOLDERS[own]:
+        for name, line in imports(file):
+            library = name.split(".")[0]
+            assert own in homes.get(library, {own}), f"{file.name}:{line} imports {name}"
+            if name in ("sklearn.base", "sklearn.utils"):
+                assert own == "estimators", f"{file.name}:{line} imports {name}"
 
 
-@every_file
-def test_every_module_lists_what_is_public_and_has_it(file):
-    module = import_module(module_name(file))
-    assert module.__doc__, "no docstring"
-    assert len(set(module.__all__)) == len(module.__all__)
-    for name in module.__all__:
-        assert hasattr(module, name), name
+@every_room
+def test_every_module_lists_what_is_public_and_has_it(own):
+    for file in FOLDERS[own]:
+        module = import_module(module_name(file))
+        assert module.__doc__, f"{file.name} has no docstring"
+        assert len(set(module.__all__)) == len(module.__all__), file.name
+        for name in module.__all__:
+            assert hasattr(module, name), f"{file.name}: {name}"
 
 
 def test_every_public_name_is_there_and_others_are_refused():

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scoringrules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scores import scoringrules
 
 from latentode import LatentODEError, SchemaError, SeriesDataset
 from latentode.evaluation.backtest import compare

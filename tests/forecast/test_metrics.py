@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scoringrules
 import torch
 from making import tiny
 from scipy import stats
+from scores import scoringrules
 from torch.distributions import Normal
 
 from latentode import LatentODEError
