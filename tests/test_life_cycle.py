@@ -131,7 +131,7 @@ class Watched(Callback):
 def test_a_fit_that_gets_no_better_goes_on_at_a_lower_rate_and_then_ends(schedule, frame, monkeypatch):
     monkeypatch.setattr(Patience, "FEWEST_STEPS", 8)
     data = IrregularDataModule(frame, frame, task=Forecasting(2.0), windows_per_epoch=8, batch_size=4)
-    module = LatentODEModule(data.sizes, training=TrainingConfig(lr=1e-2, schedule=schedule))
+    module = module_of(data.sizes, latent_size=3, hidden_size=8, lr=1e-2, schedule=schedule)
     patience, watched = Patience("val_loss", 3), Watched()
     patience.best = -1e9  # nothing will be better
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}

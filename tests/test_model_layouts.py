@@ -50,8 +50,15 @@ def test_every_parameter_receives_a_gradient(interaction, likelihood, n_static, 
         assert parameter.grad.abs().max() > 1e-9, f"{name} has a gradient of zero"
 
 
-@every_interaction
-@pytest.mark.parametrize("t0", ["origin", "start"])
+@pytest.mark.parametrize(
+    ("interaction", "t0"),
+    [
+        ("encoder", "origin"),
+        ("dynamics", "start"),
+        pytest.param("encoder", "start", marks=pytest.mark.slow),
+        pytest.param("dynamics", "origin", marks=pytest.mark.slow),
+    ],
+)
 def test_the_gradient_of_the_loss_agrees_with_finite_differences(interaction, t0):
     model = per_variable(interaction=interaction, t0=t0, variational=True, solver={"intervals": 2})
     batch, step = some_batch(), 1e-5
