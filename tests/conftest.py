@@ -1,5 +1,6 @@
 """Fixtures that any test may ask for."""
 
+import gc
 import hashlib
 import os
 import pickle
@@ -24,6 +25,15 @@ from latentode.ode.kernels.machine_code import KeptCode
 # other.
 torch.set_num_threads(1)
 threadpool_limits(1)
+# While thousands of tests are collected, which all stay, a quarter of the time would be looking for
+# garbage among them.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is looked for again, among what comes from now on."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -45,7 +45,9 @@ def test_decay_and_wave_match_their_closed_forms_at_any_time(method):
     assert (got - exact).abs().max() < 1e-7
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(m, marks=[pytest.mark.slow] * (m == "bosh3")) for m in METHODS]
+)
 def test_backwards_in_time_inverts_forwards(method):
     z0, t0, t1 = torch.randn(4, 2), torch.zeros(4), torch.linspace(0.5, 3, 4)
     solver = fine(method)
@@ -87,7 +89,9 @@ def test_the_error_of_every_fixed_step_method_falls_with_its_order(method):
     assert abs(slopes[-1] - ORDERS[method]) < 0.2, slopes
 
 
-@pytest.mark.parametrize("method", ["dopri5", "bosh3", "dopri8", "rk4"])
+@pytest.mark.parametrize(
+    "method", ["dopri5", pytest.param("bosh3", marks=pytest.mark.slow), "dopri8", "rk4"]
+)
 def test_an_mlp_is_solved_as_scipy_solves_it(method):
     field = MLPDynamics(3, (16,), time_dependent=True)
     torch.nn.init.normal_(field.layers[-1].weight)  # type: ignore[arg-type]
