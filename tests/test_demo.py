@@ -9,15 +9,15 @@ from latentode.cli.demo import run_demo, storms_path
 
 @pytest.fixture
 def few_storms(tmp_path, monkeypatch):
-    """Ten storms before the split and five after it: few enough to be quick."""
+    """Six storms before the split and three after it: few enough to be quick."""
     storms = pd.read_csv(storms_path())
     first = storms.groupby("id")["time"].transform("min").str[:4].astype(int)
     before, after = (storms["id"][at].unique() for at in (first == 2017, first == 2018))
-    few = storms[storms["id"].isin([*before[:10], *after[:5]])]
+    few = storms[storms["id"].isin([*before[:6], *after[:3]])]
     path = tmp_path / "storms.csv"
     few.to_csv(path, index=False)
     monkeypatch.setattr("latentode.cli.demo.storms_path", lambda: path)
-    return len(after[:5])
+    return len(after[:3])
 
 
 def test_demo_writes_forecasts_metrics_and_a_picture(tmp_path, few_storms):
