@@ -80,8 +80,15 @@ def trained(request):
     return tiny(latent=request.param, max_epochs=3).fit(waves(4, 20))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+# Every likelihood in one of the layouts; in the other it is a slow test.
+EVERY = [
+    pytest.param(name, layout, marks=[pytest.mark.slow] * ((i + j) % 2))
+    for i, name in enumerate(sorted(LIKELIHOODS))
+    for j, layout in enumerate(LAYOUTS)
+]
+
+
+@pytest.mark.parametrize(("name", "layout"), EVERY)
 def test_components_of_every_likelihood_add_up_to_its_mean(layout, name):
     frame = waves(4, 20)
     for column in ("x", "y"):
