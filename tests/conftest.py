@@ -30,6 +30,14 @@ threadpool_limits(1)
 gc.disable()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A worker runs whole files, whose tests share models that each worker would have to fit."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
 def pytest_collection_finish() -> None:
     """Garbage is looked for again, among what comes from now on."""
     gc.enable()
