@@ -1,9 +1,7 @@
 """Fixtures that any test may ask for."""
 
 import gc
-import hashlib
 import os
-import pickle
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +15,6 @@ from making import tiny, waves
 from threadpoolctl import threadpool_limits
 
 from latentode import LatentODEForecaster
-from latentode.model import emission
-from latentode.model.structure import StructuralBlock
 from latentode.ode.kernels.machine_code import KeptCode
 
 # The suite runs a worker per core: threads of torch and of BLAS beside them would only wait for each
@@ -73,29 +69,6 @@ def compiled_once() -> Iterator[None]:
         if "PYTEST_XDIST_WORKER" in os.environ:
             patch.setattr(KeptCode, "load_overload", loaded)
             patch.setattr(KeptCode, "save_overload", saved)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def kept_estimates() -> Iterator[None]:
-    """The structural block of equal windows is estimated once, which is a third of a small fit.
-
-    It depends on the windows and on the block alone, as `test_kept_estimates` asserts.
-    """
-    estimate, kept = emission.estimate, {}
-
-    def once(block: StructuralBlock, *given: Any) -> None:
-        own = dict(block.named_buffers())
-        begun = [(name, x.dtype, x.double().numpy()) for name, x in own.items()]
-        key = hashlib.sha256(pickle.dumps((begun, given))).hexdigest()
-        if key not in kept:
-            estimate(block, *given)
-            kept[key] = {name: x.clone() for name, x in own.items()}
-        for name, x in kept[key].items():
-            own[name].copy_(x)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(emission, "estimate", once)
         yield
 
 

@@ -308,16 +308,21 @@ def test_a_movement_that_does_not_pay_for_its_parameters_is_left_out(seed):
     assert line["slope"] > 0.1 and gone(line, "walk")
 
 
-def test_what_was_estimated_before_is_not_estimated_again(monkeypatch):
+def test_an_estimate_is_of_its_cells_alone_and_is_kept_for_these(monkeypatch):
     made, whole = [], marginal_likelihood._estimate
-    monkeypatch.setattr(marginal_likelihood, "_known", {})
     monkeypatch.setattr(
         marginal_likelihood, "_estimate", lambda *begun: made.append(1) or whole(*begun)
     )
-    first = one_series(lambda rng, t: rng.normal(size=len(t)), windows=3)
-    assert one_series(lambda rng, t: rng.normal(size=len(t)), windows=3) == first and len(made) == 1
-    other = one_series(lambda rng, t: rng.normal(size=len(t)) + 1e-9, windows=3)
-    assert other != first and len(made) == 2
+
+    def found(shift=0.0, windows=3):
+        return one_series(lambda rng, t: rng.normal(size=len(t)) + shift, windows=windows)
+
+    monkeypatch.setattr(marginal_likelihood, "_known", {})
+    first = found()
+    assert found() == first and len(made) == 1
+    monkeypatch.setattr(marginal_likelihood, "_known", {})
+    assert found() == first and len(made) == 2
+    assert found(shift=1e-9) != first and found(windows=4) != first and len(made) == 4
 
 
 def test_rows_that_several_windows_have_count_once_and_equal_values_do_not():
