@@ -109,16 +109,25 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
         sample = Sample.of(seen.some(chosen), later.some(chosen), n_series)
         if len(sample.seen.time) > 1:
             begun = theta[variable], prior[0][variable], prior[1][variable]
-            key = sample.digest(*begun)
-            if key not in _known:  # as where families are compared, of which most share a transform
-                found = _estimate(sample, *begun)
-                _known[key] = found.theta, *(part[0] for part in found.prior)
-                for oldest in list(_known)[:-MOST_KNOWN]:
-                    _known.pop(oldest, None)
-            theta[variable], prior[0][variable], prior[1][variable] = _known[key]
+            theta[variable], prior[0][variable], prior[1][variable] = _kept(sample, *begun)
     block.log_theta.copy_(torch.from_numpy(np.log(theta)))
     block.prior_mean.copy_(torch.from_numpy(prior[0]))
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
+
+
+def _kept(sample: Sample, *begun: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Parameters, and mean and variance of coefficients, as they were estimated before if they were.
+
+    So it is where families are compared, of which most share a transform, and in ensembles.
+    """
+    key = sample.digest(*begun)
+    found = _known.get(key)
+    if found is None:
+        best = _estimate(sample, *begun)
+        found = _known[key] = best.theta, *(part[0] for part in best.prior)
+        for oldest in list(_known)[:-MOST_KNOWN]:
+            _known.pop(oldest, None)
+    return found
 
 
 def _as_many_as(chosen: np.ndarray, counts: np.ndarray, most: int) -> np.ndarray:
