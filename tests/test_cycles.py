@@ -73,6 +73,15 @@ def test_a_pulse_has_its_own_period_and_not_those_of_its_harmonics():
     assert period == pytest.approx(24, rel=2e-3)
 
 
+@pytest.mark.parametrize("size", [1.0, 3.0])
+def test_a_sine_of_many_periods_is_none_of_a_multiple(size):
+    def values(rng, t):
+        return size * np.sin(2 * np.pi * t / 21) + rng.standard_normal(len(t))
+
+    for n in (1, 2):
+        assert periods(panel(n, 600, values), id="id") == pytest.approx((21,), rel=5e-3)
+
+
 def test_several_periods_of_a_numeric_time_are_found():
     time = np.arange(600.0)
     y = sum(np.sin(2 * np.pi * time / p) for p in (12, 31, 71))
@@ -141,6 +150,26 @@ def test_the_variable_that_follows_a_cycle_is_named_with_its_share():
     frame = sine().assign(walk=np.random.default_rng(0).standard_normal(200).cumsum())
     (cycle,) = found(frame)
     assert cycle.variable == "y" and 0.8 < cycle.share < 1
+
+
+@pytest.mark.parametrize("own", [0.0, 2.0])
+def test_a_cycle_of_a_known_column_comes_with_it_and_is_none_of_the_values(own):
+    time = np.arange(600.0)
+
+    def values(rng, t):
+        return own * np.sin(2 * np.pi * t / 21) + rng.standard_normal(len(t))
+
+    frame = panel(2, 600, values).assign(heat=np.tile(np.sin(2 * np.pi * time / 50), 2))
+    frame["y"] = frame["y"] + 3 * frame["heat"]
+
+    def follows_heat(**schema):
+        return (np.round(periods(frame, id="id", targets=("y",), **schema)) % 50 == 0).any()
+
+    assert follows_heat()
+    known = {"id": "id", "targets": ("y",), "known_future": ("heat",), "cycles": "auto"}
+    assert tuple(np.round(periods(frame, **known))) == ((21,) if own else ())
+    reported = inspect(frame, Schema(**known)).cycles
+    assert tuple(round(c.period) for c in reported) == ((21,) if own else ())
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e9, -1.0])

@@ -296,6 +296,7 @@ def test_an_interactive_picture_shows_every_line_and_area_of_the_printed_one(kin
     found = [np.stack([corners(t, "x"), corners(t, "y")], axis=1) for t in traces["lines"]]
     for line in lines:
         where = np.stack([line.get_xdata(orig=False), line.get_ydata(orig=False)], axis=1).astype(float)
+        where = where if len(where) else np.full((1, 2), np.nan)
         if line.get_transform() == line.axes.transData:
             assert any(f.shape == where.shape and np.allclose(f, where, equal_nan=True) for f in found)
     titles = {a.text for a in shown.layout.annotations}
@@ -320,6 +321,23 @@ def test_bands_of_an_interactive_forecast_are_its_intervals_and_dates_are_dates(
         times = pd.to_datetime(pd.Series(list(band.x)).dropna())
         assert abs(times.max() - dated[1]["time"].max()) < pd.Timedelta("1s")
     assert shown.layout.xaxis.type == "date"
+
+
+def test_names_in_interactive_pictures_are_names_times_local_and_panels_move_together(history, made):
+    pytest.importorskip("plotly")
+    since, name = pd.Timestamp("2026-03-01", tz="Europe/Berlin"), "<a href='x'>&lt;"
+    dated = [
+        t.assign(
+            time=since + pd.to_timedelta(t["time"], unit="h"),
+            variable=t["variable"].replace("x", name),
+        )
+        for t in (history, made)
+    ]
+    shown = to_plotly(plot_forecast(*dated, "time", name))
+    assert name not in shown.to_json() and "&lt;a href" in shown.layout.yaxis.title.text
+    times = pd.to_datetime(pd.Series(list(shown.data[-1].x)).dropna(), format="ISO8601")
+    assert abs(times.max() - dated[0]["time"].max().tz_localize(None)) < pd.Timedelta("1s")
+    assert shown.layout.xaxis2.matches == "x" and shown.layout.xaxis.matches is None
 
 
 def test_a_picture_by_an_unknown_engine_is_refused(fitted, frame):

@@ -265,10 +265,13 @@ def chosen(fitted: LatentODEForecaster, variables: str | None) -> tuple[str, ...
 
 
 def families_told(frame: pd.DataFrame, schema: Schema) -> list[str]:
-    """A sentence for each variable: what its values look like, and so which family `fit` would take."""
+    """A sentence for each variable: which family `fit` would take with its usual horizon, and why."""
     from latentode.estimators.fitting import families_of
     from latentode.estimators.forecaster import LatentODEForecaster
     from latentode.estimators.judging import told_family
 
-    found, names = families_of(LatentODEForecaster(verbose=False), frame, schema)
+    try:
+        found, names = families_of(LatentODEForecaster(verbose=False), frame, schema)
+    except LatentODEError as error:
+        return [f"families cannot be tried: {error}"]
     return [told_family(name, found.get(name)) for name in names]

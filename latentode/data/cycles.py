@@ -146,10 +146,12 @@ def _strongest(
     best = max(accepted, key=lambda a: a[0], default=(0.0, 0, 0.0, ""))
     if best[0] >= SHARE and not best[3]:
         # Of a sharp pulse a harmonic may be the highest peak.
-        for period in best[2] * np.arange(2, MOST_HARMONICS + 1):
+        for times in range(2, MOST_HARMONICS + 1):
+            period = best[2] * times
             if 2 * period <= tracks.span and _is_new(period, calendar, taken, tracks.span):
                 share, variable = _stands(tracks, period, level)
-                accepted.append((share - SHARE, variable, float(period), ""))
+                if share - SHARE > _stands(tracks, best[2], level, times=times)[0]:
+                    accepted.append((share - SHARE, variable, period, ""))
     accepted.sort(key=lambda a: a[0] * (FAVOUR if a[3] in calendar else 1.0))
     share, variable, period, name = accepted[-1] if accepted else (0.0, 0, 0.0, "")
     if share < SHARE:
@@ -177,13 +179,15 @@ def _is_new(period: float, calendar: dict[str, float], taken: Iterable[float], s
     return not any(_is_harmonic(p, period, span) for p in taken)
 
 
-def _stands(tracks: Tracks, period: float, level: float, evened: bool = False) -> tuple[float, int]:
+def _stands(
+    tracks: Tracks, period: float, level: float, evened: bool = False, times: int = 1
+) -> tuple[float, int]:
     """The largest held-out share among variables in which it is beyond chance, and the variable."""
     if period * tracks.highest < 1:
         return 0.0, 0
     share = np.zeros(tracks.variable.max() + 1)
     for count in {1, count_harmonics(tracks, period)}:
-        chance, explained = _evidence(tracks, period, count, evened)
+        chance, explained = _evidence(tracks, period, count, evened, times)
         beyond = chance < level / len(np.unique(tracks.variable))
         share = np.maximum(share, np.where(beyond, explained, 0.0))
     return float(share.max()), int(share.argmax())
@@ -201,8 +205,10 @@ class _Blocks:
     rows: np.ndarray
 
     @classmethod
-    def of(cls, tracks: Tracks, period: float, count: int, evened: bool = False) -> _Blocks:
-        """Stretches of a period or a few, so that each has rows enough, and a part of one.
+    def of(
+        cls, tracks: Tracks, period: float, count: int, evened: bool = False, times: int = 1
+    ) -> _Blocks:
+        """Stretches of a period or a few, so that each has rows enough, and a part; or `times` that.
 
         The part makes them begin at another phase each, so that what is left in all of them of a smooth
         curve does not look like a cycle. `evened`, each is in units of its own deviation: of a cycle
@@ -210,7 +216,7 @@ class _Blocks:
         """
         fewest = 3 * count + 4
         whole = max(1.0, np.ceil((fewest + 2) * tracks.gap[0] / period))
-        length = period * (whole + PART)
+        length = times * period * (whole + PART)
         if tracks.span < FEW_PARTS * length:  # then of equal length, so that none is a mere rest
             length = tracks.span / max(2, int(tracks.span / length))
         place = np.floor(tracks.time / length).astype(np.int64)
@@ -309,13 +315,13 @@ class _Blocks:
 
 
 def _evidence(
-    tracks: Tracks, period: float, count: int, evened: bool = False
+    tracks: Tracks, period: float, count: int, evened: bool = False, times: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """The chance of as much by accident and the held-out share, of each variable.
 
     Phases and amplitudes are of each series' own, or shared by all; the better of the two counts.
     """
-    blocks = _Blocks.of(tracks, period, count, evened)
+    blocks = _Blocks.of(tracks, period, count, evened, times)
     n_variables = tracks.variable.max() + 1
     chance, share = np.ones(n_variables), np.zeros(n_variables)
     rest = None

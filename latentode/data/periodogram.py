@@ -22,6 +22,7 @@ from scipy import fft
 
 from latentode.data.dataset import SeriesDataset
 from latentode.data.time_axis import UNITS, TimeAxis
+from latentode.errors import SchemaError
 
 __all__ = [
     "MOST_HARMONICS",
@@ -103,7 +104,7 @@ def tracks_of(dataset: SeriesDataset) -> Tracks | None:
     clock = dataset.axis.wall_clock(dataset.start[series[at]], dataset.time[at])
     time = (clock - clock.min()) / dataset.axis.ticks_per_unit
     sort = np.lexsort((time, track))  # the clock on the wall goes back once a year
-    time, value, track = time[sort], dataset.value[at][sort], track[sort]
+    time, value, track = time[sort], _unexplained(dataset)[at][sort], track[sort]
     value, usable = _detrended(track, time, value)
     kept = usable[track]
     step = np.diff(time)[(np.diff(track) == 0) & kept[1:]]
@@ -116,6 +117,30 @@ def tracks_of(dataset: SeriesDataset) -> Tracks | None:
     relabelled = np.cumsum(usable) - 1
     variable = names[chosen][usable] // len(dataset)
     return Tracks(relabelled[track[kept]], time[kept], value[kept], variable, span, (usual, small))
+
+
+def _unexplained(dataset: SeriesDataset) -> np.ndarray:
+    """Values without what known-future columns explain of each variable at once, by least squares.
+
+    A cycle of such a column comes back with it, and is none of the values' own.
+    """
+    if not dataset.schema.known_future:
+        return dataset.value
+    try:
+        time, known, parts = dataset.known_paths()
+    except SchemaError:  # some series has none, as a fit will say
+        return dataset.value
+    series = dataset.series
+    before = parts.bisect(series, lambda p: time[p] <= dataset.time) - 1
+    given = known[np.maximum(before, parts.offsets[series])]
+    value = dataset.value.copy()
+    for variable in range(len(dataset.variables)):
+        rows = np.flatnonzero(dataset.variable == variable)
+        both = pd.DataFrame(np.c_[value[rows], given[rows]])
+        about = (both - both.groupby(series[rows]).transform("mean")).to_numpy()
+        effect = np.linalg.lstsq(about[:, 1:], about[:, 0], rcond=None)[0]
+        value[rows] -= about[:, 1:] @ effect
+    return value
 
 
 def _part(n: int, most: int) -> np.ndarray:

@@ -33,6 +33,7 @@ __all__ = ["backtest", "predict"]
 KEPT = 4  # models that a worker holds
 Model = LatentODEForecaster | str | Path
 Engine = Any  # an Executor, a pool, a Dask client, "dask", "ray" or None
+FRAMES = (type, pd.DataFrame, pd.Series, pd.Index)  # which have a `map`, but carry out nothing
 Ask = Callable[[LatentODEForecaster, pd.DataFrame], pd.DataFrame]
 
 
@@ -134,20 +135,20 @@ def _executor(engine: Engine) -> Iterator[Any]:
     """What carries out the parts; one that was named is closed again."""
     if engine is None:
         yield _Here()
-    elif engine == "dask":
+    elif isinstance(engine, str) and engine == "dask":
         with _needed("dask.distributed", "dask").Client() as client:
             yield client.get_executor()
-    elif engine == "ray":
+    elif isinstance(engine, str) and engine == "ray":
         with _needed("ray.util.multiprocessing", "ray").Pool() as pool:
             yield pool
     elif hasattr(engine, "get_executor"):
         yield engine.get_executor()
-    elif callable(getattr(engine, "map", None)) and not isinstance(engine, pd.Series | pd.DataFrame):
+    elif callable(getattr(engine, "map", None)) and not isinstance(engine, FRAMES):
         yield engine
     else:
         raise LatentODEError(
-            f"engine {engine!r} is none: give None, 'dask', 'ray', a Dask client, a pool, or an "
-            "executor such as concurrent.futures.ProcessPoolExecutor()"
+            f"engine {str(engine)[:80]!r} is none: give None, 'dask', 'ray', a Dask client, a pool, or "
+            "an executor such as concurrent.futures.ProcessPoolExecutor()"
         )
 
 

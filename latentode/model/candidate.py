@@ -18,7 +18,7 @@ DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
 FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
 THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
-ALIKE = 3  # rows on end, of which the values say whether they are rows met before
+ALIKE = 12  # rows on end, of which the values say whether they are rows met before
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ SIMPLER = (
     (("walk",), {"slope_walk": 0.1}),
     (("slope", "slope_walk", "deviation"), {"walk": 0.1}),
     (("walk", "slope_walk", "deviation"), {}),
+    (("slope_walk", "deviation"), {"walk": 0.1}),
 )
 MANY_ROWS = 3000  # of which simpler models are tried on some
 RATES = {"slope": "damping", "deviation": "return_rate"}

@@ -7,6 +7,7 @@ arrows, names. So there is one drawing of each kind of picture, and both say the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def to_plotly(figure: Figure) -> Any:
     }  # fmt: skip
     title = figure.get_suptitle()
     if title:
-        layout["title"] = {"text": f"<b>{title}</b>", "x": 0.01}
+        layout["title"] = {"text": f"<b>{escape(title)}</b>", "x": 0.01}
     traces, named = [], set()
     for number, axes in enumerate(figure.axes, 1):
         x, y = (f"{name}{'' if number == 1 else number}" for name in "xy")
@@ -91,14 +92,18 @@ def _layout(axes: Axes, x: str, y: str) -> dict[str, Any]:
         own: dict[str, Any] = {
             "domain": ends[name],
             "anchor": other,
-            "title": {"text": axis.get_label_text()},
+            "title": {"text": escape(axis.get_label_text())},
             "automargin": True,
             **_ticks(axis),
         }
+        siblings = getattr(axes, f"get_shared_{name}_axes")().get_siblings(axes)
+        first = min(axes.figure.axes.index(other_axes) for other_axes in siblings)
+        if axes.figure.axes[first] is not axes:  # moved and enlarged together
+            own["matches"] = f"{name}{first + 1 if first else ''}"
         if axis.get_scale() == "log":
             own |= {"type": "log", "range": [np.log10(low), np.log10(high)]}
         elif _has_dates(axis):
-            own |= {"type": "date", "range": _dates(np.array([low, high]))}
+            own |= {"type": "date", "range": _dates(axis, np.array([low, high]))}
         else:
             own["range"] = [low, high]
         found[f"{name}axis{x[1:]}"] = own
@@ -113,11 +118,12 @@ def _has_dates(axis: Any) -> bool:
     return isinstance(axis.get_major_locator(), DateLocator)
 
 
-def _dates(numbers: np.ndarray) -> list[str | None]:
-    """matplotlib's numbers of days as ISO times."""
+def _dates(axis: Any, numbers: np.ndarray) -> list[str | None]:
+    """matplotlib's numbers of days as ISO times, as the axis' own time zone has them."""
     from matplotlib.dates import num2date
 
-    return [num2date(n).replace(tzinfo=None).isoformat() if np.isfinite(n) else None for n in numbers]
+    times = (num2date(n, axis.units).replace(tzinfo=None) if np.isfinite(n) else None for n in numbers)
+    return [None if time is None else time.isoformat() for time in times]
 
 
 def _ticks(axis: Any) -> dict[str, Any]:
@@ -128,7 +134,7 @@ def _ticks(axis: Any) -> dict[str, Any]:
     shown = told.get("labelbottom" if axis.axis_name == "x" else "labelleft", True)
     if not isinstance(axis.get_major_locator(), FixedLocator):
         return {"showticklabels": shown}
-    names = [text.get_text() for text in axis.get_ticklabels()]
+    names = [escape(text.get_text()) for text in axis.get_ticklabels()]
     return {"showticklabels": shown, "tickvals": list(axis.get_majorticklocs()), "ticktext": names}
 
 
@@ -138,11 +144,11 @@ def _words(axes: Axes, x: str, y: str) -> Iterator[dict[str, Any]]:
     for side, at in (("left", 0.0), ("center", 0.5), ("right", 1.0)):
         text = axes.get_title(loc=side)  # type: ignore[arg-type]
         if text:
-            yield own | {"text": text, "x": at, "xanchor": side, "y": 1.0, "yanchor": "bottom"}
+            yield own | {"text": escape(text), "x": at, "xanchor": side, "y": 1.0, "yanchor": "bottom"}
     inside = axes.transAxes.inverted()
     for text in axes.texts:
         at, up = inside.transform(text.get_transform().transform(text.get_position()))
-        yield own | {"text": text.get_text(), "x": at, "y": up}
+        yield own | {"text": escape(text.get_text()), "x": at, "y": up}
 
 
 def _traces(axes: Axes) -> Iterator[dict[str, Any]]:
@@ -192,6 +198,10 @@ def _line(axes: Axes, line: Any) -> dict[str, Any]:
             "symbol": MARKERS.get(marker, "circle"),
             "size": size,
             "color": _colour(line.get_markerfacecolor(), line.get_alpha()),
+            "line": {
+                "color": _colour(line.get_markeredgecolor(), line.get_alpha()),
+                "width": line.get_markeredgewidth() if marker != "." else 0.0,
+            },
         },
     }
 
@@ -231,7 +241,8 @@ def _outlines(path: Path, shift: Transform) -> list[np.ndarray]:
 
 def _segments(axes: Axes, lines: Any) -> dict[str, Any]:
     gap = np.full((1, 2), np.nan)
-    where = np.concatenate([np.concatenate([part, gap]) for part in lines.get_segments()])
+    parts = [np.concatenate([part, gap]) for part in lines.get_segments()]
+    where = np.concatenate(parts) if parts else np.zeros((0, 2))
     colour = _colour(np.asarray(lines.get_color())[0], lines.get_alpha())
     width = 1.3 * float(np.asarray(lines.get_linewidth())[0])
     line = {"color": colour, "width": width}
@@ -269,21 +280,22 @@ def _arrows(axes: Axes, arrows: Any) -> dict[str, Any]:
 
 def _at(axes: Axes, where: np.ndarray) -> dict[str, Any]:
     """Places in data units."""
-    x, y = where.T
+    # What is nowhere, such as a line that only has a name, has a place so that its name is shown.
+    x, y = where.T if len(where) else np.full((2, 1), np.nan)
     return {"x": _values(axes.xaxis, x), "y": _values(axes.yaxis, y)}
 
 
 def _values(axis: Any, numbers: np.ndarray) -> list[Any]:
     """Numbers for plotly, which knows no NaN, or dates."""
     if _has_dates(axis):
-        return _dates(numbers)
+        return _dates(axis, numbers)
     return [float(n) if np.isfinite(n) else None for n in numbers]
 
 
 def _named(artist: Artist) -> dict[str, str]:
     """What a legend calls an artist, if it has one of its own."""
     name = str(artist.get_label())
-    return {} if not name or name.startswith("_") else {"name": name}
+    return {} if not name or name.startswith("_") else {"name": escape(name)}
 
 
 def _colour(colour: Any, alpha: float | None) -> str:

@@ -24,6 +24,7 @@ from latentode.evaluation.backtest import (
 )
 from latentode.forecast.sample_paths import SamplePaths
 from latentode.forecast.smoothing import forecast_along
+from latentode.plotting.canvas import pyplot
 from latentode.plotting.diagnostics import (
     plot_calibration,
     plot_errors,
@@ -98,7 +99,12 @@ def plot(
     if engine not in ENGINES:
         raise LatentODEError(f"nothing is called {engine!r} that draws; choose {' or '.join(ENGINES)}")
     figure = draw(forecaster, table, **asked)
-    return figure if engine == "matplotlib" else to_plotly(figure)
+    if engine == "matplotlib":
+        return figure
+    try:
+        return to_plotly(figure)
+    finally:
+        pyplot().close(figure)  # which nobody will look at
 
 
 def _forecast(
