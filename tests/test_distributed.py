@@ -61,5 +61,8 @@ def test_what_cannot_be_cut_is_refused(fitted, frame):
         distributed.predict(fitted, frame.drop(columns="id"), 1.0)
     with pytest.raises(LatentODEError, match="engine 'spark'"):
         distributed.predict(fitted, frame, 1.0, engine="spark")
+    for none in (frame, frame["x"], ThreadPool, 3):
+        with pytest.raises(LatentODEError, match="is none: give None"):
+            distributed.predict(fitted, frame, 1.0, engine=none)
     with pytest.raises(LatentODEError, match="partitions"):
         distributed.predict(fitted, frame, 1.0, partitions=0)

@@ -133,12 +133,13 @@ class _Here:
 @contextmanager
 def _executor(engine: Engine) -> Iterator[Any]:
     """What carries out the parts; one that was named is closed again."""
+    named = engine if isinstance(engine, str) else ""  # frames have no truth to compare
     if engine is None:
         yield _Here()
-    elif isinstance(engine, str) and engine == "dask":
+    elif named == "dask":
         with _needed("dask.distributed", "dask").Client() as client:
             yield client.get_executor()
-    elif isinstance(engine, str) and engine == "ray":
+    elif named == "ray":
         with _needed("ray.util.multiprocessing", "ray").Pool() as pool:
             yield pool
     elif hasattr(engine, "get_executor"):
