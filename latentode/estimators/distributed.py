@@ -142,7 +142,7 @@ def _executor(engine: Engine) -> Iterator[Any]:
     elif named == "ray":
         with _needed("ray.util.multiprocessing", "ray").Pool() as pool:
             yield pool
-    elif hasattr(engine, "get_executor"):
+    elif not isinstance(engine, str) and hasattr(engine, "get_executor"):
         yield engine.get_executor()
     elif callable(getattr(engine, "map", None)) and not isinstance(engine, FRAMES):
         yield engine
