@@ -333,7 +333,7 @@ def test_rows_that_several_windows_have_count_once_and_equal_values_do_not():
     series = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0]
     assert sample(series).distinct == 7
     assert sample(series, series[:5], series[:3]).distinct == 7
-    assert sample([0, 1, 0, 0, 1, 1, 1, 0]).distinct == 8  # of runs of three, which all differ
+    assert sample([0, 1, 0, 0, 1, 1, 1, 0]).distinct == 8  # of runs, which all differ
 
 
 # -- the stochastic cycle
