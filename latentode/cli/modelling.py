@@ -94,8 +94,8 @@ def inspect(
     """Report what a table holds and how irregular it is, before any training."""
     frame, schema = read(data, schema, file_format, adapter)
     report = inspect_table(frame, schema)
-    told = (*map(in_options, report.notes), *(families_told(frame, schema) if families else ()))
-    report = replace(report, notes=told)
+    told = (*report.notes, *(families_told(frame, schema) if families else ()))
+    report = replace(report, notes=tuple(map(in_options, told)))
     typer.echo(report.to_json() if as_json else report.to_text())
 
 
