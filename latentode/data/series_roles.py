@@ -115,6 +115,10 @@ def find_by_structure(search: Search) -> None:
     schema, free = search.schema, search.free()
     if schema.id is not None and schema.layout == "long":
         return
+    if schema.id is not None and (search.complete or schema.targets is not None):
+        ticks = search.ticks()  # nothing is left to be told but which column tells repeated times apart
+        if ticks is None or times_differ(search.base(), ticks):
+            return
     labels = label_columns(search.frame, [c for c in free if not c.startswith(UNNAMED)])
     numbers = [] if schema.id is not None or search.complete else _blocks(search, free)
     if not labels and not numbers:
