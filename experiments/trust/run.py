@@ -1,4 +1,4 @@
-"""Hostile inputs, kills, damaged files and full disks, counted; see README.md.
+"""Hostile inputs, kills, damaged files, full disks and large tables, counted; see README.md.
 
 python experiments/trust/run.py [--smoke] [--out DIRECTORY] [--inputs N] [--only PART]
 """
@@ -20,11 +20,15 @@ import pandas as pd
 import torch
 from hostile import Counts, hang, inputs, spreadsheets
 from saving import damaged_files, full_disks, killed_fits, killed_saves, readers_beside_writers
+from sizes import coverage, inside_cost, long_series, many_series
 
 from latentode import LatentODEForecaster, ModelConfig, TrainingConfig
 
 HERE = Path(__file__).parent
-PARTS = ("inputs", "saves", "fits", "readers", "damage", "disks")
+PARTS = (
+    *("inputs", "saves", "fits", "readers", "damage", "disks"),
+    *("long", "inside", "many", "coverage"),
+)
 
 
 def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -93,6 +97,10 @@ def main() -> None:
             "readers": lambda f: readers_beside_writers(models, f / "m", 10 if smoke else 500),
             "damage": lambda f: damaged_files(models[0], numbers, f / "m", 60 if smoke else 3000),
             "disks": lambda f: full_disks(make, models[0], numbers, f / "m"),
+            "long": lambda f: long_series(3000 if smoke else 1_000_000),
+            "inside": lambda f: inside_cost(*((500, 1000, 20) if smoke else (5000, 500_000, 2000))),
+            "many": lambda f: many_series(*((40, 10) if smoke else (20_000, 50))),
+            "coverage": lambda f: coverage(*(((10,), 1, 20) if smoke else ((10, 50, 200), 10))),
         }
         for name in arguments.only or PARTS:
             (folder / name).mkdir()
