@@ -69,7 +69,7 @@ class Laps:
 
 def _long_series(rows: int) -> dict:
     table, rng = wave(rows), np.random.default_rng(1)
-    end = float(table["time"].iloc[-1])
+    begin, end = (float(table["time"].iloc[i]) for i in (0, -1))
     laps = Laps()
     inspect(table)
     laps.lap("inspect")
@@ -77,7 +77,7 @@ def _long_series(rows: int) -> dict:
     laps.lap("fit of one epoch, residuals")
     model.predict(table, list(end + np.sort(rng.uniform(0, 2, 1000))))
     laps.lap("1,000 values ahead")
-    model.predict(table, list(np.sort(rng.uniform(0, end, 1000))))
+    model.predict(table, list(np.sort(rng.uniform(begin, end, 1000))))
     laps.lap("1,000 values inside")
     return laps.table()
 
@@ -94,7 +94,9 @@ def inside_cost(few: int, many: int, queries: int) -> dict:
     """
     table = wave(many)
     model = one_epoch(2.0).fit(table.head(few))
-    inside = np.sort(np.random.default_rng(1).uniform(0, few / PER_UNIT * 0.9, queries))
+    inside = np.sort(
+        np.random.default_rng(1).uniform(float(table["time"].iloc[0]), few / PER_UNIT * 0.9, queries)
+    )
     found = {}
     for rows in (few, many):
         series, taken = table.head(rows), []
