@@ -21,6 +21,7 @@ from latentode.model.objective import (
     log_likelihood,
     negative_elbo,
     squared_error,
+    variance_weights,
 )
 from latentode.training.callbacks import BestWeights, average_weights
 from latentode.training.metrics import RunningMean
@@ -51,6 +52,31 @@ def test_a_point_loss_moves_the_location_by_the_error_of_the_mean_and_the_scale_
     slope = error if gain is squared_error else error.sign()
     torch.testing.assert_close(by_loss[0], -(slope / len(loc)).expand(4, 6))
     torch.testing.assert_close(by_loss[1], SCALE_WEIGHT * by_likelihood)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_the_power_of_variances_moves_locations_from_likelihood_to_least_squares(power):
+    rng = np.random.default_rng(0)
+    location = torch.tensor(rng.normal(size=(1, 40))).requires_grad_()
+    scale, value = torch.tensor(rng.uniform(0.4, 2, (1, 40))), torch.tensor(rng.normal(size=40))
+    variable = torch.arange(40) % 3
+    made = Normal(location, scale)
+    gain = variance_weights(made, variable, power) * log_likelihood(made, value)
+    mean = torch.stack([scale[:, variable == v].square().mean() for v in range(3)])[variable]
+    expected = (value - location) / scale ** (2 - 2 * power) / mean**power
+    torch.testing.assert_close(torch.autograd.grad(gain.sum(), location)[0], expected.detach())
+
+
+def test_terms_are_weighed_by_variances_where_that_is_asked_for():
+    rng = np.random.default_rng(0)
+    batch, noise, model = batch_of([piece(rng, 9, 7), piece(rng, 4, 12)]), noise_for(2), network()
+    target = batch.target
+    made = model(batch, target.queries(), noise)[0]
+    each = variance_weights(made, target.variable, 0.5) * log_likelihood(made, target.value)
+    terms = elbo_terms(model, batch, noise, False, variance_power=0.5)
+    expected = torch.zeros(2, dtype=each.dtype).index_add(0, target.series, each)
+    torch.testing.assert_close(terms.target, expected)
+    assert not torch.allclose(terms.target, elbo_terms(model, batch, noise, False).target)
 
 
 UNITS = torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64)

@@ -8,11 +8,19 @@ a normal and of a Laplace distribution of scale 1 up to a constant, or their sum
 then fitted by the likelihood about a location that takes no gradient, so that intervals keep their
 meaning.
 
+A decoded scale of its own for every value lets a likelihood neglect the mean where values scatter
+widely: there the gradient by the mean is small. Each log-likelihood may therefore count by a power of
+its predicted variance, $(\sigma_i^2 / \bar\sigma_{v(i)}^2)^\beta$, which takes no gradient, about the
+mean variance of its variable in the batch; $\beta = 0$ is maximum likelihood, and $\beta = 1$ has the
+means of least squares.
+
 Where the model says when observations come, the log-likelihood of their times is a further term,
 `latentode.model.path_readings`. Reduction happens in `negative_elbo` and nowhere else.
 
 References:
     Neural Ordinary Differential Equations (Chen et al., 2018), section 5, https://arxiv.org/abs/1806.07366
+    On the pitfalls of heteroscedastic uncertainty estimation with probabilistic neural networks
+    (Seitzer et al., 2022), https://arxiv.org/abs/2203.09168
 """
 
 from __future__ import annotations
@@ -42,12 +50,14 @@ __all__ = [
     "negative_elbo",
     "squared_and_absolute_error",
     "squared_error",
+    "variance_weights",
 ]
 
 Gain = Callable[[Distribution, Tensor, Tensor | None], Tensor]
 SCALE_WEIGHT = 0.1  # of the likelihood that fits the scale only: enough for Adam, little for the trunk
 # Of the absolute error beside half the squared one: more, and outliers are given up.
 ABSOLUTE_WEIGHT = 0.25
+FURTHEST = 100.0  # factor by which variances of a variable differ at most where they weigh values
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,30 @@ def balancing_weights(variable: Tensor) -> Tensor:
     return weight * (len(variable) / weight.sum()) if len(variable) else weight
 
 
+def variance_weights(distribution: Distribution, variable: Tensor, power: float) -> Tensor:
+    """How much each value's log-likelihood counts, by a power of its variance in that of its variable.
+
+    Args:
+        distribution: shape `(samples, queries)`.
+        variable: of each query, shape `(queries,)`.
+        power: 0 for 1 everywhere.
+
+    Returns:
+        Shape `(queries,)`, without a gradient.
+
+    Example:
+        >>> wide = torch.distributions.Normal(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]))
+        >>> variance_weights(wide, torch.tensor([0, 0]), 0.5).square()
+        tensor([0.2000, 1.8000])
+    """
+    variance = distribution.variance.detach().mean(dim=0)
+    n = int(variable.max()) + 1 if len(variable) else 0
+    total = variance.new_zeros(n).index_add(0, variable, variance)
+    mean = total / torch.bincount(variable, minlength=n).clamp(min=1)
+    relative = variance / mean[variable].clamp(min=torch.finfo(variance.dtype).tiny)
+    return relative.clamp(1 / FURTHEST, FURTHEST).pow(power)
+
+
 def elbo_terms(
     model: LatentODE,
     batch: Batch,
@@ -157,6 +191,7 @@ def elbo_terms(
     gain: Gain = log_likelihood,
     balanced: bool = False,
     units: Tensor | None = None,
+    variance_power: float = 0.0,
 ) -> Terms:
     """Evaluates the terms by Monte Carlo.
 
@@ -169,6 +204,7 @@ def elbo_terms(
         balanced: whether each variable that occurs in the batch weighs the same, among the targets
             and in the context; else each observation does.
         units: what the errors of each variable are multiplied by, shape `(variables,)`.
+        variance_power: by which gains count more where values scatter more; see `variance_weights`.
     """
     n = len(batch)
     asked = Observations.cat([batch.target, batch.context]) if reconstruct else batch.target
@@ -176,6 +212,8 @@ def elbo_terms(
     distribution, state, path = model.answer(batch, asked.queries(), noise, through)
     unit = None if units is None else units.to(model.value_dtype)[asked.variable]
     gains = gain(distribution, asked.value.to(model.value_dtype), unit)
+    if variance_power:
+        gains = gains * variance_weights(distribution, asked.variable, variance_power).to(gains.dtype)
     split = len(batch.target)
     parts = []
     for part in (slice(0, split), slice(split, None)):

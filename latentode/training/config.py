@@ -40,6 +40,9 @@ class TrainingConfig(Config):
         loss: "likelihood", or, for point forecasts, "mse", "mae" or "mse+mae" of the predictive mean;
             then the decoded scale is still fitted by the likelihood, without a say in the location, so
             that intervals keep their meaning.
+        variance_power: with the loss "likelihood", the power of its predicted variance, beside the mean
+            one of its variable, by which a value counts: 0 is maximum likelihood, which cares little
+            for means where values scatter widely, and 1 cares for means as least squares do.
         balance: what weighs the same in losses and metrics: "observations", or "variables", each
             variable by its own mean.
         error_units: what each variable's errors, in standard deviations of the training data, are
@@ -69,6 +72,7 @@ class TrainingConfig(Config):
     schedule: str = "cosine"
     ema_decay: float | None = 0.99
     loss: str = "likelihood"
+    variance_power: float = 0.5
     balance: str = "observations"
     error_units: Sequence[float] | None = None
     monitor: str = "val_loss"
@@ -100,6 +104,7 @@ class TrainingConfig(Config):
         self._require("max_minutes", minutes is None or minutes > 0, "must be positive, or None")
         self._require("lr", 0 < self.lr < math.inf, "must be positive and finite")
         self._require("ema_decay", decay is None or 0 <= decay < 1, "must be at least 0 and below 1")
+        self._require("variance_power", 0 <= self.variance_power <= 1, "must be between 0 and 1")
         for name in ("observation_dropout", "context_dropout"):
             self._require(name, 0 <= getattr(self, name) < 1, "must be at least 0 and below 1")
         for name in ("weight_decay", "context_weight", "time_weight", "label_weight", "value_weight"):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
+from latentode.model.objective import variance_weights
 from latentode.nn.likelihoods import (
     LIKELIHOODS,
     join,
@@ -77,6 +78,21 @@ def test_mean_and_deviation_are_those_of_the_distribution_function(name):
             mean, second = mean + mass * counts(k), second + mass * counts(k) ** 2
     np.testing.assert_allclose(distribution.mean, mean, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(distribution.stddev, np.sqrt(second - mean**2), rtol=1e-5)
+
+
+@every
+def test_a_value_weighs_by_a_power_of_its_variance_beside_the_mean_one_of_its_variable(name):
+    own = likelihood(name)
+    distribution = made(own)
+    variable = torch.arange(QUERIES) % len(getattr(own, "kind", (0,)))
+    found = variance_weights(distribution, variable, 0.5)
+    assert not found.requires_grad and torch.isfinite(found).all()
+    assert (variance_weights(distribution, variable, 0.0) == 1).all()
+    variance = distribution.variance.mean(dim=0)
+    for v in variable.unique():
+        chosen = variable == v
+        ratio = variance[chosen] / variance[chosen].mean()
+        torch.testing.assert_close(found[chosen] ** 2, ratio.clamp(0.01, 100))
 
 
 @every
