@@ -4,22 +4,29 @@ Each is a `ValueError`, so code that guards against bad input needs no knowledge
 """
 
 import math
+import os
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
+from pathlib import Path
 
 __all__ = [
     "LatentODEError",
     "SchemaError",
     "SolveError",
     "check_draws",
+    "check_number",
     "check_seed",
     "check_size",
     "check_whole",
     "understood",
+    "warn",
 ]
 
 MOST_VALUES = 2 * 10**8  # that one answer may hold: 1.6 GB
+PACKAGE = f"{Path(__file__).parent}{os.sep}"
 
 
 class LatentODEError(ValueError):
@@ -47,6 +54,16 @@ def check_whole(
         raise error(f"{name} must be a whole number, got {value!r}")
     if int(value) < least:
         raise error(f"{name} must be at least {least}, got {value}")
+
+
+def check_number(name: str, value: object) -> None:
+    """Raises a `LatentODEError` unless an argument is a number that is finite.
+
+    Example:
+        >>> check_number("above", 7.5)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise LatentODEError(f"{name} must be a finite number, got {value!r}")
 
 
 def check_seed(seed: object) -> None:
@@ -105,3 +122,26 @@ def understood(what: str) -> Iterator[None]:
             f"{what} holds something that cannot be understood: {reason}; numbers, texts and times of "
             "one kind in each column are"
         ) from error
+
+
+def warn(message: str) -> None:
+    """Warns the user from the line that called this package, whatever was called in between.
+
+    Of the frames on the stack, the line is that of the caller of the outermost one that is ours: what
+    others put between two of ours, such as decorators, is no line of the user's either.
+
+    Args:
+        message: what is wrong, where, and what to do about it.
+
+    Warns:
+        UserWarning: with the message.
+    """
+    line = frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            line = frame.f_back or frame
+        frame = frame.f_back
+    registry = line.f_globals.setdefault("__warningregistry__", {})
+    module = line.f_globals.get("__name__")
+    place = line.f_code.co_filename, line.f_lineno
+    warnings.warn_explicit(message, UserWarning, *place, module, registry)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -23,7 +22,7 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.joined_columns import with_joined_columns
 from latentode.data.reading import numeric_column, read_columns
 from latentode.data.time_axis import FARTHEST, Duration
-from latentode.errors import SchemaError, check_size, understood
+from latentode.errors import SchemaError, check_size, understood, warn
 
 __all__ = [
     "At",
@@ -31,7 +30,7 @@ __all__ = [
     "listed",
     "query_times",
     "times_along",
-    "warn_of_missing_known_values",
+    "warn_of_held_values",
     "with_known_values",
 ]
 
@@ -161,28 +160,87 @@ def with_known_values(history: IntoFrame, dataset: SeriesDataset, at: At) -> pd.
     return pd.concat([table, _rows_asked(values, there, dataset, places)], ignore_index=True)
 
 
-def warn_of_missing_known_values(
-    history: SeriesDataset, places: QueryTimes, stacklevel: int = 2
-) -> None:
-    """Warns of known-future columns that say nothing up to the times that are asked for.
+def warn_of_held_values(history: SeriesDataset, series: np.ndarray, time: np.ndarray) -> None:
+    """Warns where known-future columns say nothing at times that are asked for, or before them.
+
+    That is after the last value of a series, and in rows later than its last observation whose cell is
+    empty. Between two rows a value holds, which nobody has to be told.
 
     Args:
         history: with the rows that a question adds.
-        places: what is asked.
-        stacklevel: as for `warnings.warn`.
+        series: index of the series of each time that is asked for, shape `(times,)`.
+        time: since the series' start in time units, likewise.
+
+    Warns:
+        UserWarning: naming the column, series, and times.
     """
+    if not history.schema.known_future:
+        return
+    asked = _latest(history, series, time)
+    of_row, ticks = history.series_of_row, history.row_ticks
+    row_time = history.axis.to_units(ticks, history.start[of_row])
+    ahead = (row_time > history.last[of_row]) & (row_time <= asked[of_row])
     for name in history.schema.known_future:
-        last = _last_told(history, name)[places.series]
-        slack = ROUNDINGS * np.finfo(np.float64).eps * np.maximum(np.abs(last), np.abs(places.time))
-        untold = history.ids[np.unique(places.series[places.time > last + slack])]
-        if len(untold):
-            more = f" and {len(untold) - SHOWN} more" if len(untold) > SHOWN else ""
-            warnings.warn(
+        told = column_of(history.keys, name).notna().to_numpy()
+        last = _latest(history, of_row[told], row_time[told])
+        rounding = ROUNDINGS * np.finfo(np.float64).eps * np.maximum(np.abs(last), np.abs(asked))
+        untold = np.isfinite(last) & (asked > last + rounding)
+        if untold.any():
+            warn(
                 f"known-future column `{name}` has no values up to the times asked of series "
-                f"{', '.join(repr(i) for i in untold[:SHOWN])}{more}; its last value is held there. "
-                f"Give `{name}` at those times: as a column of the queries, or in rows of the history",
-                stacklevel=stacklevel + 1,
+                f"{_some_series(history, np.flatnonzero(untold))}; its last value is held there. "
+                f"{_advice(name)}"
             )
+        empty = ~told & ahead & (row_time < last[of_row])
+        if empty.any():
+            _warn_of_gap(history, name, told, empty)
+
+
+def _warn_of_gap(history: SeriesDataset, name: str, told: np.ndarray, empty: np.ndarray) -> None:
+    """Warns of empty cells between others: when the first series has the first run of them.
+
+    Args:
+        history: as for `warn_of_held_values`.
+        name: of the column.
+        told: which rows have a value, shape `(rows,)`.
+        empty: which rows have none and are in question, likewise.
+    """
+    series, ticks = history.series_of_row, history.row_ticks
+    places = pd.MultiIndex.from_arrays([series, ticks])
+    empty = empty & ~places.isin(places[told])  # another row of the same time may have a value
+    order = np.lexsort((ticks, series))
+    run = np.zeros(len(order), dtype=np.int64)
+    run[order] = np.cumsum(told[order])
+    runs = np.unique(run[empty])
+    if not len(runs):
+        return
+    first = empty & (run == runs[0])
+    stamps = history.axis.restore(np.unique(ticks[first])).astype(str)
+    when = f"from {stamps.iloc[0]} to {stamps.iloc[-1]}" if len(stamps) > 1 else f"at {stamps.iloc[0]}"
+    more = f", and {len(runs) - 1} more times between values" if len(runs) > 1 else ""
+    owner = series[first][0]
+    before = (told & (series == owner) & (ticks < ticks[first].min())).any()
+    held = "the value before is held" if before else "the first value that follows is taken"
+    warn(
+        f"known-future column `{name}` is empty {when} in series {history.name(owner)!r}{more}; {held} "
+        f"there. {_advice(name)}"
+    )
+
+
+def _advice(name: str) -> str:
+    return f"Give `{name}` at those times: as a column of the queries, or in rows of the history"
+
+
+def _latest(history: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """The latest of some times of each series, shape `(series,)`; -inf where there is none."""
+    latest = np.full(len(history), -np.inf)
+    np.maximum.at(latest, series, time)
+    return latest
+
+
+def _some_series(history: SeriesDataset, places: np.ndarray) -> str:
+    names = ", ".join(repr(name) for name in history.ids[places[:SHOWN]])
+    return names + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
 
 
 def _is_duration(at: object) -> bool:
@@ -275,11 +333,3 @@ def _rows_asked(
     if schema.layout == "long":
         rows[str(schema.variable)] = dataset.variables[0]
     return rows
-
-
-def _last_told(history: SeriesDataset, name: str) -> np.ndarray:
-    """When each series last tells a value, in time units; -inf where it never does."""
-    told = column_of(history.keys, name).notna().to_numpy()
-    series = history.series_of_row[told]
-    time = history.axis.to_units(history.row_ticks[told], history.start[series])
-    return pd.Series(time).groupby(series).max().reindex(range(len(history))).fillna(-np.inf).to_numpy()

@@ -18,6 +18,7 @@ from latentode.evaluation.metrics import figures, metric_list
 from latentode.evaluation.pairs import BacktestPairs, observed_after, observed_ahead
 from latentode.forecast.calibration import Calibration, time_blocks
 from latentode.forecast.fitted import FittedForecaster
+from latentode.forecast.queries import warn_of_guesses
 
 __all__ = [
     "ORIGINS",
@@ -52,11 +53,17 @@ def backtest_pairs(
         horizon: how far ahead; the fitted one by default.
         origins: as for `observed_ahead`; of no account with `cutoffs`.
         cutoffs: as for `observed_after`; None for times of each series.
+
+    Warns:
+        UserWarning: as `warn_of_guesses` does.
     """
     ahead = fitted.horizon if horizon is None else fitted.reader.axis.duration(horizon)
     if cutoffs is None:
-        return observed_ahead(dataset, ahead, origins)
-    return observed_after(dataset, ahead, cutoffs)
+        pairs = observed_ahead(dataset, ahead, origins)
+    else:
+        pairs = observed_after(dataset, ahead, cutoffs)
+    warn_of_guesses(dataset, pairs.queries, fitted.horizon)
+    return pairs
 
 
 def backtest(
@@ -126,7 +133,7 @@ def skill(fitted: FittedForecaster, dataset: SeriesDataset, origins: int | None 
     Raises:
         SchemaError: if there is nothing to forecast.
     """
-    queries, actual, keys = observed_ahead(dataset, fitted.horizon, origins)
+    queries, actual, keys = backtest_pairs(fitted, dataset, None, origins)
     if len(actual) == 0:
         raise SchemaError("no series has two times within a horizon: nothing can be scored")
     last = LastValue().use(fitted.reader.schema, fitted.climatology)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,16 @@ import pandas as pd
 from latentode.data.answers import in_kind_of
 from latentode.data.columns import IntoFrame, quantile_list, quantile_name
 from latentode.data.time_axis import Duration, TimeAxis
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, check_number
 from latentode.forecast.fitted import Draws
 
-__all__ = ["FirstPassageTime", "first_at_or_above", "first_passages", "first_reading"]
+__all__ = [
+    "FirstPassageTime",
+    "first_at_or_above",
+    "first_passages",
+    "first_reading",
+    "level_asked",
+]
 
 BISECTIONS = 50
 
@@ -94,6 +100,23 @@ class FirstPassageTime:
         for level in quantile_list(quantiles):
             frame[quantile_name(level)] = self.quantile(level)
         return in_kind_of(self.kind, frame)
+
+
+def level_asked(above: float | None, below: float | None) -> tuple[str, float]:
+    """The side from which a level is reached, "above" or "below" it, and the level.
+
+    Raises:
+        LatentODEError: unless exactly one of them is given, as a finite number.
+
+    Example:
+        >>> level_asked(None, 65)
+        ('below', 65.0)
+    """
+    if (above is None) == (below is None):
+        raise LatentODEError("give exactly one of above= and below=, the level to be reached")
+    side, level = ("above", above) if below is None else ("below", below)
+    check_number(side, level)
+    return side, float(cast(float, level))
 
 
 def first_passages(

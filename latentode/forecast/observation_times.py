@@ -26,7 +26,12 @@ from latentode.data.queries import At, QueryTimes, query_times
 from latentode.errors import SchemaError
 from latentode.forecast.engine import EventRates
 from latentode.forecast.fitted import FittedForecaster
-from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at
+from latentode.forecast.queries import (
+    ForecastQueries,
+    chosen_variables,
+    queries_at,
+    warn_of_guesses,
+)
 
 __all__ = ["ObservationTimes"]
 
@@ -108,6 +113,7 @@ def _intensity(
     fitted: FittedForecaster, dataset: SeriesDataset, places: QueryTimes, chosen: np.ndarray
 ) -> pd.DataFrame:
     queries, keys = queries_at(dataset, places, _processes(fitted, chosen))
+    warn_of_guesses(dataset, queries, fitted.horizon)
     found = _rates(fitted, dataset, queries)
     return _named(fitted, keys).assign(intensity=found.intensity.mean(axis=0))
 
@@ -126,6 +132,7 @@ def _expected_counts(
         )
     queries, keys = queries_at(dataset, places, _processes(fitted, chosen))
     queries = ForecastQueries(queries.series, queries.variable, queries.time, last[queries.series])
+    warn_of_guesses(dataset, queries, fitted.horizon)
     total = _rates(fitted, dataset, queries).expected.mean(axis=0)
     time = str(fitted.reader.schema.time)
     frame = _named(fitted, keys).rename(columns={time: "until"})

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import QueryTimes
+from latentode.data.queries import QueryTimes, warn_of_held_values
 from latentode.data.schema import Schema
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, warn
 
-__all__ = ["ForecastQueries", "chosen_variables", "queries_at"]
+__all__ = ["ForecastQueries", "chosen_variables", "queries_at", "warn_of_guesses"]
+
+FAR = 3.0  # horizons up to which forecasts are taken to hold
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,29 @@ def queries_at(
     each = {c: column.array.repeat(len(chosen)) for c, column in places.keys.items()}
     keys = pd.DataFrame({**each, "variable": names})
     return ForecastQueries(series, variable, time, _origins(dataset, series, time)), keys
+
+
+def warn_of_guesses(dataset: SeriesDataset, queries: ForecastQueries, horizon: float) -> None:
+    """Warns of what answers rest on that nobody has said or learnt; every door to a forecast does.
+
+    Args:
+        dataset: histories, with the known values that a question gives.
+        queries: what is asked of them.
+        horizon: how far ahead the model has learnt to look, in time units.
+
+    Warns:
+        UserWarning: for known-future values that are held, and for times far beyond the horizon.
+    """
+    warn_of_held_values(dataset, queries.series, queries.time)
+    ahead = float((queries.time - queries.origin).max(initial=0.0))
+    if ahead > FAR * horizon:
+        unit = dataset.axis.unit_name
+        warn(
+            f"times up to {ahead:g}{unit} ahead are {ahead / horizon:.3g} times the "
+            f"horizon of {horizon:g}{unit} that the model has learnt to look ahead: so far its "
+            "forecasts are of what goes on by itself, level, trend and cycles, with intervals that "
+            "widen; fit with a longer horizon= to learn more"
+        )
 
 
 def _refuse_before_history(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> None:

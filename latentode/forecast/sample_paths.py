@@ -27,12 +27,12 @@ from latentode.data.answers import in_kind_of
 from latentode.data.batch import Series
 from latentode.data.columns import IntoFrame, frame_or_as_is, quantile_list, quantile_name
 from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import At, QueryTimes, query_times, warn_of_missing_known_values
+from latentode.data.queries import At, QueryTimes, query_times
 from latentode.data.time_axis import Duration
-from latentode.errors import LatentODEError, SchemaError, check_seed, check_size, check_whole
-from latentode.forecast.first_passage import FirstPassageTime, first_passages
+from latentode.errors import SchemaError, check_seed, check_size, check_whole
+from latentode.forecast.first_passage import FirstPassageTime, first_passages, level_asked
 from latentode.forecast.fitted import Draws, FittedForecaster
-from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at
+from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at, warn_of_guesses
 from latentode.forecast.sampler import nodes_between
 
 __all__ = ["SamplePaths"]
@@ -166,30 +166,24 @@ class SamplePaths:
             SchemaError: for two times of one series, for b before a, and for a before the last
                 observation, from where on there are futures.
         """
-        levels, chosen = (
-            quantile_list(quantiles),
-            chosen_variables(self.fitted.reader.schema, variables),
-        )
+        levels = quantile_list(quantiles)
+        chosen = chosen_variables(self.fitted.reader.schema, variables)
         self.fitted.reader.schema.refuse_columns(("since", "until"))
         until = self._once(b, "b")
         since = self._starts(until) if a is None else self._matched(self._once(a, "a"), until)
         self._refuse_backwards(since, until)
-        warn_of_missing_known_values(self.dataset, until, stacklevel=3)
         time = str(self.fitted.reader.schema.time)
-        series, variable = (
-            np.repeat(until.series, len(chosen)),
-            np.tile(chosen, len(until.series)),
-        )
+        series, variable = np.repeat(until.series, len(chosen)), np.tile(chosen, len(until.series))
         start, end = np.repeat(since.time, len(chosen)), np.repeat(until.time, len(chosen))
+        self._warn(ForecastQueries(series, variable, end, self.dataset.last[series]))
         found = np.empty((self.draws, len(series)))
         width = self.fitted.bending(variable) / CELLS_PER_LENGTH
         check_size("draws and parts of the span", self.draws, np.max((end - start) / width, initial=1))
         for part in _chunks((end - start) / width * 3):
             nodes = nodes_between(start[part], end[part], width[part])
             own = series[part][nodes.owner]
-            queries = ForecastQueries(
-                own, variable[part][nodes.owner], nodes.time, self.dataset.last[own]
-            )
+            last = self.dataset.last[own]
+            queries = ForecastQueries(own, variable[part][nodes.owner], nodes.time, last)
             found[:, part] = nodes.sums(self._draw(queries).value)
         keys = until.keys.rename(columns={time: "until"})
         keys.insert(len(keys.columns) - 1, "since", since.keys[time].to_numpy())
@@ -218,15 +212,13 @@ class SamplePaths:
             Its distribution: `.probability(by=)`, `.cdf`, `.quantile`, `.to_frame()`.
 
         Raises:
-            LatentODEError: unless exactly one level is given.
+            LatentODEError: unless exactly one level is given, as a number.
         """
         (v,) = chosen_variables(self.fitted.reader.schema, [variable])
-        if (above is None) == (below is None):
-            raise LatentODEError("give exactly one of above= and below=, the level to be reached")
-        level = float(above if above is not None else below)  # type: ignore[arg-type]
-        if np.isnan(level):
-            raise LatentODEError("the level to be reached is not a number; give one")
+        side, level = level_asked(above, below)
         dataset, n = self.dataset, len(self.dataset)
+        last = self.dataset.last
+        self._warn(ForecastQueries(np.arange(n), np.full(n, v), last + self.horizon, last))
         grid = self._grid(int(v), readings)
         found = np.empty((self.draws, n))
         for part in _chunks(np.full(n, len(grid))):
@@ -234,7 +226,7 @@ class SamplePaths:
             origin = dataset.last[series]
             time = origin + np.tile(grid, len(series) // len(grid))
             drawn = self._draw(ForecastQueries(series, np.full(len(series), v), time, origin))
-            found[:, part] = first_passages(drawn, grid, level, above is not None, readings is not None)
+            found[:, part] = first_passages(drawn, grid, level, side == "above", readings is not None)
         keys = self._last_keys().assign(variable=variable)
         return FirstPassageTime(keys, found, self.horizon, dataset.axis, self.kind)
 
@@ -259,8 +251,8 @@ class SamplePaths:
         """Keys of what is asked, and the draws there, shape `(draws, queries)`."""
         chosen = chosen_variables(self.fitted.reader.schema, variables)
         places = query_times(self.dataset, frame_or_as_is(at), count)
-        warn_of_missing_known_values(self.dataset, places, stacklevel=4)
         queries, keys = queries_at(self.dataset, places, chosen)
+        self._warn(queries)
         check_size("draws and times", self.draws, len(queries))
         found = np.empty((self.draws, len(queries)))
         for some in _chunks(np.ones(len(queries))):
@@ -270,6 +262,9 @@ class SamplePaths:
     @cached_property
     def _series(self) -> Series:
         return self.fitted.series(self.dataset)
+
+    def _warn(self, queries: ForecastQueries) -> None:
+        warn_of_guesses(self.dataset, queries, self.fitted.horizon)
 
     def _draw(self, queries: ForecastQueries) -> Draws:
         return Draws(self.fitted, self._series, queries, self.draws, self.seed)

@@ -19,7 +19,6 @@ References:
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -29,23 +28,21 @@ import torch
 
 from latentode.data.batch import Series
 from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import (
-    At,
-    QueryTimes,
-    query_times,
-    times_along,
-    warn_of_missing_known_values,
-)
+from latentode.data.queries import At, QueryTimes, query_times, times_along
 from latentode.data.time_axis import Duration
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
-from latentode.forecast.queries import ForecastQueries, chosen_variables, queries_at
+from latentode.forecast.queries import (
+    ForecastQueries,
+    chosen_variables,
+    queries_at,
+    warn_of_guesses,
+)
 from latentode.forecast.residuals import ScoreTransform, matern
 from latentode.model.structure import Outlook
 
 __all__ = ["forecast_along", "forecast_at", "forecast_question"]
 
-FAR = 3.0  # horizons up to which forecasts are taken to hold
 WINDOWS = 4  # context lengths that a structural block looks at around times inside a history
 AFTER = 4  # observations that are looked at: further ones are hidden behind them
 NUGGET = 1e-3  # of correlations: keeps weights small where observations all but coincide
@@ -70,31 +67,11 @@ def forecast_question(
         variables: which variables; all by default.
         smooth: as for `forecast_at`.
         parts: likewise.
-
-    Warns:
-        UserWarning: for known-future columns without values up to the times asked; it is said of what
-            calls the caller's caller, a method of an estimator.
     """
     dataset, asked = question
     places = query_times(dataset, asked, count)
-    warn_of_missing_known_values(dataset, places, stacklevel=4)
-    _warn_of_far_times(fitted, dataset, places)
     chosen = chosen_variables(fitted.reader.schema, variables)
     return forecast_at(fitted, dataset, places, chosen, smooth, parts)
-
-
-def _warn_of_far_times(fitted: FittedForecaster, dataset: SeriesDataset, places: QueryTimes) -> None:
-    """Says how far the model has learnt to look, if times lie far beyond."""
-    ahead = places.time - dataset.last[places.series]
-    if len(ahead) and ahead.max() > FAR * fitted.horizon:
-        unit = fitted.reader.axis.unit_name
-        warnings.warn(
-            f"times up to {ahead.max():g}{unit} ahead are {ahead.max() / fitted.horizon:.3g} times the "
-            f"horizon of {fitted.horizon:g}{unit} that the model has learnt to look ahead: so far its "
-            "forecasts are of what goes on by itself, level, trend and cycles, with intervals that "
-            "widen; fit with a longer horizon= to learn more",
-            stacklevel=4,
-        )
 
 
 def forecast_at(
@@ -114,8 +91,12 @@ def forecast_at(
         chosen: indices of the variables.
         smooth: whether times inside a history are answered from both of their sides.
         parts: whether the forecast is to know its components, where the model has a structural block.
+
+    Warns:
+        UserWarning: as `warn_of_guesses` does.
     """
     queries, keys = queries_at(dataset, places, chosen)
+    warn_of_guesses(dataset, queries, fitted.horizon)
     if fitted.engine.network.emission.structure is None:
         return (_conditioned if smooth else FittedForecaster.forecast)(fitted, dataset, queries, keys)
     series, outlook = fitted.series(dataset), None
