@@ -9,7 +9,7 @@ import torch
 from making import START, forecaster, same, tiny, waves
 
 from latentode import LatentODEForecaster, Schema, SchemaError, SeriesDataset
-from latentode.data.queries import with_known_values
+from latentode.data.queries import warn_of_held_values, with_known_values
 
 ROLES = Schema(static_covariates=("kind", "age"), known_future=("dose",), targets=("x", "y"))
 
@@ -210,6 +210,40 @@ def test_a_dose_before_the_first_observation_moves_the_state():
     at = pd.DataFrame({"id": "s1", "time": [16.5], "dose": 1.0})
     one, other = (model.predict(table, at)["mean"] for table in early)
     assert (one != other).all()
+
+
+GAPS = {  # cells at the times 2, 3, 4 and 5, after what is observed, and what is said of them
+    "told": ([1.0, 0.0, 1.0, 0.0], None),
+    "a gap": ([1.0, np.nan, np.nan, 0.0], "empty from 3.0 to 4.0 in series 's0'; the value before is"),
+    "one cell": ([1.0, np.nan, 1.0, 0.0], "empty at 3.0 in series 's0'; the value before is held"),
+    "two gaps": ([np.nan, 1.0, np.nan, 0.0], "empty at 2.0 in series 's0', and 1 more times between"),
+    "an end": ([1.0, 0.0, np.nan, np.nan], "has no values up to the times asked of series 's0';"),
+}
+
+
+@pytest.mark.parametrize("layout", ["question", "wide", "long"])
+@pytest.mark.parametrize("gap", GAPS)
+def test_empty_known_cells_between_given_ones_are_said_to_be_held(gap, layout):
+    cells, message = GAPS[gap]
+    history = pd.DataFrame({"id": "s0", "time": [0.0, 1.0], "x": [1.0, 2.0], "dose": [0.0, np.nan]})
+    at = pd.DataFrame({"id": "s0", "time": [2.0, 3.0, 4.0, 5.0], "dose": cells})
+    table = pd.concat([history, at], ignore_index=True)
+    schema = Schema(id="id", time="time", known_future=("dose",))
+    if layout == "question":
+        dataset = SeriesDataset.from_frame(history, schema)
+        table = with_known_values(history, dataset, at)
+    elif layout == "long":  # of two rows at a time one need not say what the other does
+        told = table.assign(variable="x", value=table["x"])
+        silent = table.assign(variable="y", value=table["x"], dose=np.nan)
+        table = pd.concat([silent, told], ignore_index=True)
+        table = table[["id", "time", "dose", "variable", "value"]]
+    told = SeriesDataset.from_frame(table, schema)
+    for until, expected in ((5.0, message is not None), (1.5, False)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_of_held_values(told, np.array([0]), np.array([until]))
+        assert len(caught) == expected
+        assert all("column `dose`" in str(w.message) and message in str(w.message) for w in caught)
 
 
 @pytest.mark.slow

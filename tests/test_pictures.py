@@ -228,12 +228,6 @@ def test_what_if_puts_futures_side_by_side(history, made):
     assert grid[0, 0].get_ylim() == grid[0, 1].get_ylim()
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "what-if"])
-def test_a_forecaster_draws_every_kind(kind, fitted, frame):
-    figure = fitted.plot(frame, kind, **TOLD.get(kind, {}))
-    assert any(axes.lines or axes.patches for axes in figure.axes)
-
-
 def test_a_picture_from_an_origin_shows_what_predict_says_and_what_came_later(fitted, frame):
     one = frame[frame["id"] == "s1"]
     origin = float(one.dropna(subset=["x", "y"], how="all")["time"].iloc[12])
@@ -248,18 +242,9 @@ def test_a_picture_from_an_origin_shows_what_predict_says_and_what_came_later(fi
         fitted.plot(frame, series="s1", origin=-5.0)
 
 
-def test_futures_of_a_known_column_are_drawn_by_name(fitted, frame):
-    figure = fitted.plot(frame, "what-if", others={"doubled": frame.assign(x=frame["x"] * 2)}, count=5)
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["as given", "doubled"]
-
-
 def test_what_cannot_be_drawn_is_refused_with_what_can(fitted, frame):
-    with pytest.raises(LatentODEError, match="choose among forecast, components"):
-        plot(fitted, frame, "pie")
     with pytest.raises(LatentODEError, match="takes no colour=; it takes series, ahead"):
         plot(fitted, frame, colour="red")
-    with pytest.raises(LatentODEError, match="needs a table"):
-        fitted.plot(kind="forecast")
     with pytest.raises(LatentODEError, match="several quantiles"):
         plot_calibration(waves(1).assign(variable="x"))
     with pytest.raises(LatentODEError, match="no rows"):
@@ -338,8 +323,3 @@ def test_names_in_interactive_pictures_are_names_times_local_and_panels_move_tog
     times = pd.to_datetime(pd.Series(list(shown.data[-1].x)).dropna(), format="ISO8601")
     assert abs(times.max() - dated[0]["time"].max().tz_localize(None)) < pd.Timedelta("1s")
     assert shown.layout.xaxis2.matches == "x" and shown.layout.xaxis.matches is None
-
-
-def test_a_picture_by_an_unknown_engine_is_refused(fitted, frame):
-    with pytest.raises(LatentODEError, match="choose matplotlib or plotly"):
-        fitted.plot(frame, engine="bokeh")

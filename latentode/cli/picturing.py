@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,7 +60,10 @@ def plot(
     ] = None,
     other: Annotated[
         list[Path] | None,
-        typer.Option(help="Of kind what-if, a table with another known future; may be repeated."),
+        typer.Option(
+            help="Of kind what-if, another known future: a table like the first, or rows of the known "
+            "columns alone; may be repeated."
+        ),
     ] = None,
     components: Annotated[
         bool, typer.Option("--components", help="Draw below a forecast what adds up to its mean.")
@@ -66,13 +72,15 @@ def plot(
 ) -> None:
     """Draw a forecast with graded intervals, or how good forecasts are, into a file."""
     from latentode.plotting.canvas import check_picture
-    from latentode.plotting.kinds import WITHOUT_TABLE
+    from latentode.plotting.kinds import WITHOUT_TABLE, arguments_of
 
     interactive = out.suffix.lower() in (".html", ".htm")
     with blame("--out"):
         if not interactive:
             check_picture(out)
         check_place(out)
+    with blame("--kind"):
+        takes = arguments_of(kind)
     fitted = load(model)
     asked: dict[str, Any] = {
         "ahead": duration(fitted, ahead, "--ahead"),
@@ -83,13 +91,19 @@ def plot(
         "metric": metric,
         "components": components or None,
     }
+    options = {name: f"--{name}" for name in asked}
     if first_passage is not None:
         with blame("--first-passage"):
             name, side, level = level_of(first_passage)
         asked |= {"variable": name, side: level}
-    if other:
-        tables = {path.stem: table_of(fitted, [path], file_format, adapter) for path in other}
-        asked["others"] = {name: _of_series(fitted, each, series) for name, each in tables.items()}
+        options |= dict.fromkeys(("variable", side), "--first-passage")
+    files = _by_name(other or [])
+    asked["others"] = files or None
+    options |= {"others": "--other"} | {f"others[{n!r}]": f"--other {p}" for n, p in files.items()}
+    given = {name: value for name, value in asked.items() if value is not None}
+    for name in given:
+        if name not in takes:
+            raise LatentODEError(f"{options[name]} does not go with --kind {kind}")
     if kind == "what-if" and not other:
         raise LatentODEError("--kind what-if compares with other known futures; give --other TABLE")
     if kind == "first-passage" and first_passage is None:
@@ -97,8 +111,13 @@ def plot(
     frame = None
     if kind not in WITHOUT_TABLE:
         frame = _of_series(fitted, table_of(fitted, history, file_format, adapter), series)
-    given = {name: value for name, value in asked.items() if value is not None}
-    with blame("--components" if components else "--kind"):
+    elif series is not None:
+        raise LatentODEError(f"--series does not go with --kind {kind}")
+    if files:
+        with blame("--other"):
+            tables = {n: table_of(fitted, [path], file_format, adapter) for n, path in files.items()}
+        given["others"] = tables
+    with _in_options(options):
         engine = "plotly" if interactive else "matplotlib"
         figure = fitted.plot(frame, kind, engine=engine, **given)
     with replacing(out) as new:
@@ -107,6 +126,31 @@ def plot(
         else:
             figure.savefig(new, dpi=120)
     typer.echo(f"picture in {out}")
+
+
+def _by_name(files: list[Path]) -> dict[str, Path]:
+    """Files by what they are called in a picture: without folder and ending, where that is enough.
+
+    Raises:
+        LatentODEError: for a file that is named twice.
+    """
+    for names in ([f.stem for f in files], [f.name for f in files], [str(f) for f in files]):
+        if len(set(names)) == len(names):
+            return dict(zip(names, files, strict=True))
+    raise LatentODEError("--other names a file twice; name each once")
+
+
+@contextmanager
+def _in_options(options: Mapping[str, str]) -> Iterator[None]:
+    """Has an error that begins with the name of an argument begin with that of its option."""
+    try:
+        yield
+    except LatentODEError as error:
+        said = str(error)
+        for name, option in options.items():
+            if re.match(rf"{re.escape(name)}(?!\w)", said):
+                raise LatentODEError(option + said.removeprefix(name)) from error
+        raise
 
 
 def _of_series(fitted: LatentODEForecaster, table: pd.DataFrame, series: str | None) -> pd.DataFrame:

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from latentode.data.columns import quantile_levels, quantile_name
+from latentode.data.time_axis import UNITS
 from latentode.errors import LatentODEError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ __all__ = [
     "ACTUAL",
     "HELD_OUT",
     "OWN",
+    "DrawnTimes",
     "central_intervals",
     "check_picture",
     "draw_forecast",
@@ -45,6 +48,45 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LIGHTEST, DARKEST = 0.82, 0.45  # how white the widest and the narrowest interval are
 DIGITS = 9  # to which levels are compared
 WIDTH = 9.0  # inches
+
+
+@dataclass(frozen=True)
+class DrawnTimes:
+    """How times are drawn: as they are, but durations, of which matplotlib has no axis, as numbers.
+
+    Args:
+        name: of the time column.
+        unit: that durations are counted in; None for any other times.
+    """
+
+    name: str
+    unit: str | None = None
+
+    @classmethod
+    def of(cls, name: str, *frames: pd.DataFrame) -> DrawnTimes:
+        """Of frames with one time column; durations in days or the widest unit that fits in twice."""
+        columns = [frame[name] for frame in frames if len(frame)]
+        columns = [column for column in columns if column.dtype.kind == "m"]
+        if not columns:
+            return cls(name)
+        span = max(c.max() for c in columns) - min(c.min() for c in columns)
+        fit = [u for u, one in UNITS.items() if 2 * pd.Timedelta(one) <= span and u != "W"]
+        return cls(name, fit[-1] if fit else next(iter(UNITS)))
+
+    @property
+    def label(self) -> str:
+        """What to write beside the axis."""
+        return self.name if self.unit is None else f"{self.name}, {self.unit}"
+
+    def place(self, times: Any) -> Any:
+        """Where a time, or a column of them, is drawn."""
+        return times if self.unit is None else times / pd.Timedelta(UNITS[self.unit])
+
+    def placed(self, frame: pd.DataFrame, *further: str) -> pd.DataFrame:
+        """A frame whose times, those of further columns included, are as they are drawn."""
+        if self.unit is None or frame.empty:
+            return frame
+        return frame.assign(**{name: self.place(frame[name]) for name in (self.name, *further)})
 
 
 def pyplot() -> Any:

@@ -22,8 +22,8 @@ from scipy import stats
 
 from latentode.data.columns import quantile_levels, quantile_name
 from latentode.errors import LatentODEError
-from latentode.evaluation.metrics import bin_leads, metric_list, summarise
-from latentode.plotting.canvas import ACTUAL, OWN, finish, line_styles, panels
+from latentode.evaluation.metrics import METRICS, bin_leads, metric_list, summarise
+from latentode.plotting.canvas import ACTUAL, OWN, DrawnTimes, finish, line_styles, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,11 +96,13 @@ def plot_errors(
         metric: one of `latentode.evaluation.METRICS` that is a single column, such as "crps".
         title: above the panels.
     """
-    (name,) = metric_list(metric)
+    name, *others = metric_list(metric)
+    if others:
+        raise LatentODEError(f"metric {metric!r} is several; draw one of them")
     frame = compared if "model" in compared else compared.assign(model="forecast")
     table = summarise(bin_leads(frame, bins), ["variable", "lead", "model"], name).reset_index()
     if name not in table:
-        raise LatentODEError(f"{metric} is several figures; draw mae, rmse, crps, coverage or nll")
+        raise LatentODEError(f"metric {metric!r} is several figures; draw mae, crps or nll")
     variables, models = (list(dict.fromkeys(table[c])) for c in ("variable", "model"))
     figure, grid = panels(-(-len(variables) // 2), min(2, len(variables)), height=2.8)
     for axes in grid.flat[len(variables) :]:
@@ -130,13 +132,15 @@ def plot_residuals(backtest: pd.DataFrame, time: str, unit: str = "", title: str
     """
     variables = list(dict.fromkeys(backtest["variable"]))
     figure, grid = panels(len(variables), 3, height=2.6, width=11)
-    frame = backtest.assign(residual=(backtest["actual"] - backtest["mean"]) / backtest["std"])
+    times = DrawnTimes.of(time, backtest)
+    frame = times.placed(backtest)
+    frame = frame.assign(residual=(frame["actual"] - frame["mean"]) / frame["std"])
     for row, variable in zip(grid, variables, strict=True):
         own = frame[frame["variable"] == variable]
         some = own.iloc[:: max(1, len(own) // MANY)]
         row[0].plot(some[time], some["residual"], ".", color=OWN, ms=3, alpha=0.4)
         row[0].axhline(0.0, **REFERENCE)
-        row[0].set(ylabel=variable, xlabel=time)
+        row[0].set(ylabel=variable, xlabel=times.label)
         reach = float(np.clip(own["residual"].abs().max(), 3.0, 6.0))
         edges = np.linspace(-reach, reach, 31)
         counts, _ = np.histogram(own["residual"].clip(-reach, reach), edges)
@@ -193,10 +197,13 @@ def plot_leaderboard(leaderboard: pd.DataFrame, metric: str = "mae", title: str 
         title: above the panels.
 
     Raises:
-        LatentODEError: where nothing was held out.
+        LatentODEError: where nothing was held out, or for a metric that it does not have.
     """
     if leaderboard.empty:
         raise LatentODEError("there is no leaderboard: the fit held nothing out")
+    known = [c for c in leaderboard.select_dtypes("number") if c in METRICS]
+    if metric not in known:
+        raise LatentODEError(f"metric {metric!r} is not in the leaderboard; draw {' or '.join(known)}")
     variables = list(dict.fromkeys(leaderboard["variable"]))
     figure, grid = panels(len(variables), height=1.9)
     for axes, variable in zip(grid[:, 0], variables, strict=True):

@@ -20,6 +20,7 @@ from latentode.plotting.canvas import (
     COLOURS,
     HELD_OUT,
     OWN,
+    DrawnTimes,
     central_intervals,
     draw_forecast,
     draw_observed,
@@ -65,23 +66,26 @@ def plot_forecast(
     Raises:
         LatentODEError: if matplotlib is not installed, or the forecast has no rows.
     """
-    variables = _variables(forecast)
+    variables, times = _variables(forecast), DrawnTimes.of(time, history, forecast)
+    history, forecast = times.placed(history), times.placed(forecast)
     each = 1 if components is None else 2
     figure, grid = panels(each * len(variables), height=2.2, sharex=True)
     for axes, variable in zip(grid[::each, 0], variables, strict=True):
         if origin is not None:
-            axes.axvline(origin, color="0.35", linewidth=1, linestyle="--", label="forecast origin")
+            axes.axvline(
+                times.place(origin), color="0.35", linewidth=1, linestyle="--", label="forecast origin"
+            )
         draw_forecast(axes, forecast[forecast["variable"] == variable], time)
         draw_observed(axes, history[history["variable"] == variable], time)
         if held_out is not None:
-            came = held_out[held_out["variable"] == variable]
+            came = times.placed(held_out[held_out["variable"] == variable])
             style = {"marker": "o", "mfc": "white", "mec": HELD_OUT, "ms": 5, "linestyle": "none"}
             axes.plot(came[time], came["value"], **style, label="came true")
         axes.set_ylabel(variable)
     if components is not None:
         for axes, variable in zip(grid[1::2, 0], variables, strict=True):
-            _add_up(axes, components[components["variable"] == variable], time)
-    grid[-1, 0].set_xlabel(time)
+            _add_up(axes, times.placed(components[components["variable"] == variable]), time)
+    grid[-1, 0].set_xlabel(times.label)
     return finish(figure, title, grid[0, 0])
 
 
@@ -96,6 +100,8 @@ def plot_components(components: pd.DataFrame, time: str, title: str = "") -> Fig
         title: above the panels.
     """
     variables, names = _variables(components), list(dict.fromkeys(components["component"]))
+    times = DrawnTimes.of(time, components)
+    components = times.placed(components)
     figure, grid = panels(len(names), len(variables), height=1.5, sharex=True)
     for column, variable in enumerate(variables):
         own = components[components["variable"] == variable]
@@ -112,7 +118,7 @@ def plot_components(components: pd.DataFrame, time: str, title: str = "") -> Fig
         grid[0, column].set_title(
             variable if unit == DATA else f"{variable} ({unit})", fontsize="medium"
         )
-        grid[-1, column].set_xlabel(time)
+        grid[-1, column].set_xlabel(times.label)
     return finish(figure, title)
 
 
@@ -125,7 +131,9 @@ def plot_origins(course: pd.DataFrame, forecasts: pd.DataFrame, time: str, title
         time: name of the time column of both.
         title: above the panels.
     """
-    variables, origins = _variables(forecasts), list(dict.fromkeys(forecasts["origin"]))
+    variables, times = _variables(forecasts), DrawnTimes.of(time, course, forecasts)
+    course, forecasts = times.placed(course), times.placed(forecasts, "origin")
+    origins = list(dict.fromkeys(forecasts["origin"]))
     figure, grid = panels(len(variables), height=2.4, sharex=True)
     for axes, variable in zip(grid[:, 0], variables, strict=True):
         own = forecasts[forecasts["variable"] == variable]
@@ -138,7 +146,7 @@ def plot_origins(course: pd.DataFrame, forecasts: pd.DataFrame, time: str, title
         draw_observed(axes, course[course["variable"] == variable], time, label="what came true")
         axes.plot([], [], color=OWN, label="forecasts, each from its dotted line")
         axes.set_ylabel(variable)
-    grid[-1, 0].set_xlabel(time)
+    grid[-1, 0].set_xlabel(times.label)
     return finish(figure, title, grid[0, 0])
 
 
@@ -160,19 +168,21 @@ def plot_what_if(
     """
     names = list(forecasts)
     variables = _variables(forecasts[names[0]])
+    times = DrawnTimes.of(time, history, *forecasts.values())
+    history = times.placed(history)
     columns = [] if known is None else [c for c in known[names[0]] if c != time]
     shape = (len(variables) + len(columns), len(names))
     figure, grid = panels(*shape, height=2.1, sharex=True, sharey="row")
     for column, name in enumerate(names):
         grid[0, column].set_title(name, fontsize="medium")
         for axes, variable in zip(grid[:, column], variables, strict=False):
-            made = forecasts[name]
+            made = times.placed(forecasts[name])
             draw_forecast(axes, made[made["variable"] == variable], time)
             draw_observed(axes, history[history["variable"] == variable], time)
         for axes, given in zip(grid[len(variables) :, column], columns, strict=True):
-            told = known[name].sort_values(time) if known is not None else pd.DataFrame()
+            told = pd.DataFrame() if known is None else times.placed(known[name].sort_values(time))
             axes.step(told[time], told[given], where="post", color=ACTUAL, linewidth=1.2)
-        grid[-1, column].set_xlabel(time)
+        grid[-1, column].set_xlabel(times.label)
     for axes, label in zip(grid[:, 0], [*variables, *columns], strict=True):
         axes.set_ylabel(label)
     return finish(figure, title, grid[0, 0])

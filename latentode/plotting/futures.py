@@ -10,6 +10,7 @@ import pandas as pd
 from latentode.forecast.first_passage import FirstPassageTime
 from latentode.plotting.canvas import (
     OWN,
+    DrawnTimes,
     draw_observed,
     finish,
     line_styles,
@@ -42,7 +43,8 @@ def plot_paths(
         level: a level that is asked about, drawn as a line across.
         shown: how many draws at most, the first ones.
     """
-    variables = list(dict.fromkeys(draws["variable"]))
+    variables, times = list(dict.fromkeys(draws["variable"])), DrawnTimes.of(time, history, draws)
+    history, draws = times.placed(history), times.placed(draws)
     figure, grid = panels(len(variables), height=2.4, sharex=True)
     for axes, variable in zip(grid[:, 0], variables, strict=True):
         own = draws[(draws["variable"] == variable) & (draws["draw"] < shown)]
@@ -53,7 +55,7 @@ def plot_paths(
             axes.axhline(level, color="0.35", linestyle="--", linewidth=1, label=f"level {level:g}")
         draw_observed(axes, history[history["variable"] == variable], time)
         axes.set_ylabel(variable)
-    grid[-1, 0].set_xlabel(time)
+    grid[-1, 0].set_xlabel(times.label)
     return finish(figure, title, grid[0, 0])
 
 

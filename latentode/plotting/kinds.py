@@ -7,7 +7,7 @@ them to the picture.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +16,14 @@ import pandas as pd
 from latentode.data.columns import IntoFrame, interval_levels
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, warn
 from latentode.evaluation.backtest import (
     ORIGINS,
     backtest_pairs,
     compare_with_baselines,
 )
+from latentode.evaluation.pairs import observed_ahead
+from latentode.forecast.first_passage import level_asked
 from latentode.forecast.sample_paths import SamplePaths
 from latentode.forecast.smoothing import forecast_along
 from latentode.plotting.canvas import pyplot
@@ -36,17 +38,21 @@ from latentode.plotting.fields import latent_slope_field, plot_latent
 from latentode.plotting.forecasts import plot_components, plot_forecast, plot_origins, plot_what_if
 from latentode.plotting.futures import plot_first_passage, plot_paths
 from latentode.plotting.interactive import to_plotly
-from latentode.plotting.phase import Forecaster
+from latentode.plotting.phase import Forecaster, fitted_of
 from latentode.plotting.views import (
+    AS_GIVEN,
     BACK,
+    another_future,
     answer_at,
     backtest_of,
+    blamed,
     drawn_since,
     moment_of,
     name_of,
     observed,
     one_series,
     points_of,
+    read_argument,
     seen_by,
     times_ahead,
 )
@@ -54,10 +60,14 @@ from latentode.plotting.views import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "WITHOUT_TABLE", "plot"]
+__all__ = ["KINDS", "WITHOUT_TABLE", "arguments_of", "plot"]
 
 ENGINES = ("matplotlib", "plotly")
 GRADED = interval_levels((50, 80, 95), [0.5])  # levels of the graded intervals
+NEEDED = {
+    "variable": "whose values are to reach a level",
+    "others": "tables with other known futures by name, such as others={'half the dose': table}",
+}
 FINE = (0.025, *np.round(np.arange(0.05, 1.0, 0.05), 2), 0.975)  # levels of calibration
 
 
@@ -86,25 +96,44 @@ def plot(
         LatentODEError: for an unknown kind, engine or argument, or if what draws is not installed.
         SchemaError: for a table that cannot be read.
     """
-    if kind not in KINDS:
-        raise LatentODEError(f"there is no picture of kind {kind!r}; choose among {', '.join(KINDS)}")
-    draw = KINDS[kind]
-    known = [name for name in signature(draw).parameters if name not in ("forecaster", "table")]
-    unknown = next((name for name in asked if name not in known), None)
-    if unknown is not None:
-        takes = ", ".join(known) or "nothing further"
-        raise LatentODEError(f"a picture of kind {kind!r} takes no {unknown}=; it takes {takes}")
-    if table is None and kind not in WITHOUT_TABLE:
-        raise LatentODEError(f"a picture of kind {kind!r} needs a table with the columns of training")
+    parameters = arguments_of(kind)
     if engine not in ENGINES:
         raise LatentODEError(f"nothing is called {engine!r} that draws; choose {' or '.join(ENGINES)}")
-    figure = draw(forecaster, table, **asked)
+    unknown = next((name for name in asked if name not in parameters), None)
+    if unknown is not None:
+        takes = ", ".join(parameters) or "nothing further"
+        raise LatentODEError(f"a picture of kind {kind!r} takes no {unknown}=; it takes {takes}")
+    fitted = fitted_of(forecaster)
+    if table is None and kind not in WITHOUT_TABLE:
+        raise LatentODEError(f"a picture of kind {kind!r} needs a table with the columns of training")
+    given: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        value = asked.get(name)
+        if value is not None:
+            given[name] = read_argument(fitted, name, value)
+        elif parameter.default is Parameter.empty:
+            raise LatentODEError(f"a picture of kind {kind!r} needs {name}=, {NEEDED[name]}")
+        elif name in asked and "None" in str(parameter.annotation):  # which it may be
+            given[name] = None
+    figure = KINDS[kind](forecaster, table, **given)
     if engine == "matplotlib":
         return figure
     try:
         return to_plotly(figure)
     finally:
         pyplot().close(figure)  # which nobody will look at
+
+
+def arguments_of(kind: str) -> Mapping[str, Parameter]:
+    """The arguments that pictures of a kind take, by name.
+
+    Raises:
+        LatentODEError: for an unknown kind, with those that there are.
+    """
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise LatentODEError(f"there is no picture of kind {kind!r}; choose among {', '.join(KINDS)}")
+    own = signature(KINDS[kind]).parameters.items()
+    return {name: parameter for name, parameter in own if name not in ("forecaster", "table")}
 
 
 def _forecast(
@@ -121,7 +150,8 @@ def _forecast(
     seen = seen_by(one, moment_of(one, origin))
     places = times_ahead(fitted, seen, span, count)
     answer = answer_at(fitted, seen, places, components)
-    parts = answer.components() if components else None
+    with blamed("components"):
+        parts = answer.components() if components else None
     made = answer.to_frame(GRADED)
     start, name = float(seen.last[0]), name_of(one)
     history = observed(seen, seen.time >= drawn_since(fitted, seen, back))
@@ -153,8 +183,7 @@ def _origins(
     count: int | None = None,
 ) -> Figure:
     fitted, one, span = one_series(forecaster, table, series, ahead)
-    pairs = backtest_pairs(fitted, one, span, None)
-    usable = np.unique(pairs.queries.origin)
+    usable = np.unique(observed_ahead(one, span).queries.origin)
     if not len(usable):
         raise LatentODEError("the series has no two times within a horizon: there is nothing to draw")
     wanted = np.linspace(usable[0], usable[-1], origins + 1)[1:]
@@ -177,18 +206,26 @@ def _what_if(
     count: int | None = None,
     back: Duration | None = None,
 ) -> Figure:
-    futures, known = {}, {}
-    history, time = pd.DataFrame(), ""
-    for name, given in {"as given": table, **others}.items():
-        fitted, one, span = one_series(forecaster, given, series, ahead)
-        made = answer_at(fitted, one, times_ahead(fitted, one, span, count))
-        futures[name], time = made.to_frame(GRADED), str(one.schema.time)
-        since = drawn_since(fitted, one, back)
+    fitted, given, span = one_series(forecaster, table, series, ahead)
+    time, columns = str(given.schema.time), list(given.schema.known_future)
+    if not columns:
+        raise LatentODEError(
+            "the model has no known-future columns, so that every future is the same to it; to ask "
+            "what if, fit with known_future= naming the columns that are known ahead"
+        )
+    courses, own = {AS_GIVEN: given}, None if given.schema.id is None else given.ids[0]
+    for name, other in others.items():
+        with blamed(f"others[{name!r}]"):
+            courses[name] = another_future(forecaster, table, other, own)
+    futures, known, since = {}, {}, drawn_since(fitted, given, back)
+    for name, one in courses.items():
+        futures[name] = answer_at(fitted, one, times_ahead(fitted, one, span, count)).to_frame(GRADED)
         rows = one.axis.to_units(one.row_ticks, one.start[0])
-        inside = (rows >= since) & (rows <= one.last[0] + span)
-        known[name] = one.keys.loc[inside, [time, *one.schema.known_future]]
-        if history.empty:
-            history = observed(one, one.time >= since)
+        inside = (rows >= drawn_since(fitted, one, back)) & (rows <= one.last[0] + span)
+        known[name] = one.keys.loc[inside, [time, *columns]]
+        if name != AS_GIVEN and futures[name].equals(futures[AS_GIVEN]):
+            warn(f"others[{name!r}] has the same history and known future as the table, so far ahead")
+    history = observed(given, given.time >= since)
     return plot_what_if(history, futures, time, known)
 
 
@@ -221,12 +258,12 @@ def _first_passage(
     draws: int = 256,
     most: int = 6,
 ) -> Figure:
-    fitted, dataset = forecaster.fitted_, forecaster.read(table)
+    fitted, dataset = fitted_of(forecaster), forecaster.read(table)
+    side, level = level_asked(above, below)
     span = fitted.horizon if ahead is None else fitted.reader.axis.duration(ahead, "ahead")
     some = dataset.select(np.arange(min(most, len(dataset))))
     passage = SamplePaths(fitted, some, span, draws).first_passage_time(variable, above, below)
-    sign, level = ("above", above) if above is not None else ("below", below)
-    return plot_first_passage(passage, f"first time that {variable} is {sign} {level:g}", most)
+    return plot_first_passage(passage, f"first time that {variable} is {side} {level:g}", most)
 
 
 def _calibration(
@@ -246,9 +283,9 @@ def _residuals(
     origins: int | None = ORIGINS,
     cutoffs: At | None = None,
 ) -> Figure:
-    axis = forecaster.fitted_.reader.axis
+    reader = fitted_of(forecaster).reader
     frame = backtest_of(forecaster, table, (), horizon, origins, cutoffs)
-    return plot_residuals(frame, str(forecaster.fitted_.reader.schema.time), axis.unit_name.strip())
+    return plot_residuals(frame, str(reader.schema.time), reader.axis.unit_name.strip())
 
 
 def _errors(
@@ -260,7 +297,7 @@ def _errors(
     origins: int | None = ORIGINS,
     cutoffs: At | None = None,
 ) -> Figure:
-    fitted, dataset = forecaster.fitted_, forecaster.read(table)
+    fitted, dataset = fitted_of(forecaster), forecaster.read(table)
     pairs = backtest_pairs(fitted, dataset, horizon, origins, cutoffs)
     compared = compare_with_baselines(fitted, dataset, pairs, GRADED, metric == "nll")
     return plot_errors(compared, fitted.reader.axis.unit_name.strip(), bins, metric)
@@ -286,11 +323,11 @@ def _plane(
 
 
 def _learning(forecaster: Forecaster, table: IntoFrame | None = None) -> Figure:
-    return plot_learning(forecaster.fitted_.record.history)
+    return plot_learning(fitted_of(forecaster).record.history)
 
 
 def _leaderboard(forecaster: Forecaster, table: IntoFrame | None = None, metric: str = "mae") -> Figure:
-    return plot_leaderboard(forecaster.fitted_.record.leaderboard, metric)
+    return plot_leaderboard(fitted_of(forecaster).record.leaderboard, metric)
 
 
 KINDS: Mapping[str, Callable[..., Any]] = {

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 from latentode.data.columns import IntoFrame
@@ -19,10 +20,10 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError
 from latentode.forecast.fitted import FittedForecaster
-from latentode.forecast.queries import chosen_variables
+from latentode.forecast.queries import ForecastQueries, chosen_variables, warn_of_guesses
 from latentode.ode import Context
 
-__all__ = ["Forecaster", "Plane", "latent_paths"]
+__all__ = ["Forecaster", "Plane", "fitted_of", "latent_paths"]
 
 ALONG = 200  # intervals along a drawn path
 
@@ -35,6 +36,18 @@ class Forecaster(Protocol):
     def read(self, frame: IntoFrame) -> SeriesDataset:
         """A table as the fitted model reads it."""
         ...
+
+
+def fitted_of(forecaster: Forecaster) -> FittedForecaster:
+    """What the fit of a forecaster has left behind.
+
+    Raises:
+        NotFittedError: if there was none.
+    """
+    fitted = getattr(forecaster, "fitted_", None)
+    if fitted is None:
+        raise NotFittedError(f"this {type(forecaster).__name__} is not fitted yet; call fit first")
+    return fitted
 
 
 @dataclass(frozen=True)
@@ -96,8 +109,11 @@ def latent_paths(
 
     Raises:
         LatentODEError: where variables act on each other along the way: then no field of one exists.
+
+    Warns:
+        UserWarning: as `warn_of_guesses` does.
     """
-    fitted, dataset = forecaster.fitted_, forecaster.read(history)
+    fitted, dataset = fitted_of(forecaster), forecaster.read(history)
     network, reader = fitted.engine.network, fitted.reader
     every, series = np.arange(len(dataset)), reader.series(dataset)
     batch = series.batch_at(every, dataset.last, fitted.engine.context_length)
@@ -110,6 +126,9 @@ def latent_paths(
     index = chosen_variables(reader.schema, None if variable is None else [variable])[0]
     mine = (rows.place % rows.blocks == index % rows.blocks).nonzero().squeeze(1)
     horizon = fitted.horizon if ahead is None else reader.axis.duration(ahead, "ahead")
+    last = dataset.last
+    asked = ForecastQueries(every, np.full(len(every), index), last + horizon, last)
+    warn_of_guesses(dataset, asked, fitted.horizon)
     times = torch.linspace(0, horizon, ALONG + 1, dtype=torch.float64)
     z0 = network.encode(batch).sample(torch.zeros(1, 1, network.latent_size))
     path = network.trajectory(batch, z0, times, rows)

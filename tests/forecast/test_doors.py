@@ -1,11 +1,13 @@
 """Every door to a forecast says the same of one history and the same times."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from making import START, forecaster, tiny, waves
 
-from latentode import Schema
+from latentode import OnlineForecaster, Schema
 
 LAYOUTS = ("joint", "per-variable")
 SAID = ["mean", "std", "q0.1", "q0.5", "q0.9"]
@@ -90,3 +92,84 @@ def test_the_same_instants_are_forecast_alike_in_any_zone():
     one, other = (model.predict(t, "6h") for t in (table, elsewhere))
     np.testing.assert_allclose(other["mean"], one["mean"], rtol=1e-9)
     assert (pd.DatetimeIndex(other["time"]) == pd.DatetimeIndex(one["time"])).all()
+
+
+AHEAD = 10.0  # five horizons
+CURVE = {"ahead": AHEAD, "count": 3}
+QUESTIONS = {  # of one series: each door asks about its course up to AHEAD
+    "predict": lambda m, t, other: m.predict(t, AHEAD, 3),
+    "forecast": lambda m, t, other: m.forecast(t, AHEAD),
+    "online": lambda m, t, other: OnlineForecaster(m, t).predict(AHEAD),
+    "value": lambda m, t, other: m.sample_paths(t, draws=4).value(AHEAD),
+    "rate": lambda m, t, other: m.sample_paths(t, draws=4).rate(AHEAD),
+    "integral": lambda m, t, other: m.sample_paths(t, draws=4).integral(AHEAD),
+    "first passage": lambda m, t, other: m.sample_paths(t, AHEAD, 4).first_passage_time("x", above=9),
+    "intensity": lambda m, t, other: m.observation_times(t).intensity(AHEAD),
+    "expected counts": lambda m, t, other: m.observation_times(t).expected_counts(AHEAD),
+    "picture: forecast": lambda m, t, other: m.plot(t, **CURVE),
+    "picture: components": lambda m, t, other: m.plot(t, "components", **CURVE),
+    "picture: what-if": lambda m, t, other: m.plot(t, "what-if", others={"more": other}, **CURVE),
+    "picture: paths": lambda m, t, other: m.plot(t, "paths", draws=4, **CURVE),
+    "picture: first-passage": lambda m, t, other: m.plot(
+        t, "first-passage", variable="x", above=9, draws=4, ahead=AHEAD
+    ),
+    "picture: latent": lambda m, t, other: m.plot(t, "latent", ahead=AHEAD),
+    "picture: plane": lambda m, t, other: m.plot(t, "plane", ahead=AHEAD),
+}
+BACKTESTS = {
+    "backtest": lambda m, t: m.backtest(t, horizon=AHEAD, origins=2),
+    "compare": lambda m, t: m.compare(t, horizon=AHEAD, origins=2),
+    "evaluate": lambda m, t: m.evaluate(t, horizon=AHEAD, origins=2),
+    "calibration": lambda m, t: m.plot(t, "calibration", horizon=AHEAD, origins=2),
+    "residuals": lambda m, t: m.plot(t, "residuals", horizon=AHEAD, origins=2),
+    "errors": lambda m, t: m.plot(t, "errors", horizon=AHEAD, origins=2),
+}
+
+
+def said_by(ask, *given):
+    """What a door warns of, each once, always at the line of whoever asks."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ask(*given)
+    own = [w for w in caught if w.category is UserWarning]
+    assert {w.filename for w in own} <= {__file__}
+    return {str(w.message) for w in own}
+
+
+@pytest.fixture(scope="module")
+def driven():
+    frame = waves(2, 24, seed=3)
+    table = frame.assign(dose=(frame["time"] % 2 < 1).astype(float))
+    model = tiny(observation_times="poisson").fit(table, Schema(known_future=("dose",)))
+    return model, table[table["id"] == "s0"]
+
+
+def test_every_door_says_what_is_held_and_how_far_it_looks(driven):
+    model, one = driven
+    last = one.dropna(subset=["x", "y"], how="all")["time"].max()
+    held = pd.DataFrame({"id": "s0", "time": [last + 1.0], "dose": [1.0]})
+    expected = said_by(QUESTIONS["predict"], model, one, held)
+    assert len(expected) == 2
+    assert any("`dose` has no values up to the times asked of series 's0'" in m for m in expected)
+    assert any("times up to 10 ahead are 5 times the horizon of 2" in m for m in expected)
+    for name, ask in QUESTIONS.items():
+        assert said_by(ask, model, one, held) == expected, name
+    told = pd.DataFrame({"id": "s0", "time": [last + 1.0, last + 3.0], "dose": 1.0})
+    whole = pd.concat([one, told.assign(x=np.nan, y=np.nan)], ignore_index=True)
+    near = {"count": 3, "draws": 4, "ahead": 3.0}
+    assert not said_by(lambda: model.predict(whole, 3.0))
+    assert not said_by(lambda: model.plot(whole, "paths", **near))
+
+
+def test_backtests_and_their_pictures_say_so_too(driven):
+    model, one = driven
+    blank = one.assign(dose=one["dose"].where(one["time"] < 9.0))
+    expected = said_by(BACKTESTS["backtest"], model, blank)
+    assert len(expected) == 2
+    for name, ask in BACKTESTS.items():
+        assert said_by(ask, model, blank) == expected, name
+    assert not said_by(model.backtest, one)
+    held = {m for m in expected if "`dose`" in m}
+    assert said_by(model.score, blank) == held
+    drawn = said_by(lambda: model.plot(blank, "backtest", origins=2, **CURVE))
+    assert drawn >= held and any("times up to 10 ahead are 5 times" in m for m in drawn)
