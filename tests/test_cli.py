@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode import LatentODEForecaster, __version__
+from latentode import LatentODEForecaster, Schema, TrainingConfig, __version__
 from latentode.cli import main
 
 
@@ -188,11 +188,19 @@ def test_plot_draws_every_kind_that_is_named_and_refuses_others(latentode, patie
         "--kind leaderboard",
         "--kind first-passage --first-passage hr>90",
         "--kind paths --variable hr --ahead 3h --count 20",
-        f"--kind what-if --other {patients}",
     ]
     refused = {
         "--kind pie": "choose among forecast, components",
-        "--kind latent --origin 2024-04-09": "'latent' takes no origin=",
+        "--kind latent --origin 2024-04-09": "--origin does not go with --kind latent",
+        "--kind learning --series 002": "--series does not go with --kind learning",
+        "--kind paths --first-passage hr>90": "--first-passage does not go with --kind paths",
+        "--kind forecast --origin soon": "--origin holds 'soon'",
+        "--kind forecast --origin 2020-01-01T00:00Z": "--origin='2020-01-01T00:00Z' lies before",
+        "--kind errors --metric crsp": "--metric: 'crsp' is no metric",
+        "--kind leaderboard --metric pinball": "--metric 'pinball' is not in the leaderboard",
+        "--kind paths --variable bp": "--variable 'bp' was not among the targets",
+        "--kind first-passage --first-passage bp>9": "--first-passage 'bp' was not among the targets",
+        f"--kind what-if --other {patients}": "fit with --known-future of `latentode fit`",
         "--kind what-if": "give --other TABLE",
         "--kind first-passage": "give --first-passage 'glucose>180'",
     }
@@ -203,6 +211,61 @@ def test_plot_draws_every_kind_that_is_named_and_refuses_others(latentode, patie
             assert status == 1 and refused[options] in err and not out.exists(), err
         else:
             assert status == 0 and "<svg" in out.read_text(), err
+
+
+@pytest.fixture(scope="module")
+def driven(tmp_path_factory):
+    """A folder with a model that knows a column ahead, and tables of it."""
+    folder = tmp_path_factory.mktemp("driven")
+    hours = np.arange(24.0)
+    shop = pd.DataFrame({"hour": hours, "open": (hours % 4 < 2) * 1.0, "sold": np.sin(hours)})
+    model = LatentODEForecaster(2.0, training=TrainingConfig(max_epochs=0), verbose=False)
+    model.fit(shop, Schema(time="hour", known_future=("open",))).save(folder / "model")
+    ahead = pd.DataFrame({"hour": [24.0, 25.0, 26.0], "open": 1.0})
+    tables = {"shop": shop, "ahead": ahead, "blank": ahead.assign(sold=np.nan)}
+    tables["whole"] = pd.concat([shop, ahead], ignore_index=True)
+    for name, table in {**tables, "closed": shop.drop(columns="open")}.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def test_every_command_that_forecasts_prints_the_same_notes(latentode, driven, tmp_path):
+    def notes(command, *options):
+        out, far = tmp_path / "x.svg", ("--ahead", "10")
+        out = ("--out", out) if command == "plot" else ()
+        status, _, err = latentode(command, driven / "model", driven / "shop.csv", *far, *out, *options)
+        assert status == 0, err
+        return sorted(line for line in err.splitlines() if line.startswith("note: "))
+
+    expected = notes("forecast")
+    assert len(expected) == 2
+    assert any("`open` has no values up to the times asked" in line for line in expected)
+    assert any("5 times the horizon of 2" in line and "--horizon of" in line for line in expected)
+    crossing = ("--first-passage", "sold>2")
+    other = ("--kind", "what-if", "--other", driven / "ahead.csv")
+    for command in (
+        ("ask", *crossing),
+        ("plot",),
+        ("plot", *other),
+    ):
+        assert notes(*command) == expected, command
+
+
+def test_other_futures_are_files_that_errors_name(latentode, driven, tmp_path):
+    asked = ("plot", driven / "model", driven / "shop.csv", "--ahead", "2", "--kind", "what-if")
+    status, _, err = latentode(*asked, "--other", driven / "closed.csv", "--out", tmp_path / "p.svg")
+    assert status == 1 and f"error: --other {driven / 'closed.csv'}: column `open`" in err
+    both = ("--other", driven / "ahead.csv", "--other", driven / "ahead.csv")
+    assert "names a file twice" in latentode(*asked, *both, "--out", tmp_path / "p.svg")[2]
+    elsewhere = Path(copytree(driven, tmp_path / "elsewhere"))
+    for file in (elsewhere / "ahead.csv", driven / "blank.csv", driven / "whole.csv"):
+        both += ("--other", file)
+    status, _, err = latentode(*asked, *both[2:], "--out", tmp_path / "p.svg")
+    assert status == 0, err
+    for kind in ("forecast", "calibration", "latent"):  # whose fault it is not
+        bad = ("plot", driven / "model", driven / "closed.csv", "--kind", kind)
+        status, _, err = latentode(*bad, "--out", tmp_path / "p.svg")
+        assert status == 1 and "error: column `open`" in err
 
 
 def test_components_are_another_file_and_further_panels(latentode, patients, fitted, tmp_path):

@@ -99,7 +99,7 @@ def plot(
         options |= dict.fromkeys(("variable", side), "--first-passage")
     files = _by_name(other or [])
     asked["others"] = files or None
-    options |= {"others": "--other"} | {f"others[{n!r}]": f"--other {p}" for n, p in files.items()}
+    options |= {f"others[{n!r}]": f"--other {p}" for n, p in files.items()} | {"others": "--other"}
     given = {name: value for name, value in asked.items() if value is not None}
     for name in given:
         if name not in takes:
