@@ -106,6 +106,8 @@ def test_an_origin_is_a_time_as_predict_takes_it(axis, models):
         seen = next(line for line in axes.lines if line.get_label() == "observed")
         assert float(marked[0].get_xdata(orig=False)[0]) == float(seen.get_xdata(orig=False)[-1])
         assert len(seen.get_xdata()) == 10
+        asked = models(axis).predict(table, [origin], variables=["x"])
+        assert len(asked) == 2
 
 
 @pytest.mark.filterwarnings("ignore:known-future column")

@@ -99,7 +99,7 @@ def plot(
         options |= dict.fromkeys(("variable", side), "--first-passage")
     files = _by_name(other or [])
     asked["others"] = files or None
-    options |= {f"others[{n!r}]": f"--other {p}" for n, p in files.items()} | {"others": "--other"}
+    options["others"] = "--other"
     given = {name: value for name, value in asked.items() if value is not None}
     for name in given:
         if name not in takes:
@@ -117,7 +117,8 @@ def plot(
         with blame("--other"):
             tables = {n: table_of(fitted, [path], file_format, adapter) for n, path in files.items()}
         given["others"] = tables
-    with _in_options(options):
+    said = {f"others[{n!r}]": f"--other {path}" for n, path in files.items()}
+    with _in_options(said | {name: options[name] for name in given}):
         engine = "plotly" if interactive else "matplotlib"
         figure = fitted.plot(frame, kind, engine=engine, **given)
     with replacing(out) as new:
