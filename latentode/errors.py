@@ -27,6 +27,7 @@ __all__ = [
 
 MOST_VALUES = 2 * 10**8  # that one answer may hold: 1.6 GB
 PACKAGE = f"{Path(__file__).parent}{os.sep}"
+DECORATORS = "contextlib.py"  # Python's own and torch's, `_contextlib.py`
 
 
 class LatentODEError(ValueError):
@@ -141,6 +142,8 @@ def warn(message: str) -> None:
         if frame.f_code.co_filename.startswith(PACKAGE):
             line = frame.f_back or frame
         frame = frame.f_back
+    while line.f_back is not None and line.f_code.co_filename.endswith(DECORATORS):
+        line = line.f_back
     registry = line.f_globals.setdefault("__warningregistry__", {})
     module = line.f_globals.get("__name__")
     place = line.f_code.co_filename, line.f_lineno

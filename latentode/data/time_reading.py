@@ -169,11 +169,9 @@ def read_asked(axis: TimeAxis, values: pd.Series, name: str) -> pd.Series:
     fix = "write it as 2024-04-05T12:00:00" if axis.is_calendar else "give numbers, as the history"
     if axis.kind == "elapsed":
         fix = "write it as 30:15:00 or '1 days 06:15:00'"
+        axis = replace(axis, form=axis.form or "elapsed")  # a column of durations has none of its own
     # Several offsets are no obstacle here: they are converted to the axis' zone anyway.
-    convert, form = axis.timezone is not None, axis.form
-    if axis.kind == "elapsed" and form is None:  # of a column of durations, which has none
-        form = "elapsed"
-    how = TimeForm(form if axis.is_calendar else PLAIN)
+    convert, how = axis.timezone is not None, TimeForm(axis.form if axis.is_calendar else PLAIN)
     column = without_arrow(values)
     if not axis.is_calendar and not pd.api.types.is_numeric_dtype(column):
         numbers = cast(pd.Series, pd.to_numeric(column.astype(object), errors="coerce"))
@@ -181,7 +179,7 @@ def read_asked(axis: TimeAxis, values: pd.Series, name: str) -> pd.Series:
     try:
         read = read_times(column, name, how, convert=convert, fix=fix)
     except SchemaError:
-        if form is None or pd.api.types.is_numeric_dtype(column):
+        if axis.form is None or pd.api.types.is_numeric_dtype(column):
             raise
         read = read_times(column, name, TimeForm(), convert=convert, fix=fix)
     column, other = read.column, read.axis
