@@ -214,9 +214,9 @@ def test_a_dose_before_the_first_observation_moves_the_state():
 
 GAPS = {  # cells at the times 2, 3, 4 and 5, after what is observed, and what is said of them
     "told": ([1.0, 0.0, 1.0, 0.0], None),
-    "a gap": ([1.0, np.nan, np.nan, 0.0], "empty from 3.0 to 4.0 in series 's0'; the value before is"),
-    "one cell": ([1.0, np.nan, 1.0, 0.0], "empty at 3.0 in series 's0'; the value before is held"),
-    "two gaps": ([np.nan, 1.0, np.nan, 0.0], "empty at 2.0 in series 's0', and 1 more times between"),
+    "a gap": ([1.0, np.nan, np.nan, 0.0], "empty from 3.0 to 4.0 of series 's0'; the value before is"),
+    "one cell": ([1.0, np.nan, 1.0, 0.0], "empty at 3.0 of series 's0'; the value before is held"),
+    "two gaps": ([np.nan, 1.0, np.nan, 0.0], "empty at 2.0 of series 's0', the first of 2 such gaps;"),
     "an end": ([1.0, 0.0, np.nan, np.nan], "has no values up to the times asked of series 's0';"),
 }
 

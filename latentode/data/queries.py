@@ -187,8 +187,8 @@ def warn_of_held_values(history: SeriesDataset, series: np.ndarray, time: np.nda
         untold = np.isfinite(last) & (asked > last + rounding)
         if untold.any():
             warn(
-                f"known-future column `{name}` has no values up to the times asked of series "
-                f"{_some_series(history, np.flatnonzero(untold))}; its last value is held there. "
+                f"known-future column `{name}` has no values up to the times asked"
+                f"{_of_series(history, np.flatnonzero(untold))}; its last value is held there. "
                 f"{_advice(name)}"
             )
         empty = ~told & ahead & (row_time < last[of_row])
@@ -217,13 +217,13 @@ def _warn_of_gap(history: SeriesDataset, name: str, told: np.ndarray, empty: np.
     first = empty & (run == runs[0])
     stamps = history.axis.restore(np.unique(ticks[first])).astype(str)
     when = f"from {stamps.iloc[0]} to {stamps.iloc[-1]}" if len(stamps) > 1 else f"at {stamps.iloc[0]}"
-    more = f", and {len(runs) - 1} more times between values" if len(runs) > 1 else ""
+    more = f", the first of {len(runs)} such gaps" if len(runs) > 1 else ""
     owner = series[first][0]
     before = (told & (series == owner) & (ticks < ticks[first].min())).any()
     held = "the value before is held" if before else "the first value that follows is taken"
     warn(
-        f"known-future column `{name}` is empty {when} in series {history.name(owner)!r}{more}; {held} "
-        f"there. {_advice(name)}"
+        f"known-future column `{name}` is empty {when}{_of_series(history, np.array([owner]))}{more}; "
+        f"{held} there. {_advice(name)}"
     )
 
 
@@ -238,9 +238,12 @@ def _latest(history: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np.
     return latest
 
 
-def _some_series(history: SeriesDataset, places: np.ndarray) -> str:
-    names = ", ".join(repr(name) for name in history.ids[places[:SHOWN]])
-    return names + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
+def _of_series(history: SeriesDataset, places: np.ndarray) -> str:
+    """Which series something is said of; nothing where a table is a single one."""
+    if history.schema.id is None:
+        return ""
+    names = ", ".join(repr(name) for name in history.ids[places[:SHOWN]].tolist())
+    return f" of series {names}" + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
 
 
 def _is_duration(at: object) -> bool:

@@ -17,11 +17,7 @@ from latentode.data.columns import IntoFrame, interval_levels
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError, warn
-from latentode.evaluation.backtest import (
-    ORIGINS,
-    backtest_pairs,
-    compare_with_baselines,
-)
+from latentode.evaluation.backtest import ORIGINS, backtest_pairs, compare_with_baselines
 from latentode.evaluation.pairs import observed_ahead
 from latentode.forecast.first_passage import level_asked
 from latentode.forecast.sample_paths import SamplePaths
@@ -94,7 +90,11 @@ def plot(
 
     Raises:
         LatentODEError: for an unknown kind, engine or argument, or if what draws is not installed.
+        NotFittedError: before a fit.
         SchemaError: for a table that cannot be read.
+
+    Warns:
+        UserWarning: of what a forecast rests on, as `predict` does.
     """
     parameters = arguments_of(kind)
     if engine not in ENGINES:
