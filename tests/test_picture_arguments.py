@@ -246,6 +246,8 @@ def test_what_is_wrong_with_another_future_is_said_of_it(models):
         model.plot(table, "what-if", others={"half": table}, count=3)
 
 
-def test_a_model_without_known_columns_has_no_other_futures(fitted, frame):
+def test_a_model_without_known_columns_has_no_other_futures():
+    frame = table_of("number").drop(columns="dose")
+    fitted = tiny(max_epochs=0).fit(frame)
     with pytest.raises(LatentODEError, match=r"no known-future columns.* fit with known_future="):
         fitted.plot(frame, "what-if", others={"doubled": frame.assign(x=frame["x"] * 2)})

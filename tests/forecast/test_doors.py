@@ -140,7 +140,9 @@ def said_by(ask, *given):
 def driven():
     frame = waves(2, 24, seed=3)
     table = frame.assign(dose=(frame["time"] % 2 < 1).astype(float))
-    model = tiny(observation_times="poisson").fit(table, Schema(known_future=("dose",)))
+    model = tiny(observation_times="poisson", windows_per_epoch=8).fit(
+        table, Schema(known_future=("dose",))
+    )
     return model, table[table["id"] == "s0"]
 
 
