@@ -56,7 +56,8 @@ def run_demo(out: Path, say: Callable[[str], None], verbose: bool = True, epochs
     train, test = storms[~later], storms[later]
     say(f"{train['id'].nunique()} storms to learn from, {test['id'].nunique()} later ones to forecast")
     say("fitting a latent state per variable, the default")
-    training = TrainingConfig(max_epochs=epochs)
+    # A day and two ahead is what is asked; chosen by the storms of 2014 to 2017.
+    training = TrainingConfig(max_epochs=epochs, variance_power=0.5)
     model = LatentODEForecaster("72h", training=training, verbose=verbose)
     model.fit(train, SCHEMA, save_to=out / "model")
 

@@ -72,7 +72,7 @@ class TrainingConfig(Config):
     schedule: str = "cosine"
     ema_decay: float | None = 0.99
     loss: str = "likelihood"
-    variance_power: float = 0.5
+    variance_power: float = 0.0
     balance: str = "observations"
     error_units: Sequence[float] | None = None
     monitor: str = "val_loss"
