@@ -171,7 +171,7 @@ def test_evaluate_takes_cutoffs_in_time(latentode, patients, fitted):
     status, _, err = latentode("evaluate", fitted, patients, "--cutoffs", "2030-01-01T00:00+00:00")
     assert status and "no series has observations both by one of the cutoffs" in err
     status, _, err = latentode("evaluate", fitted, patients, "--cutoffs", "2024-04-05T00:00")
-    assert status and "give both or neither" in err
+    assert status and "write it with its UTC offset, such as" in err
 
 
 def test_plot_draws_a_picture(latentode, patients, fitted, tmp_path):

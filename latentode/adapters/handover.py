@@ -9,7 +9,6 @@ has begun.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +17,7 @@ import pandas as pd
 from latentode.data.duplicates import DUPLICATES, merge_duplicates
 from latentode.data.schema import Schema
 from latentode.data.time_text import second_pass
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, warn
 
 __all__ = ["Notes", "hand_over", "settle", "to_instants"]
 
@@ -41,10 +40,10 @@ class Notes:
         if count:
             self.lines.append(f"{count} {what}")
 
-    def tell(self, stacklevel: int = 2) -> None:
+    def tell(self) -> None:
         """Warns once of all of it."""
         if self.lines:
-            warnings.warn(f"{self.source}: {'; '.join(self.lines)}", stacklevel=stacklevel + 1)
+            warn(f"{self.source}: {'; '.join(self.lines)}")
 
 
 def hand_over(
@@ -62,7 +61,7 @@ def hand_over(
         SchemaError: if nothing is left, or rows repeat and may not.
     """
     merged, resolved = settle(frame, schema, notes, duplicates)
-    notes.tell(stacklevel=3)
+    notes.tell()
     return merged, resolved
 
 

@@ -1,13 +1,15 @@
 """Cautions: what nobody asked about a table, and has to be pointed out all the same.
 
-None of it is an error: columns without a part in the model, numbers that may stand for missing ones,
-names that differ in blanks, times far from all others, a variable that is a property of its series, and
-rows that may be of several series.
+Hardly any of it is an error: columns without a part in the model, numbers that may stand for missing
+ones, names that differ in blanks, times far from all others, a variable that is a property of its
+series, rows that may be of several series, and a later table whose variables the model does not know.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,15 +21,27 @@ from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.roles import UNNAMED, codes_of, is_label, looks_like_times
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.data.time_reading import far_times
 from latentode.data.usual_names import ID_NAMES, TIME_NAMES, usual
+from latentode.errors import SchemaError, warn
 
-__all__ = ["LeftOut", "cautions", "is_far_code", "left_out", "overlooked"]
+__all__ = [
+    "LeftOut",
+    "cautions",
+    "compare_variables",
+    "far_times",
+    "is_far_code",
+    "left_out",
+    "overlooked",
+]
 
 PROBED = 10_000  # cells of a column without a role
+SHOWN = 5  # near matches
 FAR = 2  # ranges of all other values
 RUNS = 10  # rows that one run through the times has at least, on average
 BEHIND = 0.25  # share of rows before the latest time so far, beyond which these are no late ones
+YEAR = 365 * 86_400 * 10**6  # microseconds
+FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
+SPANS = 10  # of the bulk, beyond which a time is pointed out
 _CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
 
 
@@ -56,6 +70,34 @@ def cautions(
             notes.append(_constant_within(table, values, codes))
             notes.append(_run_through_again(table, schema, axis, codes))
     return [note for note in notes if note is not None]
+
+
+def far_times(column: pd.Series, axis: TimeAxis) -> str | None:
+    """Points out the first of a few times that lie years away from the bulk of a table; None for none.
+
+    Example:
+        >>> days = ["2024-03-01", "2024-03-02", "2024-03-04", "2024-03-05", "2034-03-06"]
+        >>> far_times(pd.Series(pd.to_datetime(days), name="time"), TimeAxis("datetime"))
+        'column `time` holds 2034-03-06 00:00:00 at row 4, years away from all other times; check it'
+    """
+    if axis.scale != "calendar" or len(column) < FEWEST:
+        return None
+    ticks = axis.ticks_of(column)
+    cut = max(1, len(ticks) // 10)
+    ordered = np.partition(ticks, (cut, len(ticks) - 1 - cut))
+    low, high = int(ordered[cut]), int(ordered[len(ticks) - 1 - cut])
+    year = YEAR * (1000 if axis.tick == "ns" else 1)
+    reach = float(max(2 * year, SPANS * (high - low)))
+    bad = (ticks.astype(np.float64) > high + reach) | (ticks.astype(np.float64) < low - reach)
+    if not bad.any():
+        return None
+    first = column.iloc[int(np.argmax(bad))]
+    more = f" (and {int(bad.sum()) - 1} more)" if bad.sum() > 1 else ""
+    return (
+        f"column `{column.name}` holds {first} at {row_name(column, bad)}{more}, years away from "
+        "all other "
+        "times; check it"
+    )
 
 
 def _constant_within(table: pd.DataFrame, names: list[str], codes: np.ndarray) -> str | None:
@@ -129,6 +171,57 @@ def _far_code(column: pd.Series) -> str | None:
                 "from all other values; name it in na_values if it stands for a missing one"
             )
     return None
+
+
+def compare_variables(frame: pd.DataFrame, schema: Schema) -> None:
+    """Compares the variables of a later table with those that a model was trained on.
+
+    Of a long table each may be absent, as where it was not measured; but not all of them.
+
+    Args:
+        frame: the later table.
+        schema: of the model.
+
+    Raises:
+        SchemaError: for a wide table that lacks one of them, a long one that has none.
+
+    Warns:
+        UserWarning: naming variables of a long table that the model does not know.
+    """
+    known = [*(schema.targets or ())]
+    if schema.layout == "wide":
+        absent = next((v for v in known if v not in frame.columns), None)
+        if absent is not None:
+            raise SchemaError(
+                f"column `{absent}`, which the model was trained on, is not in the table, whose "
+                f"columns are {some_names(frame.columns)}{_alike([absent], frame.columns)}; correct "
+                "its name, or add it empty if nothing was observed of it"
+            )
+    if schema.layout == "wide" or schema.variable not in frame.columns:
+        return
+    names = [str(n) for n in column_of(frame, str(schema.variable)).dropna().unique()]
+    other = [n for n in names if n not in known and n not in schema.leave_out]
+    if not other:
+        return
+    alike = _alike([v for v in known if v not in names], other)
+    if not set(names) & set(known):
+        raise SchemaError(
+            f"column `{schema.variable}` names {some_names(other)}, but the model was trained on "
+            f"{some_names(known)}, of which the table has none{alike}; write names as the training "
+            "table did"
+        )
+    warn(
+        f"column `{schema.variable}` names {some_names(other)}, which the model was not trained on, "
+        f"so that their rows say nothing{alike}; it knows {some_names(known)}"
+    )
+
+
+def _alike(absent: Sequence[str], other: Collection[str]) -> str:
+    """Which absent names are written nearly as others are; nothing if none is."""
+    written = {name.casefold(): name for name in map(str, other)}
+    near = {v: difflib.get_close_matches(v.casefold(), written, n=1) for v in absent}
+    found = [f"`{v}` may be {written[like[0]]!r} there" for v, like in near.items() if like]
+    return f" ({', '.join(found[:SHOWN])})" if found else ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ forecasts have a column for each quantile level, which is named here.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any, cast
@@ -17,7 +16,7 @@ import pandas as pd
 from narwhals.stable.v2.typing import IntoFrame
 
 from latentode.data.usual_names import ID_NAMES, TIME_NAMES, detect
-from latentode.errors import LatentODEError, SchemaError
+from latentode.errors import LatentODEError, SchemaError, warn
 
 __all__ = [
     "IntoFrame",
@@ -140,9 +139,8 @@ def _with_flat_names(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     parts = [c if isinstance(c, tuple) else (c,) for c in frame.columns]
     flat = ["_".join(str(p) for p in c if str(p)) for c in parts]
-    warnings.warn(
+    warn(
         f"the {max(map(len, parts))} rows of column names were joined: {some_names(flat, 4)}",
-        stacklevel=3,
     )
     return frame.set_axis(flat, axis=1)
 

@@ -6,7 +6,7 @@ and keeps every value that exists: none is dropped, resampled, filled or invente
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -97,6 +97,7 @@ class SeriesDataset:
         start: tick of the first row of each series.
         series_of_row: series of each row of `keys`.
         merged: rows that a duplicate policy merged into others.
+        notes: what was said of the table.
     """
 
     schema: Schema
@@ -112,6 +113,7 @@ class SeriesDataset:
     start: np.ndarray = field(repr=False)
     series_of_row: np.ndarray = field(repr=False)
     merged: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -153,7 +155,11 @@ class SeriesDataset:
     @classmethod
     @understood("the table")
     def from_frame(
-        cls, frame: IntoFrame, schema: Schema | None = None, duplicates: str = "error"
+        cls,
+        frame: IntoFrame,
+        schema: Schema | None = None,
+        duplicates: str = "error",
+        said: Collection[str] = (),
     ) -> SeriesDataset:
         """Reads and checks a table.
 
@@ -161,6 +167,7 @@ class SeriesDataset:
             frame: wide or long, of any kind that narwhals understands, rows in any order; not modified.
             schema: roles of the columns; what it leaves open is detected, and said in a warning.
             duplicates: of several rows of one (series, time): "error", "mean" or "last" (observed one).
+            said: notes of an earlier table, which are not said again.
 
         Raises:
             SchemaError: naming column, row and fix.
@@ -168,11 +175,11 @@ class SeriesDataset:
         if duplicates not in DUPLICATES:
             raise SchemaError(f"duplicates {duplicates!r}: choose from {', '.join(DUPLICATES)}")
         read = read_columns(frame, schema)
-        read.warn()
+        read.warn(said)
         refuse_infinite(read.table, read.schema)
         kept = merge_duplicates(read.table, read.schema, duplicates, frame)
-        lost = len(read.table) - len(kept)
-        return replace(cls.of_table(kept, read.schema, read.axis), merged=lost)
+        made, lost = cls.of_table(kept, read.schema, read.axis), len(read.table) - len(kept)
+        return replace(made, merged=lost, notes=read.notes)
 
     @classmethod
     def of_table(cls, frame: pd.DataFrame, schema: Schema, axis: TimeAxis) -> SeriesDataset:
@@ -249,17 +256,14 @@ class SeriesDataset:
         return self._rebuild(kept, self.ids[chosen])
 
     def until(self, time: np.ndarray) -> SeriesDataset:
-        """Rows no later than `time` of their series (time units, shape `(series,)`).
-
-        A series none of whose rows is that early is left out.
-        """
+        """The rows by `time` of their series (time units, `(series,)`), of series that have any."""
         elapsed = self.axis.to_units(self.row_ticks, self.start[self.series_of_row])
         kept = elapsed <= time[self.series_of_row]
         return self._rebuild(kept, self.ids[np.unique(self.series_of_row[kept])])
 
     def _rebuild(self, kept: np.ndarray, ids: pd.Index) -> SeriesDataset:
         frame = cast(pd.DataFrame, self._table()[kept])
-        dataset = self.of_table(frame, self.schema, self.axis)
+        dataset = replace(self.of_table(frame, self.schema, self.axis), notes=self.notes)
         return dataset._reorder(dataset.ids.get_indexer(ids))
 
     def _reorder(self, order: np.ndarray) -> SeriesDataset:
@@ -290,9 +294,8 @@ class SeriesDataset:
             unknown = asked.tolist()[int((index < 0).argmax())]
             known = ", ".join(repr(i) for i in self.ids[:5])
             alike = [i for i in self.ids if str(i) == str(unknown)]
-            hint = "name one of them"
-            if alike:
-                hint = f"it has {alike[0]!r}, of type {type(alike[0]).__name__}: convert one of the two"
+            typed = [f"it has {a!r}, of type {type(a).__name__}: convert one of the two" for a in alike]
+            hint = typed[0] if alike else "name one of them"
             raise SchemaError(
                 f"series {unknown!r} is not in the history, whose {len(self)} series are {known}"
                 f"{', ...' if len(self) > 5 else ''}; {hint}"
@@ -327,8 +330,7 @@ class SeriesDataset:
         order = np.lexsort((ticks, self.series_of_row))
         table = self.keys[columns].astype(float).reset_index(drop=True).iloc[order]
         series = self.series_of_row[order]
-        held = table.groupby(series).ffill()
-        held = held.groupby(series).bfill()
+        held = table.groupby(series).ffill().groupby(series).bfill()
         missing = held.isna().to_numpy()
         if missing.any():
             at, column = (int(i) for i in np.argwhere(missing)[0])

@@ -6,6 +6,8 @@ one.
 
 from __future__ import annotations
 
+from typing import cast
+
 import pandas as pd
 
 from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas
@@ -16,7 +18,7 @@ from latentode.data.roles import codes_of, repeats
 from latentode.data.schema import Schema
 from latentode.errors import SchemaError
 
-__all__ = ["DUPLICATES", "merge_duplicates", "refuse_revisions"]
+__all__ = ["DUPLICATES", "merge_duplicates", "with_new_rows"]
 
 DUPLICATES = ("error", "mean", "last")
 CLOCKS_CHANGE = 4  # hours after midnight by which summer time has ended everywhere
@@ -56,17 +58,51 @@ def merge_duplicates(
     return merged
 
 
-def refuse_revisions(table: pd.DataFrame, known: int, schema: Schema) -> None:
-    """Raises for a row that repeats one of the first `known` rows, by its series and time."""
-    keys = key_columns(schema)
-    again = table.duplicated(subset=keys).to_numpy()[known:]
-    if again.any():
-        row = int(again.argmax())
-        at = ", ".join(f"{k}={column_of(table, k).iloc[known + row]}" for k in keys)
+def with_new_rows(
+    history: pd.DataFrame, added: pd.DataFrame, schema: Schema, policy: str
+) -> pd.DataFrame:
+    """A history with new rows, whose places are counted in what was handed in.
+
+    Args:
+        history: from `read_columns`.
+        added: likewise.
+        schema: resolved.
+        policy: of `DUPLICATES`; where it is "error", no new row may be one of the history's.
+
+    Raises:
+        SchemaError: for a row that is known already, or times of another kind.
+    """
+    time = str(schema.time)
+    if added[time].dtype != history[time].dtype:
+        added = added.assign(**{time: _as_before(added[time], history[time])})
+    table = cast(pd.DataFrame, pd.concat([history, added], ignore_index=True))
+    if policy == "error":
+        keys = key_columns(schema)
+        again = table.duplicated(subset=keys).to_numpy()[len(history) :]
+        if again.any():
+            row = int(again.argmax())
+            at = ", ".join(f"{k}={column_of(added, k).iloc[row]}" for k in keys)
+            raise SchemaError(
+                f"{row_name(column_of(added, keys[0]), again)} of the new rows is known already "
+                f"({at}); give it once, or say forecaster.set_params(duplicates='last'), by which a "
+                "later row revises an earlier one"
+            )
+    places = (f"{label} of the new rows" for label in added.index)
+    table.index = pd.Index([*range(len(history)), *places], dtype=object)
+    return table
+
+
+def _as_before(new: pd.Series, old: pd.Series) -> pd.Series:
+    """Times of new rows in the type of those before them: zone and resolution may differ."""
+    try:
+        if isinstance(old.dtype, pd.DatetimeTZDtype):
+            return new.dt.tz_convert(old.dt.tz)
+    except (AttributeError, TypeError) as error:
         raise SchemaError(
-            f"row {row} of the new ones is known already ({at}); give it once, or set "
-            "duplicates='last' on the forecaster, so that a later row revises an earlier one"
-        )
+            f"column `{new.name}` holds {new.dtype} in the new rows and {old.dtype} before them; give "
+            "both the same kind of times, with a zone or without"
+        ) from error
+    return new
 
 
 def _told_apart(frame: pd.DataFrame, table: pd.DataFrame, schema: Schema) -> str:

@@ -6,7 +6,6 @@ one below another in the order of their names, and a row is then named by its fi
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -20,7 +19,7 @@ from latentode.data.sources import Part, Source, parts_of
 from latentode.data.text_encoding import as_utf8
 from latentode.data.text_table import MISSING, read_text_table
 from latentode.data.typed_files import PARQUET, reader_of
-from latentode.errors import SchemaError, understood
+from latentode.errors import SchemaError, understood, warn
 
 __all__ = ["MISSING", "PARQUET", "read_table"]
 
@@ -75,7 +74,7 @@ def _read(part: Part, schema: Schema, told: FileFormat) -> pd.DataFrame:
     if told.encoding is None and encoding not in PLAIN:
         found.insert(0, f"encoding={encoding!r}")
     if found:
-        warnings.warn(f"{part.name} is read with {', '.join(found)}", stacklevel=3)
+        warn(f"{part.name} is read with {', '.join(found)}")
     return frame
 
 
@@ -115,7 +114,7 @@ def _together(
     files = pd.Index([part.name for part in parts])[codes]
     table.index = pd.MultiIndex.from_arrays([files, places], names=["file", first.index.name or "row"])
     shown = f"{parts[0].name} to {parts[-1].name}"
-    warnings.warn(f"{len(parts)} files are one table, {shown}", stacklevel=3)
+    warn(f"{len(parts)} files are one table, {shown}")
     return table
 
 

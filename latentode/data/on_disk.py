@@ -216,7 +216,7 @@ class ParquetFolder:
 def _read(name: str, table: pd.DataFrame, begun: SeriesDataset, duplicates: str) -> SeriesDataset:
     """A shard, read as the first one was."""
     try:
-        part = SeriesDataset.from_frame(table, begun.schema, duplicates)
+        part = SeriesDataset.from_frame(table, begun.schema, duplicates, begun.notes)
     except LatentODEError as error:
         raise SchemaError(f"{name}: {error}") from error
     if replace(part.axis, declared=begun.axis.declared) != begun.axis:

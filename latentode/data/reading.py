@@ -5,7 +5,8 @@ What cannot be read is refused with its column, its row and the fix, before anyt
 
 from __future__ import annotations
 
-import warnings
+import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -22,7 +23,7 @@ from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.data.time_numbers import PLAIN
 from latentode.data.time_reading import TimeColumn, TimeForm, read_times
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, warn
 
 __all__ = [
     "EXACT",
@@ -39,6 +40,10 @@ __all__ = [
 ]
 
 EXACT = 2**53  # the largest integer up to which float64 holds each one
+# What differs between two notes of one matter: how often, where first, and such a cell.
+_COUNTED = re.compile(
+    r"\d+ (?=(?:censored cells|limits|rows)\b)|first '.*?' at .*?(?=, taken)|such as '.*?'"
+)
 LARGEST = float(np.sqrt(np.finfo(np.float64).max / EXACT))  # the squares of so many can be added
 
 
@@ -58,10 +63,16 @@ class Reading:
     axis: TimeAxis
     notes: tuple[str, ...] = ()
 
-    def warn(self) -> None:
-        """Says each note as a warning."""
+    def warn(self, said: Collection[str] = ()) -> None:
+        """Says each note as a warning.
+
+        Args:
+            said: notes of an earlier table, not to be said again where only counts and places differ.
+        """
+        known = {_COUNTED.sub("", note) for note in said}
         for note in self.notes:
-            warnings.warn(note, stacklevel=4)
+            if _COUNTED.sub("", note) not in known:
+                warn(note)
 
 
 def times_of(
@@ -86,6 +97,8 @@ def times_of(
         declared = schema.time_unit is not None
         axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
         schema = replace(schema, time_unit=axis.time_unit)
+    if schema.timezone is not None:
+        axis = replace(axis, zone_declared=True, repeated_hour=schema.repeated_hour)
     # Also that numbers are plain: later ones may look like dates, and are not.
     found = read.form or (PLAIN if axis.kind in ("integer", "float") else None)
     schema = replace(schema, time_format=schema.time_format or found)

@@ -228,10 +228,12 @@ def _long_targets(search: Search) -> Schema:
         )
     present = pd.Series(column.unique()).astype(str)
     targets = search.schema.targets or tuple(sorted(present.unique()))
-    out = (c for c in search.schema.leave_out if c not in search.frame.columns)
+    out = {c for c in search.schema.leave_out if c not in search.frame.columns}
     if search.schema.targets is None:
-        targets = tuple(t for t in targets if t not in set(out))
-    return replace(search.schema, targets=targets)
+        targets = tuple(t for t in targets if t not in out)
+    # So that a later table's variable, which nobody has left out, is told from these.
+    others = sorted({*present} - {*targets, *search.frame.columns} - out)
+    return replace(search.schema, targets=targets, leave_out=(*search.schema.leave_out, *others))
 
 
 def _wide_targets(search: Search) -> Schema:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import series_keys
 from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, warn
 
 __all__ = ["CONTEXT_HORIZONS", "HeldOut", "by_key", "durations", "split_validation", "usual_horizon"]
 
@@ -69,10 +68,9 @@ def split_validation(
         train = dataset.until(begin)
         if _all_observed(train) and (train.last > train.first).any():
             return train, HeldOut(dataset, begin)
-    warnings.warn(
+    warn(
         "too little data to hold any out: training goes on for all epochs without early stopping; "
         "shorten the horizon, or pass validation=",
-        stacklevel=3,
     )
     return dataset, None
 

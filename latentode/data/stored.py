@@ -106,6 +106,7 @@ class Kept:
             start=np.concatenate(self.start)[order],
             series_of_row=np.repeat(np.arange(len(ids)), 2),
             merged=self.merged,
+            notes=begun.notes,
             sample=sample,
         )
 

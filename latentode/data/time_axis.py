@@ -55,6 +55,8 @@ class TimeAxis:
             meant as a duration in it.
         form: how the times were written, if not in ISO 8601; times that are asked for may be so too.
         clock: zone of the clock on the wall, if it is another than that of the column.
+        zone_declared: whether the zone was declared, so that naive times that are asked for are in it.
+        repeated_hour: "first" or "second": which pass they mean of an hour that the zone passed twice.
     """
 
     kind: str
@@ -64,6 +66,8 @@ class TimeAxis:
     declared: bool = False
     form: str | None = None
     clock: str | None = None
+    zone_declared: bool = False
+    repeated_hour: str | None = None
 
     @property
     def is_calendar(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,6 @@ __all__ = [
     "TIME_FORMS",
     "TimeColumn",
     "TimeForm",
-    "far_times",
     "parse_times",
     "read_asked",
     "read_times",
@@ -40,9 +39,6 @@ __all__ = [
 TIME_FORMS = (*NUMBER_FORMS, *TEXT_FORMS, PLAIN)
 LARGEST = float(2**63)
 FARTHEST = float(np.sqrt(np.finfo(np.float64).max) / 2**63)  # of times as floats
-YEAR = 365 * 86_400 * 10**6  # microseconds
-FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
-FAR = 10  # spans of the bulk beyond which a time is pointed out
 _MOVING = ("now", "today")
 _NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 
@@ -171,8 +167,11 @@ def read_asked(axis: TimeAxis, values: pd.Series, name: str) -> pd.Series:
         fix = "write it as 30:15:00 or '1 days 06:15:00'"
         axis = replace(axis, form=axis.form or "elapsed")  # a column of durations has none of its own
     # Several offsets are no obstacle here: they are converted to the axis' zone anyway.
-    convert, how = axis.timezone is not None, TimeForm(axis.form if axis.is_calendar else PLAIN)
+    zone = (axis.timezone, axis.repeated_hour) if axis.zone_declared else ()
+    convert, how = axis.timezone is not None, TimeForm(axis.form if axis.is_calendar else PLAIN, *zone)
     column = without_arrow(values)
+    if zone and _are_dates(column):
+        column = cast(pd.Series, pd.to_datetime(column))
     if not axis.is_calendar and not pd.api.types.is_numeric_dtype(column):
         numbers = cast(pd.Series, pd.to_numeric(column.astype(object), errors="coerce"))
         column, how = (numbers, how) if numbers.notna().all() else (column, TimeForm())
@@ -181,7 +180,7 @@ def read_asked(axis: TimeAxis, values: pd.Series, name: str) -> pd.Series:
     except SchemaError:
         if axis.form is None or pd.api.types.is_numeric_dtype(column):
             raise
-        read = read_times(column, name, TimeForm(), convert=convert, fix=fix)
+        read = read_times(column, name, TimeForm(None, *zone), convert=convert, fix=fix)
     column, other = read.column, read.axis
     if other.scale != axis.scale:
         wanted = {"calendar": "write 2024-04-05T12:00:00", "elapsed": "write '30:15:00'"}
@@ -190,14 +189,28 @@ def read_asked(axis: TimeAxis, values: pd.Series, name: str) -> pd.Series:
             f"s; {wanted.get(axis.scale, 'ask in their unit')}"
         )
     if (other.timezone is None) != (axis.timezone is None):
-        have, lack = (name, "the history") if other.timezone else ("the history", name)
-        raise SchemaError(f"{have} has a time zone and {lack} has none; give both or neither")
+        _refuse_zone(axis, column, name)
     if axis.kind == "datetime" and other.kind == "date":
         return pd.to_datetime(column)
     if axis.kind == "date" and other.kind == "datetime":
         ticks = replace(other, unit=axis.tick).ticks_of(column)
         return axis.restore(ticks).set_axis(column.index)
     return column if axis.timezone is None else column.dt.tz_convert(axis.timezone)
+
+
+def _refuse_zone(axis: TimeAxis, asked: pd.Series, name: str) -> NoReturn:
+    """Raises for times that have a zone where a history's have none, or the other way round."""
+    first = cast(pd.Timestamp, pd.Timestamp(asked.iloc[0]))
+    if axis.timezone is None:
+        raise SchemaError(
+            f"{name} has a time zone and the history has none; write it without one, such as "
+            f"'{first.tz_localize(None)}', or fit with Schema(timezone=...), the zone of the history"
+        )
+    zoned = first.tz_localize(axis.timezone, ambiguous=True, nonexistent="shift_forward")
+    raise SchemaError(
+        f"the history has a time zone, {axis.timezone}, and {name} has none; write it with its UTC "
+        f"offset, such as '{zoned}'"
+    )
 
 
 def _as_plain_type(column: pd.Series, what: str) -> pd.Series:
@@ -316,31 +329,3 @@ def _axis(column: pd.Series, what: str, form: str | None) -> TimeAxis:
         return TimeAxis("elapsed", unit=np.datetime_data(cast(Any, column.dtype))[0], form=form)
     unit = np.datetime_data(column.dt.tz_localize(None).dtype)[0]
     return TimeAxis("datetime", unit=unit, timezone=zone_name(column, what), form=form)
-
-
-def far_times(column: pd.Series, axis: TimeAxis) -> str | None:
-    """Points out the first of a few times that lie years away from the bulk of a table; None for none.
-
-    Example:
-        >>> days = ["2024-03-01", "2024-03-02", "2024-03-04", "2024-03-05", "2034-03-06"]
-        >>> far_times(pd.Series(pd.to_datetime(days), name="time"), TimeAxis("datetime"))
-        'column `time` holds 2034-03-06 00:00:00 at row 4, years away from all other times; check it'
-    """
-    if axis.scale != "calendar" or len(column) < FEWEST:
-        return None
-    ticks = axis.ticks_of(column)
-    cut = max(1, len(ticks) // 10)
-    ordered = np.partition(ticks, (cut, len(ticks) - 1 - cut))
-    low, high = int(ordered[cut]), int(ordered[len(ticks) - 1 - cut])
-    year = YEAR * (1000 if axis.tick == "ns" else 1)
-    reach = float(max(2 * year, FAR * (high - low)))
-    bad = (ticks.astype(np.float64) > high + reach) | (ticks.astype(np.float64) < low - reach)
-    if not bad.any():
-        return None
-    first = column.iloc[int(np.argmax(bad))]
-    more = f" (and {int(bad.sum()) - 1} more)" if bad.sum() > 1 else ""
-    return (
-        f"column `{column.name}` holds {first} at {row_name(column, bad)}{more}, years away from "
-        "all other "
-        "times; check it"
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +21,7 @@ from latentode.data.scaling import series_keys
 from latentode.data.split import HELD_OUT, MANY_SERIES
 from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
-from latentode.errors import LatentODEError, SchemaError
+from latentode.errors import LatentODEError, SchemaError, warn
 from latentode.estimators import fitting
 from latentode.estimators.ensemble import train_ensemble
 from latentode.estimators.persistence import load_checkpoint, load_model, save_model
@@ -306,10 +305,9 @@ def _held_out(dataset: SeriesDataset, labels: SeriesLabels, seed: int) -> np.nda
     """Mask of the series to validate on: a fifth of those of each class, whatever their order."""
     n = len(dataset)
     if n < MANY_SERIES:
-        warnings.warn(
+        warn(
             f"{n} series are too few to hold any out: training goes on for all epochs without early "
             "stopping",
-            stacklevel=4,
         )
         return np.zeros(n, dtype=bool)
     stratum = labels.klass if labels.time is None else np.zeros(n, dtype=np.int64)

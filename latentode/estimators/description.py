@@ -130,6 +130,7 @@ class Description(_Part):
         history: metrics per epoch; a metric may be no number.
         leaderboard: of what a fit was judged by, likewise.
         classes: what series are classified into; None where they are not.
+        notes: what a fit said of its table.
     """
 
     format: int
@@ -146,6 +147,7 @@ class Description(_Part):
     history: dict[str, list[int | AnyNumber]]
     leaderboard: dict[str, list[str | int | AnyNumber | None]]
     classes: list[str | bool | int | float] | None
+    notes: list[str] = []
     residuals: _Residuals | None
     calibration: dict[str, _Curve] | None
 

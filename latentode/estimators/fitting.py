@@ -149,7 +149,7 @@ def fit_forecaster(
     some = dataset.sample if isinstance(dataset, StoredDataset) and dataset.sample else dataset
     spans = durations(some, estimator.horizon, estimator.context_length)
     if validation is not None:
-        held = read_training(validation, dataset.schema, estimator.duplicates)
+        held = read_training(validation, dataset.schema, estimator.duplicates, dataset.notes)
     with gradients(num_threads):
         families = _families(estimator, some, held, spans)
     dataset, held = (_transformed(t, families) for t in (dataset, held))

@@ -48,7 +48,7 @@ def left_behind(
 
     Baselines know the training means only, not what was held out to stop training and to judge it by.
     """
-    reader = Reader(data.schema, data.axis, data.scaling)
+    reader = Reader(data.schema, data.axis, data.scaling, data.train.dataset.notes)
     engine = Engine(module.model, data.scaling, context_length)
     means = Climatology.fit(data.train.dataset)
     return FittedForecaster(reader, engine, means, horizon, classes=data.classes)

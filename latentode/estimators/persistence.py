@@ -90,6 +90,7 @@ def save_model(
         "history": fitted.record.history.to_dict("list"),
         "leaderboard": fitted.record.leaderboard.to_dict("list"),
         "classes": fitted.classes,
+        "notes": list(fitted.reader.said),
         "residuals": None if fitted.residuals is None else fitted.residuals.to_dict(),
         "calibration": None if fitted.calibration is None else fitted.calibration.to_dict(),
     }
@@ -239,7 +240,7 @@ def _fitted(described: Description, networks: list[LatentODE]) -> FittedForecast
     scaling = Scaling.from_dict(state["scaling"])
     residuals, calibration = state["residuals"], state["calibration"]
     return FittedForecaster(
-        Reader(described.schema_, described.axis, scaling),
+        Reader(described.schema_, described.axis, scaling, tuple(described.notes)),
         Engine(networks[0], scaling, described.context_length, others=tuple(networks[1:])),
         Climatology.from_dict(state["climatology"]),
         TimeUnits(described.horizon),

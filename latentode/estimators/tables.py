@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Collection
 from typing import Any
 
 from latentode.data.columns import IntoFrame
@@ -12,21 +12,29 @@ from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, split_validation
 from latentode.data.stored import StoredDataset
 from latentode.data.task import ContextDropout, Forecasting
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, warn
 from latentode.training.data_module import IrregularDataModule
 
 __all__ = ["forecasting_data", "read_folder", "read_training"]
 
 
-def read_training(df: IntoFrame, schema: Schema | None, duplicates: str) -> SeriesDataset:
+def read_training(
+    df: IntoFrame, schema: Schema | None, duplicates: str, said: Collection[str] = ()
+) -> SeriesDataset:
     """A training table, in an order of its series that does not depend on that of the table.
+
+    Args:
+        df: the table.
+        schema: what is known of it.
+        duplicates: what to do with several rows of one (series, time).
+        said: notes of an earlier table, which are not said again.
 
     Warns:
         UserWarning: counting rows that were merged, as `duplicates` asks.
     """
     if schema is not None and not isinstance(schema, Schema):
         raise SchemaError(f"schema is a Schema, such as Schema(id='patient'); got {schema!r}")
-    dataset = SeriesDataset.from_frame(df, schema, duplicates)
+    dataset = SeriesDataset.from_frame(df, schema, duplicates, said)
     dataset.require_observed()
     _say_merged(dataset)
     return by_key(dataset)
@@ -44,10 +52,9 @@ def read_folder(
 
 def _say_merged(dataset: SeriesDataset) -> None:
     if dataset.merged:
-        warnings.warn(
+        warn(
             f"{dataset.merged} rows were merged into others of the same series and time, as duplicates "
             "asks",
-            stacklevel=5,
         )
 
 

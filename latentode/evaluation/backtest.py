@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ import pandas as pd
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At
 from latentode.data.time_axis import Duration
-from latentode.errors import LatentODEError, SchemaError
+from latentode.errors import LatentODEError, SchemaError, warn
 from latentode.evaluation.baselines import BASELINES, Baseline, LastValue
 from latentode.evaluation.metrics import figures, metric_list
 from latentode.evaluation.pairs import BacktestPairs, observed_after, observed_ahead
@@ -143,10 +142,9 @@ def skill(fitted: FittedForecaster, dataset: SeriesDataset, origins: int | None 
     by = by.groupby(keys["variable"].to_numpy()).mean()
     constant = by["naive"] <= ROUNDING * by["size"]
     for name in by.index[constant & (by["error"] > NOTICED * by["size"])]:
-        warnings.warn(
+        warn(
             f"`{name}` is left out of the score: it never changes within a horizon, so that the last "
             f"value is always right, while its forecasts are off by {by.loc[name, 'error']:.3g}",
-            stacklevel=3,
         )
     by = by[~constant]
     return float((1 - by["error"] / by["naive"]).mean()) if len(by) else 0.0

@@ -38,7 +38,6 @@ References:
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +53,7 @@ from latentode.data.columns import (
     quantile_levels,
     quantile_name,
 )
-from latentode.errors import LatentODEError, check_whole
+from latentode.errors import LatentODEError, check_whole, warn
 from latentode.forecast.residuals import (
     CALIBRATED_SCORES,
     FURTHEST,
@@ -240,10 +239,9 @@ class Calibration:
         curves = {}
         for name, own in frame.groupby("variable", sort=False):
             if len(own) < FEWEST:
-                warnings.warn(
+                warn(
                     f"`{name}` stays uncalibrated: {len(own)} forecasts of it came true, and it takes "
                     f"{FEWEST}",
-                    stacklevel=2,
                 )
                 continue
             leads, scores, groups = (own[c].to_numpy() for c in ("lead", "score", "group"))

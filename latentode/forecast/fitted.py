@@ -5,7 +5,6 @@ None of them knows how the network was trained, so that all can be built by hand
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -16,16 +15,17 @@ from torch.distributions import Distribution
 
 from latentode.data import Climatology, Scaling
 from latentode.data.batch import Series
-from latentode.data.columns import IntoFrame, frame_or_as_is, some_names, to_pandas
+from latentode.data.cautions import compare_variables
+from latentode.data.columns import IntoFrame, frame_or_as_is, to_pandas
 from latentode.data.dataset import SeriesDataset
-from latentode.data.duplicates import DUPLICATES, refuse_revisions
+from latentode.data.duplicates import DUPLICATES, with_new_rows
 from latentode.data.plain_tables import read_plain
 from latentode.data.queries import At, with_known_values
 from latentode.data.reading import read_columns
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
 from latentode.data.time_numbers import PLAIN
-from latentode.errors import SchemaError, understood
+from latentode.errors import SchemaError, understood, warn
 from latentode.forecast.calibration import Calibration
 from latentode.forecast.components import StructuralParts
 from latentode.forecast.engine import Engine
@@ -50,15 +50,19 @@ class Reader:
         schema: with every column named.
         axis: what its time column means.
         scaling: fitted on the training data.
+        said: notes of the training table, which are not said again of each later one.
     """
 
     schema: Schema
     axis: TimeAxis
     scaling: Scaling
+    said: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.axis.scale == "number" and self.schema.time_format is None:  # of an earlier release
-            object.__setattr__(self, "schema", replace(self.schema, time_format=PLAIN))
+        schema, axis = self.schema, self.axis  # which are less complete of an earlier release
+        if axis.scale == "number" and schema.time_format is None:
+            object.__setattr__(self, "schema", replace(schema, time_format=PLAIN))
+        object.__setattr__(self, "axis", replace(axis, zone_declared=schema.timezone is not None))
 
     @understood("the table")
     def read(self, frame: IntoFrame, duplicates: str = "error") -> SeriesDataset:
@@ -72,15 +76,9 @@ class Reader:
             SchemaError: if it cannot be read, lacks a column, or its times are of another kind.
         """
         schema, frame = self.schema, to_pandas(frame)
-        for name in (schema.targets or ()) if schema.layout == "wide" else ():
-            if name not in frame.columns:
-                raise SchemaError(
-                    f"column `{name}`, which the model was trained on, is not in the table, whose "
-                    f"columns are {some_names(frame.columns)}; correct its name, or add it empty if "
-                    "nothing was observed of it"
-                )
+        compare_variables(frame, schema)
         dataset = read_plain(frame, schema) if duplicates in DUPLICATES else None
-        dataset = dataset or SeriesDataset.from_frame(frame, schema, duplicates)
+        dataset = dataset or SeriesDataset.from_frame(frame, schema, duplicates, self.said)
         if dataset.axis.scale != self.axis.scale:
             raise SchemaError(
                 f"column `{schema.time}` holds {dataset.axis.kind} times, but the model was "
@@ -103,7 +101,10 @@ class Reader:
         """
         dataset, asked = self.read(history, duplicates), cast(At, frame_or_as_is(at))
         completed = with_known_values(history, dataset, asked)
-        return (dataset if completed is None else self.read(completed, duplicates)), asked
+        if completed is not None:
+            heard = replace(self, said=(*self.said, *dataset.notes))
+            dataset = heard.read(completed, duplicates)
+        return dataset, asked
 
     @understood("the table")
     def extend(
@@ -123,19 +124,13 @@ class Reader:
         Raises:
             SchemaError: for rows that cannot be read, alone or with the history.
         """
-        self.read(rows, duplicates)  # whatever is wrong with them is said of them
-        read = read_columns(to_pandas(rows), self.schema)
-        added, axis = read.table, read.axis
+        new = self.read(rows, duplicates)  # whatever is wrong with them is said of them
+        added = read_columns(to_pandas(rows), self.schema).table
         if history is None:
             return added
-        time = str(self.schema.time)
-        if added[time].dtype != history[time].dtype:
-            added[time] = _as_before(added[time], history[time], axis.kind)
-        table = cast(pd.DataFrame, pd.concat([history, added], ignore_index=True))
-        if duplicates == "error":
-            refuse_revisions(table, len(history), self.schema)
-        self.read(table, duplicates)
-        return table
+        table = with_new_rows(history, added, self.schema, duplicates)
+        replace(self, said=(*self.said, *new.notes)).read(table, duplicates)
+        return table.reset_index(drop=True)
 
     def series(self, dataset: SeriesDataset) -> Series:
         """What `read` has read, scaled and ready to be cut into batches."""
@@ -189,7 +184,7 @@ class FittedForecaster:
         unknown = self.reader.scaling.unknown_categories(dataset)
         if unknown:
             named = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
-            warnings.warn(f"training had no {named}: answered as what is not known", stacklevel=2)
+            warn(f"training had no {named}: answered as what is not known")
         return self.reader.series(dataset)
 
     def forecast(
@@ -335,16 +330,3 @@ class Draws:
         joint = self.forecast.joint
         assert joint is not None  # a fitted model's forecasts always have one
         return joint.took(self.n, self.forecast.n_samples), *joint.waves(self.n, self.seed)
-
-
-def _as_before(new: pd.Series, old: pd.Series, kind: str) -> pd.Series:
-    """Times of new rows in the type of those before them: zone and resolution may differ."""
-    try:
-        if kind == "datetime" and old.dt.tz is not None:
-            return new.dt.tz_convert(old.dt.tz)
-    except (AttributeError, TypeError) as error:
-        raise SchemaError(
-            f"column `{new.name}` holds {new.dtype} in the new rows and {old.dtype} before them; give "
-            "both the same kind of times, with a zone or without"
-        ) from error
-    return new

@@ -202,7 +202,7 @@ class Forecast:
         if self.score_transform is None:
             return self._at_level(q)
         if self.score_transform.curves is not None:
-            self.score_transform.curves.warn_of_unguaranteed(q, stacklevel=3)
+            self.score_transform.curves.warn_of_unguaranteed(q)
         return self._at_level(self.score_transform.level(special.ndtri(q)))
 
     def _at_level(self, level: float | np.ndarray) -> np.ndarray:

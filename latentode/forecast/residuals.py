@@ -27,7 +27,6 @@ References:
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +34,7 @@ import numpy as np
 from scipy import special
 
 from latentode.data.columns import quantile_name
+from latentode.errors import warn
 
 __all__ = [
     "CALIBRATED_SCORES",
@@ -130,19 +130,18 @@ class Curves:
         """Which queries are calibrated, shape `(queries,)`."""
         return (self.nominal_scores != CALIBRATED_SCORES[:, None]).any(axis=0)
 
-    def warn_of_unguaranteed(self, level: float, stacklevel: int = 2) -> None:
+    def warn_of_unguaranteed(self, level: float) -> None:
         """Warns of a quantile level that calibration by so few forecasts or series cannot guarantee."""
         if self.count is None or not (self.count > 0).any():
             return
         count = int(self.count[self.count > 0].min())
         low, high = LEVELS[guaranteed_levels(count)][[0, -1]]
         if not low - ROUNDING <= level <= high + ROUNDING:
-            warnings.warn(
+            warn(
                 f"the quantile at level {quantile_name(level)[1:]} is not guaranteed: calibration by "
                 f"{count} series (or forecasts, if each counts on its own) reaches from {low:g} to "
                 f"{high:g}, and further out the tail of the uncalibrated forecast is shifted along; "
                 "calibrate by more of them",
-                stacklevel=stacklevel + 1,
             )
 
     def take(self, places: np.ndarray) -> Curves:

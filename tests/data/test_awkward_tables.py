@@ -463,7 +463,7 @@ def test_an_empty_update_changes_nothing_and_a_revised_row_says_what_it_needs(mo
     online = OnlineForecaster(model, frame())
     before = online.predict("1h")
     pd.testing.assert_frame_equal(online.update(frame().iloc[:0]).predict("1h"), before)
-    with pytest.raises(SchemaError, match=r"row 0 of the new ones is known already.*duplicates='last'"):
+    with pytest.raises(SchemaError, match=r"row 0 of the new rows is known already.*duplicates='last'"):
         online.update(frame().iloc[:1])
 
 

@@ -153,7 +153,7 @@ def test_cutoffs_are_read_as_times_of_the_table():
     keys = observed_after(dataset, 24.0, ["2024-03-31T00:00+01:00"]).keys
     assert keys["origin"].item() == pd.Timestamp("2024-03-31T00:00+01:00")
     assert keys["lead"].item() == 3.0
-    with pytest.raises(SchemaError, match="cutoffs has none; give both or neither"):
+    with pytest.raises(SchemaError, match="cutoffs has none; write it with its UTC offset"):
         observed_after(dataset, 24.0, ["2024-03-31T00:00"])
     with pytest.raises(SchemaError, match="cutoffs is empty"):
         observed_after(dataset, 24.0, [])

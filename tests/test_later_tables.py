@@ -1,0 +1,163 @@
+"""What a fitted model says of a later table: of other variables, of zones, and nothing twice."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from making import tiny
+
+from latentode import LatentODEForecaster, OnlineForecaster, Schema, SchemaError
+from latentode.data import SeriesDataset
+from latentode.data.time_axis import TimeAxis
+
+TESTS = ("CRP", "Creatinine", "Troponin")
+
+
+def said_by(act) -> list[warnings.WarningMessage]:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        act()
+    return found
+
+
+@pytest.fixture(scope="module")
+def labs() -> pd.DataFrame:
+    days = pd.timedelta_range("0D", periods=12, freq="D") + pd.Timestamp("2024-01-01")
+    index = pd.MultiIndex.from_product(
+        [[1, 2, 3], days, [*TESTS, "Urea"]], names=["patient_id", "collected", "test"]
+    )
+    table = index.to_frame(index=False)
+    values = np.random.default_rng(0).uniform(1, 9, len(table)).round(2).astype(str)
+    return table.assign(result=np.where(np.arange(len(table)) % 9 == 0, "<0.5", values), unit="mg/L")
+
+
+@pytest.fixture(scope="module")
+def model(labs) -> LatentODEForecaster:
+    schema = Schema(censored="limit", targets=TESTS)
+    with pytest.warns(UserWarning, match="12 censored cells"):
+        return tiny(horizon="2D", context_length="8D", max_epochs=1).fit(labs, schema)
+
+
+@pytest.mark.parametrize("door", ["read", "predict", "score", "online"])
+def test_a_long_table_without_any_of_the_models_variables_is_refused_with_both_sets(model, labs, door):
+    renamed = labs.assign(test=labs["test"].str.lower() + "_x")
+    doors = {
+        "read": model.read,
+        "predict": lambda table: model.predict(table, at="2D", count=1),
+        "score": model.score,
+        "online": lambda table: OnlineForecaster(model, labs).update(table),
+    }
+    with pytest.raises(SchemaError, match=r"`crp_x`, .* trained on `CRP`, .*`CRP` may be 'crp_x'"):
+        doors[door](renamed)
+
+
+RENAMED = {
+    "one renamed": ({"CRP": "crp "}, [r"names `crp `, which .*`CRP` may be 'crp ' there"]),
+    "one unlike any": ({"CRP": "zinc"}, [r"names `zinc`, which the model was not trained on"]),
+    "one more": ({"Urea": "zinc"}, [r"names `zinc`, which [^(]*; it knows `CRP`"]),
+    "one absent": ({"CRP": "Urea"}, []),
+    "none": ({}, []),
+}
+
+
+@pytest.mark.parametrize("case", RENAMED)
+def test_variables_of_a_long_table_that_the_model_does_not_know_are_named(model, labs, case):
+    names, expected = RENAMED[case]
+    table = labs.assign(test=labs["test"].replace(names)).drop_duplicates(
+        ["patient_id", "collected", "test"]
+    )
+    found = said_by(lambda: model.predict(table, at="2D", count=1))
+    assert len(found) == len(expected)
+    for message, pattern in zip(found, expected, strict=True):
+        with pytest.warns(UserWarning, match=pattern):
+            warnings.warn(message.message, stacklevel=1)
+
+
+def test_a_row_of_a_variable_that_was_left_out_of_the_fit_is_no_news(model, labs):
+    online = OnlineForecaster(model, labs)
+    later = labs[labs["test"] == "Urea"].tail(1)
+    later = later.assign(collected=later["collected"] + pd.Timedelta("1D"))
+    assert not said_by(lambda: online.update(later))
+
+
+def test_what_a_fit_has_said_is_not_said_again_by_the_model_nor_by_the_one_that_was_saved(
+    model, labs, tmp_path
+):
+    model.save(tmp_path)
+    for own in (model, LatentODEForecaster.load(tmp_path)):
+        part = labs.iloc[20:].assign(unit="mg/L")
+        assert not said_by(lambda own=own, part=part: own.predict(part, at="2D", count=1))
+    new = labs.assign(patient_id=labs["patient_id"].astype(str).replace({"1": "3 "}))
+    (one,) = said_by(lambda: model.read(new))
+    assert "differ in blanks" in str(one.message)
+
+
+def test_a_warning_points_to_the_line_that_called_the_package(model, labs):
+    other = labs.assign(test=labs["test"].replace({"Urea": "zinc"}))
+    calls = {
+        "through decorators": lambda: model.predict(other, at="2D"),
+        "of a fit": lambda: tiny(horizon="2D", context_length="8D", max_epochs=1).fit(
+            labs, Schema(censored="drop")
+        ),
+        "of a dataset": lambda: SeriesDataset.from_frame(labs, Schema(censored="drop")),
+    }
+    for name, call in calls.items():
+        found = said_by(call)
+        assert {one.filename for one in found} == {__file__}, name
+        assert {one.category for one in found} == {UserWarning}
+
+
+BERLIN = TimeAxis("datetime", timezone="Europe/Berlin", zone_declared=True)
+ASKED = {
+    "text": (BERLIN, "2023-11-15 12:00", "2023-11-15T12:00+01:00"),
+    "a timestamp": (BERLIN, pd.Timestamp("2023-07-15 12:00"), "2023-07-15T12:00+02:00"),
+    "a date": (BERLIN, pd.Timestamp("2023-07-15").date(), "2023-07-15T00:00+02:00"),
+    "of another zone": (BERLIN, "2023-11-15 12:00Z", "2023-11-15T13:00+01:00"),
+    "twice": (BERLIN, "2023-10-29 02:30", "passed twice .*repeated_hour='first' or 'second', or write"),
+    "first pass": (TimeAxis(**{**vars(BERLIN), "repeated_hour": "first"}), "2023-10-29 02:30",
+                   "2023-10-29T02:30+02:00"),
+    "skipped": (BERLIN, "2023-03-26 02:30", "skipped when its clocks changed"),
+    "epoch": (TimeAxis("datetime", timezone="UTC", form="epoch-s"), "2023-11-15 12:00",
+              r"has a time zone, UTC, and at has none; write .* such as '2023-11-15 12:00:00\+00:00'"),
+    "naive history": (TimeAxis("datetime"), "2023-11-15 12:00Z",
+                      "without one, such as '2023-11-15 12:00:00', or fit with Schema"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_a_naive_time_that_is_asked_for_is_in_the_zone_that_was_declared(case):
+    axis, asked, expected = ASKED[case]
+    if expected[:4] == "2023":
+        assert axis.parse(pd.Series([asked]), "at")[0] == pd.Timestamp(expected)
+        return
+    with pytest.raises(SchemaError, match=expected):
+        axis.parse(pd.Series([asked]), "at")
+
+
+def test_a_declared_zone_holds_for_every_question_to_the_model_also_to_a_saved_one(tmp_path):
+    times = pd.date_range("2023-11-01", periods=96, freq="h").strftime("%Y-%m-%d %H:%M")
+    table = pd.DataFrame({"id": "a", "time": times, "x": np.sin(np.arange(96) / 4)})
+    schema = Schema(timezone="Europe/Berlin")
+    tiny(horizon="6h", context_length="24h", max_epochs=1).fit(table, schema).save(tmp_path)
+    model, naive = LatentODEForecaster.load(tmp_path), "2023-11-05 12:00"
+    expected = pd.Timestamp(naive, tz="Europe/Berlin")
+    for at in (naive, [naive], pd.DataFrame({"id": ["a"], "time": [pd.Timestamp(naive)]})):
+        assert model.predict(table, at)["time"].tolist() == [expected]
+    assert model.axis_.parse(pd.Series([naive]), "--at")[0] == expected
+    origins = model.backtest(table, cutoffs="2023-11-03 12:00")["origin"].unique()
+    assert [str(t) for t in origins] == ["2023-11-03 12:00:00+01:00"]
+
+
+def test_what_is_wrong_with_a_new_row_is_counted_in_what_was_handed_in():
+    rows = {"id": ["a"] * 9, "time": np.arange(9.0), "x": np.arange(9.0) % 3, "ward": "A"}
+    table = pd.DataFrame(rows)
+    model = tiny(max_epochs=1).fit(table, Schema(static_covariates=("ward",)))
+    online = OnlineForecaster(model, table)
+    for new, message in (
+        ({"ward": "B"}, "changes .* row 0 of the new rows"),
+        ({"time": 8.0}, r"row 0 of the new rows is known already \(id=a"),
+    ):
+        with pytest.raises(SchemaError, match=message):
+            online.update(pd.DataFrame([{"id": "a", "time": 9.0, "x": 1.0, "ward": "A", **new}]))
+    assert len(online.update(table.tail(1).assign(time=9.0)).history) == 10
