@@ -18,10 +18,10 @@ import pandas as pd
 from latentode.data.columns import column_of, row_name, some_names, without_arrow
 from latentode.data.joined_columns import JOINT
 from latentode.data.number_text import is_text, looks_numeric
-from latentode.data.roles import UNNAMED, codes_of, is_label, looks_like_times
+from latentode.data.roles import UNNAMED, codes_of, is_label, looks_like_times, taken_in_turn
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.data.usual_names import ID_NAMES, TIME_NAMES, usual
+from latentode.data.usual_names import ID_NAMES, PARTS_OF_TIME, TIME_NAMES, usual
 from latentode.errors import SchemaError, warn
 
 __all__ = [
@@ -42,6 +42,10 @@ BEHIND = 0.25  # share of rows before the latest time so far, beyond which these
 YEAR = 365 * 86_400 * 10**6  # microseconds
 FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
 SPANS = 10  # of the bulk, beyond which a time is pointed out
+CALENDAR_NAMES = (  # numbers that follow from the time
+    *(name for names in PARTS_OF_TIME.values() for name in names),
+    *("weekday", "day_of_week", "dow", "week", "weekofyear", "quarter", "season", "shift"),
+)
 _CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
 
 
@@ -69,6 +73,7 @@ def cautions(
         if schema.layout == "wide":
             notes.append(_constant_within(table, values, codes))
             notes.append(_run_through_again(table, schema, axis, codes))
+            notes.append(_in_turn(table, schema, axis, codes))
     return [note for note in notes if note is not None]
 
 
@@ -134,6 +139,25 @@ def _run_through_again(
         "again, as where several series stand one after the other; if so, name the column that "
         "tells them apart with id="
     )
+
+
+def _in_turn(table: pd.DataFrame, schema: Schema, axis: TimeAxis, codes: np.ndarray) -> str | None:
+    """Points out a variable of few whole numbers whose rows look like those of several series."""
+    targets = list(schema.targets or ())
+    ticks = axis.ticks_of(column_of(table, str(schema.time)))
+    for name in targets if len(targets) > 1 else ():
+        column = column_of(table, name)
+        values = column.to_numpy(np.float64, na_value=np.nan)
+        few = 2 <= column.nunique() <= len(column) / RUNS and (values == np.floor(values)).all()
+        if not few or usual(name) in CALENDAR_NAMES:
+            continue
+        if taken_in_turn(codes, codes_of(codes, column), ticks):
+            return (
+                f"column `{name}` holds whole numbers, and the times of each of them are regular, but "
+                "not those of all rows, as where it names the series; if so, say "
+                f"id='{name if schema.id is None else JOINT.join([schema.id, name])}'"
+            )
+    return None
 
 
 def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:

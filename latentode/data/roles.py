@@ -37,10 +37,13 @@ __all__ = [
     "numbered_in_blocks",
     "orderly",
     "repeats",
+    "taken_in_turn",
     "times_differ",
 ]
 
 PROBED = 200
+MOSTLY, SELDOM = 0.9, 0.6  # shares of gaps alike in a regular series, and in one that is not
+ALIKE = 0.1  # share of a gap by which one that is alike differs at most
 _OTHER_CLOCK = r"[0-2]?\d[0-5]\d|[0-2]?\d\.[0-5]\d(?:\.[0-5]\d)?"
 UNNAMED = "Unnamed: "  # what pandas calls a column without a header: row numbers, nearly always
 COUNTERS = (
@@ -154,6 +157,36 @@ def numbered_in_blocks(column: pd.Series, codes: np.ndarray) -> bool:
     runs = int((np.diff(codes) != 0).sum()) + 1
     n = int(codes.max(initial=0)) + 1
     return 2 <= n <= len(column) / 2 and runs == n
+
+
+def taken_in_turn(base: np.ndarray, codes: np.ndarray, ticks: np.ndarray) -> bool:
+    """Whether rows of several groups alternate, each of which is regular where all together are not.
+
+    Args:
+        base: series of each row, as far as is known.
+        codes: what each row would be of if a column split the series.
+        ticks: time of each row.
+
+    Example:
+        >>> clock = np.array([0, 7, 60, 67, 120, 127, 180, 187])
+        >>> taken_in_turn(np.zeros(8, dtype=int), np.arange(8) % 2, clock)
+        True
+    """
+    order = np.lexsort((ticks, base))
+    changes = (np.diff(codes[order]) != 0) & (np.diff(base[order]) == 0)
+    if 2 * int(changes.sum()) < len(ticks):
+        return False
+    return _regular(codes, ticks) > MOSTLY and _regular(base, ticks) < SELDOM
+
+
+def _regular(codes: np.ndarray, ticks: np.ndarray) -> float:
+    """The share of gaps within groups that are as long as the median one of their group."""
+    order = np.lexsort((ticks, codes))
+    gaps = pd.Series(np.diff(ticks[order]).astype(np.float64))[np.diff(codes[order]) == 0]
+    if gaps.empty:
+        return 0.0
+    usual_gap = gaps.groupby(codes[order][1:][gaps.index]).transform("median")
+    return float(((gaps - usual_gap).abs() <= ALIKE * usual_gap).mean())
 
 
 def equivalent(columns: Sequence[np.ndarray]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -26,12 +27,23 @@ from latentode.data.roles import (
     numbered_in_blocks,
     orderly,
     repeats,
+    taken_in_turn,
     times_differ,
 )
-from latentode.data.usual_names import ID_NAMES, SURE_ID_NAMES, every, usual
+from latentode.data.usual_names import (
+    COUNT_ENDINGS,
+    ID_NAMES,
+    NUMBER_ENDINGS,
+    NUMBERED,
+    SURE_ID_NAMES,
+    every,
+    usual,
+)
 from latentode.errors import SchemaError
 
 __all__ = ["find_by_structure", "find_id"]
+
+FEWEST = 3  # rows of one that is numbered
 
 
 def find_id(search: Search) -> None:
@@ -78,11 +90,31 @@ def _may_name_series(search: Search, name: str) -> bool:
         return True
     raise_for = not search.complete and not numbered_in_blocks(column, codes)
     if raise_for and search.schema.targets is None:
-        raise SchemaError(
-            f"column `{name}` may name the series or be a variable; say id='{name}', or name the "
-            "variables with targets="
-        )
+        _refuse_number(name)
     return False
+
+
+def _refuse_number(name: str) -> NoReturn:
+    raise SchemaError(
+        f"column `{name}` may name the series or be a variable; say id='{name}', or name the "
+        "variables with targets="
+    )
+
+
+def _is_numbered(search: Search, name: str) -> bool:
+    """Whether whole numbers stand under a name of what is numbered, each of them several times."""
+    column, called = search.column(name), usual(name)
+    if not pd.api.types.is_integer_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return False
+    may_count = called.endswith(COUNT_ENDINGS)
+    if not may_count and called not in NUMBERED and not called.endswith(NUMBER_ENDINGS):
+        return False
+    codes, ticks = codes_of(search.base(), column), search.ticks()
+    many = 2 <= column.nunique() <= len(column) / FEWEST
+    if not many or ticks is None or len(search.numeric()) < 2:
+        return False
+    in_doubt = may_count or column.dropna().isin([0, 1]).all()
+    return not in_doubt or taken_in_turn(search.base(), codes, ticks)
 
 
 def _tells_times_apart(search: Search, column: pd.Series) -> bool:
@@ -120,7 +152,8 @@ def find_by_structure(search: Search) -> None:
         if ticks is None or times_differ(search.base(), ticks):
             return
     labels = label_columns(search.frame, [c for c in free if not c.startswith(UNNAMED)])
-    numbers = [] if schema.id is not None or search.complete else _blocks(search, free)
+    open_ = schema.id is None and not search.complete
+    numbers = [c for c in free if _is_numbered(search, c) or _in_blocks(search, c)] if open_ else []
     if not labels and not numbers:
         return
     ticks = search.ticks()
@@ -132,13 +165,9 @@ def find_by_structure(search: Search) -> None:
         _variable_by_structure(search, labels, ticks)
 
 
-def _blocks(search: Search, names: Sequence[str]) -> list[str]:
-    columns = {c: search.column(c) for c in names}
-    return [
-        c
-        for c, column in columns.items()
-        if pd.api.types.is_integer_dtype(column) and numbered_in_blocks(column, codes_of(column))
-    ]
+def _in_blocks(search: Search, name: str) -> bool:
+    column = search.column(name)
+    return pd.api.types.is_integer_dtype(column) and numbered_in_blocks(column, codes_of(column))
 
 
 def _id_by_structure(search: Search, labels: list[str], numbers: list[str], ticks: np.ndarray) -> None:
@@ -146,6 +175,9 @@ def _id_by_structure(search: Search, labels: list[str], numbers: list[str], tick
     if orderly(base, ticks):
         if labels and not search.complete:
             _refuse_labels(search, labels)
+        numbered = [c for c in numbers if not _in_blocks(search, c)]
+        if numbered and search.schema.targets is None:
+            _refuse_number(numbered[0])
         return
     codes = {c: codes_of(base, search.column(c)) for c in (*labels, *numbers)}
     splits = [c for c in codes if orderly(codes[c], ticks)]

@@ -11,8 +11,11 @@ from collections.abc import Collection, Iterable
 
 __all__ = [
     "CLOCK_NAMES",
+    "COUNT_ENDINGS",
     "DATE_NAMES",
     "ID_NAMES",
+    "NUMBERED",
+    "NUMBER_ENDINGS",
     "OFFSET_NAMES",
     "PARTS_OF_TIME",
     "SURE_ID_NAMES",
@@ -47,6 +50,26 @@ ID_NAMES = (
     *("station_name", "sensor_name", "device_name", "site_name", "store_nbr", "unit_number", "unit_nr"),
     *("unit",),
 )
+# What is numbered where several of it are recorded, beside `ID_NAMES`; and endings of such names, of
+# which the last may as well count.
+NUMBERED = (
+    *("channel", "chan", "ch", "loop", "lane", "line", "port", "slot", "tank", "bay", "feeder", "bus"),
+    *(
+        "kanal",
+        "messkanal",
+        "messstelle",
+        "messpunkt",
+        "anlage",
+        "maschine",
+        "gerät",
+        "geraet",
+        "zähler",
+    ),
+    *("zaehler", "sonde", "fühler", "fuehler", "linie", "strang", "canal", "capteur", "voie", "ligne"),
+    *("nr", "no", "nummer", "numero", "número", "numéro"),
+)
+NUMBER_ENDINGS = ("_no", "_nr", "_nbr", "nummer", "_numero", "_número", "_numéro")
+COUNT_ENDINGS = ("_num", "_number", "_id", "_idx", "_index")
 SURE_TIME_NAMES = ("time", "timestamp", "ds", "datetime", "date")
 TIME_NAMES = (
     *SURE_TIME_NAMES[:-1],

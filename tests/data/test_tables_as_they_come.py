@@ -594,3 +594,54 @@ def test_a_thousand_columns_are_read_without_a_warning(recwarn):
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 1000))).rename(columns=str)
     report = inspect(frame.assign(time=range(20)), Schema(cycles=()))
     assert len(report.variables) == 1000 and len(recwarn) == 0
+
+
+def in_turn(name, values=(1, 2), apart=7.0, n=60, shuffled=False):
+    """Rows of several series by turns: minutes after each hour, and a value of each."""
+    hour, place = np.divmod(np.arange(n * len(values)), len(values))
+    time = pd.Timestamp("2024-01-01") + pd.to_timedelta(60 * hour + apart * place, unit="min")
+    number = np.asarray(values)[place]
+    if shuffled:
+        number = np.random.default_rng(0).permutation(number)
+    return pd.DataFrame({name: number, "time": time, "temp": 20 + 10 * place + np.sin(hour)})
+
+
+REFUSED, SAID, SILENT = "may name the series or be a variable", "as where it names the series", None
+NUMBERS = {
+    "a channel": (in_turn("channel"), REFUSED),
+    "a channel in German": (in_turn("Kanal", (3, 4, 5)), REFUSED),
+    "an ending": (in_turn("sensor_no"), REFUSED),
+    "an ending within a word": (in_turn("Kanal-Nummer"), REFUSED),
+    "a number that may count, by turns": (in_turn("pump_number"), REFUSED),
+    "a number that may count": (in_turn("passenger_number", apart=30.0, shuffled=True), SILENT),
+    "an identifier that may be a code": (in_turn("weather_id", (800, 801), shuffled=True), SILENT),
+    "yes or no": (in_turn("yes_no", (0, 1), apart=30.0, shuffled=True), SILENT),
+    "another name, by turns": (in_turn("node_at_home"), SAID),
+    "counts at regular times": (in_turn("sold", (0, 1, 2), apart=20.0, shuffled=True), SILENT),
+    "counts at irregular times": (in_turn("sold", (0, 1, 2), shuffled=True), SILENT),
+    "a flag by turns at regular times": (in_turn("night", (0, 1), apart=30.0), SILENT),
+    "hours": (in_turn("hour_of_day", (6, 14)).rename(columns={"hour_of_day": "shift"}), SILENT),
+    "numbers of rows": (in_turn("temp2", apart=30.0).assign(nr=np.arange(1, 121)), SILENT),
+    "nothing else to model": (in_turn("channel").drop(columns="temp"), SILENT),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_whole_numbers_that_name_the_series_are_asked_about_and_counts_are_not(case):
+    table, expected = NUMBERS[case]
+    if expected == REFUSED:
+        name = table.columns[0]
+        with pytest.raises(SchemaError, match=f"`{name}` {REFUSED}"):
+            inspect(table)
+        assert inspect(table, Schema(id=name)).n_series == table[name].nunique()
+        assert inspect(table, Schema(targets=(name, "temp"))).n_series == 1
+        return
+    notes = [n for n in inspect(table).notes if "series" in n]
+    assert len(notes) == (expected is not None)
+    assert all(SAID in note for note in notes)
+
+
+def test_numbers_of_channels_that_share_their_times_name_the_series():
+    table = in_turn("channel", apart=0.0)
+    report = inspect(table)
+    assert (report.schema.id, report.n_series, report.duplicates) == ("channel", 2, 0)
