@@ -119,3 +119,32 @@ def test_a_command_that_lacks_an_option_names_the_one_that_has_it():
     assert in_options(message, door_of(DOORS["convert bars"])).startswith(
         "choose --set duplicates='mean'"
     )
+
+
+def repeated_at(*times):
+    with pytest.raises(SchemaError) as raised:
+        SeriesDataset.from_frame(pd.DataFrame({"time": pd.to_datetime([*times, *times]), "x": 1.0}))
+    return str(raised.value)
+
+
+def test_duplicates_are_chosen_where_the_door_has_the_option():
+    message = repeated_at("2024-03-05 12:00")
+    assert "duplicates='mean' or 'last' of the estimator, as in LatentODEForecaster(" in message
+    assert in_options(message).endswith("remove them, or choose --duplicates 'mean' or 'last'")
+    inspected = in_options(message, door_of(DOORS["inspect"]))
+    assert "choose --duplicates 'mean' of `latentode fit` or 'last'" in inspected
+
+
+@pytest.mark.parametrize(
+    ("times", "may_be"),
+    [
+        (["2024-10-27 02:30"], True),
+        (["2024-11-03 01:00", "2024-11-03 01:30"], True),
+        (["2024-04-07 02:30"], True),
+        (["2024-03-05 02:30"], False),
+        (["2024-10-27 02:30", "2024-10-28 02:30"], False),
+        (["2024-10-27 12:30"], False),
+    ],
+)
+def test_clocks_that_were_set_back_are_spoken_of_only_where_some_were(times, may_be):
+    assert ("give timezone= if clocks were set back then" in repeated_at(*times)) == may_be

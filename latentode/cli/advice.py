@@ -61,6 +61,8 @@ def in_options(message: str, door: Door = Door()) -> str:
         >>> in_options("choose duplicates='mean', or give timezone='UTC'", convert)
         "choose --set duplicates='mean', or give --timezone 'UTC' of `latentode fit`"
     """
+    message = re.sub(r" of the estimator, as in Latent\w+\(.*?\)", "", message)
+    message = re.sub(r"Latent\w+\((\w+='[^']*')\)", r"\1", message)
     for name in (*ARGUMENTS, *RENAMED):
         option = door.option(name)
         head, _, place = option.partition(" of ")

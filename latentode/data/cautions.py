@@ -21,7 +21,7 @@ from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.roles import UNNAMED, codes_of, is_label, looks_like_times, taken_in_turn
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.data.usual_names import ID_NAMES, PARTS_OF_TIME, TIME_NAMES, usual
+from latentode.data.usual_names import ID_NAMES, PARTS_OF_TIME, TIME_NAMES, UNIT_NAMES, usual
 from latentode.errors import SchemaError, warn
 
 __all__ = [
@@ -318,6 +318,8 @@ def _why(column: pd.Series, schema: Schema) -> LeftOut:
         return LeftOut(name, "empty")
     if looks_like_times(cells) or usual(name) in TIME_NAMES:
         return LeftOut(name, "times")
+    if usual(name) in UNIT_NAMES and is_text(cells):
+        return LeftOut(name, "the unit of the values")
     if usual(name) in ID_NAMES or usual(name).endswith("_id"):
         return LeftOut(name, "another identifier")
     constant = len(column) > 1 and not codes_of(cells).any()

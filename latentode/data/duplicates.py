@@ -6,8 +6,10 @@ one.
 
 from __future__ import annotations
 
+import zoneinfo
 from typing import cast
 
+import numpy as np
 import pandas as pd
 
 from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas
@@ -21,7 +23,7 @@ from latentode.errors import SchemaError
 __all__ = ["DUPLICATES", "merge_duplicates", "with_new_rows"]
 
 DUPLICATES = ("error", "mean", "last")
-CLOCKS_CHANGE = 4  # hours after midnight by which summer time has ended everywhere
+MOST_TIMES = 100  # that are looked up in all time zones
 
 
 def merge_duplicates(
@@ -33,7 +35,8 @@ def merge_duplicates(
         table: from `read_columns`.
         schema: resolved.
         policy: "error", "mean" (of the observed values) or "last" (observed value by row order).
-        frame: what the table was read from, where the error looks for a column that tells them apart.
+        frame: what an estimator reads the table from, where the error looks for a column that tells
+            them apart; None where rows are merged before, as by adapters, which take the policy.
     """
     keys = key_columns(schema)
     twice = table.duplicated(subset=keys, keep="first").to_numpy()
@@ -41,13 +44,15 @@ def merge_duplicates(
         return table
     if policy == "error":
         at = ", ".join(f"{k}={column_of(table, k).iloc[int(twice.argmax())]}" for k in keys)
-        at_night = _at_night(column_of(table, str(schema.time))[twice])
+        set_back = _set_back(column_of(table, str(schema.time))[twice])
         apart = "" if frame is None else _told_apart(to_pandas(frame), table, schema)
-        clocks = "; or give timezone= if clocks were set back then" if at_night else ""
+        whose = " of the estimator, as in LatentODEForecaster(duplicates='mean')"
+        whose = "" if frame is None else whose
+        clocks = "; or give timezone= if clocks were set back then" if set_back else ""
         raise SchemaError(
             f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
             f"{row_name(column_of(table, keys[0]), twice)} ({at}); remove them, or choose "
-            f"duplicates='mean' or 'last'{clocks}{apart}"
+            f"duplicates='mean' or 'last'{whose}{clocks}{apart}"
         )
     # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
     group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
@@ -120,8 +125,14 @@ def _told_apart(frame: pd.DataFrame, table: pd.DataFrame, schema: Schema) -> str
     return ""
 
 
-def _at_night(times: pd.Series) -> bool:
-    """Whether naive times all lie within the hours in which clocks are set back."""
+def _set_back(times: pd.Series) -> bool:
+    """Whether there is a time zone in which each of some naive times comes twice."""
     if not pd.api.types.is_datetime64_any_dtype(times) or times.dt.tz is not None:
         return False
-    return bool((times.dt.hour < CLOCKS_CHANGE).all() and (times != times.dt.normalize()).any())
+    some = pd.DatetimeIndex(times.unique()[:MOST_TIMES])
+    first = np.ones(len(some), dtype=bool)
+    for zone in zoneinfo.available_timezones():
+        either = [some.tz_localize(zone, ambiguous=a, nonexistent="NaT") for a in (first, ~first)]
+        if (either[0] != either[1]).all():
+            return True
+    return False

@@ -27,6 +27,7 @@ __all__ = ["Qualified", "qualifies", "qualify"]
 _SIGNS = ("<", ">", "≤", "≥", "<=", ">=", "=<", "=>", "=", "==", "~", "")
 _BEYOND = _SIGNS[:8]
 _OFFSET = re.compile(r"(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?|UTC|GMT|Z")
+_NAMED = 3  # rows in a message
 _MOST = 100  # signs, units or zones that a column may have
 
 
@@ -141,7 +142,7 @@ def _limits(column: pd.Series, schema: Schema, notes: list[str]) -> np.ndarray |
 
 
 def _units(frame: pd.DataFrame, column: pd.Series, schema: Schema) -> dict[str, str]:
-    """The unit of each variable, in the words of its first row."""
+    """The unit of each variable, in the words that most of its rows have."""
     texts = column.astype(object).where(column.notna(), "").astype(str).str.strip().to_numpy()
     names = np.full(len(frame), str(column.name), dtype=object)
     told = texts != ""
@@ -150,20 +151,30 @@ def _units(frame: pd.DataFrame, column: pd.Series, schema: Schema) -> dict[str, 
         told &= np.isin(names, list(schema.targets or ()))
     table = pd.DataFrame({"variable": names[told], "unit": texts[told]}, index=frame.index[told])
     found: dict[str, str] = {}
-    for variable, group in table.drop_duplicates().groupby("variable", sort=False)["unit"]:
-        units = list(group)
+    counts = table.value_counts(["variable", "unit"], sort=False).reset_index()
+    for variable, group in counts.groupby("variable", sort=False):
+        units = group.sort_values("count", ascending=False, kind="stable")["unit"].tolist()
         of = f"variable `{variable}` is" if schema.layout == "long" else "values are"
         before = schema.units.get(str(variable), units[0])
-        other = next((u for u in units if _spelt(u) != _spelt(before)), None)
+        other = next((u for u in reversed(units) if _spelt(u) != _spelt(before)), None)
         if other is not None:
             bad = told & (names == variable) & (texts == other)
+            most = "elsewhere" if before in units else "before"
             raise SchemaError(
-                f"{of} in {other!r} at {row_name(column, bad)} and in {before!r} elsewhere, as column "
+                f"{of} in {other!r} at {_places(column, bad)} and in {before!r} {most}, as column "
                 f"`{column.name}` says; convert them to one unit, or give leave_out='{column.name}' if "
                 "both mean the same"
             )
         found[str(variable)] = before
     return found
+
+
+def _places(column: pd.Series, bad: np.ndarray) -> str:
+    """The first bad rows, and how many there are where they are too many to name."""
+    rows = np.flatnonzero(bad)
+    shown = [row_name(column.iloc[[row]], np.ones(1, dtype=bool)) for row in rows[:_NAMED]]
+    last = f"{len(rows) - _NAMED} more" if len(rows) > _NAMED else shown.pop()
+    return f"{', '.join(shown)} and {last}" if shown else last
 
 
 def _spelt(unit: str) -> str:

@@ -164,7 +164,8 @@ class Report:
         keys = "(series, time, variable)" if self.schema.layout == "long" else "(series, time)"
         repeated = f"{self.duplicates} rows repeat another row's {keys}"
         if self.duplicates and not self.merged:
-            repeated += "; remove them, or choose duplicates 'mean' or 'last'"
+            repeated += "; remove them, or say how a fit merges them: duplicates='mean' or 'last' of "
+            repeated += "LatentODEForecaster, `latentode fit --duplicates mean` or `last`"
         elif self.merged:
             repeated += f"; {self.merged} merged into others"
         infinite = ", ".join(f"`{name}` {n} cells" for name, n in self.non_finite.items())

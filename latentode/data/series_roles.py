@@ -36,6 +36,7 @@ from latentode.data.usual_names import (
     NUMBER_ENDINGS,
     NUMBERED,
     SURE_ID_NAMES,
+    UNIT_NAMES,
     every,
     usual,
 )
@@ -137,7 +138,8 @@ def _telling(search: Search, names: Sequence[str]) -> str:
     if times_differ(together, ticks):
         raise SchemaError(
             f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series; say "
-            f"id='{joined(names)}', or name the one that is meant and choose duplicates='mean'"
+            f"id='{joined(names)}', or name the one that is meant and fit with "
+            "LatentODEForecaster(duplicates='mean')"
         )
     return names[0]
 
@@ -151,7 +153,9 @@ def find_by_structure(search: Search) -> None:
         ticks = search.ticks()  # nothing is left to be told but which column tells repeated times apart
         if ticks is None or times_differ(search.base(), ticks):
             return
-    labels = label_columns(search.frame, [c for c in free if not c.startswith(UNNAMED)])
+    units = UNIT_NAMES if schema.variable is not None else ()
+    named = [c for c in free if not c.startswith(UNNAMED) and usual(c) not in units]
+    labels = label_columns(search.frame, named)
     open_ = schema.id is None and not search.complete
     numbers = [c for c in free if _is_numbered(search, c) or _in_blocks(search, c)] if open_ else []
     if not labels and not numbers:

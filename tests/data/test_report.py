@@ -158,7 +158,7 @@ def test_the_text_says_everything():
         "Europe/Berlin",
         "0 % 3 s",
         "100 % 1.99 h",
-        "1 rows repeat another row's (series, time); remove them, or choose",
+        "1 rows repeat another row's (series, time); remove them, or say how a fit merges",
         "out of order   1 rows",
         "one-row series 1 (kept)",
         "empty series   1 (kept)",
