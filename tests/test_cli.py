@@ -1,6 +1,7 @@
 """The command line end to end: files in, files out, one clear line on an error."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from shutil import copytree
@@ -9,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode import LatentODEForecaster, Schema, TrainingConfig, __version__
+from latentode import LatentODEForecaster, Schema, SchemaError, TrainingConfig, __version__
 from latentode.cli import main
+from latentode.estimators.judging import as_given
 
 
 @pytest.fixture
@@ -602,3 +604,35 @@ def test_the_version_is_said(capsys, monkeypatch):
         main()
     assert ended.value.code in (0, None)
     assert capsys.readouterr().out == f"latentode {__version__}\n"
+
+
+BEFORE_TORCH = """
+import sys
+from latentode.cli import main
+for data in sys.argv[2:]:
+    sys.argv = ["latentode", "fit", data, "--out", sys.argv[1]]
+    try:
+        main()
+    except SystemExit as leaving:
+        print(leaving.code, "torch" in sys.modules)
+"""
+
+
+def test_a_fit_refuses_a_file_and_its_rows_before_torch_is_loaded(tmp_path):
+    twice = tmp_path / "twice.csv"
+    twice.write_text("id,time,x\na,2024-01-01,1.5\na,2024-01-01,2.5\n")
+    for data, message in ((tmp_path / "none.csv", "is not there"), (twice, "--duplicates 'mean'")):
+        run = [sys.executable, "-c", BEFORE_TORCH, str(tmp_path / "model"), str(data)]
+        done = subprocess.run(run, capture_output=True, text=True, check=True)
+        assert done.stdout == "1 False\n" and message in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(("given", "said"), [("90min", "90min"), ("2D", "2D"), (None, "1.5 h")])
+def test_a_horizon_is_said_in_the_unit_that_it_was_given_in(given, said):
+    assert as_given(given, 1.5, " h") == said
+
+
+def test_several_columns_of_an_identifier_that_are_separated_by_a_comma_are_told_of_the_plus():
+    table = pd.DataFrame({"Machine": [1], "Run": [2], "time": [0.0], "x": [1.0]})
+    with pytest.raises(SchemaError, match=r"`Machine,Run` is not .* as 'Machine\+Run'"):
+        Schema(id="Machine,Run").resolve(table)

@@ -167,5 +167,5 @@ def _clock(pairs: BacktestPairs) -> list[np.ndarray]:
         midnight = pd.to_datetime(when.dt.date.astype(str), utc=when.dt.tz is not None)
         found.append(((when - midnight) / DAY).to_numpy())
         if name != "origin":
-            found.append(when.dt.dayofyear.to_numpy() * (DAY / YEAR))
+            found.append(when.dt.day_of_year.to_numpy() * (DAY / YEAR))
     return found

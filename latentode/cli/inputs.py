@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
@@ -27,6 +28,7 @@ from latentode.adapters import CONVERTERS
 from latentode.cli.options import split
 from latentode.data.cautions import left_out
 from latentode.data.columns import detect, some_names
+from latentode.data.dataset import SeriesDataset
 from latentode.data.file_format import FileFormat
 from latentode.data.files import read_table
 from latentode.data.schema import AUTO, NONE, Schema
@@ -43,6 +45,7 @@ __all__ = [
     "question",
     "read",
     "read_source",
+    "refuse_unreadable",
     "schema_options_of",
     "settings_of",
     "table_of",
@@ -172,6 +175,22 @@ def read(
     if len(data) != 1:
         raise LatentODEError("--adapter reads one file or folder; name one")
     return read_source(adapter, data[0])
+
+
+def refuse_unreadable(frame: pd.DataFrame, schema: Schema, duplicates: str) -> None:
+    """Refuses a table that a fit would refuse, before all is imported that a fit needs.
+
+    Args:
+        frame: the table.
+        schema: of it.
+        duplicates: what to do with several rows of one (series, time).
+
+    Raises:
+        SchemaError: naming column, row and fix.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the fit itself will say
+        SeriesDataset.from_frame(frame, schema, duplicates).require_observed()
 
 
 def folder_of(data: Sequence[Path], adapter: str | None, on_disk: bool | None) -> ParquetFolder | None:

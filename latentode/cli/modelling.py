@@ -1,7 +1,6 @@
 """The commands that make a model and judge it: convert, inspect, fit, evaluate, calibrate; the demo.
 
-`convert` and `inspect` come before any model, and need no torch.
-"""
+`convert` and `inspect` come before any model, and need no torch."""
 
 from __future__ import annotations
 
@@ -25,6 +24,7 @@ from latentode.cli.inputs import (
     folder_of,
     load,
     read,
+    refuse_unreadable,
     schema_options_of,
     settings_of,
     table_of,
@@ -141,21 +141,22 @@ def fit(
     quiet: Quiet = False,
 ) -> None:
     """Fit a latent ODE to a table and save it; the best model so far is saved as it goes."""
+    require_writable(out)
+    folder = folder_of(data, adapter, on_disk)
+    if folder is None:
+        frame, schema = read(data, schema, file_format, adapter)
+        refuse_unreadable(frame, schema, duplicates)
+    else:
+        frame, schema = folder.first, replace(schema, file_format=file_format)
+    held_out = None if validation is None else read([validation], schema, file_format, adapter)[0]
+    from latentode.estimators.forecaster import LatentODEForecaster
+    from latentode.estimators.judging import as_given
     from latentode.estimators.persistence import model_file
     from latentode.training.checkpoint import EpochCheckpoint
 
     begun = resume and EpochCheckpoint(out).path.exists()
     if model_file(out).exists() and not (overwrite or begun):
         raise LatentODEError(f"{out} already holds a model; choose another --out, or pass --overwrite")
-    require_writable(out)
-    held_out = None if validation is None else read([validation], schema, file_format, adapter)[0]
-    folder = folder_of(data, adapter, on_disk)
-    if folder is None:
-        frame, schema = read(data, schema, file_format, adapter)
-    else:
-        frame, schema = folder.first, replace(schema, file_format=file_format)
-    from latentode.estimators.forecaster import LatentODEForecaster
-
     network, training = configurations(settings, config)
     model = LatentODEForecaster(
         horizon, context_length, network, training, duplicates, not quiet, seed, members
@@ -176,7 +177,8 @@ def fit(
         typer.echo(f"interrupted: {left}; --resume goes on from the last epoch", err=True)
         raise typer.Exit(130 if isinstance(ended, KeyboardInterrupt) else TERMINATED) from None
     if not quiet:
-        typer.echo(f"learnt to look {model.horizon_:g}{model.axis_.unit_name} ahead; model in {out}")
+        ahead = as_given(horizon, model.horizon_, model.axis_.unit_name)
+        typer.echo(f"learnt to look {ahead} ahead; model in {out}")
 
 
 @schema_options
@@ -202,8 +204,7 @@ def tune(
     from latentode.estimators import LatentODEForecaster
     from latentode.estimators import tune as search
 
-    network, training = configurations(settings, config)
-    model = LatentODEForecaster(horizon, None, network, training, random_state=seed)
+    model = LatentODEForecaster(horizon, None, *configurations(settings, config), random_state=seed)
     found = search(model, frame, schema, trials=trials, storage=storage)
     said = {"model": found.model.to_dict(), "training": found.training.to_dict()}
     with replacing(out) as path:

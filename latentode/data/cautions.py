@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, row_name, some_names, without_arrow
+from latentode.data.columns import column_of, misread, row_name, some_names, without_arrow
 from latentode.data.joined_columns import JOINT
 from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.roles import UNNAMED, codes_of, is_label, looks_like_times, taken_in_turn
@@ -219,7 +219,7 @@ def compare_variables(frame: pd.DataFrame, schema: Schema) -> None:
             raise SchemaError(
                 f"column `{absent}`, which the model was trained on, is not in the table, whose "
                 f"columns are {some_names(frame.columns)}{_alike([absent], frame.columns)}; correct "
-                "its name, or add it empty if nothing was observed of it"
+                f"its name, or add it empty if nothing was observed of it{misread(frame)}"
             )
     if schema.layout == "wide" or schema.variable not in frame.columns:
         return

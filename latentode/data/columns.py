@@ -25,6 +25,7 @@ __all__ = [
     "forecast_column",
     "frame_or_as_is",
     "interval_levels",
+    "misread",
     "number_column",
     "quantile_levels",
     "quantile_list",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 DIGITS = 15  # so that 0.1 + 0.2 is called 0.3, and no two levels that anybody means share a name
+SEPARATORS = (";", "\t", "|", ",")
+MOST_HEADER, LOOKED_AT = 3, 20  # rows of units and the like, and rows of values below them
 PLACES = ("line", "row")  # what rows of files are counted by
 
 
@@ -70,6 +73,50 @@ def some_names(columns: Iterable[object], limit: int = 8) -> str:
     columns = list(columns)
     shown = ", ".join(f"`{c}`" for c in columns[:limit])
     return shown + (f" and {len(columns) - limit} more" if len(columns) > limit else "")
+
+
+def misread(frame: pd.DataFrame) -> str:
+    """Advice where a frame looks like a file that was read without its separator or header rows.
+
+    Example:
+        >>> misread(pd.DataFrame({"meter;time;value": ["7;2024-01-01;3.5"]}))
+        "; the name of its one column holds ';': read the file with latentode.read_table, which finds \
+separators, or pandas.read_csv(sep=';')"
+        >>> misread(pd.DataFrame({"time": [1], "x": [2]}))
+        ''
+    """
+    if frame.index.name in PLACES or _names_places(frame.index):
+        return ""  # as read_table leaves it
+    if len(frame.columns) == 1:
+        name = str(frame.columns[0])
+        mark = next((mark for mark in SEPARATORS if mark in name), None)
+        if mark is not None:
+            return (
+                f"; the name of its one column holds {mark!r}: read the file with "
+                f"latentode.read_table, which finds separators, or pandas.read_csv(sep={mark!r})"
+            )
+    first = frame.iloc[: MOST_HEADER + LOOKED_AT]
+    columns = [first.iloc[:, place] for place in range(first.shape[1])]
+    texts = [c for c in columns if pd.api.types.is_string_dtype(c) or c.dtype == object]
+    for rows in range(1, MOST_HEADER + 1):
+        if sum(_begins_late(column, rows) for column in texts) > 1:
+            return (
+                f"; in several columns no values but units or the like stand above row {rows}: "
+                "read the file with latentode.read_table, which finds them, or with "
+                "pandas.read_csv(skiprows=...) without them"
+            )
+    return ""
+
+
+def _begins_late(column: pd.Series, rows: int) -> bool:
+    """Whether a column holds numbers or times from its row `rows` on, and none before."""
+    cells = column.fillna("").astype(str)
+    numbers = pd.to_numeric(cells, errors="coerce").notna()
+    times = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True).notna()
+    return any(
+        len(values) > rows and not values.iloc[:rows].any() and values.iloc[rows:].all()
+        for values in (numbers, times)
+    )
 
 
 def to_pandas(frame: IntoFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.cautions import cautions, left_out, overlooked
-from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas, without_arrow
+from latentode.data.columns import IntoFrame, column_of, misread, row_name, to_pandas, without_arrow
 from latentode.data.joined_columns import JOINT, joined_times, with_joined_columns
 from latentode.data.number_text import NumberColumn, read_numbers
 from latentode.data.qualifiers import qualify
@@ -129,6 +129,16 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
         SchemaError: naming column, row and fix.
     """
     frame = to_pandas(frame)
+    try:
+        return _read_columns(frame, schema)
+    except SchemaError as error:
+        advice = misread(frame)
+        if not advice:
+            raise
+        raise SchemaError(f"{error}{advice}") from error
+
+
+def _read_columns(frame: pd.DataFrame, schema: Schema | None) -> Reading:
     resolution = resolve(schema or Schema(), frame)
     declared_targets = schema is not None and schema.targets is not None
     schema, notes = resolution.schema, [*resolution.notes]

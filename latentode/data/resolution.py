@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import cell_name, column_of, row_name, some_names, without_arrow
-from latentode.data.joined_columns import parts_of_time
+from latentode.data.joined_columns import joined, parts_of_time
 from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.roles import (
     UNNAMED,
@@ -305,9 +305,11 @@ def _require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     for column in columns:
         if column not in frame.columns:
             index = " (it is the name of the index: frame.reset_index() makes it one)"
+            parts = [part.strip() for part in column.split(",")]
+            fix = "correct its name in the schema, or the table"
+            if len(parts) > 1 and set(parts) <= {*frame.columns}:
+                fix = f"write several together as '{joined(parts)}'"
             raise SchemaError(
                 f"column `{column}` is not in the table, whose columns are "
-                f"{some_names(frame.columns)}{index if column in frame.index.names else ''}; "
-                "correct its "
-                "name in the schema, or the table"
+                f"{some_names(frame.columns)}{index if column in frame.index.names else ''}; {fix}"
             )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from latentode.data.climatology import Climatology
 from latentode.data.dataset import SeriesDataset
 from latentode.estimators.families import Family
-from latentode.evaluation.leaderboard import advice, leaderboard, to_text
+from latentode.evaluation.leaderboard import STRUCTURE_NAME, advice, leaderboard, to_text
 from latentode.evaluation.pairs import BacktestPairs
 from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
 from latentode.evaluation.shrinkage import shrunk
@@ -25,6 +25,7 @@ from latentode.training.data_module import IrregularDataModule
 from latentode.training.module import LatentODEModule
 
 __all__ = [
+    "as_given",
     "judged",
     "judged_by",
     "judging",
@@ -96,6 +97,8 @@ def judged_by(
     answer = fitted.forecast(dataset, pairs.queries, pairs.keys)
     fitted = replace(fitted, residuals=fit_residuals(fitted, dataset, pairs, answer))
     board = leaderboard(fitted, dataset, pairs, answer)
+    if training.max_epochs == 0:  # where both are one
+        board = board[board["model"] != STRUCTURE_NAME].reset_index(drop=True)
     return replace(fitted, record=replace(fitted.record, leaderboard=board))
 
 
@@ -118,7 +121,11 @@ def _decisions(
     yield f"learns from {len(train.time)} values of {variables} in {series} by `{schema.time}`"
     horizon, context = data.task.reach(), data.task.context_length  # type: ignore[attr-defined]
     usual = "" if estimator.horizon is not None else ", as is usual for these times"
-    yield f"horizon: {horizon:g}{unit}{usual}; context: {context:g}{unit}"
+    ahead, back = (
+        as_given(estimator.horizon, horizon, unit),
+        as_given(estimator.context_length, context, unit),
+    )
+    yield f"horizon: {ahead}{usual}; context: {back}"
     for name, own in families.items():
         yield told_family(name, own)
     if data.validation is None:
@@ -129,10 +136,19 @@ def _decisions(
         part = np.median(data.validation.last - data.held_out_after)
         yield f"held out: the last {part:g}{unit} of each series (the median)"
     training = estimator.training
+    if training.max_epochs == 0:
+        yield "training: none (max_epochs is 0), so that the structural forecast answers alone"
+        return
     yield (
         f"training: up to {training.max_epochs} epochs of {data.windows_per_epoch} windows, until "
         f"{training.monitor} has not fallen for {training.patience}"
     )
+
+
+def as_given(given: object, length: float, unit: str) -> str:
+    """A duration as it was given with a unit of its own, else in time units."""
+    own = given.strip() if isinstance(given, str) else ""
+    return own if own[-1:].isalpha() else f"{length:g}{unit}"
 
 
 def told_family(name: str, family: Family | None) -> str:
@@ -148,7 +164,8 @@ def say_how_good(estimator: Any) -> None:
     board = estimator.fitted_.record.leaderboard
     if board.empty or not estimator.verbose:
         return
-    for said in (_believed(estimator.fitted_), to_text(board), advice(board)):
+    believed = _believed(estimator.fitted_) if estimator.training.max_epochs else None
+    for said in (believed, to_text(board), advice(board)):
         if said is not None:
             tqdm.write(said, file=sys.stderr)
 

@@ -21,7 +21,7 @@ from latentode.evaluation.shrinkage import with_strength
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 
-__all__ = ["TOGETHER", "advice", "leaderboard", "to_text"]
+__all__ = ["STRUCTURE_NAME", "TOGETHER", "advice", "leaderboard", "to_text"]
 
 STRUCTURE_NAME = "structural block alone"
 TOGETHER = "all, in standard deviations"

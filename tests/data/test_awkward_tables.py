@@ -276,7 +276,7 @@ PARTS = {
         "47min",
     ),
     "days of the year": (
-        {"year": TIMES.year, "jday": TIMES.dayofyear, "hhmm": TIMES.hour * 100 + TIMES.minute},
+        {"year": TIMES.year, "jday": TIMES.day_of_year, "hhmm": TIMES.hour * 100 + TIMES.minute},
         "2024-03-14 06:00",
         "47min",
     ),

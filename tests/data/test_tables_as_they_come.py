@@ -13,6 +13,7 @@ import pytest
 from latentode.data import Schema, SeriesDataset
 from latentode.data.columns import to_pandas
 from latentode.data.file_format import FileFormat
+from latentode.data.files import read_table
 from latentode.data.queries import query_times
 from latentode.data.reading import read_columns
 from latentode.data.report import inspect
@@ -677,3 +678,27 @@ def test_a_column_of_units_is_called_what_it_is():
     assert dict(zip(report.left_out, report.reasons, strict=True)) == {"unit": "the unit of the values"}
     with pytest.raises(SchemaError, match="'mg/dL' at line 2 and line 3 and in 'mg/L' before"):
         inspect(in_units("mg/dL", "mg/dL"), report.schema)
+
+
+DAYS = [f"2024-01-{day:02d} 00:00" for day in range(1, 9)]
+READ_BY_PANDAS = {
+    "another separator": ("Meter;Datum;Wert", [f"7;{d};3.5" for d in DAYS], "holds ';'.*sep=';'"),
+    "a decimal comma too": ("Meter;Datum;Wert", [f"7;{d};3,5" for d in DAYS], "holds ';'.*sep=';'"),
+    "tabs": ("time\tx", [f"{d}\t3" for d in DAYS], r"holds '\\t'.*sep='\\t'"),
+    "units": ("TIMESTAMP,x", ["TS,degC", *(f"{d},3.5" for d in DAYS)], "above row 1: read the"),
+    "more rows": ("time,x,y", ["a,b,c", ",Avg,", *(f"{d},3,4" for d in DAYS)], "above row 2: read"),
+    "one wrong cell": ("time,x", ["a,1", *(f"{d},3.5" for d in DAYS)], None),
+    "no time": ("when,x", [f"{d[:4]}y,3.5" for d in DAYS], None),
+}
+
+
+@pytest.mark.parametrize("case", READ_BY_PANDAS)
+def test_a_file_that_pandas_read_without_its_separator_or_header_rows_is_told_of(case, tmp_path):
+    head, rows, expected = READ_BY_PANDAS[case]
+    (file := tmp_path / "a.csv").write_text("\n".join([head, *rows]))
+    with pytest.raises(SchemaError) as raised:
+        read_columns(pd.read_csv(file), None)
+    assert ("latentode.read_table" in str(raised.value)) == (expected is not None)
+    if expected is not None:
+        assert re.search(expected, str(raised.value))
+        read_columns(read_table(file), None)

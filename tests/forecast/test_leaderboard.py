@@ -79,3 +79,14 @@ def test_without_held_out_data_there_is_none(table):
 def test_without_a_structural_block_only_baselines_stand_beside(table):
     model = tiny(network={"structure": "last-value"}).fit(table)
     assert "structural block alone" not in set(model.leaderboard_["model"])
+
+
+def test_a_fit_without_epochs_says_that_it_is_the_structural_forecast_and_has_one_row_of_it(
+    table, capsys
+):
+    model = tiny(max_epochs=0, verbose=True).fit(table)
+    of_first = model.leaderboard_.groupby("variable", sort=False).get_group(TOGETHER)["model"]
+    assert "latent ODE" in set(of_first) and "structural block alone" not in set(of_first)
+    said = capsys.readouterr().err
+    assert "training: none (max_epochs is 0), so that the structural forecast answers alone" in said
+    assert "epochs of" not in said and "what training adds" not in said
