@@ -145,7 +145,7 @@ def _decisions(
     )
 
 
-def as_given(given: object, length: float, unit: str) -> str:
+def as_given(given: object, length: float | None, unit: str) -> str:
     """A duration as it was given with a unit of its own, else in time units."""
     own = given.strip() if isinstance(given, str) else ""
     return own if own[-1:].isalpha() else f"{length:g}{unit}"
