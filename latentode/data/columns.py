@@ -38,7 +38,8 @@ __all__ = [
 
 DIGITS = 15  # so that 0.1 + 0.2 is called 0.3, and no two levels that anybody means share a name
 SEPARATORS = (";", "\t", "|", ",")
-MOST_HEADER, LOOKED_AT = 3, 20  # rows of units and the like, and rows of values below them
+MOST_HEADER = 3  # rows of units and the like
+FEWEST, LOOKED_AT = 3, 20  # rows of values below them
 PLACES = ("line", "row")  # what rows of files are counted by
 
 
@@ -114,7 +115,7 @@ def _begins_late(column: pd.Series, rows: int) -> bool:
     numbers = pd.to_numeric(cells, errors="coerce").notna()
     times = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True).notna()
     return any(
-        len(values) > rows and not values.iloc[:rows].any() and values.iloc[rows:].all()
+        len(values) >= rows + FEWEST and not values.iloc[:rows].any() and values.iloc[rows:].all()
         for values in (numbers, times)
     )
 
