@@ -51,6 +51,11 @@ Divergence = Callable[[Tensor, Tensor, Context | None], tuple[Tensor, Tensor]]
 CASTING = ("cpu", "cuda", "mps", "xpu")
 # Attributes of an instance that would be called in the place of its class's methods.
 METHODS = frozenset({"forward", "inputs", "_call_impl", "_wrapped_call_impl", "_compiled_call_impl"})
+# Of all modules together.
+GLOBAL_HOOKS = (
+    *("_global_forward_pre_hooks", "_global_forward_hooks"),
+    *("_global_backward_pre_hooks", "_global_backward_hooks"),
+)
 
 
 def recorded(device: str = "cpu") -> bool:
@@ -60,7 +65,7 @@ def recorded(device: str = "cpu") -> bool:
 
 def untouched(module: nn.Module) -> bool:
     """Whether calling a module is what its classes say: no hook, nothing overridden on an instance."""
-    if modules._has_any_global_hook():
+    if any(getattr(modules, name) for name in GLOBAL_HOOKS):
         return False
     return all(
         METHODS.isdisjoint(vars(part))
