@@ -47,14 +47,19 @@ def _rolling(name: str, rows: list[dict[str, Any]]) -> str:
 
 def _benchmark(name: str, found: dict[str, Any]) -> str:
     rows = json.loads((EXPERIMENTS / "forecast_benchmark" / "results.json").read_text())
-    own = [
-        r["metrics"]["validation"] for r in rows if (r["dataset"], r["model"]) == (name, "per-variable")
-    ]
-    mine = {m: statistics.mean(r[m] for r in own) for m in ("mse", "mae")}
     lines = ["| | validation MSE | validation MAE |", "|---|---|---|"]
-    lines.append(
-        f"| latent ODE, per variable, {len(own)} seeds | {mine['mse']:.5f} | {mine['mae']:.5f} |"
-    )
+    for model, loss in (("per-variable", ""), ("per-variable [absolute loss", ", absolute loss")):
+        own = [
+            r["metrics"]["validation"]
+            for r in rows
+            if r["dataset"] == name
+            and r["seed"] is not None
+            and r["model"].split(",")[0].rstrip("]") == model
+        ]
+        if own:
+            mine = [f"{statistics.mean(r[m] for r in own):.5f}" for m in ("mse", "mae")]
+            seeds = "one seed" if len(own) == 1 else f"{len(own)} seeds"
+            lines.append(f"| latent ODE, per variable{loss}, {seeds} | {' | '.join(mine)} |")
     for loss in ("squared", "absolute"):
         lines.append(f"| boosting, {loss} loss | {found[loss]['mse']:.5f} | {found[loss]['mae']:.5f} |")
     return "\n".join(lines)
