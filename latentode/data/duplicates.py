@@ -132,7 +132,8 @@ def _set_back(times: pd.Series) -> bool:
     some = pd.DatetimeIndex(times.unique()[:MOST_TIMES])
     first = np.ones(len(some), dtype=bool)
     for zone in zoneinfo.available_timezones():
-        either = [some.tz_localize(zone, ambiguous=a, nonexistent="NaT") for a in (first, ~first)]
+        own = zoneinfo.ZoneInfo(zone)
+        either = [some.tz_localize(own, ambiguous=a, nonexistent="NaT") for a in (first, ~first)]
         if (either[0] != either[1]).all():
             return True
     return False

@@ -151,7 +151,7 @@ def _units(frame: pd.DataFrame, column: pd.Series, schema: Schema) -> dict[str, 
         told &= np.isin(names, list(schema.targets or ()))
     table = pd.DataFrame({"variable": names[told], "unit": texts[told]}, index=frame.index[told])
     found: dict[str, str] = {}
-    counts = table.value_counts(["variable", "unit"], sort=False).reset_index()
+    counts = table.groupby(["variable", "unit"], sort=False).size().rename("count").reset_index()
     for variable, group in counts.groupby("variable", sort=False):
         units = group.sort_values("count", ascending=False, kind="stable")["unit"].tolist()
         of = f"variable `{variable}` is" if schema.layout == "long" else "values are"
