@@ -144,6 +144,9 @@ def test_duplicates_are_chosen_where_the_door_has_the_option():
         (["2024-03-05 02:30"], False),
         (["2024-10-27 02:30", "2024-10-28 02:30"], False),
         (["2024-10-27 12:30"], False),
+        (["2024-03-31 02:30"], False),  # skipped
+        (["2024-10-27"], False),  # a day
+        (["9999-12-31 23:00"], False),
     ],
 )
 def test_clocks_that_were_set_back_are_spoken_of_only_where_some_were(times, may_be):

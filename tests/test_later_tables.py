@@ -39,14 +39,13 @@ def model(labs) -> LatentODEForecaster:
         return tiny(horizon="2D", context_length="8D", max_epochs=1).fit(labs, schema)
 
 
-@pytest.mark.parametrize("door", ["read", "predict", "score", "online"])
+@pytest.mark.parametrize("door", ["read", "predict", "score"])
 def test_a_long_table_without_any_of_the_models_variables_is_refused_with_both_sets(model, labs, door):
     renamed = labs.assign(test=labs["test"].str.lower() + "_x")
     doors = {
         "read": model.read,
         "predict": lambda table: model.predict(table, at="2D", count=1),
         "score": model.score,
-        "online": lambda table: OnlineForecaster(model, labs).update(table),
     }
     with pytest.raises(SchemaError, match=r"`crp_x`, .* trained on `CRP`, .*`CRP` may be 'crp_x'"):
         doors[door](renamed)
@@ -72,6 +71,16 @@ def test_variables_of_a_long_table_that_the_model_does_not_know_are_named(model,
     for message, pattern in zip(found, expected, strict=True):
         with pytest.warns(UserWarning, match=pattern):
             warnings.warn(message.message, stacklevel=1)
+
+
+def test_new_rows_of_an_unknown_variable_are_named_once_and_change_nothing(model, labs):
+    online = OnlineForecaster(model, labs)
+    later = labs.tail(3).assign(collected=labs["collected"].max() + pd.Timedelta("1D"), test="zinc")
+    before = online.predict("2D", count=1)
+    (one,) = said_by(lambda: online.update(later))
+    assert "new rows are of `zinc`, which the model was not trained on" in str(one.message)
+    assert not said_by(lambda: online.predict("2D", count=1))
+    pd.testing.assert_frame_equal(online.predict("2D", count=1), before)
 
 
 def test_a_row_of_a_variable_that_was_left_out_of_the_fit_is_no_news(model, labs):

@@ -111,6 +111,13 @@ def test_an_origin_is_a_time_as_predict_takes_it(axis, models):
 
 
 @pytest.mark.filterwarnings("ignore:known-future column")
+@pytest.mark.parametrize("axis", AXES)
+def test_one_cutoff_may_be_given_bare_as_a_backtest_takes_it(axis, models):
+    table, cutoff = table_of(axis), AXES[axis][0](9)
+    assert len(models(axis).backtest(table, cutoffs=cutoff)) > 0
+    assert models(axis).plot(table, "errors", cutoffs=cutoff).axes[0].lines
+
+
 def test_durations_are_drawn_as_numbers_of_a_unit_that_the_axis_names(models):
     axes = models("duration").plot(table_of("duration"), count=3).axes[-1]
     assert axes.get_xlabel() == "time, h"

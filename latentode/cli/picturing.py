@@ -149,7 +149,8 @@ def _in_options(options: Mapping[str, str]) -> Iterator[None]:
     except LatentODEError as error:
         said = str(error)
         for name, option in options.items():
-            if re.match(rf"{re.escape(name)}(?!\w)", said):
+            # Not "variable `x` is", which is of the table.
+            if re.match(rf"{re.escape(name)}(?!\w)(?! `)", said):
                 raise LatentODEError(option + said.removeprefix(name)) from error
         raise
 

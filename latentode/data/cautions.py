@@ -216,9 +216,10 @@ def compare_variables(frame: pd.DataFrame, schema: Schema) -> None:
     if schema.layout == "wide":
         absent = next((v for v in known if v not in frame.columns), None)
         if absent is not None:
+            free = [c for c in frame.columns if c not in schema.columns()]
             raise SchemaError(
                 f"column `{absent}`, which the model was trained on, is not in the table, whose "
-                f"columns are {some_names(frame.columns)}{_alike([absent], frame.columns)}; correct "
+                f"columns are {some_names(frame.columns)}{_alike([absent], free)}; correct "
                 f"its name, or add it empty if nothing was observed of it{misread(frame)}"
             )
     if schema.layout == "wide" or schema.variable not in frame.columns:

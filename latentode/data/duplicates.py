@@ -12,15 +12,15 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, column_of, row_name, to_pandas
+from latentode.data.columns import IntoFrame, column_of, row_name, some_names, to_pandas
 from latentode.data.joined_columns import joined
 from latentode.data.number_text import is_text
 from latentode.data.reading import key_columns, value_columns
 from latentode.data.roles import codes_of, repeats
 from latentode.data.schema import Schema
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, warn
 
-__all__ = ["DUPLICATES", "merge_duplicates", "with_new_rows"]
+__all__ = ["DUPLICATES", "known_rows", "merge_duplicates", "with_new_rows"]
 
 DUPLICATES = ("error", "mean", "last")
 MOST_TIMES = 100  # that are looked up in all time zones
@@ -61,6 +61,25 @@ def merge_duplicates(
         how = policy if name in value_columns(schema) else "last"
         merged[name] = column_of(table, name).groupby(group).agg(how).array
     return merged
+
+
+def known_rows(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Rows of a long table whose variable a model knows; new ones come one by one, of any variable.
+
+    Warns:
+        UserWarning: naming the variables of others, which say nothing to it.
+    """
+    if schema.variable not in frame.columns:
+        return frame
+    names = column_of(frame, str(schema.variable))
+    told = (names.astype(str).isin([*(schema.targets or ())]) | names.isna()).to_numpy()
+    other = [n for n in names[~told].astype(str).unique() if n not in schema.leave_out]
+    if other:
+        warn(
+            f"new rows are of {some_names(other)}, which the model was not trained on, and say "
+            f"nothing; it knows {some_names(schema.targets or ())}"
+        )
+    return frame[told]
 
 
 def with_new_rows(
@@ -129,11 +148,18 @@ def _set_back(times: pd.Series) -> bool:
     """Whether there is a time zone in which each of some naive times comes twice."""
     if not pd.api.types.is_datetime64_any_dtype(times) or times.dt.tz is not None:
         return False
+    if (times == times.dt.normalize()).all():  # days, not moments
+        return False
     some = pd.DatetimeIndex(times.unique()[:MOST_TIMES])
     first = np.ones(len(some), dtype=bool)
     for zone in zoneinfo.available_timezones():
         own = zoneinfo.ZoneInfo(zone)
-        either = [some.tz_localize(own, ambiguous=a, nonexistent="NaT") for a in (first, ~first)]
-        if (either[0] != either[1]).all():
+        try:
+            one, other = (
+                some.tz_localize(own, ambiguous=a, nonexistent="NaT") for a in (first, ~first)
+            )
+        except (NotImplementedError, OverflowError, pd.errors.OutOfBoundsDatetime):
+            return False  # so far away nobody sets a clock
+        if ((one != other) & one.notna() & other.notna()).all():
             return True
     return False

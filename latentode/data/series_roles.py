@@ -33,6 +33,7 @@ from latentode.data.roles import (
 from latentode.data.usual_names import (
     COUNT_ENDINGS,
     ID_NAMES,
+    MAY_MEASURE,
     NUMBER_ENDINGS,
     NUMBERED,
     SURE_ID_NAMES,
@@ -107,7 +108,7 @@ def _is_numbered(search: Search, name: str) -> bool:
     column, called = search.column(name), usual(name)
     if not pd.api.types.is_integer_dtype(column) or pd.api.types.is_bool_dtype(column):
         return False
-    may_count = called.endswith(COUNT_ENDINGS)
+    may_count = called.endswith(COUNT_ENDINGS) or called in MAY_MEASURE
     if not may_count and called not in NUMBERED and not called.endswith(NUMBER_ENDINGS):
         return False
     codes, ticks = codes_of(search.base(), column), search.ticks()

@@ -14,6 +14,7 @@ __all__ = [
     "COUNT_ENDINGS",
     "DATE_NAMES",
     "ID_NAMES",
+    "MAY_MEASURE",
     "NUMBERED",
     "NUMBER_ENDINGS",
     "OFFSET_NAMES",
@@ -53,7 +54,7 @@ ID_NAMES = (
 # What is numbered where several of it are recorded, beside `ID_NAMES`; and endings of such names, of
 # which the last may as well count.
 NUMBERED = (
-    *("channel", "chan", "ch", "loop", "lane", "line", "port", "slot", "tank", "bay", "feeder", "bus"),
+    *("channel", "chan", "ch", "loop", "lane", "slot", "feeder"),
     *(
         "kanal",
         "messkanal",
@@ -66,9 +67,10 @@ NUMBERED = (
         "zähler",
     ),
     *("zaehler", "sonde", "fühler", "fuehler", "linie", "strang", "canal", "capteur", "voie", "ligne"),
-    *("nr", "no", "nummer", "numero", "número", "numéro"),
+    *("nr", "nummer", "numero", "número", "numéro"),
 )
 NUMBER_ENDINGS = ("_no", "_nr", "_nbr", "nummer", "_numero", "_número", "_numéro")
+MAY_MEASURE = ("no", "line", "tank", "bus", "port", "bay")  # nitric oxide, a level, a voltage
 COUNT_ENDINGS = ("_num", "_number", "_id", "_idx", "_index")
 SURE_TIME_NAMES = ("time", "timestamp", "ds", "datetime", "date")
 TIME_NAMES = (

@@ -137,7 +137,9 @@ def _decisions(
         yield f"held out: the last {part:g}{unit} of each series (the median)"
     training = estimator.training
     if training.max_epochs == 0:
-        yield "training: none (max_epochs is 0), so that the structural forecast answers alone"
+        structural = estimator.model.structure == "state-space"
+        answers = "the structural forecast" if structural else "what nobody has trained"
+        yield f"training: none (max_epochs is 0), so that {answers} answers alone"
         return
     yield (
         f"training: up to {training.max_epochs} epochs of {data.windows_per_epoch} windows, until "

@@ -82,7 +82,7 @@ def observed_after(dataset: SeriesDataset, horizon: float, cutoffs: At) -> Backt
         SchemaError: if they cannot be read, or no series is observed both before one of them and
             within a horizon after it.
     """
-    times = [cutoffs] if np.isscalar(cutoffs) else listed(cutoffs, "cutoffs")
+    times = [cutoffs] if pd.api.types.is_scalar(cutoffs) else listed(cutoffs, "cutoffs")
     column = dataset.axis.parse(pd.Series(times), "cutoffs").drop_duplicates()
     ticks = np.tile(np.sort(dataset.axis.query_ticks(column)), len(dataset))
     owner = np.repeat(np.arange(len(dataset)), len(column))

@@ -18,7 +18,7 @@ from latentode.data.batch import Series
 from latentode.data.cautions import compare_variables
 from latentode.data.columns import IntoFrame, frame_or_as_is, to_pandas
 from latentode.data.dataset import SeriesDataset
-from latentode.data.duplicates import DUPLICATES, with_new_rows
+from latentode.data.duplicates import DUPLICATES, known_rows, with_new_rows
 from latentode.data.plain_tables import read_plain
 from latentode.data.queries import At, with_known_values
 from latentode.data.reading import read_columns
@@ -62,7 +62,8 @@ class Reader:
         schema, axis = self.schema, self.axis  # which are less complete of an earlier release
         if axis.scale == "number" and schema.time_format is None:
             object.__setattr__(self, "schema", replace(schema, time_format=PLAIN))
-        object.__setattr__(self, "axis", replace(axis, zone_declared=schema.timezone is not None))
+        said = {"zone_declared": schema.timezone is not None, "repeated_hour": schema.repeated_hour}
+        object.__setattr__(self, "axis", replace(axis, **said))
 
     @understood("the table")
     def read(self, frame: IntoFrame, duplicates: str = "error") -> SeriesDataset:
@@ -124,8 +125,13 @@ class Reader:
         Raises:
             SchemaError: for rows that cannot be read, alone or with the history.
         """
-        new = self.read(rows, duplicates)  # whatever is wrong with them is said of them
-        added = read_columns(to_pandas(rows), self.schema).table
+        frame = to_pandas(rows)
+        if history is not None and self.schema.layout == "long":
+            frame = known_rows(frame, self.schema)
+            if frame.empty:
+                return history
+        new = self.read(frame, duplicates)  # whatever is wrong with them is said of them
+        added = read_columns(frame, self.schema).table
         if history is None:
             return added
         table = with_new_rows(history, added, self.schema, duplicates)

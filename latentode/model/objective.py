@@ -176,6 +176,7 @@ def variance_weights(distribution: Distribution, variable: Tensor, power: float)
         tensor([0.2000, 1.8000])
     """
     variance = distribution.variance.detach().mean(dim=0)
+    variance = variance.clamp(max=torch.finfo(variance.dtype).max / max(1, len(variable)))
     n = int(variable.max()) + 1 if len(variable) else 0
     total = variance.new_zeros(n).index_add(0, variable, variance)
     mean = total / torch.bincount(variable, minlength=n).clamp(min=1)

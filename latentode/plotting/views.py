@@ -6,10 +6,12 @@ has so many points that its shortest cycle has `PER_CYCLE` of them.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -112,7 +114,8 @@ def _one_time(fitted: FittedForecaster, name: str, value: Any) -> Any:
 
 
 def _times(fitted: FittedForecaster, name: str, value: Any) -> At:
-    fitted.reader.axis.parse(pd.Series(listed(value, name)), name)
+    times = [value] if isinstance(value, Real | dt.timedelta) else listed(value, name)
+    fitted.reader.axis.parse(pd.Series(times), name)
     return value
 
 

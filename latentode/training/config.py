@@ -105,6 +105,8 @@ class TrainingConfig(Config):
         self._require("lr", 0 < self.lr < math.inf, "must be positive and finite")
         self._require("ema_decay", decay is None or 0 <= decay < 1, "must be at least 0 and below 1")
         self._require("variance_power", 0 <= self.variance_power <= 1, "must be between 0 and 1")
+        weighed = self.variance_power == 0 or self.loss == "likelihood"
+        self._require("variance_power", weighed, 'goes with loss="likelihood"; leave it out')
         for name in ("observation_dropout", "context_dropout"):
             self._require(name, 0 <= getattr(self, name) < 1, "must be at least 0 and below 1")
         for name in ("weight_decay", "context_weight", "time_weight", "label_weight", "value_weight"):

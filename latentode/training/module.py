@@ -171,7 +171,7 @@ class LatentODEModule(LightningModule):
                 gain=GAINS[config.loss],
                 balanced=self._balanced,
                 units=self.units / self.units.mean(),  # the loss keeps its size, and Adam its pace
-                variance_power=config.variance_power if config.loss == "likelihood" else 0.0,
+                variance_power=config.variance_power,
             )
         except SolveError as failure:
             return self.skipped.skip(str(failure))

@@ -620,6 +620,8 @@ NUMBERED = {
     "a number that may count, by turns": (in_turn("pump_number"), ASKED),
     "a number that may count": (in_turn("passenger_number", apart=30.0, shuffled=True), SILENT),
     "an identifier that may be a code": (in_turn("weather_id", (800, 801), shuffled=True), SILENT),
+    "nitric oxide": (in_turn("NO", (3, 4, 9), apart=13.0, shuffled=True), SILENT),
+    "a level in a tank": (in_turn("tank", (3, 4, 9), apart=13.0, shuffled=True), SILENT),
     "yes or no": (in_turn("yes_no", (0, 1), apart=30.0, shuffled=True), SILENT),
     "another name, by turns": (in_turn("node_at_home"), POINTED_OUT),
     "counts at regular times": (in_turn("sold", (0, 1, 2), apart=20.0, shuffled=True), SILENT),
