@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -114,7 +113,7 @@ def _one_time(fitted: FittedForecaster, name: str, value: Any) -> Any:
 
 
 def _times(fitted: FittedForecaster, name: str, value: Any) -> At:
-    times = [value] if isinstance(value, Real | dt.timedelta) else listed(value, name)
+    times = [value] if isinstance(value, float | int | dt.timedelta) else listed(value, name)
     fitted.reader.axis.parse(pd.Series(times), name)
     return value
 
