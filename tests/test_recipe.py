@@ -67,6 +67,18 @@ def test_the_power_of_variances_moves_locations_from_likelihood_to_least_squares
     torch.testing.assert_close(torch.autograd.grad(gain.sum(), location)[0], expected.detach())
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 100.0])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_weights_by_variances_are_the_same_in_every_precision_and_unit(dtype, unit):
+    scale = torch.tensor([[1.0, 2.0, 3.0, 4.0]], dtype=torch.float64)
+    variable = torch.tensor([0, 0, 1, 1])
+    exact = variance_weights(Normal(0.0, scale), variable, 0.5)
+    found = variance_weights(Normal(0.0, (unit * scale).to(dtype)), variable, 0.5)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), exact, rtol=1e-2, atol=0.0)
+    assert len(variance_weights(Normal(0.0, scale[:, :0]), variable[:0], 0.5)) == 0
+
+
 def test_terms_are_weighed_by_variances_where_that_is_asked_for():
     rng = np.random.default_rng(0)
     batch, noise, model = batch_of([piece(rng, 9, 7), piece(rng, 4, 12)]), noise_for(2), network()

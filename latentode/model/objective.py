@@ -168,20 +168,21 @@ def variance_weights(distribution: Distribution, variable: Tensor, power: float)
         power: 0 for 1 everywhere.
 
     Returns:
-        Shape `(queries,)`, without a gradient.
+        Shape `(queries,)`, in the precision of the distribution, without a gradient.
 
     Example:
         >>> wide = torch.distributions.Normal(torch.zeros(1, 2), torch.tensor([[1.0, 3.0]]))
         >>> variance_weights(wide, torch.tensor([0, 0]), 0.5).square()
         tensor([0.2000, 1.8000])
     """
-    variance = distribution.variance.detach().mean(dim=0)
+    deviation = distribution.stddev.detach()  # whose square half a precision cannot hold
+    variance = deviation.double().square().mean(dim=0)
     variance = variance.clamp(max=torch.finfo(variance.dtype).max / max(1, len(variable)))
     n = int(variable.max()) + 1 if len(variable) else 0
     total = variance.new_zeros(n).index_add(0, variable, variance)
     mean = total / torch.bincount(variable, minlength=n).clamp(min=1)
     relative = variance / mean[variable].clamp(min=torch.finfo(variance.dtype).tiny)
-    return relative.clamp(1 / FURTHEST, FURTHEST).pow(power)
+    return relative.clamp(1 / FURTHEST, FURTHEST).pow(power).to(deviation.dtype)
 
 
 def elbo_terms(
