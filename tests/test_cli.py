@@ -3,7 +3,9 @@
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from runpy import run_module
 from shutil import copytree
 
 import numpy as np
@@ -598,10 +600,11 @@ def test_a_model_is_calibrated_by_held_out_data(latentode, patients, fitted, tmp
     assert status != 0 and "--horizon" in err
 
 
-def test_the_version_is_said(capsys, monkeypatch):
+@pytest.mark.parametrize("run", [main, partial(run_module, "latentode", run_name="__main__")])
+def test_the_version_is_said_by_the_script_and_by_the_module(run, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["latentode", "--version"])
     with pytest.raises(SystemExit) as ended:
-        main()
+        run()
     assert ended.value.code in (0, None)
     assert capsys.readouterr().out == f"latentode {__version__}\n"
 

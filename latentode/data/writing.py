@@ -1,4 +1,4 @@
-"""Writing: a table into a file of the kind that its ending says, as one step or not at all.
+"""Writing: answers as frames of the library that was asked with, and into files of any kind.
 
 A file is written beside its place and then renamed to it, so that whoever reads there sees the old file
 or the new one, and neither a crash nor a full disk leaves half of one.
@@ -12,20 +12,67 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
+import narwhals.stable.v2 as nw
 import pandas as pd
 
+from latentode.data.columns import IntoFrame
 from latentode.data.sources import ending_of
 from latentode.data.typed_files import PARQUET
 from latentode.errors import LatentODEError
 
-__all__ = ["check_output", "check_place", "replacing", "write_table"]
+__all__ = [
+    "FrameT",
+    "check_output",
+    "check_place",
+    "in_kind_of",
+    "kind_of",
+    "replacing",
+    "write_table",
+]
+
+FrameT = TypeVar("FrameT", bound=IntoFrame)
 
 ARROW = (*PARQUET, ".feather", ".arrow")
 LINES = (".jsonl", ".ndjson")
 TEXT = (".csv", ".tsv", ".txt")
 PACKED = (".gz", ".bz2", ".xz", ".zip")  # by what pandas itself has
+
+
+def kind_of(given: IntoFrame) -> IntoFrame:
+    """An empty frame of the library of another, to be kept in its place for later answers.
+
+    Example:
+        >>> len(kind_of(pd.DataFrame({"x": [1.0]})))
+        0
+    """
+    return in_kind_of(given, pd.DataFrame())
+
+
+def in_kind_of(given: FrameT, answer: pd.DataFrame) -> FrameT:
+    """An answer as a frame of the library that the question came from.
+
+    Args:
+        given: the frame that was asked with; a lazy one of Polars is answered by an eager one, and
+            what is neither of pandas, Polars nor PyArrow by one of pandas.
+        answer: of pandas; named levels of its index become columns in other libraries.
+
+    Example:
+        >>> answer = pd.DataFrame({"mean": [1.0]})
+        >>> in_kind_of(pd.DataFrame(), answer) is answer
+        True
+    """
+    if isinstance(given, pd.DataFrame):
+        return cast(Any, answer)
+    known = nw.from_native(cast(Any, given), pass_through=True)
+    if not isinstance(known, nw.DataFrame | nw.LazyFrame):
+        return cast(Any, answer)
+    named = any(name is not None for name in answer.index.names)
+    table = nw.from_native(answer.reset_index() if named else answer)
+    if known.implementation.is_polars():
+        return cast(Any, table.to_polars())
+    return cast(Any, table.to_arrow() if known.implementation.is_pyarrow() else answer)
 
 
 def check_output(path: Path, option: str = "--out") -> None:
