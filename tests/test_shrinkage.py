@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
+from latentode.estimators import judging
 from latentode.evaluation.pairs import observed_ahead
 from latentode.evaluation.shrinkage import STRENGTHS, shrunk, with_strength
 
@@ -83,3 +84,15 @@ def test_the_choice_is_that_of_the_rule_written_plainly(n_series):
             error = np.sqrt(len(of) / (len(of) - 1) * np.square(of).sum()) / len(gain)
             chosen = k if gain.mean() <= error else chosen
         assert found[v] == STRENGTHS[chosen]
+
+
+def test_only_a_forecast_that_nothing_learnt_stands_on_is_estimated_again(monkeypatch):
+    def block(*strength):
+        found = np.array(strength)
+        monkeypatch.setattr(judging, "shrunk", lambda fitted, *asked: with_strength(fitted, found))
+        _, made = fitted(2, corrections=0.0)
+        return made.engine.network.emission.structure.theta()
+
+    kept, again, mixed = block(1.0, 1.0), block(0.0, 0.0), block(1.0, 0.0)
+    assert (kept != again).any(axis=1).all()
+    assert np.array_equal(mixed, np.stack([kept[0], again[1]]))

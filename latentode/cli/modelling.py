@@ -116,7 +116,7 @@ def fit(
         ),
     ] = None,
     context_length: Annotated[
-        str | None, typer.Option(help="How far back to look; eight horizons if left out.")
+        str | None, typer.Option(help="How far back; by default 8 horizons, or 64 observation times.")
     ] = None,
     validation: Annotated[
         Path | None, typer.Option(help="Table of held-out series for early stopping.")

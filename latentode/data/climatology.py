@@ -1,4 +1,4 @@
-"""Climatology: what training series show on average, the reference of every score."""
+"""Climatology: what training series show on average, and how often they show it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import in_parts
 
-__all__ = ["Climatology", "hour_of_day"]
+__all__ = ["Climatology", "hour_of_day", "observation_rates", "rate_of"]
 
 
 @dataclass(frozen=True)
@@ -64,3 +64,17 @@ def _sums_and_counts(group: np.ndarray, value: np.ndarray, n: int) -> np.ndarray
 def _means(sums_and_counts: np.ndarray, default: np.ndarray) -> np.ndarray:
     sums, counts = sums_and_counts
     return np.where(counts > 0, sums / np.maximum(counts, 1), default)
+
+
+def observation_rates(data: SeriesDataset) -> tuple[float, ...]:
+    """Observations of each variable per time unit, after each series' first time."""
+    counts, first = np.zeros(len(data.variables), dtype=np.int64), data.first
+    for series, variable, time, _ in in_parts(data):
+        counts += np.bincount(variable[time > first[series]], minlength=len(counts))
+    return tuple(rate_of(int(n), data) for n in counts)
+
+
+def rate_of(events: int, data: SeriesDataset) -> float:
+    """Events per time unit watched; half an event where there was none, since a rate is positive."""
+    watched = float((data.watched_until - data.first)[np.diff(data.parts.offsets) > 0].sum())
+    return max(events, 0.5) / watched if watched > 0 else 1.0

@@ -13,14 +13,21 @@ from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
 from latentode.errors import SchemaError, warn
 
-__all__ = ["CONTEXT_HORIZONS", "HeldOut", "by_key", "durations", "split_validation", "usual_horizon"]
+__all__ = [
+    "HeldOut",
+    "by_key",
+    "durations",
+    "split_validation",
+    "usual_context",
+    "usual_horizon",
+]
 
 MANY_SERIES = 20
 HELD_OUT = 0.2
 HELD_OUT_VALUES = 200
 SPAN_SHARE = 0.25
 MANY_TIMES = 50
-CONTEXT_HORIZONS = 8
+CONTEXT_HORIZONS, CONTEXT_TIMES = 8, 64
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def by_key(dataset: SeriesDataset) -> SeriesDataset:
 def durations(
     dataset: SeriesDataset, horizon: Duration | None, context: Duration | None
 ) -> tuple[TimeUnits, TimeUnits]:
-    """Horizon and context in time units; None takes the usual horizon, and eight of them.
+    """Horizon and context in time units; None takes the usual ones.
 
     Raises:
         SchemaError: for what is no duration, and for data without any.
@@ -107,7 +114,7 @@ def durations(
         horizon = TimeUnits(usual_horizon(dataset))
     ahead = dataset.axis.duration(horizon)
     if context is None:
-        return ahead, TimeUnits(CONTEXT_HORIZONS * ahead)
+        return ahead, TimeUnits(usual_context(dataset, ahead))
     return ahead, dataset.axis.duration(context, "context_length")
 
 
@@ -124,11 +131,31 @@ def usual_horizon(dataset: SeriesDataset) -> float:
     Returns:
         In time units.
     """
+    return _usual_time(dataset, MANY_TIMES, SPAN_SHARE)
+
+
+def usual_context(dataset: SeriesDataset, horizon: float) -> float:
+    """Eight horizons, or the median time that 64 successive gaps take if that is more.
+
+    A horizon of one step is no reason to look at eight values only.
+
+    Args:
+        dataset: at least one series with observations at two different times.
+        horizon: in time units.
+
+    Returns:
+        In time units.
+    """
+    return max(CONTEXT_HORIZONS * horizon, _usual_time(dataset, CONTEXT_TIMES, 1.0))
+
+
+def _usual_time(dataset: SeriesDataset, gaps: int, share: float) -> float:
+    """The median time that so many gaps of a series take, or a share of its span if that is less."""
     span = dataset.last - dataset.first
     events = pd.DataFrame({"series": dataset.series, "time": dataset.time}).drop_duplicates()
-    took = events.groupby("series")["time"].diff(MANY_TIMES).groupby(events["series"]).median()
-    horizon = np.fmin(SPAN_SHARE * span, took.reindex(range(len(dataset))).to_numpy())
-    return float(np.median(horizon[span > 0]))
+    took = events.groupby("series")["time"].diff(gaps).groupby(events["series"]).median()
+    found = np.fmin(share * span, took.reindex(range(len(dataset))).to_numpy())
+    return float(np.median(found[span > 0])) if (span > 0).any() else 0.0
 
 
 def _all_observed(dataset: SeriesDataset) -> bool:

@@ -17,7 +17,7 @@ from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.scaling import keys_of
 from latentode.errors import LatentODEError, SchemaError
 
-__all__ = ["Kept", "StoredDataset"]
+__all__ = ["Kept", "StoredDataset", "some_of"]
 
 AT_ONCE = 1 << 20  # observations that are put in order at a time
 
@@ -36,6 +36,11 @@ class StoredDataset(SeriesDataset):
         raise LatentODEError(
             "of a folder that is left on disk no table is made again; read a part of it by read_table"
         )
+
+
+def some_of(dataset: SeriesDataset) -> SeriesDataset:
+    """What of a dataset is in memory: all of it, or the sample of one on disk."""
+    return dataset.sample or dataset if isinstance(dataset, StoredDataset) else dataset
 
 
 class _Column:

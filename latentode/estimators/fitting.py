@@ -19,7 +19,7 @@ from latentode.data.dataset import SeriesDataset
 from latentode.data.on_disk import ParquetFolder
 from latentode.data.schema import Schema
 from latentode.data.split import durations
-from latentode.data.stored import StoredDataset
+from latentode.data.stored import some_of
 from latentode.data.task import Forecasting
 from latentode.data.whole_files import require_writable
 from latentode.errors import LatentODEError, check_whole
@@ -146,7 +146,7 @@ def fit_forecaster(
         dataset, held = read_folder(estimator, df, schema, validation is None)
     else:
         dataset = read_training(df, schema, estimator.duplicates)
-    some = dataset.sample if isinstance(dataset, StoredDataset) and dataset.sample else dataset
+    some = some_of(dataset)
     spans = durations(some, estimator.horizon, estimator.context_length)
     if validation is not None:
         held = read_training(validation, dataset.schema, estimator.duplicates, dataset.notes)
@@ -251,7 +251,7 @@ def fitted_by_lightning(
     task = data.task
     if not isinstance(task, Forecasting):
         raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
-    trained = data.train.dataset
+    trained = some_of(data.train.dataset)
     horizon, context_length = durations(trained, task.horizon, task.context_length)
     module = module.cpu().eval()
     fitted = left_behind(module, data, horizon, context_length)

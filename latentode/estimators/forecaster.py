@@ -40,7 +40,7 @@ class LatentODEForecaster(BaseEstimator):
         horizon: how far ahead to learn to look: "24h", or a number in the unit of a numeric time
             column. None takes, as is usual among the series, a quarter of the span, or the time that
             50 further observation times take if less. Longer questions carry the ODE on.
-        context_length: how far back the encoder looks; None takes eight horizons.
+        context_length: how far back to look; None takes eight horizons, or 64 observation times.
         model: what the network is made of; `model__latent_size` and its like name its fields.
         training: how it is trained; likewise `training__max_epochs`.
         duplicates: what to do with several rows of one (series, time): "error", "mean", "last".

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -70,9 +71,23 @@ def judged(
     """
     asked = judging(fitted, data)
     if data.validation is not None and len(asked[1].actual):
-        return judged_by(fitted, asked[0], training, asked[1])
+        found = judged_by(fitted, asked[0], training, asked[1])
+        return found if data.held_out_after is None else _estimated_again(found, data)
     answer = fitted.forecast(asked[0], asked[1].queries, asked[1].keys)
     return replace(fitted, residuals=fit_residuals(fitted, *asked, answer))
+
+
+def _estimated_again(fitted: FittedForecaster, data: IrregularDataModule) -> FittedForecaster:
+    """The model whose structural forecasts know the ends of few series too, now that it is judged.
+
+    Of a short table they are what says most about its future, and a good part of it. A variable of
+    which something learnt is believed keeps the forecast that it was learnt about.
+    """
+    batch, engine = data.examples(held_out=True), fitted.engine
+    network, *others = (deepcopy(own) for own in engine.networks)
+    for own in (network, *others):
+        own.emission.estimate_again(batch, own.time_scale, len(data.train))
+    return replace(fitted, engine=replace(engine, network=network, others=tuple(others)))
 
 
 def judged_by(

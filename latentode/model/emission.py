@@ -134,13 +134,16 @@ class Emission(nn.Module):
         control, phase = structural_inputs(batch, time_scale, len(self.structure.periods))
         return self.structure(seen, asked, len(batch), control, phase)
 
-    def estimate(self, batch: Batch, time_scale: float, n_series: int) -> None:
+    def estimate(
+        self, batch: Batch, time_scale: float, n_series: int, lag: float | None = None
+    ) -> None:
         """Estimates the structural block, if there is one, from training windows.
 
         Args:
             batch: of training series, with targets.
             time_scale: length of one unit of model time, in time units.
             n_series: from how many series the windows are.
+            lag: of slow responses to known columns, in units of model time; None to find it too.
         """
         if self.structure is None:
             return
@@ -150,7 +153,9 @@ class Emission(nn.Module):
         every = Observations.cat([batch.context, batch.target]).rescale_time(time_scale, torch.float64)
         of = (x.numpy() for x in (every.series, every.variable, every.time, every.value))
         series, kind, time, value = of
-        block.lag.fill_(response_time(series * n + kind, kind, (series, time, value), clocks))
+        if lag is None:
+            lag = response_time(series * n + kind, kind, (series, time, value), clocks)
+        block.lag.fill_(lag)
         clocks = replace(clocks, lag=float(block.lag))
 
         def cells_of(rows: Observations) -> Cells:
@@ -164,3 +169,16 @@ class Emission(nn.Module):
         made = self.outlook(batch, batch.target.queries(), time_scale).deviation
         for v in torch.unique(batch.target.variable).tolist():
             self.unit[v] = made[batch.target.variable == v].quantile(COMMON)
+
+    def estimate_again(self, batch: Batch, time_scale: float, n_series: int) -> None:
+        """As `estimate`, from more data, of the variables whose forecasts training adds nothing to."""
+        block, believed = self.structure, self.strength != 0
+        if block is None or believed.all():
+            return
+        kept = {name: own.clone() for name, own in block.named_buffers()}
+        fresh = StructuralBlock(block.n_variables, block.n_known, block.periods, len(block.harmonics))
+        block.load_state_dict(fresh.state_dict())
+        self.estimate(batch, time_scale, n_series, float(kept["lag"]) if believed.any() else None)
+        for name, own in block.named_buffers():
+            if own.dim():
+                own[believed] = kept[name][believed]

@@ -24,7 +24,9 @@ series have count once in N.
 At last the model is compared with simpler ones, which have no slope, no walk, no deviation, or none of
 several of them, each begun from its own start, since the sum has several lowest points. A free
 parameter then costs $\tfrac12 \log N$: a slope that one series hardly needs would be carried on far
-beyond its end.
+beyond its end. Variances that were found with k free parameters are too small, and normal tails too
+short, by what a Student-t distribution of N - k degrees of freedom has in their place: they are
+multiplied by $N / (N - k - 2)$.
 
 References:
     Estimating the dimension of a model (Schwarz, 1978).
@@ -80,12 +82,17 @@ SIMPLER = (
     (("slope", "slope_walk", "deviation"), {"walk": 0.1}),
     (("walk", "slope_walk", "deviation"), {}),
     (("slope_walk", "deviation"), {"walk": 0.1}),
+    (("walk", "slope", "slope_walk", "deviation"), {}),
 )
 MANY_ROWS = 3000  # of which simpler models are tried on some
 RATES = {"slope": "damping", "deviation": "return_rate"}
 APART = 12.0  # frequencies that a cell tells apart, times its span and the root of its rows
 MOST_KNOWN = 128  # estimates that are kept
 WORK = 2e9  # operations that an estimate without cycles may take, all variables together
+
+VARIANCES = "noise", "walk", "slope_walk", "deviation", "cycle"
+PRIORS = "level_precision", "scale", "memory", "excess", "coefficient_walk"  # that few values decide
+LEAST_FREE = 0.25  # of n values, whatever a model's parameters
 
 _known: dict[bytes, tuple[np.ndarray, ...]] = {}  # estimates by the digest of what they are from
 
@@ -124,11 +131,19 @@ def _kept(sample: Sample, *begun: np.ndarray) -> tuple[np.ndarray, ...]:
     key = sample.digest(*begun)
     found = _known.get(key)
     if found is None:
-        best = _estimate(sample, *begun)
+        best = _unbiased(sample, _estimate(sample, *begun))
         found = _known[key] = best.theta, *(part[0] for part in best.prior)
         for oldest in list(_known)[:-MOST_KNOWN]:
             _known.pop(oldest, None)
     return found
+
+
+def _unbiased(sample: Sample, model: Candidate) -> Candidate:
+    """With variances of Student's t of as many degrees as n values leave beside the free parameters."""
+    n, counted = sample.distinct, [i for i in model.free if PARAMETERS[i] not in PRIORS]
+    factor = n / max(n - len(counted) - 2, n * LEAST_FREE)
+    moving = np.isin(PARAMETERS, VARIANCES)
+    return replace(model, z=model.z + np.where(moving, math.log(factor), 0.0))
 
 
 def _as_many_as(chosen: np.ndarray, counts: np.ndarray, most: int) -> np.ndarray:

@@ -14,16 +14,16 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from latentode.data.batch import Batch, Series
-from latentode.data.climatology import Climatology
+from latentode.data.climatology import Climatology, observation_rates, rate_of
 from latentode.data.cycles import FoundCycle, find_cycles
 from latentode.data.dataset import SeriesDataset
 from latentode.data.files import read_table
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.on_disk import ParquetFolder
-from latentode.data.scaling import Scaling, in_parts
+from latentode.data.scaling import Scaling
 from latentode.data.schema import AUTO, Schema
-from latentode.data.split import CONTEXT_HORIZONS, HeldOut
-from latentode.data.stored import StoredDataset
+from latentode.data.split import HeldOut, usual_context
+from latentode.data.stored import StoredDataset, some_of
 from latentode.data.task import Classification, Forecasting, Task
 from latentode.errors import LatentODEError, SchemaError
 from latentode.model.config import Sizes
@@ -149,7 +149,7 @@ class IrregularDataModule(LightningDataModule):
 
     def _find_cycles(self, train: SeriesDataset, validation: Any) -> tuple[FoundCycle, ...]:
         """The cycles of a table, its values scaled; of few series the held-out ends show some more."""
-        train = train.sample or train if isinstance(train, StoredDataset) else train
+        train = some_of(train)
         if isinstance(validation, HeldOut) and validation.begin is not None:
             _check_alike(train, validation.dataset, "validation")
             train = validation.dataset
@@ -218,29 +218,26 @@ class IrregularDataModule(LightningDataModule):
     def event_rate(self) -> float:
         """Times per time unit at which anything of a training series was observed, after the first."""
         times = self.train.timeline.moments[1].offsets
-        return _rate(int(np.maximum(np.diff(times) - 1, 0).sum()), self.train.dataset)
+        return rate_of(int(np.maximum(np.diff(times) - 1, 0).sum()), self.train.dataset)
 
     @property
     def variable_rates(self) -> tuple[float, ...]:
         """Observations of each variable per time unit of training, after each series' first time."""
-        data = self.train.dataset
-        counts, first = np.zeros(len(data.variables), dtype=np.int64), data.first
-        for series, variable, time, _ in in_parts(data):
-            counts += np.bincount(variable[time > first[series]], minlength=len(counts))
-        return tuple(_rate(int(n), data) for n in counts)
+        return observation_rates(self.train.dataset)
 
     def tables(self) -> list[SeriesDataset]:
         """What was read: training series, and validation series if there are any."""
         return [s.dataset for s in (self.train, self.validation) if s is not None]
 
-    def examples(self) -> Batch:
-        """Some training windows to estimate the structural block from, the same by every seed."""
-        series = np.argsort(self.train.keys, kind="stable")[:MOST_EXAMPLES].tolist()
+    def examples(self, held_out: bool = False) -> Batch:
+        """Some windows to estimate from, alike for any seed; `held_out` for those of validation."""
+        of = self.validation if held_out and self.validation is not None else self.train
+        series = np.argsort(of.keys, kind="stable")[:MOST_EXAMPLES].tolist()
         few, task = -(-FEWEST_EXAMPLES // len(series)), self.task
         n = max(few, min(USUAL_EXAMPLES, MOST_EXAMPLES // len(series)))
         task = replace(task, strata=n) if isinstance(task, Forecasting) else task
         order = np.array([(0, i, draw) for draw in range(n) for i in series])
-        return Cuts(self.train, task, order, seed=0).__getitems__(range(len(order)))
+        return Cuts(of, task, order, seed=0).__getitems__(range(len(order)))
 
     def train_dataloader(self) -> DataLoader:
         order = in_rounds(len(self.train), self.windows_per_epoch)
@@ -274,24 +271,27 @@ class IrregularDataModule(LightningDataModule):
         """What training series show on average."""
         return Climatology.fit(self.train.dataset)
 
+    @cached_property
+    def _ends(self) -> tuple[str, float, float] | None:
+        """Which estimator learns such a task, and its horizon and context."""
+        task = self.task
+        if not isinstance(task, Forecasting | Classification):
+            return None
+        forecasts, back = isinstance(task, Forecasting), task.context_length
+        if back is None:
+            some = some_of(self.train.dataset)
+            back = usual_context(some, task.reach()) if forecasts else math.inf
+        return "forecaster" if forecasts else "classifier", float(task.reach()), float(str(back))
+
     def state_dict(self) -> dict[str, Any]:
         """All that a fitted estimator has beside its network, as primitives; the place in an epoch."""
-        task, drawn = self.task, {"batch_size": self.batch_size, "seed": self.seed}
-        ends = None  # of horizon and context, for estimators
-        if isinstance(task, Forecasting):
-            length = CONTEXT_HORIZONS * task.reach()  # as a forecaster's
-            if task.context_length is not None:
-                length = float(str(task.context_length))
-            ends = ("forecaster", task.reach(), length)
-        elif isinstance(task, Classification):
-            length = math.inf if task.context_length is None else float(str(task.context_length))
-            ends = ("classifier", task.reach(), length)
+        drawn = {"batch_size": self.batch_size, "seed": self.seed}
         return {
             "schema": self.schema.to_json(),
             "axis": dict(vars(self.axis)),
             "scaling": self.scaling.to_dict(),
             "climatology": self.climatology.to_dict(),
-            "ends": ends and (ends[0], *map(float, ends[1:])),
+            "ends": self._ends,
             "classes": None if self.classes is None else list(self.classes),
             "drawn": {**drawn, "windows_per_epoch": self.windows_per_epoch},
             "place": () if self._loader is None else self._loader.place,
@@ -319,12 +319,6 @@ def _check_alike(train: SeriesDataset, held_out: SeriesDataset, what: str) -> No
             f"{what} has {theirs.kind} times in units of {theirs.time_unit}, but training has "
             f"{ours.kind} times in units of {ours.time_unit}; read both with one schema"
         )
-
-
-def _rate(events: int, data: SeriesDataset) -> float:
-    """Events per time unit watched; half an event where there was none, since a rate is positive."""
-    watched = float((data.watched_until - data.first)[np.diff(data.parts.offsets) > 0].sum())
-    return max(events, 0.5) / watched if watched > 0 else 1.0
 
 
 def _read(table: Table, schema: Schema | None) -> SeriesDataset:

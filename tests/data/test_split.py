@@ -6,7 +6,7 @@ import pytest
 
 from latentode import Forecasting, IrregularDataModule
 from latentode.data import SeriesDataset
-from latentode.data.split import split_validation, usual_horizon
+from latentode.data.split import split_validation, usual_context, usual_horizon
 
 TIME = np.arange(2000.0)
 BURSTS = np.ravel(TIME[::10, None] + 1e-3 * np.arange(10))  # nine gaps in ten are tiny
@@ -27,6 +27,22 @@ OUTAGE = np.where(TIME < 1000, TIME, TIME + 1e6)
 def test_the_usual_horizon_is_a_quarter_of_a_short_series_and_fifty_gaps_of_a_long_one(series, horizon):
     frames = [pd.DataFrame({"id": i, "time": t, "x": 1.0}) for i, t in enumerate(series)]
     assert usual_horizon(SeriesDataset.from_frame(pd.concat(frames))) == pytest.approx(horizon)
+
+
+@pytest.mark.parametrize(
+    ("series", "horizon", "context"),
+    [
+        ([TIME], 1.0, 64.0),
+        ([TIME], 50.0, 400.0),
+        ([TIME[:41]], 1.0, 40.0),
+        ([BURSTS], 1.0, 60.0),
+        ([TIME[:1]], 1.0, 8.0),
+    ],
+)
+def test_the_usual_context_is_eight_horizons_and_of_short_ones_64_gaps(series, horizon, context):
+    frames = [pd.DataFrame({"id": i, "time": t, "x": 1.0}) for i, t in enumerate(series)]
+    read = SeriesDataset.from_frame(pd.concat(frames))
+    assert usual_context(read, horizon) == pytest.approx(context, abs=0.01)
 
 
 def test_several_variables_at_one_time_are_one_time():
