@@ -71,8 +71,10 @@ def judged(
     """
     asked = judging(fitted, data)
     if data.validation is not None and len(asked[1].actual):
-        found = judged_by(fitted, asked[0], training, asked[1])
-        return found if data.held_out_after is None else _estimated_again(found, data)
+        fitted = judged_by(fitted, asked[0], training, asked[1])
+        if data.held_out_after is None:
+            return fitted
+        fitted = _estimated_again(fitted, data)  # of whose forecasts the residuals are to be
     answer = fitted.forecast(asked[0], asked[1].queries, asked[1].keys)
     return replace(fitted, residuals=fit_residuals(fitted, *asked, answer))
 

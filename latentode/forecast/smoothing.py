@@ -100,7 +100,8 @@ def forecast_at(
     if fitted.engine.network.emission.structure is None:
         return (_conditioned if smooth else FittedForecaster.forecast)(fitted, dataset, queries, keys)
     series, outlook = fitted.series(dataset), None
-    if len(queries) and (smooth or parts):
+    inside = smooth and bool((queries.time < series.last[queries.series]).any())
+    if len(queries) and (inside or parts):  # else the network asks its structural block itself
         outlook = _outlook(fitted, series, queries, smooth)
     made = fitted.forecast_series(series, queries, keys, outlook)
     structure = fitted.structural_parts(outlook, queries.variable) if parts else None
