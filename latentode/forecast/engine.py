@@ -237,15 +237,15 @@ def _batches(
     queries: ForecastQueries, at_once: int
 ) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]]:
     """Places of queries, the (series, origin) rows of their batch, and the row of each query."""
-    pairs = np.stack([queries.series.astype(np.float64), queries.origin])
-    rows, inverse = np.unique(pairs, axis=1, return_inverse=True)
-    row_of = inverse.reshape(-1)
-    order = np.argsort(row_of, kind="stable")
-    edges = np.searchsorted(row_of[order], np.arange(0, rows.shape[1] + at_once, at_once))
-    for number, begin in enumerate(range(0, rows.shape[1], at_once)):
-        chosen = rows[:, begin : begin + at_once]
-        place = np.sort(order[edges[number] : edges[number + 1]])
-        yield place, (chosen[0].astype(np.int64), chosen[1]), row_of[place] - begin
+    order = np.lexsort((queries.origin, queries.series))
+    series, origin = queries.series[order], queries.origin[order]
+    first = np.r_[True, (np.diff(series) != 0) | (np.diff(origin) != 0)][: len(order)]
+    row, series, origin = np.cumsum(first) - 1, series[first], origin[first]
+    for begin in range(0, len(series), at_once):
+        part, chosen = np.searchsorted(row, (begin, begin + at_once)), slice(begin, begin + at_once)
+        place, rows = order[slice(*part)], row[slice(*part)] - begin
+        given = np.argsort(place)  # a batch's queries in the order in which they are asked
+        yield place[given], (series[chosen].astype(np.int64), origin[chosen]), rows[given]
 
 
 def _distribution(

@@ -43,7 +43,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentode.model.candidate import FREQUENCY, SPREAD, Candidate, Sample
+from latentode.model.candidate import FEWEST_CELLS, FREQUENCY, SPREAD, Candidate, Sample
 from latentode.model.structure import BOUNDS, INITIAL, StructuralBlock
 from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.frequency import (
@@ -158,6 +158,8 @@ def _estimate(sample: Sample, theta: np.ndarray, mean: np.ndarray, variance: np.
     """The model of one variable: without a cycle, or with the best if that is better."""
     centre = np.log(np.array([INITIAL[name] for name in PARAMETERS]))
     kept = CYCLE_PARAMETERS if mean.size else (*CYCLE_PARAMETERS, "coefficient_walk")
+    if len(sample.seen.variable) < FEWEST_CELLS:
+        kept = (*kept, "scale", "memory")  # few cells do not say how variances differ and change
     free = np.array([i for i, name in enumerate(PARAMETERS) if name not in kept])
     none = np.zeros(len(sample.seen.variable))
     model = Candidate(np.log(theta), (mean[None], variance[None]), free, centre, none)

@@ -16,7 +16,7 @@ size of values does not matter,
 $$L(\omega) = \tfrac12 \sum_i \log F_i + \tfrac{n}{2} \log \sum_i e_i^2 / F_i
   + \tfrac12 (\log \omega - \mu)^2 / s^2,$$
 
-and the best is refined by golden sections. A cell of few rows has the frequency of the prior.
+and the best is refined by parabolas. A cell of few rows has the frequency of the prior.
 
 References:
     The generalised Lomb-Scargle periodogram (Zechmeister and Kürster, 2009), here with a line.
@@ -56,7 +56,8 @@ POINTS = 1024  # of a grid at most; where there are more, only the last rows are
 RIDGE = 1e-3
 WIDTH = 3.0  # deviations of the prior that are looked at
 PEAKS = 4  # that are compared by likelihood
-SECTIONS, GOLDEN = 18, 0.6180339887498949
+GOLDEN = 0.3819660112501051
+MOST_STEPS, NEAR = 24, 1e-6  # of the interval that is searched
 TINY = 1e-300
 LEAST_GAIN = 5.0  # of a cell's periodogram at a clear peak
 FEWEST_CELLS = 3  # with one, for frequencies of cells' own to be suggested
@@ -139,20 +140,31 @@ def _cost(omega: Any, centre: float, spread: float, own: Any, rest: Any, room: A
 
 
 @compiled
-def _lowest(begin: float, end: float, how: Any) -> tuple:
-    """A frequency between two at which the cost is lowest, by golden sections, and its cost."""
-    a, b = end - GOLDEN * (end - begin), begin + GOLDEN * (end - begin)
-    cost_a, cost_b = _cost(a, *how), _cost(b, *how)
-    for _ in range(SECTIONS):
-        if cost_a < cost_b:
-            end, b, cost_b = b, a, cost_a
-            a = end - GOLDEN * (end - begin)
-            cost_a = _cost(a, *how)
+def _lowest(low: float, x: Any, high: float, cost: float, how: Any) -> tuple:
+    """A frequency near x at which the cost is lowest, and its cost, which is that of x or less.
+
+    Each step is to the lowest point of a parabola through x and the ends, or by golden section where
+    there is none.
+    """
+    near, cost_low, cost_high = NEAR * (high - low), _cost(low, *how), _cost(high, *how)
+    for _ in range(MOST_STEPS):
+        below, above = (x - low) * (cost - cost_high), (x - high) * (cost - cost_low)
+        bend = 2 * (below - above)
+        at = x - ((x - low) * below - (x - high) * above) / bend if bend != 0.0 else x
+        if not (low < at < high) or cost > min(cost_low, cost_high):
+            at = x + GOLDEN * ((high if high - x > x - low else low) - x)
+        if abs(at - x) < near:
+            break
+        found = _cost(at, *how)
+        if found < cost and at > x:
+            low, cost_low, x, cost = x, cost, at, found
+        elif found < cost:
+            high, cost_high, x, cost = x, cost, at, found
+        elif at > x:
+            high, cost_high = at, found
         else:
-            begin, a, cost_a = a, b, cost_b
-            b = begin + GOLDEN * (end - begin)
-            cost_b = _cost(b, *how)
-    return (a, cost_a) if cost_a < cost_b else (b, cost_b)
+            low, cost_low = at, found
+    return x, cost
 
 
 @compiled
@@ -190,8 +202,7 @@ def _search(
             found = _cost(at, *how)
             if found < cost:
                 best, cost = at, found
-        at, found = _lowest(max(best - step, 0.5 * best), best + step, how)
-        omega[c] = at if found < cost else best
+        omega[c], _ = _lowest(max(best - step, 0.5 * best), best, best + step, cost, how)
 
 
 def frequencies(cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
