@@ -89,10 +89,31 @@ def test_the_choice_is_that_of_the_rule_written_plainly(n_series):
 def test_only_a_forecast_that_nothing_learnt_stands_on_is_estimated_again(monkeypatch):
     def block(*strength):
         found = np.array(strength)
-        monkeypatch.setattr(judging, "shrunk", lambda fitted, *asked: with_strength(fitted, found))
+        monkeypatch.setattr(judging, "with_strength", lambda made, _: with_strength(made, found))
         _, made = fitted(2, corrections=0.0)
         return made.engine.network.emission.structure.theta()
 
     kept, again, mixed = block(1.0, 1.0), block(0.0, 0.0), block(1.0, 0.0)
     assert (kept != again).any(axis=1).all()
     assert np.array_equal(mixed, np.stack([kept[0], again[1]]))
+
+
+def test_of_very_few_values_nothing_is_believed():
+    dataset, model = fitted(2, corrections=4.0)
+    every = observed_ahead(dataset, 5.0, 6)
+    answer = model.forecast(dataset, every.queries, every.keys)
+    right = every._replace(actual=np.asarray(answer.mean).copy())
+    assert (strength(shrunk(model, dataset, right)) > 0).all()
+    latest = np.sort(np.unique(right.queries.time))[-9:]  # of two series
+    some = np.flatnonzero(np.isin(right.queries.time, latest))
+    keys = right.keys.iloc[some].reset_index(drop=True)
+    few = right._replace(queries=right.queries.take(some), keys=keys, actual=right.actual[some])
+    assert (strength(shrunk(model, dataset, few)) == 0).all()
+
+
+def test_without_training_there_is_nothing_to_believe():
+    time = np.arange(60.0)
+    frame = pd.DataFrame({"time": time, "y": np.sin(time), "early": np.where(time < 40, time, np.nan)})
+    training = TrainingConfig(max_epochs=0)
+    model = LatentODEForecaster(5.0, training=training, verbose=False).fit(frame, Schema())
+    assert (strength(model.fitted_) == 0).all(), "also of what nothing was held out of"

@@ -684,6 +684,15 @@ def test_in_the_end_it_knows_what_was_held_out_of_a_short_series():
     assert np.mean(off) < 1.1 * np.mean(least_squares)
 
 
+def test_one_wild_value_at_the_end_does_not_decide_about_all_others():
+    y = 5 + 0.3 * np.random.default_rng(0).normal(size=60)
+    y[-1] += 10
+    frame = pd.DataFrame({"time": np.arange(60.0), "y": y})
+    made = trained(frame, Schema(targets=("y",)), 12.0, epochs=0).predict(frame, [61.0, 65.0, 71.0])
+    assert (made["mean"] - 5).abs().max() < 1.5
+    assert (made["q0.9"] - made["q0.1"]).max() < 3  # of noise 0.77
+
+
 def test_a_known_column_acts_at_once_and_in_what_ifs():
     rng = np.random.default_rng(2)
     u = (rng.random(300) < 0.3).astype(float)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ __all__ = [
     "by_key",
     "durations",
     "split_validation",
+    "tamed",
     "usual_context",
     "usual_horizon",
 ]
@@ -28,6 +29,10 @@ HELD_OUT_VALUES = 200
 SPAN_SHARE = 0.25
 MANY_TIMES = 50
 CONTEXT_HORIZONS, CONTEXT_TIMES = 8, 64
+FEWEST_VALUES, NEIGHBOURS = 8, 3
+WILD = 5.0  # usual differences from its neighbours that a value may be off
+RECENT, GROWN = 5, 1.25  # at an end also so many times what the last few were off
+RARE = 0.02  # share of values that may be wild, else such are what the series is made of
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,45 @@ def _usual_time(dataset: SeriesDataset, gaps: int, share: float) -> float:
     took = events.groupby("series")["time"].diff(gaps).groupby(events["series"]).median()
     found = np.fmin(share * span, took.reindex(range(len(dataset))).to_numpy())
     return float(np.median(found[span > 0])) if (span > 0).any() else 0.0
+
+
+def tamed(dataset: SeriesDataset) -> SeriesDataset:
+    """The series with single wild values drawn in, where they would decide about all others.
+
+    A value is wild if it lies off the medians of the values before and after it, to the same side, by
+    many times what is usual. Next to known columns none is, which may say when to expect such, and of
+    many series none decides.
+    """
+    if dataset.schema.known_future or len(dataset) >= MANY_SERIES:
+        return dataset
+    value = dataset.value.copy()
+    cell = dataset.series * len(dataset.variables) + dataset.variable
+    order = np.lexsort((dataset.time, cell))
+    for rows in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
+        if len(rows) >= FEWEST_VALUES:
+            value[rows] -= _wildness(value[rows])
+    return replace(dataset, value=value)
+
+
+def _wildness(x: np.ndarray) -> np.ndarray:
+    """How far beyond what is usual values of one series lie off their neighbours, with a sign."""
+    off = np.stack([x - _medians_before(x), x - _medians_before(x[::-1])[::-1]])
+    sizes = np.abs(off)
+    limit = np.full(len(x), WILD * np.nanmedian(sizes))
+    for end, near, side in ((0, slice(1, 1 + RECENT), 1), (-1, slice(-1 - RECENT, -1), 0)):
+        off[1 - side, end] = off[side, end]  # the ends have one side alone, where what grows is larger
+        limit[end] = max(limit[end], GROWN * np.nanmax(sizes[side, near]))
+    alike = (off > 0).all(axis=0) | (off < 0).all(axis=0)
+    beyond = np.where(alike, np.maximum(np.abs(off).min(axis=0) - limit, 0.0), 0.0)
+    few = np.count_nonzero(beyond) <= max(1, RARE * len(x))
+    return np.sign(off[0]) * beyond if limit.min() > 0 and few else np.zeros(len(x))
+
+
+def _medians_before(x: np.ndarray) -> np.ndarray:
+    """The median of the few values before each; NaN where there is none."""
+    begun = [np.nan, *(np.median(x[:k]) for k in range(1, NEIGHBOURS))]
+    some = np.lib.stride_tricks.sliding_window_view(x[:-1], NEIGHBOURS)
+    return np.r_[begun, np.median(some, axis=1)]
 
 
 def _all_observed(dataset: SeriesDataset) -> bool:

@@ -19,6 +19,7 @@ __all__ = ["KINDS", "Family", "best_families", "looks_like"]
 
 BETTER = 0.02  # by how many nats a value another family has to be better than normal
 FEW = 50.0  # median of whole numbers from which they are as good as continuous
+FEWEST_TRANSFORMED = 20  # values; a mean grows with the exponent of a variance, which few tell badly
 SKEWED = 3.0  # ratio of the 95 % to the 5 % quantile of positive values from which logarithms may pay
 
 
@@ -89,7 +90,9 @@ def best_families(tables: Sequence[SeriesDataset], judge: Judge) -> dict[str, Fa
     for v, name in enumerate(tables[0].variables):
         if name not in tables[0].schema.transforms:
             values = np.concatenate([t.value[t.variable == v] for t in tables])
-            allowed[name] = KINDS[looks_like(values)]
+            few = len(values) < FEWEST_TRANSFORMED
+            kinds = KINDS[looks_like(values)]
+            allowed[name] = tuple(own for own in kinds if own.transform is None or not few)
     found = {name: own[0] for name, own in allowed.items() if own and own[0].kind == "0 or 1"}
     open_ = {name: own for name, own in allowed.items() if own and name not in found}
     if not open_:

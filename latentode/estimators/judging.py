@@ -18,7 +18,7 @@ from latentode.estimators.families import Family
 from latentode.evaluation.leaderboard import STRUCTURE_NAME, advice, leaderboard, to_text
 from latentode.evaluation.pairs import BacktestPairs
 from latentode.evaluation.residual_fit import fit_residuals, judging_pairs
-from latentode.evaluation.shrinkage import shrunk
+from latentode.evaluation.shrinkage import shrunk, with_strength
 from latentode.forecast.engine import Engine
 from latentode.forecast.fitted import FittedForecaster, Reader
 from latentode.training.config import TrainingConfig
@@ -85,7 +85,7 @@ def _estimated_again(fitted: FittedForecaster, data: IrregularDataModule) -> Fit
     Of a short table they are what says most about its future, and a good part of it. A variable of
     which something learnt is believed keeps the forecast that it was learnt about.
     """
-    batch, engine = data.examples(held_out=True), fitted.engine
+    batch, engine = data.examples(whole=True), fitted.engine
     network, *others = (deepcopy(own) for own in engine.networks)
     for own in (network, *others):
         own.emission.estimate_again(batch, own.time_scale, len(data.train))
@@ -110,7 +110,10 @@ def judged_by(
         dataset, pairs = judging_pairs(fitted.horizon, dataset)
     watched = training.monitor.removeprefix("val_")
     error = {"loss": training.loss, "nll": "likelihood"}.get(watched, watched)
-    fitted = shrunk(fitted, dataset, pairs, error.partition("+")[0])
+    if training.max_epochs:
+        fitted = shrunk(fitted, dataset, pairs, error.partition("+")[0])
+    else:
+        fitted = with_strength(fitted, 0.0)
     answer = fitted.forecast(dataset, pairs.queries, pairs.keys)
     fitted = replace(fitted, residuals=fit_residuals(fitted, dataset, pairs, answer))
     board = leaderboard(fitted, dataset, pairs, answer)

@@ -4,7 +4,7 @@ Of each variable the decoded correction is multiplied by a strength $s_v$, of a 
 negative log-density of held-out values, or their mean error, is least. Held-out values have chosen the
 weights too, and those of few series are hardly independent: there it is the smallest that is within one
 standard error of the least, so that a correction which they do not clearly ask for is not made. That
-error is of a difference of means over stretches of time.
+error is of a difference of means over stretches of time. Of very few values nothing is believed.
 
 References:
     Classification and Regression Trees, section 3.4.3 (Breiman et al., 1984).
@@ -32,6 +32,7 @@ ERRORS: dict[str, Callable[[Forecast, np.ndarray], np.ndarray]] = {
     "mse": lambda answer, actual: np.square(np.asarray(answer.mean) - actual),
     "mae": lambda answer, actual: np.abs(np.asarray(answer.mean) - actual),
 }
+FEWEST_VALUES = 20  # of a variable in few series, of which fewer do not tell
 ENOUGH = 8  # series that are enough to be judged by; else stretches of time of each
 
 
@@ -61,7 +62,11 @@ def shrunk(
     for v in np.unique(variable):
         own = variable == v
         of_variable = {s: loss[own] for s, loss in losses.items()}
-        found[v] = _best(of_variable) if stretch is None else _smallest(of_variable, stretch[own])
+        if stretch is None:
+            found[v] = _best(of_variable)
+        else:
+            enough = _distinct(pairs, own) >= FEWEST_VALUES
+            found[v] = _smallest(of_variable, stretch[own]) if enough else 0.0
     return with_strength(fitted, found)
 
 
@@ -73,6 +78,12 @@ def with_strength(fitted: FittedForecaster, strength: np.ndarray | float) -> Fit
         kept.copy_(kept.new_tensor(np.broadcast_to(strength, kept.shape).copy()))
     engine = replace(fitted.engine, network=network, others=tuple(others))
     return replace(fitted, engine=engine)
+
+
+def _distinct(pairs: BacktestPairs, own: np.ndarray) -> int:
+    """How many values some pairs are of, each of which may be asked from several origins."""
+    asked = pairs.queries
+    return len(np.unique(np.stack([asked.series[own], asked.time[own]]), axis=1).T)
 
 
 def _stretches(pairs: BacktestPairs) -> np.ndarray | None:

@@ -178,7 +178,9 @@ class Emission(nn.Module):
         kept = {name: own.clone() for name, own in block.named_buffers()}
         fresh = StructuralBlock(block.n_variables, block.n_known, block.periods, len(block.harmonics))
         block.load_state_dict(fresh.state_dict())
+        unit = self.unit.clone()
         self.estimate(batch, time_scale, n_series, float(kept["lag"]) if believed.any() else None)
+        self.unit[believed] = unit[believed]
         for name, own in block.named_buffers():
             if own.dim():
                 own[believed] = kept[name][believed]

@@ -92,7 +92,7 @@ WORK = 2e9  # operations that an estimate without cycles may take, all variables
 
 VARIANCES = "noise", "walk", "slope_walk", "deviation", "cycle"
 PRIORS = "level_precision", "scale", "memory", "excess", "coefficient_walk"  # that few values decide
-LEAST_FREE = 0.25  # of n values, whatever a model's parameters
+LEAST_FREE = 0.5  # of n values, whatever a model's parameters
 
 _known: dict[bytes, tuple[np.ndarray, ...]] = {}  # estimates by the digest of what they are from
 

@@ -22,7 +22,7 @@ from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.on_disk import ParquetFolder
 from latentode.data.scaling import Scaling
 from latentode.data.schema import AUTO, Schema
-from latentode.data.split import HeldOut, usual_context
+from latentode.data.split import HeldOut, tamed, usual_context
 from latentode.data.stored import StoredDataset, some_of
 from latentode.data.task import Classification, Forecasting, Task
 from latentode.errors import LatentODEError, SchemaError
@@ -229,9 +229,16 @@ class IrregularDataModule(LightningDataModule):
         """What was read: training series, and validation series if there are any."""
         return [s.dataset for s in (self.train, self.validation) if s is not None]
 
-    def examples(self, held_out: bool = False) -> Batch:
-        """Some windows to estimate from, alike for any seed; `held_out` for those of validation."""
-        of = self.validation if held_out and self.validation is not None else self.train
+    @property
+    def known(self) -> SeriesDataset:
+        """All that training may know in the end: of few series the parts that are held out too."""
+        held_out = None if self.held_out_after is None else self.validation
+        return (self.train if held_out is None else held_out).dataset
+
+    def examples(self, whole: bool = False) -> Batch:
+        """Some windows to estimate from, alike for any seed; `whole` for those of all that is known."""
+        tame = tamed(self.known if whole else self.train.dataset)
+        of = self.train if tame is self.train.dataset else Series(tame, self.scaling)
         series = np.argsort(of.keys, kind="stable")[:MOST_EXAMPLES].tolist()
         few, task = -(-FEWEST_EXAMPLES // len(series)), self.task
         n = max(few, min(USUAL_EXAMPLES, MOST_EXAMPLES // len(series)))
@@ -279,8 +286,7 @@ class IrregularDataModule(LightningDataModule):
             return None
         forecasts, back = isinstance(task, Forecasting), task.context_length
         if back is None:
-            some = some_of(self.train.dataset)
-            back = usual_context(some, task.reach()) if forecasts else math.inf
+            back = usual_context(some_of(self.known), task.reach()) if forecasts else math.inf
         return "forecaster" if forecasts else "classifier", float(task.reach()), float(str(back))
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from latentode import Forecasting, IrregularDataModule
 from latentode.data import SeriesDataset
-from latentode.data.split import split_validation, usual_context, usual_horizon
+from latentode.data.split import split_validation, tamed, usual_context, usual_horizon
 
 TIME = np.arange(2000.0)
 BURSTS = np.ravel(TIME[::10, None] + 1e-3 * np.arange(10))  # nine gaps in ten are tiny
@@ -43,6 +43,47 @@ def test_the_usual_context_is_eight_horizons_and_of_short_ones_64_gaps(series, h
     frames = [pd.DataFrame({"id": i, "time": t, "x": 1.0}) for i, t in enumerate(series)]
     read = SeriesDataset.from_frame(pd.concat(frames))
     assert usual_context(read, horizon) == pytest.approx(context, abs=0.01)
+
+
+NOISE = np.random.default_rng(0).normal(size=60)
+
+
+def spiked(values, *places):
+    values = np.array(values)
+    values[list(places)] += 30.0
+    return values
+
+
+@pytest.mark.parametrize("place", [0, 1, 30, 58, 59])
+def test_a_single_wild_value_is_drawn_in_and_no_other(place):
+    (own,) = (tame_values(spiked(NOISE, place)),)
+    rest = np.arange(60) != place
+    assert np.array_equal(own[rest], NOISE[rest])
+    assert 2 < own[place] < 8
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        NOISE,
+        np.cumsum(NOISE),
+        np.where(TIME[:60] < 30, 0.0, 30.0) + NOISE,
+        30 * np.sin(TIME[:60] / 5),
+        np.exp(TIME[:60] / 5),
+        np.full(60, 2.0),
+        np.where(TIME[:60] % 10 == 0, 5.0, 0.0),
+        spiked(NOISE, *range(5, 60, 9)),
+        spiked(NOISE, 30)[26:33],
+    ],
+    ids=["noise", "walk", "step", "wave", "growth", "constant", "pulses", "many spikes", "few values"],
+)
+def test_what_a_series_is_made_of_is_not_wild(values):
+    assert np.array_equal(tame_values(values), values)
+
+
+def tame_values(values):
+    frame = pd.DataFrame({"time": np.arange(len(values)), "x": values.astype(float)})
+    return tamed(SeriesDataset.from_frame(frame)).value
 
 
 def test_several_variables_at_one_time_are_one_time():
