@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from making import tiny
+from making import tiny, waves
 
 from latentode import LatentODEForecaster
 from latentode.data import Schema, SeriesDataset
@@ -81,3 +81,11 @@ def test_what_is_decided_is_said(capsys):
     decided = "19 series", "horizon: 2", "`price`: positive and skewed", "held out: 5 whole series"
     for words in (*decided, "held-out error of all"):
         assert words in said
+
+
+def test_wild_values_that_count_less_are_said(capsys):
+    table = waves(2, 40)
+    table.loc[table.index[[10, 60]], "y"] += 1e4, 2e4
+    tiny(max_epochs=0, verbose=True, likelihood="normal").fit(table)
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "wild" in line]
+    assert "`y`: " in said and "and 1 more" in said and "`x`" not in said

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from latentode.data.climatology import Climatology
 from latentode.data.dataset import SeriesDataset
+from latentode.data.split import tamed
 from latentode.estimators.families import Family
 from latentode.evaluation.leaderboard import STRUCTURE_NAME, advice, leaderboard, to_text
 from latentode.evaluation.pairs import BacktestPairs
@@ -148,6 +149,15 @@ def _decisions(
     yield f"horizon: {ahead}{usual}; context: {back}"
     for name, own in families.items():
         yield told_family(name, own)
+    known = data.known
+    wild = tamed(known).value != known.value
+    for v in np.unique(known.variable[wild]):
+        values = known.value[wild & (known.variable == v)]
+        more = f", and {len(values) - 1} more" if len(values) > 1 else ""
+        yield (
+            f"`{known.variables[v]}`: {values[0]:g} is wild beside its neighbours{more}, and drawn in "
+            "where the structural forecast is estimated"
+        )
     if data.validation is None:
         yield "held out: nothing, there is too little"
     elif data.held_out_after is None:
