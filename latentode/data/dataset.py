@@ -314,9 +314,9 @@ class SeriesDataset:
 
     def static_frame(self) -> pd.DataFrame:
         """The static columns, a row per series: what any of its rows says."""
+        if not self.schema.static_covariates:
+            return pd.DataFrame(index=range(len(self)))
         columns = cast(pd.DataFrame, self.keys[list(self.schema.static_covariates)])
-        if columns.empty:
-            return pd.DataFrame(index=range(len(self)), columns=columns.columns)
         return columns.groupby(self.series_of_row).first()
 
     def known_paths(self) -> tuple[np.ndarray, np.ndarray, Ragged]:
