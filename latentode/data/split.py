@@ -31,6 +31,7 @@ MANY_TIMES = 50
 CONTEXT_HORIZONS, CONTEXT_TIMES = 8, 64
 FEWEST_VALUES, NEIGHBOURS = 8, 3
 WILD = 5.0  # usual differences from its neighbours that a value may be off
+STILL = 2.0  # likewise, that it is off once it is drawn in
 RECENT, GROWN = 5, 1.25  # at an end also so many times what the last few were off
 RARE = 0.02  # share of values that may be wild, else such are what the series is made of
 
@@ -182,17 +183,20 @@ def tamed(dataset: SeriesDataset) -> SeriesDataset:
 
 
 def _wildness(x: np.ndarray) -> np.ndarray:
-    """How far beyond what is usual values of one series lie off their neighbours, with a sign."""
+    """How far to draw in each value of one series; 0 for all but a few wild ones."""
     off = np.stack([x - _medians_before(x), x - _medians_before(x[::-1])[::-1]])
     sizes = np.abs(off)
-    limit = np.full(len(x), WILD * np.nanmedian(sizes))
+    usual = np.nanmedian(sizes)
+    limit = np.full(len(x), WILD * usual)
     for end, near, side in ((0, slice(1, 1 + RECENT), 1), (-1, slice(-1 - RECENT, -1), 0)):
         off[1 - side, end] = off[side, end]  # the ends have one side alone, where what grows is larger
         limit[end] = max(limit[end], GROWN * np.nanmax(sizes[side, near]))
     alike = (off > 0).all(axis=0) | (off < 0).all(axis=0)
-    beyond = np.where(alike, np.maximum(np.abs(off).min(axis=0) - limit, 0.0), 0.0)
-    few = np.count_nonzero(beyond) <= max(1, RARE * len(x))
-    return np.sign(off[0]) * beyond if limit.min() > 0 and few else np.zeros(len(x))
+    least = np.abs(off).min(axis=0)
+    wild = alike & (least > limit)
+    few = np.count_nonzero(wild) <= max(1, RARE * len(x))
+    drawn = np.where(wild, np.sign(off[0]) * (least - STILL * usual), 0.0)
+    return drawn if usual > 0 and few else np.zeros(len(x))
 
 
 def _medians_before(x: np.ndarray) -> np.ndarray:
