@@ -168,8 +168,8 @@ def tamed(dataset: SeriesDataset) -> SeriesDataset:
     """The series with single wild values drawn in, where they would decide about all others.
 
     A value is wild if it lies off the medians of the values before and after it, to the same side, by
-    many times what is usual. Next to known columns none is, which may say when to expect such, and of
-    many series none decides.
+    many times what is usual. Next to known columns none is, which may say when to expect such, nor on
+    the scale of logarithms or the like, and of many series none decides.
     """
     if dataset.schema.known_future or len(dataset) >= MANY_SERIES:
         return dataset
@@ -177,7 +177,8 @@ def tamed(dataset: SeriesDataset) -> SeriesDataset:
     cell = dataset.series * len(dataset.variables) + dataset.variable
     order = np.lexsort((dataset.time, cell))
     for rows in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
-        if len(rows) >= FEWEST_VALUES:
+        name = dataset.variables[dataset.variable[rows[0]]] if len(rows) >= FEWEST_VALUES else None
+        if name is not None and name not in dataset.schema.transforms:
             value[rows] -= _wildness(value[rows])
     return replace(dataset, value=value)
 

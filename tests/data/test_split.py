@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode import Forecasting, IrregularDataModule
+from latentode import Forecasting, IrregularDataModule, Schema
 from latentode.data import SeriesDataset
 from latentode.data.split import split_validation, tamed, usual_context, usual_horizon
 
@@ -81,9 +81,15 @@ def test_what_a_series_is_made_of_is_not_wild(values):
     assert np.array_equal(tame_values(values), values)
 
 
-def tame_values(values):
+def test_on_a_scale_of_its_own_nothing_is_wild():
+    values = np.exp(spiked(NOISE, 30) / 10)
+    assert not np.array_equal(tame_values(values), values)
+    assert np.array_equal(tame_values(values, transforms={"x": "log"}), values)
+
+
+def tame_values(values, **schema):
     frame = pd.DataFrame({"time": np.arange(len(values)), "x": values.astype(float)})
-    return tamed(SeriesDataset.from_frame(frame)).value
+    return tamed(SeriesDataset.from_frame(frame, Schema(**schema))).value
 
 
 def test_several_variables_at_one_time_are_one_time():
