@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from making import N_KNOWN, batch_of, built, network, noise_for, piece, tiny, waves
+from numba.core.dispatcher import Dispatcher
 from scipy.integrate import quad
 from scipy.stats import norm
 
@@ -16,6 +17,8 @@ from latentode.model import marginal_likelihood
 from latentode.model.candidate import Sample
 from latentode.model.marginal_likelihood import estimate
 from latentode.model.structure import BOUNDS, INITIAL, StructuralBlock
+from latentode.nn import compiled_filter, state_space
+from latentode.nn import frequency as own_frequency
 from latentode.nn.compiled_filter import PARAMETERS
 from latentode.nn.frequency import NO_CYCLE, ONE_FREQUENCY, frequencies
 from latentode.nn.likelihoods import LIKELIHOODS
@@ -322,6 +325,13 @@ def test_intervals_know_that_few_values_were_to_decide():
         off = np.abs(rng.normal(size=3) - told.location.numpy())
         inside.append((off < norm.ppf(0.9) * told.deviation.numpy()).mean())
     assert 0.73 < np.mean(inside) < 0.87
+
+
+@pytest.mark.parametrize("module", [compiled_filter, own_frequency, state_space])
+def test_sums_of_estimates_have_one_order_whoever_compiles_them(module):
+    """Else a first fit on a fresh machine differs from those after it, by much more than rounding."""
+    own = [f for f in vars(module).values() if isinstance(f, Dispatcher)]
+    assert own and not any(f.targetoptions["fastmath"] for f in own)
 
 
 def test_an_estimate_is_of_its_cells_alone_and_is_kept_for_these(monkeypatch):

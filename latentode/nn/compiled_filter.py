@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from latentode.ode.kernels.compiled import Array
-from latentode.ode.kernels.machine_code import compiled
+from latentode.ode.kernels.machine_code import compiled_in_order
 
 __all__ = ["COLUMNS", "DYNAMIC", "PARAMETERS", "forecast", "run", "smooth"]
 
@@ -63,13 +63,13 @@ NOISE, WALK, SLOPE_WALK, DAMPING, DEVIATION, RETURN, PRECISION, SLOPE, CYCLE, DE
 SMALL = 1e-3  # of damping times elapsed time, below which closed forms cancel and series do not
 
 
-@compiled
+@compiled_in_order
 def _size(state: int, omega: Number) -> int:
     """How much of a state is in use."""
     return state if omega > 0.0 else state - PAIR
 
 
-@compiled
+@compiled_in_order
 def _turn(vector: Array, matrix: Array, cosine: float, sine: float) -> None:
     """Turns the pair of a vector, and of a symmetric matrix from both sides."""
     u, w = len(vector) - 2, len(vector) - 1
@@ -82,7 +82,7 @@ def _turn(vector: Array, matrix: Array, cosine: float, sine: float) -> None:
         matrix[j, u], matrix[j, w] = cosine * a + sine * b, cosine * b - sine * a
 
 
-@compiled
+@compiled_in_order
 def _advance(mean: Array, cov: Array, elapsed: Number, theta: Array, omega: Number) -> None:
     """Carries mean and covariance over a gap."""
     if elapsed <= 0.0:
@@ -123,7 +123,7 @@ def _advance(mean: Array, cov: Array, elapsed: Number, theta: Array, omega: Numb
             cov[j, j] += theta[CYCLE] * (1 - left * left)
 
 
-@compiled
+@compiled_in_order
 def _times(matrix: Array, vector: Array, product: Array) -> float:
     """Fills the product of a matrix and a vector; the vector's product with it."""
     size, both = len(vector), 0.0
@@ -136,7 +136,7 @@ def _times(matrix: Array, vector: Array, product: Array) -> float:
     return both
 
 
-@compiled
+@compiled_in_order
 def _look(row: Array, look: Array) -> None:
     """What a row observes of the state."""
     look[:] = 0.0
@@ -147,7 +147,7 @@ def _look(row: Array, look: Array) -> None:
         look[COLUMNS + len(row)] = 1.0
 
 
-@compiled
+@compiled_in_order
 def _begin(mean: Array, cov: Array, theta: Array, prior_mean: Array, prior_variance: Array) -> None:
     """The state before anything was observed, without its level."""
     mean[:] = 0.0
@@ -161,7 +161,7 @@ def _begin(mean: Array, cov: Array, theta: Array, prior_mean: Array, prior_varia
         cov[j, j] = theta[CYCLE]
 
 
-@compiled
+@compiled_in_order
 def _first(mean: Array, cov: Array, look: Array, gain: Array, value: Number, theta: Array) -> tuple:
     """Tells the first value; the innovation's variance times the precision of the level, and it."""
     size, precision, innovation = len(look), theta[PRECISION], value
@@ -180,7 +180,7 @@ def _first(mean: Array, cov: Array, look: Array, gain: Array, value: Number, the
     return innovation, 1.0 / (precision * share)
 
 
-@compiled
+@compiled_in_order
 def _tell(mean: Array, cov: Array, look: Array, gain: Array, value: Number, noise: float) -> tuple:
     """Tells a value; its innovation and that one's variance."""
     size, expected, variance = len(look), 0.0, noise
@@ -201,7 +201,7 @@ def _tell(mean: Array, cov: Array, look: Array, gain: Array, value: Number, nois
     return innovation, variance
 
 
-@compiled
+@compiled_in_order
 def run(
     begins: Array, variable: Array, time: Array, value: Array, basis: Array, theta: Array,
     omega: Array, prior_mean: Array, prior_variance: Array, means: Array, covs: Array, sums: Array,
@@ -242,7 +242,7 @@ def run(
             innovations[i] = innovation / math.sqrt(variance)
 
 
-@compiled
+@compiled_in_order
 def forecast(
     cell: Array, elapsed: Array, basis: Array, theta: Array, omega: Array, means: Array, covs: Array,
     parts: Array, variance: Array,
@@ -272,7 +272,7 @@ def forecast(
         parts[q, 0], parts[q, 1] = level, mean[0] - level
 
 
-@compiled
+@compiled_in_order
 def smooth(
     begins: Array, variable: Array, time: Array, value: Array, observed: Array, basis: Array,
     theta: Array, omega: Array, prior_mean: Array, prior_variance: Array, parts: Array,
@@ -329,7 +329,7 @@ def smooth(
             _back(r, n, time[first + i] - time[first + i - 1], own, turn)
 
 
-@compiled
+@compiled_in_order
 def _back(r: Array, n: Array, elapsed: Number, theta: Array, omega: Number) -> None:
     """Takes r and n back over a gap: the transposed transition."""
     if elapsed <= 0.0:

@@ -34,7 +34,7 @@ from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.state_space import Cells, Filtered
 from latentode.ode.kernels.compiled import Array
-from latentode.ode.kernels.machine_code import compiled
+from latentode.ode.kernels.machine_code import compiled_in_order
 
 __all__ = [
     "ONE_FREQUENCY",
@@ -64,7 +64,7 @@ FEWEST_CELLS = 3  # with one, for frequencies of cells' own to be suggested
 POOLED_PEAKS = 2  # that are suggested
 
 
-@compiled
+@compiled_in_order
 def _periodogram(time: Array, value: Array, low: float, step: float, gain: Array) -> None:
     """Fills the gains of one cell at `low`, `low + step`, ..."""
     n = len(time)
@@ -98,7 +98,7 @@ def _periodogram(time: Array, value: Array, low: float, step: float, gain: Array
         gain[k] = -0.5 * n * math.log(max(1.0 - told / power, 1e-12)) if power > 0.0 else 0.0
 
 
-@compiled
+@compiled_in_order
 def _refined(gain: Array, k: int) -> float:
     """Where between its neighbours the top at k lies, by a parabola, in steps of the grid."""
     if k == 0 or k == len(gain) - 1:
@@ -107,7 +107,7 @@ def _refined(gain: Array, k: int) -> float:
     return 0.5 * (gain[k - 1] - gain[k + 1]) / bend if bend < 0.0 else 0.0
 
 
-@compiled
+@compiled_in_order
 def _peaks(gain: Array) -> Array:
     """The places of the highest tops, the highest first; at most `PEAKS`."""
     places = np.zeros(PEAKS, dtype=np.int64)
@@ -126,7 +126,7 @@ def _peaks(gain: Array) -> Array:
     return places[:found]
 
 
-@compiled
+@compiled_in_order
 def _cost(omega: Any, centre: float, spread: float, own: Any, rest: Any, room: Any) -> float:
     """Minus the logarithm of a cell's density and of the prior, but for constants."""
     begins, variable, time, value, basis, theta = own
@@ -139,7 +139,7 @@ def _cost(omega: Any, centre: float, spread: float, own: Any, rest: Any, room: A
     return likelihood + 0.5 * ((math.log(omega) - centre) / spread) ** 2
 
 
-@compiled
+@compiled_in_order
 def _lowest(low: float, x: Any, high: float, cost: float, how: Any) -> tuple:
     """A frequency near x at which the cost is lowest, and its cost, which is that of x or less.
 
@@ -167,7 +167,7 @@ def _lowest(low: float, x: Any, high: float, cost: float, how: Any) -> tuple:
     return x, cost
 
 
-@compiled
+@compiled_in_order
 def _search(
     chosen: Array, begins: Array, variable: Array, time: Array, value: Array, residual: Array,
     basis: Array, theta: Array, prior_mean: Array, prior_variance: Array, omega: Array,

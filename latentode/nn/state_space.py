@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, forecast, run
 from latentode.ode import StepControl
-from latentode.ode.kernels.machine_code import compiled
+from latentode.ode.kernels.machine_code import compiled_in_order
 
 __all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "response_time", "window_losses"]
 
@@ -25,7 +25,7 @@ MEMORY = PARAMETERS.index("memory")
 TINY = 1e-300
 
 
-@compiled
+@compiled_in_order
 def own_variances(begins: Any, variable: Any, time: Any, innovations: Any, theta: Any) -> np.ndarray:
     """Each cell's own variance by its innovations, of which old ones count less.
 
@@ -51,7 +51,7 @@ def own_variances(begins: Any, variable: Any, time: Any, innovations: Any, theta
     return own
 
 
-@compiled
+@compiled_in_order
 def window_losses(
     z: Any, moved: Any, step: float, frequency: int,
     begins: Any, variable: Any, time: Any, value: Any, basis: Any, omega: Any,
@@ -229,7 +229,7 @@ class Clocks:
         return low
 
 
-@compiled
+@compiled_in_order
 def _responses(begins: Any, values: Any, lag: float) -> np.ndarray:
     """What responses are when each known value begins; at first they have settled."""
     found = values.copy()
