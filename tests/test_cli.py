@@ -600,7 +600,7 @@ def test_a_model_is_calibrated_by_held_out_data(latentode, patients, fitted, tmp
     assert status != 0 and "--horizon" in err
 
 
-@pytest.mark.parametrize("run", [main, partial(run_module, "latentode", run_name="__main__")])
+@pytest.mark.parametrize("run", [main, partial(run_module, "latentode.cli", run_name="__main__")])
 def test_the_version_is_said_by_the_script_and_by_the_module(run, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["latentode", "--version"])
     with pytest.raises(SystemExit) as ended:

@@ -12,7 +12,7 @@ from latentode.evaluation.shrinkage import STRENGTHS, shrunk, with_strength
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def fitted(n_series: int, corrections: float):
+def fitted(n_series: int, corrections: float, **options):
     """A model untrained but for a decoder whose corrections add a constant to every forecast."""
     rng = np.random.default_rng(0)
     time = np.tile(np.arange(40.0), n_series)
@@ -20,7 +20,7 @@ def fitted(n_series: int, corrections: float):
     rows["y"], rows["z"] = rng.normal(size=(2, len(rows)))
     model = LatentODEForecaster(
         5.0,
-        model=ModelConfig(latent_size=4, hidden_size=8, likelihood="normal"),
+        model=ModelConfig(latent_size=4, hidden_size=8, likelihood="normal", **options),
         training=TrainingConfig(max_epochs=0),
         verbose=False,
     ).fit(rows, Schema(id="id"))
@@ -86,11 +86,12 @@ def test_the_choice_is_that_of_the_rule_written_plainly(n_series):
         assert found[v] == STRENGTHS[chosen]
 
 
-def test_only_a_forecast_that_nothing_learnt_stands_on_is_estimated_again(monkeypatch):
+@pytest.mark.parametrize("latent", ["per-variable", "joint"])
+def test_only_a_forecast_that_nothing_learnt_stands_on_is_estimated_again(latent, monkeypatch):
     def block(*strength):
         found = np.array(strength)
         monkeypatch.setattr(judging, "with_strength", lambda made, _: with_strength(made, found))
-        _, made = fitted(2, corrections=0.0)
+        _, made = fitted(2, corrections=0.0, latent=latent)
         return made.engine.network.emission.structure.theta()
 
     kept, again, mixed = block(1.0, 1.0), block(0.0, 0.0), block(1.0, 0.0)

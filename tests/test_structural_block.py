@@ -313,7 +313,7 @@ def test_a_movement_that_does_not_pay_for_its_parameters_is_left_out(seed):
 
 
 def test_intervals_know_that_few_values_were_to_decide():
-    """Ten of noise about a level: without the degrees of freedom 67 % of new values are inside."""
+    """Twelve of noise about a level: by normal densities alone too few new values would be inside."""
     inside = []
     for seed in range(40):
         rng, block = np.random.default_rng(seed), StructuralBlock(1)

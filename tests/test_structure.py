@@ -31,7 +31,7 @@ ROOMS = (
     "cli",
 )
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
-MOST_ROOMS, MOST_FILES, MOST_LINES = 12, 185, 350
+MOST_ENTRIES, MOST_FILES, MOST_LINES = 14, 185, 350
 MOST_ARGUMENTS, MOST_OF_ESTIMATORS = 8, 15
 
 
@@ -68,7 +68,7 @@ def imports(file, inside_functions=True):
 
 @every_room
 def test_a_module_imports_only_from_rooms_before_its_own(own):
-    if own in ("__init__", "__main__"):
+    if own == "__init__":
         return
     assert own in LEVEL, f"{own} is no room of the house"
     for file in FOLDERS[own]:
@@ -90,8 +90,8 @@ def test_the_map_in_contributing_is_that_of_the_rooms():
 
 def test_the_package_is_its_rooms_and_nothing_loose():
     entries = {p.name.removesuffix(".py") for p in ROOT.iterdir() if p.name != "__pycache__"}
-    assert len(ROOMS) <= MOST_ROOMS
-    assert entries == {*ROOMS, "__init__", "__main__", "py.typed"}
+    assert len(entries) <= MOST_ENTRIES
+    assert entries == {*ROOMS, "__init__", "py.typed"}
 
 
 def test_the_package_is_of_few_modules():

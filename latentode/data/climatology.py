@@ -67,7 +67,7 @@ def _means(sums_and_counts: np.ndarray, default: np.ndarray) -> np.ndarray:
 
 
 def observation_rates(data: SeriesDataset) -> tuple[float, ...]:
-    """Observations of each variable per time unit, after each series' first time."""
+    """Observations of each variable per time unit, after each series' first; shape `(variables,)`."""
     counts, first = np.zeros(len(data.variables), dtype=np.int64), data.first
     for series, variable, time, _ in in_parts(data):
         counts += np.bincount(variable[time > first[series]], minlength=len(counts))

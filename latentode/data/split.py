@@ -170,6 +170,13 @@ def tamed(dataset: SeriesDataset) -> SeriesDataset:
     A value is wild if it lies off the medians of the values before and after it, to the same side, by
     many times what is usual. Next to known columns none is, which may say when to expect such, nor on
     the scale of logarithms or the like, and of many series none decides.
+
+    Args:
+        dataset: values in units of the data.
+
+    Returns:
+        The same where nothing is to be looked for; else a copy in which a wild value lies between what
+        it was and its neighbours.
     """
     if dataset.schema.known_future or len(dataset) >= MANY_SERIES:
         return dataset

@@ -251,7 +251,7 @@ def fitted_by_lightning(
     task = data.task
     if not isinstance(task, Forecasting):
         raise LatentODEError("a forecaster needs a data module with task=Forecasting(...)")
-    trained = some_of(data.known)
+    trained = some_of(data.whole)
     horizon, context_length = durations(trained, task.horizon, task.context_length)
     module = module.cpu().eval()
     fitted = left_behind(module, data, horizon, context_length)

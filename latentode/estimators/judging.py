@@ -149,10 +149,10 @@ def _decisions(
     yield f"horizon: {ahead}{usual}; context: {back}"
     for name, own in families.items():
         yield told_family(name, own)
-    known = data.known
-    wild = tamed(known).value != known.value
+    known, tame = data.whole, tamed(data.whole)
+    wild = [] if tame is known else np.flatnonzero(tame.value != known.value)
     for v in np.unique(known.variable[wild]):
-        values = known.value[wild & (known.variable == v)]
+        values = known.value[wild][known.variable[wild] == v]
         more = f", and {len(values) - 1} more" if len(values) > 1 else ""
         yield (
             f"`{known.variables[v]}`: {values[0]:g} is wild beside its neighbours{more}, and drawn in "

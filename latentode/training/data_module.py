@@ -230,14 +230,14 @@ class IrregularDataModule(LightningDataModule):
         return [s.dataset for s in (self.train, self.validation) if s is not None]
 
     @property
-    def known(self) -> SeriesDataset:
+    def whole(self) -> SeriesDataset:
         """All that training may know in the end: of few series the parts that are held out too."""
         held_out = None if self.held_out_after is None else self.validation
         return (self.train if held_out is None else held_out).dataset
 
     def examples(self, whole: bool = False) -> Batch:
-        """Some windows to estimate from, alike for any seed; `whole` for those of all that is known."""
-        tame = tamed(self.known if whole else self.train.dataset)
+        """Some windows to estimate from, alike for any seed; `whole` for ends that are held out too."""
+        tame = tamed(self.whole if whole else self.train.dataset)
         of = self.train if tame is self.train.dataset else Series(tame, self.scaling)
         series = np.argsort(of.keys, kind="stable")[:MOST_EXAMPLES].tolist()
         few, task = -(-FEWEST_EXAMPLES // len(series)), self.task
@@ -286,7 +286,7 @@ class IrregularDataModule(LightningDataModule):
             return None
         forecasts, back = isinstance(task, Forecasting), task.context_length
         if back is None:
-            back = usual_context(some_of(self.known), task.reach()) if forecasts else math.inf
+            back = usual_context(some_of(self.whole), task.reach()) if forecasts else math.inf
         return "forecaster" if forecasts else "classifier", float(task.reach()), float(str(back))
 
     def state_dict(self) -> dict[str, Any]:

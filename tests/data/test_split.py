@@ -56,8 +56,10 @@ def spiked(values, *places):
 
 @pytest.mark.parametrize("place", [0, 1, 30, 58, 59])
 def test_a_single_wild_value_is_drawn_in_and_no_other(place):
-    (own,) = (tame_values(spiked(NOISE, place)),)
+    own = tame_values(spiked(NOISE, place))
     rest = np.arange(60) != place
+    for unit in (1e-9, -1e9):
+        np.testing.assert_allclose(tame_values(unit * spiked(NOISE, place)), unit * own, rtol=1e-9)
     assert np.array_equal(own[rest], NOISE[rest])
     assert 0 < own[place] < 4
 
