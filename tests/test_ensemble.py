@@ -16,6 +16,7 @@ from test_resuming import LONG, Crash, crash
 from latentode import LatentODEError, LatentODEForecaster, LatentODEModule
 from latentode.cli import main
 from latentode.estimators.ensemble import seed_of
+from latentode.evaluation.shrinkage import with_strength
 from latentode.forecast import ExportedForecast
 from latentode.forecast.fitted import Draws
 from latentode.forecast.queries import ForecastQueries
@@ -36,9 +37,25 @@ def table():
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def model(request, table):
+def trained(request, table):
     options = {"max_epochs": 1, "windows_per_epoch": 8, **KINDS[request.param]}
     return tiny(members=3, **options).fit(table)
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    """Of which each member says something of its own.
+
+    So few steps may gain nothing on held-out values, and then the start is kept, where no decoder does.
+    """
+    model = deepcopy(trained)
+    model.fitted_ = with_strength(model.fitted_, 1.0)
+    for n, network in enumerate(model.fitted_.engine.networks):
+        generator = torch.Generator().manual_seed(n)
+        for name, own in network.named_parameters():
+            if "decoder" in name:
+                own.data += 0.1 * torch.randn(own.shape, generator=generator, dtype=own.dtype)
+    return model
 
 
 def alone(model):
@@ -50,12 +67,13 @@ def alone(model):
         yield one
 
 
-def test_members_differ_but_for_what_is_estimated(model, table):
-    first, *others = model.fitted_.engine.networks
+def test_members_differ_but_for_what_is_estimated(trained):
+    first, *others = trained.fitted_.engine.networks
     for other in others:
         changed = {
             name: not torch.equal(p, dict(other.named_parameters())[name])
             for name, p in first.named_parameters()
+            if "encoder" in name
         }
         assert any(changed.values())
         for name, buffer in first.named_buffers():
@@ -127,9 +145,9 @@ def test_an_ensemble_is_saved_as_one_model(model, table, tmp_path):
     assert again.history_["member"].tolist() == model.history_["member"].tolist()
 
 
-def test_a_fit_of_one_is_the_first_member(model, table):
-    (one, *_), single = alone(model), {"max_epochs": 1, "windows_per_epoch": 8}
-    kind = model.get_params()
+def test_a_fit_of_one_is_the_first_member(trained, table):
+    (one, *_), single = alone(trained), {"max_epochs": 1, "windows_per_epoch": 8}
+    kind = trained.get_params()
     alike = tiny(
         **single,
         network={
