@@ -14,15 +14,15 @@ from scipy.stats import norm
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.data.batch import Observations, Queries
 from latentode.model import marginal_likelihood
-from latentode.model.candidate import Sample
+from latentode.model.candidate import BOUNDS, INITIAL, Sample, response_time
 from latentode.model.marginal_likelihood import estimate
-from latentode.model.structure import BOUNDS, INITIAL, StructuralBlock
+from latentode.model.structure import StructuralBlock
 from latentode.nn import compiled_filter, state_space
 from latentode.nn import frequency as own_frequency
 from latentode.nn.compiled_filter import PARAMETERS
 from latentode.nn.frequency import NO_CYCLE, ONE_FREQUENCY, frequencies
 from latentode.nn.likelihoods import LIKELIHOODS
-from latentode.nn.state_space import Cells, Clocks, array_of, own_variances, response_time
+from latentode.nn.state_space import Cells, Clocks, array_of, own_variances
 from latentode.ode import StepControl
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -124,6 +124,65 @@ def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n, 
     np.testing.assert_allclose(outlook.deviation.square(), variance, rtol=1e-8)
     torch.testing.assert_close(outlook.parts.sum(dim=1), outlook.location)
     assert outlook.parts.shape[1] == 4 + len(PERIODS) + 1
+
+
+@pytest.mark.parametrize("kind", [stirred, lambda block: oscillating(stirred(block))])
+def test_values_in_units_of_each_cells_own_are_answered_in_those_of_the_table(kind):
+    zero, least = -3.0, 0.4
+    control, query = path(), asked(np.array([-3.0, -0.5, 0.0, 0.7, 5.0]))
+    blocks = [kind(StructuralBlock(1, 1, PERIODS, harmonics=2, zero=[zero])) for _ in range(2)]
+    blocks[0].least_size += least
+    for factor in (1e-4, 1.0, 50.0):
+        time, value = cell(25)
+        value = zero + factor * np.exp(value)
+        size = (factor * np.exp(cell(25)[1]).sum() + least) / 26 / 3
+        found = blocks[0](observed(time, value), query, 1, control)
+        own = blocks[1](observed(time, (value - zero) / size + zero), query, 1, control)
+        torch.testing.assert_close(found.location, zero + size * (own.location - zero))
+        torch.testing.assert_close(found.deviation, size * own.deviation)
+        torch.testing.assert_close(found.scale, size * own.scale)
+        torch.testing.assert_close(found.parts.sum(dim=1), found.location)
+    nothing = observed(np.zeros(0), np.zeros(0))
+    alike = [block(nothing, query, 1, control).location for block in blocks]
+    torch.testing.assert_close(*alike)
+
+
+def sizes_of_waves(seed=0, lowest=0.0, spread=4.0):
+    rng, t = np.random.default_rng(seed), np.arange(40.0)
+    size = 10 ** (spread * (np.arange(16) / 15 - 0.5))
+    values = lowest + size[:, None] * (3 + np.sin(t / 2) + 0.1 * rng.normal(size=(16, 40)))
+    return pd.DataFrame(
+        {"id": np.repeat(np.arange(16), 40), "time": np.tile(t, 16), "x": values.ravel()}
+    )
+
+
+def own_sizes(frame, **more):
+    schema = Schema(id="id", time="time", targets=("x",))
+    return tiny(max_epochs=0, horizon=8.0, **more).fit(frame, schema)
+
+
+def least_size(model):
+    return float(model.network_.emission.structure.least_size[0])
+
+
+def test_cells_have_units_of_their_own_where_sizes_differ_and_nothing_is_below_zero():
+    assert least_size(own_sizes(sizes_of_waves())) > 0
+    assert least_size(own_sizes(sizes_of_waves(spread=0.0))) == 0  # all of one size
+    assert least_size(own_sizes(sizes_of_waves(lowest=-10.0))) == 0  # what is below zero has no size
+
+
+def test_units_of_their_own_are_those_of_any_table():
+    frame, later = sizes_of_waves(), sizes_of_waves(1)
+    model = own_sizes(frame)
+    thousand = own_sizes(frame.assign(x=frame["x"] * 1000))
+    asked_at = pd.DataFrame({"id": np.arange(16), "time": 44.5})
+    found = [m.predict(later.assign(x=later["x"] * f), asked_at)["mean"] / f for m, f in
+             ((model, 1), (thousand, 1000))]  # fmt: skip
+    np.testing.assert_allclose(*found, rtol=1e-3)
+    # Values that the model never met, and a series that has none but zeros, have finite answers.
+    odd = later.assign(x=later["x"].where(later["id"] > 1, -later["id"] * 5.0))
+    answer = model.predict(odd, asked_at)
+    assert np.isfinite(answer.select_dtypes(float)).all(axis=None)
 
 
 def test_the_variance_of_a_cell_forgets():

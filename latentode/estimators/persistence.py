@@ -45,6 +45,8 @@ FORMAT = 3
 SMALL_WIDTH, SMALL_DEPTH = 512, 16
 # What makes a description of the next format of one of an earlier format, by the number of that.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+# Weights that the first release did not have, and would all have been 0 of.
+LATER = ("emission.structure.least_size",)
 
 
 def model_file(folder: str | Path, kind: str = "forecaster") -> Path:
@@ -285,6 +287,9 @@ def _network(described: Description, weights: dict[str, Tensor], steps: int) -> 
         with nullcontext() if _small(config) else torch.device("meta"):
             network = config.build(sizes)
         expected = network.state_dict()
+        weights = {
+            n: torch.zeros(expected[n].shape, dtype=torch.float64) for n in LATER if n in expected
+        } | weights
         if expected.keys() != weights.keys():
             odd = min(expected.keys() ^ weights.keys())
             raise LatentODEError(f"the weight {odd} is missing or has no place")

@@ -5,6 +5,7 @@ build_latent_ode: a network from its configuration and the sizes of its data.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -217,7 +218,14 @@ def _structure(config: ModelConfig, sizes: Sizes) -> StructuralBlock | None:
     if config.structure != "state-space":
         return None
     periods = [p / sizes.time_scale for p in sizes.periods or ()]
-    return StructuralBlock(sizes.n_variables, sizes.n_known, periods, config.harmonics)
+    zero = [_nothing(units) for units in (sizes.variables or {}).values()] or None
+    return StructuralBlock(sizes.n_variables, sizes.n_known, periods, config.harmonics, zero)
+
+
+def _nothing(units: Any) -> float:
+    """What 0 is in scaled units, where a value can be so many times another; else not a number."""
+    loc, scale = float(units["loc"]), float(units["scale"])
+    return -loc / scale if loc > 0 and not units.get("transform") else math.nan
 
 
 def _event_times(config: ModelConfig, sizes: Sizes, layout: Layout) -> EventTimes | None:

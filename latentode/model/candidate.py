@@ -1,7 +1,11 @@
-"""Candidate: parameters of one variable's structural model, and the sample they have to explain."""
+"""Candidate: parameters of one variable's structural model, and the sample they have to explain.
+
+response_time: the lag with which values follow known columns, by least squares, before all else.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -10,14 +14,58 @@ import numpy as np
 
 from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
 from latentode.nn.frequency import ONE_FREQUENCY
-from latentode.nn.state_space import Cells, own_variances, window_losses
+from latentode.nn.state_space import Cells, Clocks, own_variances, window_losses
 
-__all__ = ["Candidate", "Sample"]
+__all__ = ["BOUNDS", "INITIAL", "Candidate", "OwnUnits", "Sample", "response_time"]
 
+# Of each variable before anything was estimated, in units of model time and of the training data.
+INITIAL = {
+    "noise": 0.05,
+    "walk": 0.05,
+    "slope_walk": 0.01,
+    "damping": 0.1,
+    "deviation": 0.2,
+    "return_rate": 2.0,
+    "level_precision": 0.5,
+    "slope": 0.1,
+    "cycle": 1e-12,  # none
+    "cycle_decay": 0.1,
+    "coefficient_walk": 1e-3,
+    "frequency": 2 * math.pi,
+    "frequency_spread": 1e-6,
+    "scale": 10.0,
+    "memory": 30.0,
+    "excess": 1e-4,
+}
+# Within which they are estimated.
+BOUNDS = {
+    "noise": (1e-6, 3.0),
+    "walk": (1e-8, 1e3),
+    "slope_walk": (1e-8, 1e4),
+    "damping": (1e-4, 20.0),
+    "deviation": (1e-6, 3.0),
+    "return_rate": (0.1, 100.0),
+    "level_precision": (1e-18, 1e2),
+    "slope": (1e-8, 1e4),
+    "cycle": (1e-8, 1e2),
+    "cycle_decay": (1e-4, 10.0),
+    "coefficient_walk": (1e-10, 10.0),
+    "frequency": (1e-3, 1e4),
+    "frequency_spread": (1e-6, 2.0),
+    "scale": (1.0, 1e4),
+    "memory": (0.3, 1e4),
+    "excess": (1e-18, 3.0),
+}
 DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
+SMALL = 0.1  # the quantile of sizes of cells that is a small one
+ROUNDING = 1e-6  # of how far zero is
+UNEVEN = 2.0  # by how much the large are larger where units of their own can matter
 FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
 THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
+WORTHWHILE = 0.1  # of the variance: less may be chance where errors go together
+LAGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # in units of the model
+TINY = 1e-300
 ALIKE = 12  # rows on end, of which the values say whether they are rows met before
 
 
@@ -36,6 +84,24 @@ class Sample:
     parts: np.ndarray
     spread: np.ndarray
     n_series: int
+
+    def in_own_units(self, zero: float) -> OwnUnits | None:
+        """The sample in units of each cell's own; None if these cannot matter.
+
+        Zero has to be the least that values are, cells have to be many, and their sizes to differ.
+        """
+        seen, later, n = self.seen, self.later, len(self.seen.variable)
+        values = np.r_[seen.value, later.value] - zero
+        if self.n_series < FEWEST_CELLS or not len(later.value) or (values < zero * ROUNDING).any():
+            return None
+        mean = np.bincount(seen.owner, seen.value - zero, n) / np.diff(seen.begins)
+        small, large = np.quantile(mean[mean > 0], [SMALL, 1 - SMALL]) if mean.any() else (1.0, 1.0)
+        if large < UNEVEN * small:
+            return None
+        every = np.full(n, zero)
+        size = seen.sizes(every, np.full(n, small))
+        own = Sample.of(seen.in_units(every, size), later.in_units(every, size), self.n_series)
+        return OwnUnits(own, float(small), float(np.log(size[later.owner]).mean()))
 
     def thinned(self) -> Sample:
         """Some of the cells, if they are many."""
@@ -104,7 +170,11 @@ class Sample:
     def variances(self, theta: np.ndarray) -> np.ndarray:
         """Of each cell its own, after `run`."""
         return own_variances(
-            self.seen.begins, self.seen.variable, self.seen.time, self.innovations, theta
+            self.seen.begins,
+            self.seen.variable,
+            self.seen.time,
+            self.innovations,
+            theta,
         )
 
     def over_cells(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,6 +185,22 @@ class Sample:
         own = np.diagonal(self.covs, axis1=1, axis2=2)[:, columns]
         variance = (own + (means - mean) ** 2 * weight[:, None]).mean(axis=0)
         return mean[None], np.maximum(variance, LEAST_VARIANCE)[None]
+
+
+@dataclass(frozen=True)
+class OwnUnits:
+    """A sample in units of each cell's own.
+
+    Args:
+        sample: told in these.
+        least: by what sizes of cells were found, see `Cells.sizes`.
+        jacobian: what is to be added to the mean negative logarithm of its targets' density to compare
+            it with that of values as they were.
+    """
+
+    sample: Sample
+    least: float
+    jacobian: float
 
 
 @dataclass(frozen=True)
@@ -153,3 +239,47 @@ class Candidate:
         """With other parameters."""
         shared = self.omega if self.own else np.where(self.omega > 0, np.exp(z[FREQUENCY]), 0.0)
         return replace(self, z=z, omega=shared)
+
+
+def response_time(
+    cell: np.ndarray,
+    variable: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    clocks: Clocks,
+) -> float:
+    """The lag with which values of cells follow known columns, 0 where they do so at once or not.
+
+    By least squares within cells, for each variable, and the Bayesian information criterion, which a
+    lag has to lower by a tenth of the variance.
+
+    Args:
+        cell, variable: of rows, shape `(rows,)`.
+        rows: series, time and value of each.
+        clocks: of all series.
+
+    Returns:
+        One of `LAGS`, in units of the model, or 0.
+    """
+    (series, time, value), n_known = rows, clocks.values.shape[2]
+    if not n_known or not clocks.begins.shape[1]:
+        return 0.0
+
+    def worth(lag: float) -> float:
+        own = replace(clocks, lag=lag)
+        columns, slow = own.effects(series, time, n_known)
+        if lag:
+            columns = np.concatenate([columns, slow], axis=1)
+        total = 0.0
+        for v in np.unique(variable):
+            chosen = variable == v
+            table = np.column_stack([columns, value])[chosen]
+            _, owner, count = np.unique(cell[chosen], return_inverse=True, return_counts=True)
+            means = np.stack([np.bincount(owner, c) for c in table.T], axis=1) / count[:, None]
+            table = table - means[owner]
+            rest = table[:, -1] - table[:, :-1] @ np.linalg.lstsq(table[:, :-1], table[:, -1])[0]
+            n = len(rest)
+            total += n * math.log(max(rest @ rest / n, TINY)) + columns.shape[1] * math.log(n)
+            total += WORTHWHILE * n if lag else 0.0
+        return total
+
+    return min((0.0, *LAGS), key=worth)

@@ -21,11 +21,12 @@ from torch.distributions import Distribution
 
 from latentode.data.batch import Batch, Observations, Queries
 from latentode.errors import LatentODEError
+from latentode.model.candidate import response_time
 from latentode.model.marginal_likelihood import estimate
 from latentode.model.structure import Outlook, StructuralBlock
 from latentode.nn.likelihoods import Likelihood
 from latentode.nn.sequences import last_values
-from latentode.nn.state_space import Cells, Clocks, response_time
+from latentode.nn.state_space import Cells, Clocks
 from latentode.ode import StepControl
 
 __all__ = ["STRUCTURES", "Emission", "structural_inputs"]

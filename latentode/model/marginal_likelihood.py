@@ -28,6 +28,10 @@ beyond its end. Variances that were found with k free parameters are too small, 
 short, by what a Student-t distribution of N - k degrees of freedom has in their place: they are
 multiplied by $N / (N - k - 2)$.
 
+Where no value is below zero and the sizes of series differ, all of this is done once more in units of
+each cell's own (`latentode.model.structure`), and kept if its targets are likelier by the price of a
+parameter.
+
 References:
     Estimating the dimension of a model (Schwarz, 1978).
     Maximum likelihood from incomplete data via the EM algorithm (Dempster, Laird and Rubin, 1977).
@@ -43,8 +47,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentode.model.candidate import FEWEST_CELLS, FREQUENCY, SPREAD, Candidate, Sample
-from latentode.model.structure import BOUNDS, INITIAL, StructuralBlock
+from latentode.model.candidate import (
+    BOUNDS,
+    FEWEST_CELLS,
+    FREQUENCY,
+    INITIAL,
+    SPREAD,
+    Candidate,
+    OwnUnits,
+    Sample,
+)
+from latentode.model.structure import StructuralBlock
 from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.frequency import (
     cells_that_tell,
@@ -94,7 +107,7 @@ VARIANCES = "noise", "walk", "slope_walk", "deviation", "cycle"
 PRIORS = "level_precision", "scale", "memory", "excess", "coefficient_walk"  # that few values decide
 LEAST_FREE = 0.5  # of n values, whatever a model's parameters
 
-_known: dict[bytes, tuple[np.ndarray, ...]] = {}  # estimates by the digest of what they are from
+_known: dict[bytes, tuple[Any, ...]] = {}  # estimates by the digest of what they are from
 
 
 def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -> None:
@@ -110,6 +123,7 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
     cost = (COLUMNS + seen.basis.shape[1]) ** 2 * plain * ROUNDS * STEPS * 3
     most = int(WORK / cost / max(1, len(np.unique(seen.variable))))
     theta, prior = block.theta().copy(), [x.copy() for x in block.prior()]
+    least = block.least_size.numpy().copy()
     for variable in np.unique(seen.variable):
         chosen = np.flatnonzero((seen.variable == variable) & (np.diff(seen.begins) > 0))
         counts = np.diff(seen.begins)[chosen] + np.diff(later.begins)[chosen]
@@ -117,25 +131,43 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
         sample = Sample.of(seen.some(chosen), later.some(chosen), n_series)
         if len(sample.seen.time) > 1:
             begun = theta[variable], prior[0][variable], prior[1][variable]
-            theta[variable], prior[0][variable], prior[1][variable] = _kept(sample, *begun)
+            found = _kept(sample, float(block.zero[variable]), *begun)
+            theta[variable], prior[0][variable], prior[1][variable], least[variable] = found
     block.log_theta.copy_(torch.from_numpy(np.log(theta)))
+    block.least_size.copy_(torch.from_numpy(least))
     block.prior_mean.copy_(torch.from_numpy(prior[0]))
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
 
 
-def _kept(sample: Sample, *begun: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Parameters, and mean and variance of coefficients, as they were estimated before if they were.
+def _kept(sample: Sample, zero: float, *begun: np.ndarray) -> tuple[Any, ...]:
+    """Parameters, mean and variance of coefficients, and the least size of a cell, 0 for no own units.
 
-    So it is where families are compared, of which most share a transform, and in ensembles.
+    As they were estimated before if they were, as where families are compared, of which most share a
+    transform, and in ensembles.
     """
-    key = sample.digest(*begun)
+    key = sample.digest(np.array(zero), *begun)
     found = _known.get(key)
     if found is None:
-        best = _unbiased(sample, _estimate(sample, *begun))
-        found = _known[key] = best.theta, *(part[0] for part in best.prior)
+        best, least = _estimate(sample, *begun), 0.0
+        own = None if math.isnan(zero) else sample.in_own_units(zero)
+        relative = None if own is None else _estimate(own.sample, *begun)
+        if own is not None and relative is not None and _likelier(own, relative, sample, best):
+            sample, best, least = own.sample, relative, own.least
+        best = _unbiased(sample, best)
+        found = _known[key] = best.theta, *(part[0] for part in best.prior), least
         for oldest in list(_known)[:-MOST_KNOWN]:
             _known.pop(oldest, None)
     return found
+
+
+def _likelier(own: OwnUnits, relative: Candidate, sample: Sample, plain: Candidate) -> bool:
+    """Whether targets are likelier in units of each cell's own, by the price of a parameter.
+
+    Contexts do not tell: their units are of themselves.
+    """
+    n = sample.distinct
+    cost = own.jacobian + 0.5 * math.log(n) / n
+    return own.sample.losses(relative)[1] + cost < sample.losses(plain)[1]
 
 
 def _unbiased(sample: Sample, model: Candidate) -> Candidate:

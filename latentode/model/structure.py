@@ -20,6 +20,10 @@ $$\sigma^2 = \frac{\nu + \sum_i w_i e_i^2 / F_i}{\nu + \sum_i w_i}, \qquad w_i =
 
 discounted, since some series are now calm, now restless.
 
+Where cells of large values move more than those of small ones, as sales of shops do, a cell's values
+are told in units of its own, the mean size of what its context holds: a cycle or the effect of a known
+column, which cells have in common, is then a share of each one's size.
+
 Inside a context the smoother answers, which knows what came before and after.
 
 References:
@@ -39,52 +43,15 @@ import torch
 from torch import Tensor, nn
 
 from latentode.data.batch import Observations, Queries
+from latentode.model.candidate import INITIAL
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.frequency import frequencies
 from latentode.nn.state_space import Cells, Clocks, Filtered, array_of
 from latentode.ode import StepControl
 
-__all__ = ["BOUNDS", "INITIAL", "N_FEATURES", "Outlook", "StructuralBlock"]
+__all__ = ["N_FEATURES", "Outlook", "StructuralBlock"]
 
-# Of each variable before anything was estimated, in units of model time and of the training data.
-INITIAL = {
-    "noise": 0.05,
-    "walk": 0.05,
-    "slope_walk": 0.01,
-    "damping": 0.1,
-    "deviation": 0.2,
-    "return_rate": 2.0,
-    "level_precision": 0.5,
-    "slope": 0.1,
-    "cycle": 1e-12,  # none
-    "cycle_decay": 0.1,
-    "coefficient_walk": 1e-3,
-    "frequency": 2 * math.pi,
-    "frequency_spread": 1e-6,
-    "scale": 10.0,
-    "memory": 30.0,
-    "excess": 1e-4,
-}
-# Within which they are estimated.
-BOUNDS = {
-    "noise": (1e-6, 3.0),
-    "walk": (1e-8, 1e3),
-    "slope_walk": (1e-8, 1e4),
-    "damping": (1e-4, 20.0),
-    "deviation": (1e-6, 3.0),
-    "return_rate": (0.1, 100.0),
-    "level_precision": (1e-18, 1e2),
-    "slope": (1e-8, 1e4),
-    "cycle": (1e-8, 1e2),
-    "cycle_decay": (1e-4, 10.0),
-    "coefficient_walk": (1e-10, 10.0),
-    "frequency": (1e-3, 1e4),
-    "frequency_spread": (1e-6, 2.0),
-    "scale": (1.0, 1e4),
-    "memory": (0.3, 1e4),
-    "excess": (1e-18, 3.0),
-}
 COEFFICIENT = 0.5  # initial variance of first harmonics and of effects of known columns
 N_FEATURES = 7
 STATE_NAMES = ("level", "trend", "deviation", "oscillation")  # before cycles and known columns
@@ -138,17 +105,25 @@ class StructuralBlock(nn.Module):
         n_known: number of known columns.
         periods: of the clock's cycles, in units of model time.
         harmonics: how many sines a cycle is made of.
+        zero: what no value at all is in scaled units, of each variable; None where nothing is known.
     """
 
     log_theta: Tensor
+    least_size: Tensor
     lag: Tensor
     prior_mean: Tensor
     log_prior_variance: Tensor
 
     def __init__(
-        self, n_variables: int, n_known: int = 0, periods: Sequence[float] = (), harmonics: int = 4
+        self,
+        n_variables: int,
+        n_known: int = 0,
+        periods: Sequence[float] = (),
+        harmonics: int = 4,
+        zero: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        self.zero = np.full(n_variables, np.nan) if zero is None else np.asarray(zero, dtype=float)
         self.n_variables, self.n_known, self.periods = n_variables, n_known, tuple(periods)
         self.harmonics = np.arange(1, harmonics + 1)
         waves = np.tile(np.repeat(self.harmonics, 2), len(self.periods))
@@ -156,6 +131,7 @@ class StructuralBlock(nn.Module):
         self.register_buffer("lag", torch.zeros((), dtype=torch.float64))
         initial = torch.tensor([INITIAL[name] for name in PARAMETERS], dtype=torch.float64)
         self.register_buffer("log_theta", initial.log().repeat(n_variables, 1))
+        self.register_buffer("least_size", initial.new_zeros(n_variables))  # 0: no units of their own
         self.register_buffer("prior_mean", initial.new_zeros(n_variables, len(sizes)))
         self.register_buffer(
             "log_prior_variance", torch.from_numpy(np.log(sizes)).repeat(n_variables, 1)
@@ -293,7 +269,10 @@ class _Context:
             array_of(x)[chosen] for x in (seen.series, seen.time.double(), seen.value.double())
         )
         rows = time, value, block.columns(series, time, clocks)
-        self.cells = Cells.of(numbers[own[chosen]], variable, rows)
+        cells = Cells.of(numbers[own[chosen]], variable, rows)
+        zero, least = block.zero[variable], block.least_size.numpy()[variable]
+        self.sizes, self.zero = cells.sizes(zero, least), np.where(least > 0, zero, 0.0)
+        self.cells = cells.in_units(self.zero, self.sizes)
         self.omega = frequencies(self.cells, self.theta, self.prior)
         self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
 
@@ -308,7 +287,11 @@ class _Context:
         self._ahead(np.flatnonzero(ahead), moved, basis, parts, relative)
         self._inside(np.flatnonzero(~ahead), moved, basis, parts, relative)
         theta, own = self.theta[self.cells.variable[self.cell]], self.found.variance[self.cell]
-        variance = own * relative + theta[:, PARAMETERS.index("excess")]
+        size, zero = self.sizes[self.cell], self.zero[self.cell]
+        variance = (own * relative + theta[:, PARAMETERS.index("excess")]) * size**2
+        parts *= size[:, None]
+        parts[:, 0] += zero * (1 - size)
+        own = own * size**2
         given = basis[:, self.block.told]
         found = parts.sum(axis=1), variance, own, self.block.gather(parts), given
         return tuple(torch.from_numpy(x) for x in found)

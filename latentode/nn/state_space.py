@@ -18,11 +18,10 @@ from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, forecast, run
 from latentode.ode import StepControl
 from latentode.ode.kernels.machine_code import compiled_in_order
 
-__all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "response_time", "window_losses"]
+__all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "window_losses"]
 
 SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 MEMORY = PARAMETERS.index("memory")
-TINY = 1e-300
 
 
 @compiled_in_order
@@ -151,6 +150,30 @@ class Cells:
         return Cells(begins, none, self.time[rows], self.value[rows], basis)
 
     @property
+    def owner(self) -> np.ndarray:
+        """The cell of each row."""
+        return np.repeat(np.arange(len(self.variable)), np.diff(self.begins))
+
+    def sizes(self, zero: np.ndarray, least: np.ndarray) -> np.ndarray:
+        """How far values are from zero in each cell, in the mean, as a share of how far 0 is.
+
+        Args:
+            zero: what no value at all is in scaled units, of each cell; below 0.
+            least: a distance that each cell counts as that of one value more, so that its size is never
+                nothing; 0 where sizes are to be 1, as they are of cells without rows.
+        """
+        n = np.diff(self.begins)
+        own = (n > 0) & (least > 0)
+        total = np.bincount(self.owner, self.value - zero[self.owner], len(n))
+        mean = (np.maximum(total, 0.0) + least) / (n + 1)
+        return np.where(own, mean / np.where(own, -zero, 1.0), 1.0)
+
+    def in_units(self, zero: np.ndarray, size: np.ndarray) -> Cells:
+        """With values in units of each cell's own about its zero."""
+        far = (self.value - zero[self.owner]) / size[self.owner]
+        return replace(self, value=zero[self.owner] + far)
+
+    @property
     def last(self) -> np.ndarray:
         """The time of each cell's last row; 0 where it has none."""
         time, some = np.zeros(len(self.variable)), self.begins[1:] > self.begins[:-1]
@@ -240,54 +263,6 @@ def _responses(begins: Any, values: Any, lag: float) -> np.ndarray:
                 before = values[s, k - 1, j]
                 found[s, k, j] = before + (found[s, k - 1, j] - before) * left
     return found
-
-
-WORTHWHILE = 0.1  # of the variance: less may be chance where errors go together
-LAGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # in units of the model
-
-
-def response_time(
-    cell: np.ndarray,
-    variable: np.ndarray,
-    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
-    clocks: Clocks,
-) -> float:
-    """The lag with which values of cells follow known columns, 0 where they do so at once or not.
-
-    By least squares within cells, for each variable, and the Bayesian information criterion, which a
-    lag has to lower by a tenth of the variance.
-
-    Args:
-        cell, variable: of rows, shape `(rows,)`.
-        rows: series, time and value of each.
-        clocks: of all series.
-
-    Returns:
-        One of `LAGS`, in units of the model, or 0.
-    """
-    (series, time, value), n_known = rows, clocks.values.shape[2]
-    if not n_known or not clocks.begins.shape[1]:
-        return 0.0
-
-    def worth(lag: float) -> float:
-        own = replace(clocks, lag=lag)
-        columns, slow = own.effects(series, time, n_known)
-        if lag:
-            columns = np.concatenate([columns, slow], axis=1)
-        total = 0.0
-        for v in np.unique(variable):
-            chosen = variable == v
-            table = np.column_stack([columns, value])[chosen]
-            _, owner, count = np.unique(cell[chosen], return_inverse=True, return_counts=True)
-            means = np.stack([np.bincount(owner, c) for c in table.T], axis=1) / count[:, None]
-            table = table - means[owner]
-            rest = table[:, -1] - table[:, :-1] @ np.linalg.lstsq(table[:, :-1], table[:, -1])[0]
-            n = len(rest)
-            total += n * math.log(max(rest @ rest / n, TINY)) + columns.shape[1] * math.log(n)
-            total += WORTHWHILE * n if lag else 0.0
-        return total
-
-    return min((0.0, *LAGS), key=worth)
 
 
 @dataclass(frozen=True)
