@@ -8,6 +8,7 @@ from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.estimators import judging
 from latentode.evaluation.pairs import observed_ahead
 from latentode.evaluation.shrinkage import STRENGTHS, shrunk, with_strength
+from latentode.forecast.queries import ForecastQueries
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -55,6 +56,26 @@ def test_corrections_that_help_one_variable_are_made_there():
     plain = with_strength(model, 0.0).forecast(dataset, pairs.queries, pairs.keys)
     asked = pairs._replace(actual=pairs.actual + moved * np.asarray(answer.mean - plain.mean))
     assert strength(shrunk(model, dataset, asked)).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("n_series", "shift", "believed"), [(12, 4.0, True), (12, 0.0, False), (4, 4.0, False)]
+)
+def test_where_nothing_was_observed_the_first_values_of_series_say(n_series, shift, believed):
+    dataset, model = fitted(n_series, corrections=4.0)
+    pairs = observed_ahead(dataset, 5.0, 6)
+    table = dataset.to_frame()
+    new = dataset.of_table(table.assign(y=table["y"] + shift), dataset.schema, dataset.axis)
+    found = shrunk(model, new, pairs)  # of what was observed the strength is 0, whatever the shift
+    assert strength(found)[0] == 0
+    unseen = float(found.engine.network.emission.strength_unseen[0])
+    assert (unseen > 0) == believed
+    begin = np.zeros(1)
+    asked = ForecastQueries(np.zeros(1, dtype=int), np.zeros(1, dtype=int), begin + 3, begin - 1)
+    none = pd.DataFrame(index=range(1))
+    answer, alike = (m.forecast(new, asked, none).mean for m in (found, with_strength(model, unseen)))
+    assert answer == alike
+    assert answer > 2 if believed else abs(answer) < 1
 
 
 @pytest.mark.parametrize("n_series", [3, 12])

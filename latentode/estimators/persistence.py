@@ -45,8 +45,8 @@ FORMAT = 3
 SMALL_WIDTH, SMALL_DEPTH = 512, 16
 # What makes a description of the next format of one of an earlier format, by the number of that.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-# Weights that the first release did not have, and would all have been 0 of.
-LATER = ("emission.structure.least_size",)
+# Weights that the first release did not have, and what they would have been.
+LATER = {"emission.structure.least_size": 0.0, "emission.strength_unseen": 1.0}
 
 
 def model_file(folder: str | Path, kind: str = "forecaster") -> Path:
@@ -280,16 +280,16 @@ def _network(described: Description, weights: dict[str, Tensor], steps: int) -> 
     Raises:
         LatentODEError: for weights of other names, shapes or kinds, or that are not finite.
     """
-    config, sizes = described.network.config, described.network.sizes
+    config, sizes, weights = described.network.config, described.network.sizes, dict(weights)
     with own_draws(0):
         # What shapes there are, before memory is taken for them; of a small network it is taken at
         # once, since what torch loads to work without any takes it a second.
         with nullcontext() if _small(config) else torch.device("meta"):
             network = config.build(sizes)
         expected = network.state_dict()
-        weights = {
-            n: torch.zeros(expected[n].shape, dtype=torch.float64) for n in LATER if n in expected
-        } | weights
+        for name, value in LATER.items():
+            if name in expected and name not in weights:
+                weights[name] = torch.full(expected[name].shape, value, dtype=torch.float64)
         if expected.keys() != weights.keys():
             odd = min(expected.keys() ^ weights.keys())
             raise LatentODEError(f"the weight {odd} is missing or has no place")

@@ -6,6 +6,9 @@ weights too, and those of few series are hardly independent: there it is the sma
 standard error of the least, so that a correction which they do not clearly ask for is not made. That
 error is of a difference of means over stretches of time. Of very few values nothing is believed.
 
+Where of a series nothing was observed the strength is another, by the first values of held-out series,
+each asked before any of them; of few series it is 0.
+
 References:
     Classification and Regression Trees, section 3.4.3 (Breiman et al., 1984).
 """
@@ -21,8 +24,10 @@ import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
 from latentode.evaluation.pairs import BacktestPairs
+from latentode.forecast.engine import Series
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
+from latentode.forecast.queries import ForecastQueries
 
 __all__ = ["STRENGTHS", "shrunk", "with_strength"]
 
@@ -51,12 +56,8 @@ def shrunk(
     if fitted.engine.network.emission.structure is None or len(pairs.actual) == 0:
         return fitted
     variable = np.asarray(pairs.queries.variable)
-    losses, series, tried = {}, fitted.series(dataset), with_strength(fitted, 0.0)
-    for strength in STRENGTHS:
-        for own in tried.engine.networks:
-            own.emission.strength.fill_(strength)
-        answer = tried.forecast_series(series, pairs.queries, pairs.keys)
-        losses[strength] = ERRORS[error](answer, pairs.actual).astype(np.float64)
+    series, tried = fitted.series(dataset), with_strength(fitted, 0.0)
+    losses = _losses(tried, series, pairs, ERRORS[error])
     found = fitted.engine.network.emission.strength.double().numpy().copy()
     stretch = _stretches(pairs)
     for v in np.unique(variable):
@@ -67,15 +68,54 @@ def shrunk(
         else:
             enough = _distinct(pairs, own) >= FEWEST_VALUES
             found[v] = _smallest(of_variable, stretch[own]) if enough else 0.0
-    return with_strength(fitted, found)
+    unseen = np.zeros_like(found)
+    if stretch is None:
+        first = _first_values(fitted, dataset)
+        losses = _losses(tried, series, first, ERRORS[error])
+        for v in np.unique(first.queries.variable):
+            own = first.queries.variable == v
+            unseen[v] = _best({s: loss[own] for s, loss in losses.items()})
+    return with_strength(fitted, found, unseen)
 
 
-def with_strength(fitted: FittedForecaster, strength: np.ndarray | float) -> FittedForecaster:
-    """The model whose corrections are multiplied by a strength, one of each variable or of all."""
+def _losses(
+    tried: FittedForecaster,
+    series: Series,
+    pairs: BacktestPairs,
+    error: Callable[[Forecast, np.ndarray], np.ndarray],
+) -> dict[float, np.ndarray]:
+    """Of each pair the loss, by the strength of corrections; that of `tried` changes."""
+    found = {}
+    for strength in STRENGTHS:
+        for own in tried.engine.networks:
+            own.emission.strength.fill_(strength)
+            own.emission.strength_unseen.fill_(strength)
+        answer = tried.forecast_series(series, pairs.queries, pairs.keys)
+        found[strength] = error(answer, pairs.actual).astype(np.float64)
+    return found
+
+
+def _first_values(fitted: FittedForecaster, dataset: SeriesDataset) -> BacktestPairs:
+    """The values of each series' first horizon, asked when nothing was observed."""
+    before = np.nextafter(dataset.first, -np.inf)[dataset.series]
+    asked = np.flatnonzero(dataset.time <= before + fitted.horizon)
+    of = (x[asked] for x in (dataset.series, dataset.variable, dataset.time, before))
+    return BacktestPairs(ForecastQueries(*of), dataset.value[asked], pd.DataFrame(index=asked))
+
+
+def with_strength(
+    fitted: FittedForecaster, strength: np.ndarray | float, unseen: np.ndarray | float | None = None
+) -> FittedForecaster:
+    """The model whose corrections are multiplied by a strength, one of each variable or of all.
+
+    That where nothing was observed may be another, `unseen`.
+    """
+    of = {"strength": strength, "strength_unseen": strength if unseen is None else unseen}
     network, *others = (deepcopy(own) for own in fitted.engine.networks)
     for own in (network, *others):
-        kept = own.emission.strength
-        kept.copy_(kept.new_tensor(np.broadcast_to(strength, kept.shape).copy()))
+        for name, value in of.items():
+            kept = getattr(own.emission, name)
+            kept.copy_(kept.new_tensor(np.broadcast_to(value, kept.shape).copy()))
     engine = replace(fitted.engine, network=network, others=tuple(others))
     return replace(fitted, engine=engine)
 

@@ -55,7 +55,8 @@ class Emission(nn.Module):
     never larger than the former, and where series differ by orders of magnitude next to nothing.
     Beyond one unit of model time, the horizon, a correction is not learnt: it fades into the structural
     forecast, as $1 / (1 + (t - 1)^2)$. What held-out values do not ask for is taken back by `strength`,
-    a factor of each variable's corrections.
+    a factor of each variable's corrections, and by `strength_unseen` where of a series nothing at all
+    was observed, since training has met few of these.
 
     Args:
         likelihood: how values scatter.
@@ -67,6 +68,7 @@ class Emission(nn.Module):
 
     unit: Tensor
     strength: Tensor
+    strength_unseen: Tensor
 
     def __init__(
         self,
@@ -80,6 +82,7 @@ class Emission(nn.Module):
         self.structure, self.last_value = structure, last_value
         self.register_buffer("unit", torch.zeros(n_variables, dtype=torch.float64))
         self.register_buffer("strength", torch.ones(n_variables, dtype=torch.float64))
+        self.register_buffer("strength_unseen", torch.ones(n_variables, dtype=torch.float64))
 
     def view(self, seen: Observations) -> Observations:
         """A context as the encoder reads it, times and values in units of the model."""
@@ -108,7 +111,10 @@ class Emission(nn.Module):
             common = (self.unit.to(raw)[queries.variable] / deviation).clamp(max=1.0)
             raw = torch.cat([raw[..., :1] + common[:, None] * raw[..., -1:], raw[..., 1:-1]], dim=-1)
             beyond = (queries.time.to(raw) / time_scale - 1).clamp(min=0)
-            believed = self.strength.to(raw)[queries.variable] / (1 + beyond.square())
+            unseen = torch.ones(len(batch), dtype=torch.bool, device=raw.device)
+            unseen = unseen.index_fill(0, batch.context.series, False)[queries.series]
+            strengths = torch.stack([self.strength, self.strength_unseen]).to(raw)
+            believed = strengths[unseen.long(), queries.variable] / (1 + beyond.square())
             raw = raw * believed[:, None]
             mean, deviation = (x.expand(len(raw), -1) for x in (mean, deviation))
             return self.likelihood.about(raw, mean, deviation, queries.variable)
