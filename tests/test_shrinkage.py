@@ -9,6 +9,7 @@ from latentode.estimators import judging
 from latentode.evaluation.pairs import observed_ahead
 from latentode.evaluation.shrinkage import STRENGTHS, shrunk, with_strength
 from latentode.forecast.queries import ForecastQueries
+from latentode.model.emission import Emission
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -21,7 +22,7 @@ def fitted(n_series: int, corrections: float, **options):
     rows["y"], rows["z"] = rng.normal(size=(2, len(rows)))
     model = LatentODEForecaster(
         5.0,
-        model=ModelConfig(latent_size=4, hidden_size=8, likelihood="normal", **options),
+        model=ModelConfig(**{"latent_size": 4, "hidden_size": 8, "likelihood": "normal", **options}),
         training=TrainingConfig(max_epochs=0),
         verbose=False,
     ).fit(rows, Schema(id="id"))
@@ -76,6 +77,54 @@ def test_where_nothing_was_observed_the_first_values_of_series_say(n_series, shi
     answer, alike = (m.forecast(new, asked, none).mean for m in (found, with_strength(model, unseen)))
     assert answer == alike
     assert answer > 2 if believed else abs(answer) < 1
+
+
+KINDS = {
+    "per-variable": {},
+    "joint, samples": {"latent": "joint", "variational": True},
+    "families": {"likelihood": {"y": "student-t", "z": "normal"}},
+    "back to the start": {"t0": "start"},
+}
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("strengths", [(0.0, 0.0), (0.5, 0.0)])
+@pytest.mark.parametrize("unseen", [0.0, 1.0])
+def test_what_is_not_believed_is_not_computed_and_the_answer_is_the_same(
+    options, strengths, unseen, monkeypatch
+):
+    dataset, model = fitted(4, corrections=1.0, **options)
+    model = with_strength(model, np.array(strengths), unseen)
+    pairs, encoded = observed_ahead(dataset, 5.0, 2), []
+    forward = type(model.engine.network).encode
+    monkeypatch.setattr(
+        type(model.engine.network), "encode", lambda *given: encoded.append(1) or forward(*given)
+    )
+    short = model.forecast(dataset, pairs.queries, pairs.keys)
+    assert bool(encoded) == (any(strengths) or bool(unseen))
+    monkeypatch.setattr(Emission, "silent", lambda *given: False)
+    whole = model.forecast(dataset, pairs.queries, pairs.keys)
+    assert encoded
+    assert short.n_samples == whole.n_samples
+    for level in (0.1, 0.5, 0.9):
+        assert np.array_equal(short.quantile(level), whole.quantile(level))
+    assert np.array_equal(short.mean, whole.mean)
+    assert np.array_equal(short.std, whole.std)
+
+
+def test_a_hook_or_another_forward_is_called_whatever_is_believed():
+    dataset, model = fitted(4, corrections=1.0)
+    model, pairs, called = with_strength(model, 0.0), observed_ahead(dataset, 5.0, 2), []
+    network = model.engine.network
+    for part in (network, network.layout.decoder, network.emission):
+        handle = part.register_forward_hook(lambda *given: called.append(1))
+        model.forecast(dataset, pairs.queries, pairs.keys)
+        handle.remove()
+        assert called, part
+        called.clear()
+    network.__class__ = type("Own", (type(network),), {"forward": lambda *given: 1 / 0})
+    with pytest.raises(ZeroDivisionError):
+        model.forecast(dataset, pairs.queries, pairs.keys)
 
 
 @pytest.mark.parametrize("n_series", [3, 12])

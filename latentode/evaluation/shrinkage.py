@@ -22,9 +22,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from latentode.data.batch import Series
 from latentode.data.dataset import SeriesDataset
 from latentode.evaluation.pairs import BacktestPairs
-from latentode.forecast.engine import Series
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries

@@ -34,11 +34,13 @@ from latentode.data.batch import Batch, Queries, Series
 from latentode.data.labels import Labels
 from latentode.data.scaling import Scaling
 from latentode.forecast.forecast import Forecast
-from latentode.forecast.queries import ForecastQueries
+from latentode.forecast.queries import ForecastQueries, batches_of
+from latentode.model.emission import Emission
 from latentode.model.network import LatentODE
 from latentode.model.structure import Outlook
 from latentode.nn.latent_state import shared_noise
 from latentode.nn.likelihoods import join, parameters_of, take, with_parameters
+from latentode.ode.kernels import untouched
 
 __all__ = ["Engine", "EventRates"]
 
@@ -207,7 +209,7 @@ class Engine:
         device = next(network.parameters()).device
         at_once = LATENT_ROWS_AT_ONCE // (self.samples_each * network.rows_per_series)
         ahead = network.span_ahead(torch.from_numpy(queries.time - queries.origin))
-        for place, rows, origin in _batches(queries, min(ROWS_AT_ONCE, max(1, at_once))):
+        for place, rows, origin in batches_of(queries, min(ROWS_AT_ONCE, max(1, at_once))):
             batch = series.batch_at(rows[0], rows[1], self.context_length, ahead)
             local = Queries(
                 torch.from_numpy(origin),
@@ -233,21 +235,6 @@ def _evaluating(network: LatentODE) -> LatentODE:
     return deepcopy(network).eval()
 
 
-def _batches(
-    queries: ForecastQueries, at_once: int
-) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]]:
-    """Places of queries, the (series, origin) rows of their batch, and the row of each query."""
-    order = np.lexsort((queries.origin, queries.series))
-    series, origin = queries.series[order], queries.origin[order]
-    first = np.r_[True, (np.diff(series) != 0) | (np.diff(origin) != 0)][: len(order)]
-    row, series, origin = np.cumsum(first) - 1, series[first], origin[first]
-    for begin in range(0, len(series), at_once):
-        part, chosen = np.searchsorted(row, (begin, begin + at_once)), slice(begin, begin + at_once)
-        place, rows = order[slice(*part)], row[slice(*part)] - begin
-        given = np.argsort(place)  # a batch's queries in the order in which they are asked
-        yield place[given], (series[chosen].astype(np.int64), origin[chosen]), rows[given]
-
-
 def _distribution(
     network: LatentODE,
     batch: Batch,
@@ -257,13 +244,18 @@ def _distribution(
     outlook: Outlook | None,
 ) -> Distribution:
     """Of each query; `outlook` is of all, of which these are at `place`."""
-    if outlook is None:
+    if outlook is not None:
+        chosen = torch.from_numpy(place)
+        outlook = outlook.each(lambda x: x[chosen].to(queries.time.device))
+    plain = type(network) is LatentODE and type(network.emission) is Emission and untouched(network)
+    if plain and network.emission.silent(queries.variable):  # no path whose decoder is not believed
+        like = noise.to(network.value_dtype)
+        distribution = network.emission.alone(like, batch, queries, network.time_scale, outlook)
+    elif outlook is None:
         distribution, _ = network(batch, queries, noise)
     else:
         (z,) = _states(network, batch, queries, noise)
-        chosen = torch.from_numpy(place)
-        own = outlook.each(lambda x: x[chosen].to(queries.time.device))
-        distribution = network.emit(z, batch, queries, own)
+        distribution = network.emit(z, batch, queries, outlook)
     return with_parameters(distribution, _plain)
 
 

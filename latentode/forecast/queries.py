@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from latentode.data.queries import QueryTimes, warn_of_held_values
 from latentode.data.schema import Schema
 from latentode.errors import SchemaError, warn
 
-__all__ = ["ForecastQueries", "chosen_variables", "queries_at", "warn_of_guesses"]
+__all__ = ["ForecastQueries", "batches_of", "chosen_variables", "queries_at", "warn_of_guesses"]
 
 FAR = 3.0  # horizons up to which forecasts are taken to hold
 
@@ -124,3 +124,18 @@ def _origins(dataset: SeriesDataset, series: np.ndarray, time: np.ndarray) -> np
     origin, some = dataset.last[series], place >= dataset.parts.offsets[series]
     origin[some] = dataset.time[place[some]]
     return origin
+
+
+def batches_of(
+    queries: ForecastQueries, at_once: int
+) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray], np.ndarray]]:
+    """Places of queries, the (series, origin) rows of their batch, and the row of each query."""
+    order = np.lexsort((queries.origin, queries.series))
+    series, origin = queries.series[order], queries.origin[order]
+    first = np.r_[True, (np.diff(series) != 0) | (np.diff(origin) != 0)][: len(order)]
+    row, series, origin = np.cumsum(first) - 1, series[first], origin[first]
+    for begin in range(0, len(series), at_once):
+        part, chosen = np.searchsorted(row, (begin, begin + at_once)), slice(begin, begin + at_once)
+        place, rows = order[slice(*part)], row[slice(*part)] - begin
+        given = np.argsort(place)  # a batch's queries in the order in which they are asked
+        yield place[given], (series[chosen].astype(np.int64), origin[chosen]), rows[given]

@@ -125,6 +125,21 @@ class Emission(nn.Module):
             anchor = last[queries.series, queries.variable]
         return self.likelihood.distribution(raw, anchor.expand(len(raw), -1), queries.variable)
 
+    def silent(self, variable: Tensor) -> bool:
+        """Whether of all these variables nothing is believed but the structural forecast."""
+        if self.structure is None:
+            return False
+        believed = (self.strength != 0) | (self.strength_unseen != 0)
+        return not believed[variable].any()
+
+    def alone(
+        self, like: Tensor, batch: Batch, queries: Queries, time_scale: float, outlook: Outlook | None
+    ) -> Distribution:
+        """As `forward` where nothing was decoded; `like` is of its precision, `(samples, ...)`."""
+        outlook = outlook or self.outlook(batch, queries, time_scale)
+        raw = like.new_zeros(len(like), len(queries), self.likelihood.n_raw + 1)
+        return self(raw, batch, queries, time_scale, outlook)
+
     def outlook(self, batch: Batch, queries: Queries, time_scale: float) -> Outlook:
         """What the structural block says of queries; arguments as for `forward`.
 
