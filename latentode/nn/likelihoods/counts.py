@@ -45,6 +45,8 @@ SURE = 0.01  # probability that is left to what a forecast says will not be
 NEAR_NOTHING = 0.02  # of the mean of training: at what size an expected count is bent
 UNSURE = 0.1  # probability that is left, untrained, to what was not seen last
 MAX_LOGIT = 15.0
+NO_MORE = 1e-7  # dispersion of what is Poisson's
+UNSURE_RATE = 4.0  # times Poisson's variance, up to which more than that may be chance
 DISPERSIONS = (1e-4, 1e3)  # below, a count of that size is Poisson; above, nearly always 0
 
 
@@ -118,8 +120,16 @@ class PoissonLikelihood(DataUnits):
 
     def about(
         self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
-    ) -> Poisson:
-        return Poisson(_rate_about(self, raw, mean, variable), validate_args=False)
+    ) -> Counts:
+        """Poisson's; wider where a rate is known so badly that this is most of what is not known.
+
+        A structural deviation far above that of counts is of a level that few or no values say.
+        """
+        rate = _rate_about(self, torch.zeros_like(raw), mean, variable)
+        unknown = (deviation / rate).square() - UNSURE_RATE / rate
+        return Counts(
+            _rate_about(self, raw, mean, variable), unknown.clamp(NO_MORE, 10.0), validate_args=False
+        )
 
     def outside(self, value: np.ndarray) -> np.ndarray:
         return _not_a_count(value)
@@ -130,11 +140,13 @@ class PoissonLikelihood(DataUnits):
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
         rate, t = _rates(distribution), special.ndtri(np.clip(q, *LEVELS))
         near = rate + t * np.sqrt(rate) + (t**2 - 1) / 6  # Cornish and Fisher's first two terms
-        return least_count(lambda count: special.pdtr(count, rate), np.asarray(q), near)
+        found = least_count(lambda count: special.pdtr(count, rate), np.asarray(q), near)
+        return _where_wider(distribution, found, q, BURSTS.icdf)
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         count = np.floor(np.maximum(value, 0.0))
-        return np.where(value < 0, 0.0, special.pdtr(count, _rates(distribution)))
+        found = np.where(value < 0, 0.0, special.pdtr(count, _rates(distribution)))
+        return _where_wider(distribution, found, value, BURSTS.cdf)
 
 
 def least_count(cdf: Callable[[np.ndarray], np.ndarray], q: np.ndarray, near: np.ndarray) -> np.ndarray:
@@ -225,7 +237,7 @@ class NegativeBinomialLikelihood(DataUnits):
         self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
     ) -> Counts:
         rate = _rate_about(self, torch.zeros_like(raw), mean, variable)
-        usual = ((deviation / rate).square() - 1 / rate).clamp(0.01, 10.0)
+        usual = ((deviation / rate).square() - 1 / rate).clamp(DISPERSIONS[0], 10.0)
         dispersion = (usual * unit_softplus(raw[..., 1])).clamp(*DISPERSIONS)
         return Counts(_rate_about(self, raw, mean, variable), dispersion, validate_args=False)
 
@@ -273,6 +285,27 @@ def _not_a_count(value: np.ndarray) -> np.ndarray:
 
 def _logits(distribution: Distribution) -> np.ndarray:
     return distribution.logits.double().numpy()  # type: ignore[attr-defined]
+
+
+BURSTS = NegativeBinomialLikelihood()
+
+
+def _where_wider(
+    distribution: Distribution,
+    found: np.ndarray,
+    given: float | np.ndarray,
+    wider: Callable[[Distribution, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """What was found of Poisson's distributions, and of those that are wider what they say."""
+    if not isinstance(distribution, Counts) or not (distribution.dispersion > 2 * NO_MORE).any():
+        return found
+    shape, (rate, dispersion) = np.shape(found), (distribution.rate, distribution.dispersion)
+    place = np.broadcast_to((dispersion > 2 * NO_MORE).numpy(), shape)  # twice, for it was rounded
+    chosen = torch.from_numpy(place.copy())
+    some = Counts(rate.expand(shape)[chosen], dispersion.expand(shape)[chosen], validate_args=False)
+    made = np.array(found)
+    made[place] = wider(some, np.broadcast_to(given, shape)[place])
+    return made
 
 
 def _rates(distribution: Distribution) -> np.ndarray:
