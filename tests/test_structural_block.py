@@ -22,7 +22,7 @@ from latentode.nn import frequency as own_frequency
 from latentode.nn.compiled_filter import PARAMETERS
 from latentode.nn.frequency import NO_CYCLE, ONE_FREQUENCY, frequencies
 from latentode.nn.likelihoods import LIKELIHOODS
-from latentode.nn.state_space import Cells, Clocks, array_of, own_variances
+from latentode.nn.state_space import Cells, Clocks, array_of, jumps, own_variances
 from latentode.ode import StepControl
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -145,6 +145,64 @@ def test_values_in_units_of_each_cells_own_are_answered_in_those_of_the_table(ki
     nothing = observed(np.zeros(0), np.zeros(0))
     alike = [block(nothing, query, 1, control).location for block in blocks]
     torch.testing.assert_close(*alike)
+
+
+class Stepping:
+    """A block with the column of a jump beside its own, as `dense` asks for it."""
+
+    def __init__(self, block, size, since):
+        self.block, self.size, self.since, self.lag = block, size, since, block.lag
+
+    def theta(self):
+        return self.block.theta()
+
+    def prior(self):
+        mean, variance = self.block.prior()
+        return np.c_[mean, 0.0], np.c_[variance, 1.0]
+
+    def columns(self, series, time, clocks):
+        return np.c_[self.block.columns(series, time, clocks), self.size * (time >= self.since)]
+
+
+def steady(block):
+    """Whose level hardly walks."""
+    block.log_theta[:, PARAMETERS.index("memory")] = np.log(1e12)
+    for name, value in {"walk": 1e-6, "slope_walk": 1e-8, "slope": 1e-6, "deviation": 1e-6}.items():
+        block.log_theta[:, PARAMETERS.index(name)] = np.log(value)
+    block.log_theta[:, PARAMETERS.index("level_precision")] = np.log(1e-4)
+    return block
+
+
+@pytest.mark.parametrize("ago", [3, 9])
+def test_a_level_that_jumped_is_as_the_density_with_a_step_says(ago):
+    rng, block = np.random.default_rng(0), steady(StructuralBlock(1, 1, PERIODS, harmonics=1))
+    time, control = np.sort(rng.uniform(-6, 0, 60)), path()
+    value = 0.2 * rng.normal(size=60) + 5.0 * (np.arange(60) >= 60 - ago)
+    query = np.r_[time[20] + 1e-3, time[-ago] - 1e-3, time[-2] + 1e-3, time[-1], 0.5, 3.0]
+    found = block(observed(time, value), asked(query), 1, control)
+    context = block._context(observed(time, value), asked(query), 1, control, None)
+    assert context.steps.since[0] == time[-ago]
+    assert 3 < context.steps.size[0] < 30
+    stepping = Stepping(block, context.steps.size[0], context.steps.since[0])
+    location, variance = dense(stepping, time, value, query, control)
+    np.testing.assert_allclose(found.location, location, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found.deviation.square(), variance, rtol=1e-6)
+    torch.testing.assert_close(found.parts.sum(dim=1), found.location)
+    assert (found.parts[:2, 0] < 1).all() and (found.parts[2:, 0] > 4).all()  # it is the level's
+    assert found.parts.shape[1] == 4 + len(PERIODS) + 1
+
+
+def test_what_comes_by_chance_or_came_before_is_no_jump():
+    rng, n = np.random.default_rng(0), 60
+    begins = np.arange(0, 1001 * n, n)
+    noise = rng.normal(size=(1000, n))
+    weekend = np.tile(np.r_[np.zeros(5), 9.0, 9.0, 9.0], 8)[:n]  # of a cycle that nobody knows
+    jump = 4.0 * (np.arange(n) >= n - 5)
+    alone, unknown, clear = (jumps(begins, (noise + x).ravel())[0] for x in (0.0, weekend, jump))
+    assert (alone < 0).mean() > 0.998
+    assert (unknown < 0).mean() > 0.99
+    assert (clear == begins[:-1] + n - 5).mean() > 0.8
+    assert jumps(np.array([0, 0, 2]), np.ones(2))[0].tolist() == [-1, -1]
 
 
 def sizes_of_waves(seed=0, lowest=0.0, spread=4.0):

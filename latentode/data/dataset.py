@@ -295,7 +295,7 @@ class SeriesDataset:
             known = ", ".join(repr(i) for i in self.ids[:5])
             alike = [i for i in self.ids if str(i) == str(unknown)]
             typed = [f"it has {a!r}, of type {type(a).__name__}: convert one of the two" for a in alike]
-            hint = typed[0] if alike else "name one of them"
+            hint = typed[0] if alike else "name one of them, or give it a row whose values are empty"
             raise SchemaError(
                 f"series {unknown!r} is not in the history, whose {len(self)} series are {known}"
                 f"{', ...' if len(self) > 5 else ''}; {hint}"

@@ -178,7 +178,8 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     named = DEFAULT if config.likelihood == AUTO else config.likelihood
     likelihood = likelihood_of(named, sizes.n_variables, sizes.variables)
     structure, last_value = _structure(config, sizes), config.structure == "last-value"
-    emission = Emission(likelihood, sizes.n_variables, structure, last_value)
+    told = sizes.n_static - 2 * len(sizes.periods or ())
+    emission = Emission(likelihood, sizes.n_variables, structure, last_value, max(told, 0))
     n_raw = likelihood.n_raw + (structure is not None)
     layout, dynamics = entry.build(config, sizes, n_raw, _variational(entry, config))
     exact = CLOSED_FORM if FIELDS[config.dynamics].closed_form else {}

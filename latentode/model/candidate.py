@@ -9,12 +9,14 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 
-from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
+from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, forecast, run
 from latentode.nn.frequency import ONE_FREQUENCY
-from latentode.nn.state_space import Cells, Clocks, own_variances, window_losses
+from latentode.nn.state_space import Cells, Clocks, own_variances
+from latentode.ode.kernels.machine_code import compiled_in_order
 
 __all__ = ["BOUNDS", "INITIAL", "Candidate", "OwnUnits", "Sample", "response_time"]
 
@@ -61,12 +63,72 @@ LEAST_VARIANCE = 1e-8
 SMALL = 0.1  # the quantile of sizes of cells that is a small one
 ROUNDING = 1e-6  # of how far zero is
 UNEVEN = 2.0  # by how much the large are larger where units of their own can matter
+SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
 THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
 WORTHWHILE = 0.1  # of the variance: less may be chance where errors go together
 LAGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # in units of the model
 TINY = 1e-300
 ALIKE = 12  # rows on end, of which the values say whether they are rows met before
+
+
+@compiled_in_order
+def window_losses(
+    z: Any, moved: Any, step: float, frequency: int,
+    begins: Any, variable: Any, time: Any, value: Any, basis: Any, omega: Any,
+    mean: Any, variance: Any, means: Any, covs: Any, sums: Any, innovations: Any,
+    owner: Any, elapsed: Any, later: Any, later_basis: Any, parts: Any, spread: Any,
+) -> np.ndarray:  # fmt: skip
+    """Mean losses of contexts and of what came later, at parameters and where each is moved.
+
+    Args:
+        z: logarithms of the parameters of one variable.
+        moved: which are moved by `step`, one after the other.
+        frequency: place of the frequency that all cells share; -1 where each has its own.
+        begins, variable, time, value, basis, omega: of contexts, as for the filter.
+        mean, variance: of coefficients, each of shape `(1, columns)`.
+        means, covs, sums, innovations: room that the filter fills.
+        owner, elapsed, later, later_basis: of later values, their cell, time since its last row, value
+            and columns.
+        parts, spread: room that forecasts fill.
+
+    Returns:
+        Shape `(1 + moved, 2)`.
+    """
+    found = np.zeros((len(moved) + 1, 2))
+    cells, size = len(variable), len(z)
+    theta, each, turning = np.empty((1, size)), np.empty((cells, size)), omega.copy()
+    for k in range(len(moved) + 1):
+        for j in range(size):
+            theta[0, j] = math.exp(z[j])
+        if k:
+            theta[0, moved[k - 1]] = math.exp(z[moved[k - 1]] + step)
+        if frequency >= 0:
+            for c in range(cells):
+                turning[c] = theta[0, frequency] if omega[c] > 0 else 0.0
+        each[:] = theta[0]
+        run(
+            begins, variable, time, value, basis, theta, turning, mean, variance,
+            means, covs, sums, innovations,
+        )  # fmt: skip
+        freedom, total = theta[0, SCALE], 0.0
+        for c in range(cells):
+            n = begins[c + 1] - begins[c]
+            half = (freedom + n) / 2
+            total += half * math.log1p(sums[c, 1] / freedom) + sums[c, 0] / 2 - math.lgamma(half)
+            total += math.lgamma(freedom / 2) + n / 2 * math.log(freedom * math.pi)
+        found[k, 0] = total / len(time)
+        if len(owner) == 0:
+            continue
+        forecast(owner, elapsed, later_basis, each, turning, means, covs, parts, spread)
+        ahead, own = 0.0, own_variances(begins, variable, time, innovations, theta)
+        for q in range(len(owner)):
+            wide, error = spread[q] * own[owner[q]] + theta[0, EXCESS], later[q]
+            for j in range(parts.shape[1]):
+                error -= parts[q, j]
+            ahead += math.log(wide) + error * error / wide
+        found[k, 1] = ahead / len(owner) / 2
+    return found
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ from latentode.ode import StepControl
 
 __all__ = ["STRUCTURES", "Emission", "structural_inputs"]
 
+FEWEST_SERIES = 8  # of which static covariates may tell levels
+LEAST_LEFT, TINY = 0.05, 1e-300  # of a variance, that nothing explains
 COMMON = 0.1  # the quantile of training deviations that is a variable's unit
 STRUCTURES = ("state-space", "last-value", None)
 
@@ -56,7 +58,8 @@ class Emission(nn.Module):
     Beyond one unit of model time, the horizon, a correction is not learnt: it fades into the structural
     forecast, as $1 / (1 + (t - 1)^2)$. What held-out values do not ask for is taken back by `strength`,
     a factor of each variable's corrections, and by `strength_unseen` where of a series nothing at all
-    was observed, since training has met few of these.
+    was observed, since training has met few of these. There a value is forecast about what series of
+    its static covariates are in the mean, by ridge regression, if they say enough of levels.
 
     Args:
         likelihood: how values scatter.
@@ -64,11 +67,14 @@ class Emission(nn.Module):
         structure: says what is expected before anything is decoded; None for the last value or nothing.
         last_value: without a structural block, whether locations are counted from each variable's last
             observed value.
+        n_static: number of static covariates as they are encoded, phases of cycles not counted.
     """
 
     unit: Tensor
     strength: Tensor
     strength_unseen: Tensor
+    static_weight: Tensor
+    static_share: Tensor
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class Emission(nn.Module):
         n_variables: int,
         structure: StructuralBlock | None = None,
         last_value: bool = True,
+        n_static: int = 0,
     ) -> None:
         super().__init__()
         self.likelihood, self.n_variables = likelihood, n_variables
@@ -83,6 +90,9 @@ class Emission(nn.Module):
         self.register_buffer("unit", torch.zeros(n_variables, dtype=torch.float64))
         self.register_buffer("strength", torch.ones(n_variables, dtype=torch.float64))
         self.register_buffer("strength_unseen", torch.ones(n_variables, dtype=torch.float64))
+        none = torch.zeros(n_variables, n_static + 1, dtype=torch.float64)
+        self.register_buffer("static_weight", none)  # of each and 1, about the mean of training
+        self.register_buffer("static_share", none[:, 0].clone())  # of the variance, which they explain
 
     def view(self, seen: Observations) -> Observations:
         """A context as the encoder reads it, times and values in units of the model."""
@@ -154,7 +164,23 @@ class Emission(nn.Module):
         asked = replace(queries, time=queries.time / time_scale)
         seen = batch.context.rescale_time(time_scale, exact)
         control, phase = structural_inputs(batch, time_scale, len(self.structure.periods))
-        return self.structure(seen, asked, len(batch), control, phase)
+        made = self.structure(seen, asked, len(batch), control, phase)
+        return self._by_statics(made, batch, queries) if self.static_share.any() else made
+
+    def _by_statics(self, made: Outlook, batch: Batch, queries: Queries) -> Outlook:
+        """With the level that static covariates say where nothing was observed of a cell."""
+        cell, own = (x.series * self.n_variables + x.variable for x in (queries, batch.context))
+        empty = torch.ones(len(batch) * self.n_variables, dtype=torch.bool, device=own.device)
+        empty = empty.index_fill(0, own, False)[cell].to(made.location.device)
+        ones = batch.static.new_ones(len(batch), 1)
+        told = torch.cat([batch.static[:, : self.static_weight.shape[1] - 1], ones], dim=1).double()
+        level = (told @ self.static_weight.T)[queries.series, queries.variable].to(made.location)
+        level = torch.where(empty, level, 0.0)
+        left = torch.where(empty, (1 - self.static_share).to(level)[queries.variable], 1.0).sqrt()
+        parts = torch.cat([made.parts[:, :1] + level[:, None], made.parts[:, 1:]], dim=1)
+        return replace(
+            made, location=made.location + level, deviation=made.deviation * left, parts=parts
+        )
 
     def estimate(
         self, batch: Batch, time_scale: float, n_series: int, lag: float | None = None
@@ -188,9 +214,39 @@ class Emission(nn.Module):
             return Cells.of(cell, every, told)
 
         estimate(block, cells_of(batch.context), cells_of(batch.target), n_series)
+        self._estimate_statics(batch, cell=series * n + kind, value=value, n_series=n_series)
         made = self.outlook(batch, batch.target.queries(), time_scale).deviation
         for v in torch.unique(batch.target.variable).tolist():
             self.unit[v] = made[batch.target.variable == v].quantile(COMMON)
+
+    def _estimate_statics(
+        self, batch: Batch, cell: np.ndarray, value: np.ndarray, n_series: int
+    ) -> None:
+        """Regresses means of cells on static covariates, where these are worth their parameters."""
+        n, told = self.n_variables, batch.static[:, : self.static_weight.shape[1] - 1].double().numpy()
+        self.static_weight.zero_()
+        self.static_share.zero_()
+        if n_series < FEWEST_SERIES or not told.shape[1]:
+            return
+        count = np.bincount(cell, minlength=len(batch) * n).reshape(-1, n)
+        total = np.bincount(cell, value, len(batch) * n).reshape(-1, n)
+        for v in range(n):
+            some = count[:, v] > 0
+            if some.sum() < 2:
+                continue
+            mean, x = (total[some, v] / count[some, v]), told[some]
+            centre, level = x.mean(axis=0), mean.mean()
+            x, y = x - centre, mean - level
+            square = x.T @ x
+            ridge = square + some.sum() / n_series * np.eye(len(square))
+            weight = np.linalg.solve(ridge, x.T @ y)
+            left = max(1 - (x @ weight) @ y / max(y @ y, TINY), LEAST_LEFT)
+            freedom = np.trace(np.linalg.solve(ridge, square))
+            if n_series * np.log(left) + freedom * np.log(n_series) < 0:
+                own = np.r_[weight, level - centre @ weight]
+                self.static_weight[v] = torch.from_numpy(own)
+                share = np.var(x @ weight) / max(np.var(value[cell % n == v]), TINY)
+                self.static_share[v] = min(float(share), 1 - LEAST_LEFT)
 
     def estimate_again(self, batch: Batch, time_scale: float, n_series: int) -> None:
         """As `estimate`, from more data, of the variables whose forecasts training adds nothing to."""

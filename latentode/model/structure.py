@@ -20,6 +20,9 @@ $$\sigma^2 = \frac{\nu + \sum_i w_i e_i^2 / F_i}{\nu + \sum_i w_i}, \qquad w_i =
 
 discounted, since some series are now calm, now restless.
 
+Where the last rows of a cell say that its level has jumped for good (`latentode.nn.state_space.jumps`),
+which levels that hardly walk would take long to follow, its step is one more column.
+
 Where cells of large values move more than those of small ones, as sales of shops do, a cell's values
 are told in units of its own, the mean size of what its context holds: a cycle or the effect of a known
 column, which cells have in common, is then a share of each one's size.
@@ -34,7 +37,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from typing import Any
 
@@ -47,7 +50,7 @@ from latentode.model.candidate import INITIAL
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.frequency import frequencies
-from latentode.nn.state_space import Cells, Clocks, Filtered, array_of
+from latentode.nn.state_space import Cells, Clocks, Filtered, Steps, array_of
 from latentode.ode import StepControl
 
 __all__ = ["N_FEATURES", "Outlook", "StructuralBlock"]
@@ -275,24 +278,35 @@ class _Context:
         self.cells = cells.in_units(self.zero, self.sizes)
         self.omega = frequencies(self.cells, self.theta, self.prior)
         self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
+        self.steps = Steps.of(self.cells, self.found, self.theta)
+        if self.steps is not None:
+            basis = self.steps.beside(self.cells.basis, self.cells.owner, self.cells.time)
+            self.cells, ones = replace(self.cells, basis=basis), np.ones((n, 1))
+            self.prior = np.hstack([self.prior[0], 0 * ones]), np.hstack([self.prior[1], ones])
+            self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
 
     def answer(self, shift: float = 0.0) -> tuple[Tensor, ...]:
         """Location, variance, the cell's own, and parts of queries moved on by `shift`."""
         basis = self.block.columns(self.series, self.time, self.clocks, shift)
         empty = np.diff(self.cells.begins) == 0  # nothing lies inside of these
+        given = basis[:, self.block.told]
+        if self.steps is not None:
+            basis = self.steps.beside(basis, self.cell, self.time)
         ahead = (self.time >= self.cells.last[self.cell]) | empty[self.cell]
         moved = self.time + shift
         parts = np.zeros((len(moved), self.found.means.shape[1]))
         relative = np.zeros(len(moved))
         self._ahead(np.flatnonzero(ahead), moved, basis, parts, relative)
         self._inside(np.flatnonzero(~ahead), moved, basis, parts, relative)
+        if self.steps is not None:  # they are of the level
+            parts[:, 0] += parts[:, -3]
+            parts = np.delete(parts, -3, axis=1)
         theta, own = self.theta[self.cells.variable[self.cell]], self.found.variance[self.cell]
         size, zero = self.sizes[self.cell], self.zero[self.cell]
         variance = (own * relative + theta[:, PARAMETERS.index("excess")]) * size**2
         parts *= size[:, None]
         parts[:, 0] += zero * (1 - size)
         own = own * size**2
-        given = basis[:, self.block.told]
         found = parts.sum(axis=1), variance, own, self.block.gather(parts), given
         return tuple(torch.from_numpy(x) for x in found)
 

@@ -72,3 +72,63 @@ def test_so_many_contexts_are_hidden_whole_whatever_the_batch():
 def test_shares_that_are_none_are_refused(frame):
     with pytest.raises(LatentODEError, match="context_dropout must be"):
         tiny(context_dropout=1.0).fit(frame)
+
+
+def levels_by_kind(seed=0, telling=True):
+    """Series about 0, 5 and 20 by their kind, or by nothing that is known of them."""
+    rng, n = np.random.default_rng(seed), 24
+    kind, level = np.arange(n) % 3, np.array([0.0, 5.0, 20.0])
+    told = kind if telling else rng.permutation(kind)
+    rows = [
+        pd.DataFrame({"id": f"s{i}", "time": np.arange(20.0), "kind": "abc"[told[i]],
+                      "x": level[kind[i]] + rng.normal(size=20)})
+        for i in range(n)
+    ]  # fmt: skip
+    return pd.concat(rows, ignore_index=True)
+
+
+def of_nothing(table, **options):
+    """What is said of new series of each kind, by kind."""
+    schema = Schema(id="id", targets=("x",), static_covariates=("kind",))
+    model = forecaster(4.0, **{"max_epochs": 0, "verbose": False, **options}).fit(table, schema)
+    new = pd.DataFrame({"id": list("abc"), "time": 0.0, "x": np.nan, "kind": list("abc")})
+    return model, model.predict(new, 2.0).set_index("id")
+
+
+@pytest.mark.parametrize("options", [{}, {"latent": "joint"}, {"likelihood": "student-t"}])
+def test_a_series_without_observations_is_as_those_of_its_static_covariates(options):
+    table = levels_by_kind()
+    model, found = of_nothing(table, **options)
+    of_kind = table.groupby("kind")["x"].mean()
+    assert np.abs(found["mean"] - of_kind).max() < 2.5  # ridge regression draws them together
+    nothing = of_nothing(levels_by_kind(telling=False), **options)[1]
+    assert (found["std"] < 0.7 * nothing["std"]).all()
+    assert (found["q0.1"] < of_kind).all() and (of_kind < found["q0.9"]).all()
+    # What was observed needs no word of what it is.
+    other = table.assign(kind="a")
+    asked = pd.DataFrame({"id": table["id"].unique(), "time": 21.0})
+    one, two = (model.predict(rows, asked)["mean"].to_numpy() for rows in (table, other))
+    np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+def test_static_covariates_that_tell_nothing_of_levels_are_not_believed():
+    table = levels_by_kind(telling=False)
+    model, found = of_nothing(table)
+    assert not model.network_.emission.static_share.any()
+    assert (found["mean"] == found["mean"].iloc[0]).all()
+    assert (found["std"] > 0.6 * table["x"].std()).all()
+
+
+def test_static_covariates_are_regressed_as_is_said():
+    table = levels_by_kind()
+    model, _ = of_nothing(table)
+    emission, data = model.network_.emission, model.read(table)
+    static = model.fitted_.reader.scaling.encode_static(data)
+    mean = np.bincount(data.series, data.value) / np.bincount(data.series)
+    mean = (mean - model.fitted_.reader.scaling.loc[0]) / model.fitted_.reader.scaling.scale[0]
+    weight = emission.static_weight[0].numpy()
+    about = static @ weight[:-1] + weight[-1]
+    x, y = static - static.mean(axis=0), mean - mean.mean()
+    ridge = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ y)
+    assert np.corrcoef(about, x @ ridge)[0, 1] > 0.999
+    assert 1 - np.var(mean - about) / np.var(mean) > 0.95
