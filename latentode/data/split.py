@@ -33,7 +33,7 @@ FEWEST_VALUES, NEIGHBOURS = 8, 3
 WILD = 5.0  # usual differences from its neighbours that a value may be off
 STILL = 2.0  # likewise, that it is off once it is drawn in
 RECENT, GROWN = 5, 1.25  # at an end also so many times what the last few were off
-RARE = 0.02  # share of values that may be wild, else such are what the series is made of
+RARE = 0.05  # share of values that may be wild, else such are what the series is made of
 
 
 @dataclass(frozen=True)

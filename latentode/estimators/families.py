@@ -91,7 +91,7 @@ def best_families(tables: Sequence[SeriesDataset], judge: Judge) -> dict[str, Fa
         if name not in tables[0].schema.transforms:
             values = np.concatenate([t.value[t.variable == v] for t in tables])
             few = len(values) < FEWEST_TRANSFORMED
-            kinds = KINDS[looks_like(values)]
+            kinds = KINDS[looks_like(values)] if any(_changes(t, v) for t in tables) else ()
             allowed[name] = tuple(own for own in kinds if own.transform is None or not few)
     found = {name: own[0] for name, own in allowed.items() if own and own[0].kind == "0 or 1"}
     open_ = {name: own for name, own in allowed.items() if own and name not in found}
@@ -105,3 +105,10 @@ def best_families(tables: Sequence[SeriesDataset], judge: Judge) -> dict[str, Fa
         for name, family in tried.items():
             best[name] = max(best[name], (float(gains.get(name, -np.inf)), family), key=lambda b: b[0])
     return found | {name: family for name, (_, family) in best.items() if family is not NORMAL}
+
+
+def _changes(table: SeriesDataset, variable: int) -> bool:
+    """Whether a variable changes within any series: whole numbers that never do count nothing."""
+    chosen = table.variable == variable
+    values = pd.Series(table.value[chosen]).groupby(table.series[chosen])
+    return bool((values.max() > values.min()).any())

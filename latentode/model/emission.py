@@ -33,6 +33,7 @@ __all__ = ["STRUCTURES", "Emission", "structural_inputs"]
 
 FEWEST_SERIES = 8  # of which static covariates may tell levels
 LEAST_LEFT, TINY = 0.05, 1e-300  # of a variance, that nothing explains
+ROUNDINGS = 8  # that a scaled value has passed, each by half of its precision
 COMMON = 0.1  # the quantile of training deviations that is a variable's unit
 STRUCTURES = ("state-space", "last-value", None)
 
@@ -118,6 +119,10 @@ class Emission(nn.Module):
         """
         if outlook is not None:
             mean, deviation = outlook.location.to(raw.dtype), outlook.deviation.to(raw.dtype)
+            rounded = ROUNDINGS * torch.finfo(raw.dtype).eps * (1 + mean.abs())
+            deviation = torch.maximum(
+                deviation, rounded
+            )  # what never changes lies within its intervals
             common = (self.unit.to(raw)[queries.variable] / deviation).clamp(max=1.0)
             raw = torch.cat([raw[..., :1] + common[:, None] * raw[..., -1:], raw[..., 1:-1]], dim=-1)
             beyond = (queries.time.to(raw) / time_scale - 1).clamp(min=0)
