@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from making import tiny, waves
 
-from latentode import LatentODEForecaster
+from latentode import LatentODEForecaster, TrainingConfig
 from latentode.data import Schema, SeriesDataset
 from latentode.estimators.families import KINDS, NORMAL, best_families, looks_like
 
@@ -90,3 +90,16 @@ def test_wild_values_that_count_less_are_said(capsys):
     tiny(max_epochs=0, verbose=True, likelihood="normal").fit(table)
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "wild" in line]
     assert "`y`: " in said and "and 1 more" in said and "`x`" not in said
+
+
+def test_what_never_changes_lies_within_its_intervals_and_counts_nothing():
+    rng, t = np.random.default_rng(0), np.arange(40.0)
+    level = np.array([5.0, 8.0, 11.0, 14.0, 17.0, 20.0])
+    for noisy in (False, True):  # beside others that do change, values are rounded to their unit
+        rows = pd.DataFrame({"id": np.repeat(np.arange(6), 40), "time": np.tile(t, 6)})
+        change = 1e3 * rng.normal(size=40) if noisy else np.zeros(40)
+        rows["y"] = np.repeat(level, 40) + np.where(rows["id"] == 0, np.tile(change, 6), 0.0)
+        model = LatentODEForecaster(4.0, training=TrainingConfig(max_epochs=0), verbose=False)
+        found = model.fit(rows, Schema(id="id")).predict(rows, 2.0).iloc[1:]
+        assert (found["q0.1"] <= level[1:]).all() and (level[1:] <= found["q0.9"]).all()
+        assert (found["std"] < 0.5).all()
