@@ -151,7 +151,8 @@ class TimeAxis:
             text = str(value).strip()
             raise SchemaError(
                 f"{name} {value!r} has no unit, but the times are datetimes: {text}h or {text}D? Write "
-                f"'{text}h' or '{text}D', or say what plain numbers mean when fitting, with time_unit="
+                f"'{text}h', '{text}D' or '{text}s', or say what plain numbers mean when fitting, with "
+                "time_unit="
             )
         return TimeUnits(units)
 

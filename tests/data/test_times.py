@@ -219,7 +219,7 @@ def test_a_plain_number_is_a_duration_of_datetimes_where_a_unit_was_declared():
 @pytest.mark.parametrize(
     ("axis", "duration", "message"),
     [
-        (HOURS, "24", "horizon '24' has no unit.*Write '24h' or '24D', or say.*time_unit="),
+        (HOURS, "24", "horizon '24' has no unit.*Write '24h', '24D' or '24s', or say.*time_unit="),
         (HOURS, "soon", "'soon' is not a duration"),
         (HOURS, True, "True is not a duration"),
         (HOURS, None, "positive and finite|not a duration"),
