@@ -11,8 +11,7 @@ import pytest
 from scipy import stats
 
 from latentode.evaluation.metrics import summarise
-from latentode.plotting.page import COVERED, REPORT_LEVELS, write_page
-from latentode.plotting.verdict import verdicts
+from latentode.plotting.page import COVERED, REPORT_LEVELS, verdicts, write_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 

@@ -21,8 +21,9 @@ from latentode.nn import compiled_filter, state_space
 from latentode.nn import frequency as own_frequency
 from latentode.nn.compiled_filter import PARAMETERS
 from latentode.nn.frequency import NO_CYCLE, ONE_FREQUENCY, frequencies
+from latentode.nn.jumps import jumps
 from latentode.nn.likelihoods import LIKELIHOODS
-from latentode.nn.state_space import Cells, Clocks, array_of, jumps, own_variances
+from latentode.nn.state_space import Cells, Clocks, array_of, own_variances
 from latentode.ode import StepControl
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -150,18 +151,18 @@ def test_values_in_units_of_each_cells_own_are_answered_in_those_of_the_table(ki
 class Stepping:
     """A block with the column of a jump beside its own, as `dense` asks for it."""
 
-    def __init__(self, block, size, since):
-        self.block, self.size, self.since, self.lag = block, size, since, block.lag
+    def __init__(self, block, since):
+        self.block, self.since, self.lag = block, since, block.lag
 
     def theta(self):
         return self.block.theta()
 
     def prior(self):
         mean, variance = self.block.prior()
-        return np.c_[mean, 0.0], np.c_[variance, 1.0]
+        return np.c_[mean, 0.0], np.c_[variance, 1e6]
 
     def columns(self, series, time, clocks):
-        return np.c_[self.block.columns(series, time, clocks), self.size * (time >= self.since)]
+        return np.c_[self.block.columns(series, time, clocks), time >= self.since]
 
 
 def steady(block):
@@ -182,8 +183,7 @@ def test_a_level_that_jumped_is_as_the_density_with_a_step_says(ago):
     found = block(observed(time, value), asked(query), 1, control)
     context = block._context(observed(time, value), asked(query), 1, control, None)
     assert context.steps.since[0] == time[-ago]
-    assert 3 < context.steps.size[0] < 30
-    stepping = Stepping(block, context.steps.size[0], context.steps.since[0])
+    stepping = Stepping(block, context.steps.since[0])
     location, variance = dense(stepping, time, value, query, control)
     np.testing.assert_allclose(found.location, location, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found.deviation.square(), variance, rtol=1e-6)
@@ -198,11 +198,43 @@ def test_what_comes_by_chance_or_came_before_is_no_jump():
     noise = rng.normal(size=(1000, n))
     weekend = np.tile(np.r_[np.zeros(5), 9.0, 9.0, 9.0], 8)[:n]  # of a cycle that nobody knows
     jump = 4.0 * (np.arange(n) >= n - 5)
-    alone, unknown, clear = (jumps(begins, (noise + x).ravel())[0] for x in (0.0, weekend, jump))
+    alone, unknown, clear = (jumps(begins, (noise + x).ravel()) for x in (0.0, weekend, jump))
     assert (alone < 0).mean() > 0.998
     assert (unknown < 0).mean() > 0.99
     assert (clear == begins[:-1] + n - 5).mean() > 0.8
-    assert jumps(np.array([0, 0, 2]), np.ones(2))[0].tolist() == [-1, -1]
+
+
+def of_jump(shape, n=200, size=20.0, seed=0):
+    """How many of 300 cells have jumped whose innovations are noise and a shape at their end."""
+    noise = np.random.default_rng(seed).normal(size=(300, n))
+    noise[:, n - len(shape) :] += size * np.asarray(shape)
+    return (jumps(np.arange(0, 301 * n, n), noise.ravel()) >= 0).mean()
+
+
+@pytest.mark.parametrize("away", [1, 2, 3, 6])
+@pytest.mark.parametrize("back", [1, 2, 5])
+def test_what_has_come_back_is_no_jump(away, back):
+    assert of_jump([1.0] * away + [0.0] * back) < 0.05
+
+
+@pytest.mark.parametrize(("ago", "found"), [(1, 0), (2, 0), (3, 1), (30, 1), (64, 1), (65, 1), (95, 1)])
+def test_a_jump_is_followed_from_three_rows_on_and_not_forgotten(ago, found):
+    assert abs(of_jump([1.0] * ago) - found) < 0.03
+    learnt = [100 / (100 + j) for j in range(ago)]  # as a filter of a level that has 100 rows follows
+    assert abs(of_jump(learnt) - found) < 0.03
+
+
+def test_a_jump_that_a_known_column_explains_is_that_columns():
+    rng, time = np.random.default_rng(0), np.arange(-40.0, 0.0)
+    block = steady(StructuralBlock(1, 1))
+    begins = torch.tensor([[-50.0, -6.0]])
+    path = StepControl(begins, torch.tensor([[[0.0], [1.0]]]))
+    late = StepControl(torch.tensor([[-50.0, -20.0]]), path.values)
+    value = 0.2 * rng.normal(size=40) + 8.0 * (time >= -6)
+    for control, jumped in ((path, False), (late, True)):
+        context = block._context(observed(time, value), asked(np.ones(1)), 1, control, None)
+        assert (context.steps is not None) == jumped
+    assert jumps(np.array([0, 0, 2]), np.ones(2)).tolist() == [-1, -1]
 
 
 def sizes_of_waves(seed=0, lowest=0.0, spread=4.0):

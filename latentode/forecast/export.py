@@ -206,7 +206,11 @@ class ExportedForecast:
         likelihood, of = self.fitted.engine.network.likelihood, torch.from_numpy(variable)
         raw = torch.zeros(self.fitted.engine.n_samples, len(of), likelihood.n_raw, dtype=torch.float64)
         given = (torch.as_tensor(p[:, : len(of)], dtype=torch.float64) for p in parameters)
-        return with_parameters(likelihood.distribution(raw, raw[..., 0], of), lambda _: next(given))
+        if self.fitted.engine.network.emission.structure is None:
+            made = likelihood.distribution(raw, raw[..., 0], of)
+        else:  # of some likelihoods another kind
+            made = likelihood.about(raw, raw[..., 0], torch.ones_like(raw[..., 0]), of)
+        return with_parameters(made, lambda _: next(given))
 
 
 def export_forecast(

@@ -9,14 +9,12 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 
-from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, forecast, run
+from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
 from latentode.nn.frequency import ONE_FREQUENCY
-from latentode.nn.state_space import Cells, Clocks, own_variances
-from latentode.ode.kernels.machine_code import compiled_in_order
+from latentode.nn.state_space import Cells, Clocks, own_variances, window_losses
 
 __all__ = ["BOUNDS", "INITIAL", "Candidate", "OwnUnits", "Sample", "response_time"]
 
@@ -62,8 +60,8 @@ DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
 SMALL = 0.1  # the quantile of sizes of cells that is a small one
 ROUNDING = 1e-6  # of how far zero is
+MOST_ALIKE = 30.0  # degrees of freedom; cells in units of their own never say that all are alike
 UNEVEN = 2.0  # by how much the large are larger where units of their own can matter
-SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
 THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
 WORTHWHILE = 0.1  # of the variance: less may be chance where errors go together
@@ -72,68 +70,12 @@ TINY = 1e-300
 ALIKE = 12  # rows on end, of which the values say whether they are rows met before
 
 
-@compiled_in_order
-def window_losses(
-    z: Any, moved: Any, step: float, frequency: int,
-    begins: Any, variable: Any, time: Any, value: Any, basis: Any, omega: Any,
-    mean: Any, variance: Any, means: Any, covs: Any, sums: Any, innovations: Any,
-    owner: Any, elapsed: Any, later: Any, later_basis: Any, parts: Any, spread: Any,
-) -> np.ndarray:  # fmt: skip
-    """Mean losses of contexts and of what came later, at parameters and where each is moved.
-
-    Args:
-        z: logarithms of the parameters of one variable.
-        moved: which are moved by `step`, one after the other.
-        frequency: place of the frequency that all cells share; -1 where each has its own.
-        begins, variable, time, value, basis, omega: of contexts, as for the filter.
-        mean, variance: of coefficients, each of shape `(1, columns)`.
-        means, covs, sums, innovations: room that the filter fills.
-        owner, elapsed, later, later_basis: of later values, their cell, time since its last row, value
-            and columns.
-        parts, spread: room that forecasts fill.
-
-    Returns:
-        Shape `(1 + moved, 2)`.
-    """
-    found = np.zeros((len(moved) + 1, 2))
-    cells, size = len(variable), len(z)
-    theta, each, turning = np.empty((1, size)), np.empty((cells, size)), omega.copy()
-    for k in range(len(moved) + 1):
-        for j in range(size):
-            theta[0, j] = math.exp(z[j])
-        if k:
-            theta[0, moved[k - 1]] = math.exp(z[moved[k - 1]] + step)
-        if frequency >= 0:
-            for c in range(cells):
-                turning[c] = theta[0, frequency] if omega[c] > 0 else 0.0
-        each[:] = theta[0]
-        run(
-            begins, variable, time, value, basis, theta, turning, mean, variance,
-            means, covs, sums, innovations,
-        )  # fmt: skip
-        freedom, total = theta[0, SCALE], 0.0
-        for c in range(cells):
-            n = begins[c + 1] - begins[c]
-            half = (freedom + n) / 2
-            total += half * math.log1p(sums[c, 1] / freedom) + sums[c, 0] / 2 - math.lgamma(half)
-            total += math.lgamma(freedom / 2) + n / 2 * math.log(freedom * math.pi)
-        found[k, 0] = total / len(time)
-        if len(owner) == 0:
-            continue
-        forecast(owner, elapsed, later_basis, each, turning, means, covs, parts, spread)
-        ahead, own = 0.0, own_variances(begins, variable, time, innovations, theta)
-        for q in range(len(owner)):
-            wide, error = spread[q] * own[owner[q]] + theta[0, EXCESS], later[q]
-            for j in range(parts.shape[1]):
-                error -= parts[q, j]
-            ahead += math.log(wide) + error * error / wide
-        found[k, 1] = ahead / len(owner) / 2
-    return found
-
-
 @dataclass(frozen=True)
 class Sample:
-    """Contexts and targets of the cells of one variable, and room for their states."""
+    """Contexts and targets of the cells of one variable, and room for their states.
+
+    Its cells' variances are alike by at most so many degrees of freedom.
+    """
 
     seen: Cells
     later: Cells
@@ -146,6 +88,7 @@ class Sample:
     parts: np.ndarray
     spread: np.ndarray
     n_series: int
+    most_alike: float = math.inf
 
     def in_own_units(self, zero: float) -> OwnUnits | None:
         """The sample in units of each cell's own; None if these cannot matter.
@@ -163,13 +106,16 @@ class Sample:
         every = np.full(n, zero)
         size = seen.sizes(every, np.full(n, small))
         own = Sample.of(seen.in_units(every, size), later.in_units(every, size), self.n_series)
-        return OwnUnits(own, float(small), float(np.log(size[later.owner]).mean()))
+        return OwnUnits(
+            replace(own, most_alike=MOST_ALIKE), float(small), float(np.log(size[later.owner]).mean())
+        )
 
     def thinned(self) -> Sample:
         """Some of the cells, if they are many."""
         n = len(self.seen.variable)
         chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
-        return Sample.of(self.seen.some(chosen), self.later.some(chosen), self.n_series)
+        some = Sample.of(self.seen.some(chosen), self.later.some(chosen), self.n_series)
+        return replace(some, most_alike=self.most_alike)
 
     @classmethod
     def of(cls, seen: Cells, later: Cells, n_series: int) -> Sample:

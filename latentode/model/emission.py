@@ -32,6 +32,7 @@ from latentode.ode import StepControl
 __all__ = ["STRUCTURES", "Emission", "structural_inputs"]
 
 FEWEST_SERIES = 8  # of which static covariates may tell levels
+FARTHEST = 3.0  # deviations from the mean of training that a static covariate counts as, at most
 LEAST_LEFT, TINY = 0.05, 1e-300  # of a variance, that nothing explains
 ROUNDINGS = 8  # that a scaled value has passed, each by half of its precision
 COMMON = 0.1  # the quantile of training deviations that is a variable's unit
@@ -92,7 +93,7 @@ class Emission(nn.Module):
         self.register_buffer("strength", torch.ones(n_variables, dtype=torch.float64))
         self.register_buffer("strength_unseen", torch.ones(n_variables, dtype=torch.float64))
         none = torch.zeros(n_variables, n_static + 1, dtype=torch.float64)
-        self.register_buffer("static_weight", none)  # of each and 1, about the mean of training
+        self.register_buffer("static_weight", none)  # the level in scaled units, of each and of 1
         self.register_buffer("static_share", none[:, 0].clone())  # of the variance, which they explain
 
     def view(self, seen: Observations) -> Observations:
@@ -178,8 +179,11 @@ class Emission(nn.Module):
         empty = torch.ones(len(batch) * self.n_variables, dtype=torch.bool, device=own.device)
         empty = empty.index_fill(0, own, False)[cell].to(made.location.device)
         ones = batch.static.new_ones(len(batch), 1)
-        told = torch.cat([batch.static[:, : self.static_weight.shape[1] - 1], ones], dim=1).double()
-        level = (told @ self.static_weight.T)[queries.series, queries.variable].to(made.location)
+        static = batch.static[:, : self.static_weight.shape[1] - 1].clamp(-FARTHEST, FARTHEST)
+        told = torch.cat([static, ones], dim=1).double()
+        level = (told @ self.static_weight.double().T)[queries.series, queries.variable].to(
+            made.location
+        )
         level = torch.where(empty, level, 0.0)
         left = torch.where(empty, (1 - self.static_share).to(level)[queries.variable], 1.0).sqrt()
         parts = torch.cat([made.parts[:, :1] + level[:, None], made.parts[:, 1:]], dim=1)
@@ -219,7 +223,9 @@ class Emission(nn.Module):
             return Cells.of(cell, every, told)
 
         estimate(block, cells_of(batch.context), cells_of(batch.target), n_series)
-        self._estimate_statics(batch, cell=series * n + kind, value=value, n_series=n_series)
+        # What cycles and known columns add in the mean is forecast of series without observations too.
+        common = np.sum(block.columns(series, time, clocks) * block.prior()[0][kind], axis=1)
+        self._estimate_statics(batch, series * n + kind, value - common, n_series)
         made = self.outlook(batch, batch.target.queries(), time_scale).deviation
         for v in torch.unique(batch.target.variable).tolist():
             self.unit[v] = made[batch.target.variable == v].quantile(COMMON)
@@ -247,7 +253,11 @@ class Emission(nn.Module):
             weight = np.linalg.solve(ridge, x.T @ y)
             left = max(1 - (x @ weight) @ y / max(y @ y, TINY), LEAST_LEFT)
             freedom = np.trace(np.linalg.solve(ridge, square))
-            if n_series * np.log(left) + freedom * np.log(n_series) < 0:
+            other = n_series - 1 - freedom  # degrees of freedom that are left
+            if other <= 1:
+                continue
+            unbiased = left * (n_series - 1) / other
+            if n_series * np.log(unbiased) + (freedom + 1) * np.log(n_series) < 0:
                 own = np.r_[weight, level - centre @ weight]
                 self.static_weight[v] = torch.from_numpy(own)
                 share = np.var(x @ weight) / max(np.var(value[cell % n == v]), TINY)
@@ -261,9 +271,11 @@ class Emission(nn.Module):
         kept = {name: own.clone() for name, own in block.named_buffers()}
         fresh = StructuralBlock(block.n_variables, block.n_known, block.periods, len(block.harmonics))
         block.load_state_dict(fresh.state_dict())
-        unit = self.unit.clone()
+        own = self.unit, self.static_weight, self.static_share
+        before = [x.clone() for x in own]
         self.estimate(batch, time_scale, n_series, float(kept["lag"]) if believed.any() else None)
-        self.unit[believed] = unit[believed]
+        for now, then in zip(own, before, strict=True):
+            now[believed] = then[believed]
         for name, own in block.named_buffers():
             if own.dim():
                 own[believed] = kept[name][believed]

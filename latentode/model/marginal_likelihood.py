@@ -262,6 +262,7 @@ def _improved(sample: Sample, model: Candidate, rounds: int, steps: int = STEPS)
     # Levels of windows of one series are one: they do not say how near the mean another level is.
     bounds[PRECISION, 1] = min(bounds[PRECISION, 1], math.log(PER_SERIES * sample.n_series))
     bounds[SCALE, 0] = min(bounds[SCALE, 0], model.centre[SCALE])
+    bounds[SCALE, 1] = min(bounds[SCALE, 1], math.log(sample.most_alike))
     bounds[FREQUENCY] = model.centre[FREQUENCY] + np.log([1 / NEAR, NEAR])
 
     def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:

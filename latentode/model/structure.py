@@ -20,7 +20,7 @@ $$\sigma^2 = \frac{\nu + \sum_i w_i e_i^2 / F_i}{\nu + \sum_i w_i}, \qquad w_i =
 
 discounted, since some series are now calm, now restless.
 
-Where the last rows of a cell say that its level has jumped for good (`latentode.nn.state_space.jumps`),
+Where the last rows of a cell say that its level has jumped for good (`latentode.nn.jumps`),
 which levels that hardly walk would take long to follow, its step is one more column.
 
 Where cells of large values move more than those of small ones, as sales of shops do, a cell's values
@@ -50,7 +50,8 @@ from latentode.model.candidate import INITIAL
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.frequency import frequencies
-from latentode.nn.state_space import Cells, Clocks, Filtered, Steps, array_of
+from latentode.nn.jumps import Steps
+from latentode.nn.state_space import Cells, Clocks, Filtered, array_of
 from latentode.ode import StepControl
 
 __all__ = ["N_FEATURES", "Outlook", "StructuralBlock"]
@@ -278,11 +279,10 @@ class _Context:
         self.cells = cells.in_units(self.zero, self.sizes)
         self.omega = frequencies(self.cells, self.theta, self.prior)
         self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
-        self.steps = Steps.of(self.cells, self.found, self.theta)
+        self.steps = Steps.of(self.cells, self.found, block.n_known)
         if self.steps is not None:
             basis = self.steps.beside(self.cells.basis, self.cells.owner, self.cells.time)
-            self.cells, ones = replace(self.cells, basis=basis), np.ones((n, 1))
-            self.prior = np.hstack([self.prior[0], 0 * ones]), np.hstack([self.prior[1], ones])
+            self.cells, self.prior = replace(self.cells, basis=basis), Steps.before(self.prior)
             self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
 
     def answer(self, shift: float = 0.0) -> tuple[Tensor, ...]:

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, run
+from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, forecast, run
 from latentode.ode import StepControl
 from latentode.ode.kernels.machine_code import compiled_in_order
 
-__all__ = ["Cells", "Clocks", "Filtered", "Steps", "array_of", "jumps", "own_variances"]
+__all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "window_losses"]
 
 SCALE, MEMORY = PARAMETERS.index("scale"), PARAMETERS.index("memory")
-SCATTER = [PARAMETERS.index(name) for name in ("noise", "deviation")]
+EXCESS = PARAMETERS.index("excess")
 
 
 @compiled_in_order
@@ -50,52 +50,63 @@ def own_variances(begins: Any, variable: Any, time: Any, innovations: Any, theta
     return own
 
 
-TINY = 1e-300
-SHORTEST_RUN, LONGEST_RUN = 3, 64  # rows since a jump
-BEFORE = 10  # rows at least before it
-CLEAR, UNSEEN = 5.0, 1.5  # times what is usual, and the most that there was before
-LIKELY = 2.0  # times its size by innovations that the deviation of a jump is
-
-
 @compiled_in_order
-def jumps(begins: Any, innovations: Any) -> tuple:
-    """Where levels have jumped for good, as far as the last innovations of cells tell.
-
-    Of k innovations on end the sum over $\\sqrt{k}$ is about as large as one. A level that jumped k
-    rows ago leaves it several times as large, also without the largest of them, and larger than that of
-    any k before: what comes and goes, as a cycle that the model does not know, has been seen before.
+def window_losses(
+    z: Any, moved: Any, step: float, frequency: int,
+    begins: Any, variable: Any, time: Any, value: Any, basis: Any, omega: Any,
+    mean: Any, variance: Any, means: Any, covs: Any, sums: Any, innovations: Any,
+    owner: Any, elapsed: Any, later: Any, later_basis: Any, parts: Any, spread: Any,
+) -> np.ndarray:  # fmt: skip
+    """Mean losses of contexts and of what came later, at parameters and where each is moved.
 
     Args:
-        begins, innovations: of rows, as `own_variances` has them.
+        z: logarithms of the parameters of one variable.
+        moved: which are moved by `step`, one after the other.
+        frequency: place of the frequency that all cells share; -1 where each has its own.
+        begins, variable, time, value, basis, omega: of contexts, as for the filter.
+        mean, variance: of coefficients, each of shape `(1, columns)`.
+        means, covs, sums, innovations: room that the filter fills.
+        owner, elapsed, later, later_basis: of later values, their cell, time since its last row, value
+            and columns.
+        parts, spread: room that forecasts fill.
 
     Returns:
-        The first row of each cell after a jump, -1 where there is none, and how far it went in units of
-        innovations; both of shape `(cells,)`.
+        Shape `(1 + moved, 2)`.
     """
-    cells = len(begins) - 1
-    row, size = np.full(cells, -1), np.zeros(cells)
-    for c in range(cells):
-        first, end, most = begins[c], begins[c + 1], CLEAR
-        for k in range(SHORTEST_RUN, min(LONGEST_RUN, (end - first) // 2, end - first - BEFORE) + 1):
-            last, largest, before, squares = 0.0, 0.0, 0.0, 0.0
-            for i in range(end - k, end):
-                last += innovations[i]
-                if abs(innovations[i]) > abs(largest):
-                    largest = innovations[i]
-            last -= largest
-            run_of = 0.0
-            for i in range(first, end - k):
-                squares += innovations[i] * innovations[i]
-                run_of += innovations[i]
-                if i - first >= k:
-                    run_of -= innovations[i - k]
-                if i - first >= k - 1:
-                    before = max(before, abs(run_of))
-            usual = math.sqrt(squares / (end - k - first))
-            clear = abs(last) / math.sqrt(k - 1) / max(usual, TINY)
-            if clear > most and abs(last) > UNSEEN * before:
-                row[c], size[c], most = end - k, abs(last) / (k - 1), clear
-    return row, size
+    found = np.zeros((len(moved) + 1, 2))
+    cells, size = len(variable), len(z)
+    theta, each, turning = np.empty((1, size)), np.empty((cells, size)), omega.copy()
+    for k in range(len(moved) + 1):
+        for j in range(size):
+            theta[0, j] = math.exp(z[j])
+        if k:
+            theta[0, moved[k - 1]] = math.exp(z[moved[k - 1]] + step)
+        if frequency >= 0:
+            for c in range(cells):
+                turning[c] = theta[0, frequency] if omega[c] > 0 else 0.0
+        each[:] = theta[0]
+        run(
+            begins, variable, time, value, basis, theta, turning, mean, variance,
+            means, covs, sums, innovations,
+        )  # fmt: skip
+        freedom, total = theta[0, SCALE], 0.0
+        for c in range(cells):
+            n = begins[c + 1] - begins[c]
+            half = (freedom + n) / 2
+            total += half * math.log1p(sums[c, 1] / freedom) + sums[c, 0] / 2 - math.lgamma(half)
+            total += math.lgamma(freedom / 2) + n / 2 * math.log(freedom * math.pi)
+        found[k, 0] = total / len(time)
+        if len(owner) == 0:
+            continue
+        forecast(owner, elapsed, later_basis, each, turning, means, covs, parts, spread)
+        ahead, own = 0.0, own_variances(begins, variable, time, innovations, theta)
+        for q in range(len(owner)):
+            wide, error = spread[q] * own[owner[q]] + theta[0, EXCESS], later[q]
+            for j in range(parts.shape[1]):
+                error -= parts[q, j]
+            ahead += math.log(wide) + error * error / wide
+        found[k, 1] = ahead / len(owner) / 2
+    return found
 
 
 @dataclass(frozen=True)
@@ -296,33 +307,6 @@ class Filtered:
         covs[np.diff(cells.begins) == 0, 0, 0] = 1.0
         own = own_variances(cells.begins, cells.variable, cells.time, innovations, theta)
         return cls(means, covs, own, innovations)
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Jumps of levels, each a column of its cell's rows whose coefficient is of size 1 beforehand.
-
-    Args:
-        size: of a jump, about, shape `(cells,)`.
-        since: when it was, likewise; infinite where there was none.
-    """
-
-    size: np.ndarray
-    since: np.ndarray
-
-    @classmethod
-    def of(cls, cells: Cells, found: Filtered, theta: np.ndarray) -> Steps | None:
-        """The jumps of cells that were filtered with parameters of each variable, if there are any."""
-        row, size = jumps(cells.begins, found.innovations)
-        if (row < 0).all():
-            return None
-        scatter = np.sqrt(theta[cells.variable][:, SCATTER].sum(axis=1))
-        return cls(LIKELY * size * scatter, np.where(row < 0, np.inf, cells.time[row]))
-
-    def beside(self, basis: np.ndarray, cell: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """Columns of rows of cells, and one more after them."""
-        column = np.where(time >= self.since[cell], self.size[cell], 0.0)
-        return np.column_stack([basis, column])
 
 
 def array_of(x: Tensor) -> np.ndarray:

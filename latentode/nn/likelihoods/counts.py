@@ -45,7 +45,7 @@ SURE = 0.01  # probability that is left to what a forecast says will not be
 NEAR_NOTHING = 0.02  # of the mean of training: at what size an expected count is bent
 UNSURE = 0.1  # probability that is left, untrained, to what was not seen last
 MAX_LOGIT = 15.0
-NO_MORE = 1e-7  # dispersion of what is Poisson's
+NO_MORE = 1e-12  # the least dispersion, next to none
 UNSURE_RATE = 4.0  # times Poisson's variance, up to which more than that may be chance
 DISPERSIONS = (1e-4, 1e3)  # below, a count of that size is Poisson; above, nearly always 0
 
@@ -196,20 +196,26 @@ class Counts(Distribution):
         return self.rate
 
     @property
+    def wider(self) -> Tensor:
+        """Where it is wider than Poisson's, which it is elsewhere."""
+        return self.dispersion > 2 * NO_MORE
+
+    @property
     def variance(self) -> Tensor:
-        return self.rate + self.dispersion * self.rate**2
+        return self.rate + torch.where(self.wider, self.dispersion * self.rate**2, 0.0)
 
     def log_prob(self, value: Tensor) -> Tensor:
         x, rate, alpha = value.double(), self.rate.double(), self.dispersion.double()
         n, mean = 1 / alpha, alpha * rate
         arrangements = log_gamma_ratio(x + 1, n - 1) - torch.lgamma(n)
         found = arrangements - n * torch.log1p(mean) - x * torch.log1p(1 / mean)
-        return found.to(self.rate.dtype)
+        plain = Poisson(rate, validate_args=False).log_prob(x)
+        return torch.where(self.wider, found, plain).to(self.rate.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        n = 1 / self.dispersion.double()
-        rates = Gamma(n, n / self.rate.double(), validate_args=False).sample(torch.Size(sample_shape))
-        return torch.poisson(rates).to(self.rate.dtype)
+        n, rate = 1 / self.dispersion.double(), self.rate.double()
+        rates = Gamma(n, n / rate, validate_args=False).sample(torch.Size(sample_shape))
+        return torch.poisson(torch.where(self.wider, rates, rate)).to(self.rate.dtype)
 
 
 @dataclass(frozen=True)
@@ -297,10 +303,10 @@ def _where_wider(
     wider: Callable[[Distribution, np.ndarray], np.ndarray],
 ) -> np.ndarray:
     """What was found of Poisson's distributions, and of those that are wider what they say."""
-    if not isinstance(distribution, Counts) or not (distribution.dispersion > 2 * NO_MORE).any():
+    if not isinstance(distribution, Counts) or not distribution.wider.any():
         return found
     shape, (rate, dispersion) = np.shape(found), (distribution.rate, distribution.dispersion)
-    place = np.broadcast_to((dispersion > 2 * NO_MORE).numpy(), shape)  # twice, for it was rounded
+    place = np.broadcast_to(distribution.wider.numpy(), shape)
     chosen = torch.from_numpy(place.copy())
     some = Counts(rate.expand(shape)[chosen], dispersion.expand(shape)[chosen], validate_args=False)
     made = np.array(found)
