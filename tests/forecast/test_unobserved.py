@@ -132,3 +132,44 @@ def test_static_covariates_are_regressed_as_is_said():
     ridge = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ y)
     assert np.corrcoef(about, x @ ridge)[0, 1] > 0.999
     assert 1 - np.var(mean - about) / np.var(mean) > 0.95
+
+
+def test_static_covariates_say_what_known_columns_do_not():
+    rng, n = np.random.default_rng(0), 24
+    kind = np.arange(n) % 2
+    table = pd.DataFrame({"id": np.repeat(np.arange(n), 40), "time": np.tile(np.arange(40.0), n)})
+    table["kind"] = np.where(np.repeat(kind, 40) == 1, "b", "a")
+    table["price"] = 5.0 * np.repeat(kind, 40) + rng.integers(0, 3, size=len(table))
+    table["x"] = 10 + 3 * table["price"] + 0.3 * rng.normal(size=len(table))
+    schema = Schema(targets=("x",), static_covariates=("kind",), known_future=("price",))
+    model = forecaster(4.0, max_epochs=0, verbose=False).fit(table, schema)
+    new = pd.DataFrame({"id": ["new", "other"], "time": 0.0, "x": np.nan, "kind": ["a", "b"]})
+    new["price"] = [1.0, 6.0]
+    found = model.predict(new, new[["id", "price"]].assign(time=3.0))
+    np.testing.assert_allclose(found["mean"], [13, 28], atol=1)
+
+
+def test_what_statics_say_is_the_same_in_every_precision():
+    model, found = of_nothing(levels_by_kind())
+    new = pd.DataFrame({"id": list("abc"), "time": 0.0, "x": np.nan, "kind": list("abc")})
+    for change in ("float", "bfloat16", "half"):
+        getattr(model.network_, change)()
+        again = model.predict(new, 2.0).set_index("id")
+        np.testing.assert_allclose(again["mean"], found["mean"], rtol=0.02, atol=0.1)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4])
+def test_counts_of_what_was_never_observed_are_as_wide_as_levels_differ(size):
+    rng = np.random.default_rng(0)
+    level = size * np.array([1.0, 4.0, 12.0])[np.arange(24) % 3]
+    rows = pd.DataFrame({"id": np.repeat(np.arange(24), 30), "time": np.tile(np.arange(30.0), 24)})
+    rows["x"] = rng.poisson(np.repeat(level, 30)).astype(float)
+    options = {"likelihood": "poisson", "max_epochs": 0, "verbose": False}
+    model = forecaster(4.0, **options).fit(rows, Schema(targets=("x",)))
+    new = pd.DataFrame({"id": [99], "time": 0.0, "x": np.nan})
+    none, seen = model.predict(new, 2.0).iloc[0], model.predict(rows, 2.0)
+    assert 0.6 < none["std"] / level.std() < 1.6
+    assert none["q0.1"] < level.min() * 1.5 and none["q0.9"] > 0.7 * level.max()
+    # Of what was observed they are Poisson's.
+    ratio = seen["std"] / np.sqrt(seen["mean"])
+    assert ratio.median() < 1.05

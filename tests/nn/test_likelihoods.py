@@ -245,3 +245,28 @@ def test_shared_noise_is_antithetic_repeatable_and_leaves_the_global_generator_a
     assert torch.equal(noise, shared_noise(samples, 3))
     half = (samples + 1) // 2
     assert torch.equal(noise[half:], -noise[: samples - half])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rate", [0.3, 20.0, 1e5, 1e9])
+def test_counts_about_a_forecast_are_poissons_and_wider_where_the_rate_is_hardly_known(rate, dtype):
+    family = LIKELIHOODS["poisson"]()
+    mean, raw = torch.tensor([rate], dtype=dtype), torch.zeros(1, 1, 1, dtype=dtype)
+    plain = family.about(raw, mean, mean.sqrt(), torch.zeros(1, dtype=torch.long))
+    rate = float(plain.mean)
+    theirs, at = (
+        stats.poisson(rate),
+        np.floor(rate + np.sqrt(rate) * np.array([-1.5, 0.0, 3.0])).clip(0),
+    )
+    spread = float(plain.variance) ** 0.5
+    np.testing.assert_allclose(spread, theirs.std(), rtol=1e-3)
+    found = plain.log_prob(torch.as_tensor(at, dtype=torch.float64)).squeeze().numpy()
+    np.testing.assert_allclose(found, theirs.logpmf(at), rtol=1e-4, atol=1e-4)
+    for level in (0.1, 0.9):
+        assert family.icdf(plain, level) == theirs.ppf(level)
+    wide = family.about(raw, mean, mean + 3 * mean.sqrt(), torch.zeros(1, dtype=torch.long))
+    assert float(wide.variance) ** 0.5 > 1.5 * spread
+    assert family.icdf(wide, 0.9) >= theirs.ppf(0.9)
+    dispersion = float(wide.dispersion)
+    nbinom = stats.nbinom(1 / dispersion, 1 / (1 + dispersion * rate))
+    np.testing.assert_allclose(family.cdf(wide, at), nbinom.cdf(at)[None], rtol=1e-6)
