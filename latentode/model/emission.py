@@ -120,10 +120,9 @@ class Emission(nn.Module):
         """
         if outlook is not None:
             mean, deviation = outlook.location.to(raw.dtype), outlook.deviation.to(raw.dtype)
+            # What never changes lies within its intervals, however it was rounded.
             rounded = ROUNDINGS * torch.finfo(raw.dtype).eps * (1 + mean.abs())
-            deviation = torch.maximum(
-                deviation, rounded
-            )  # what never changes lies within its intervals
+            deviation = torch.maximum(deviation, rounded)
             common = (self.unit.to(raw)[queries.variable] / deviation).clamp(max=1.0)
             raw = torch.cat([raw[..., :1] + common[:, None] * raw[..., -1:], raw[..., 1:-1]], dim=-1)
             beyond = (queries.time.to(raw) / time_scale - 1).clamp(min=0)

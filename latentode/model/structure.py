@@ -48,7 +48,7 @@ from torch import Tensor, nn
 from latentode.data.batch import Observations, Queries
 from latentode.model.candidate import INITIAL
 from latentode.nn import compiled_filter
-from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
+from latentode.nn.compiled_filter import COLUMNS, PAIR, PARAMETERS
 from latentode.nn.frequency import frequencies
 from latentode.nn.jumps import Steps
 from latentode.nn.state_space import Cells, Clocks, Filtered, array_of
@@ -299,8 +299,9 @@ class _Context:
         self._ahead(np.flatnonzero(ahead), moved, basis, parts, relative)
         self._inside(np.flatnonzero(~ahead), moved, basis, parts, relative)
         if self.steps is not None:  # they are of the level
-            parts[:, 0] += parts[:, -3]
-            parts = np.delete(parts, -3, axis=1)
+            last = parts.shape[1] - PAIR - 1
+            parts[:, 0] += parts[:, last]
+            parts = np.delete(parts, last, axis=1)
         theta, own = self.theta[self.cells.variable[self.cell]], self.found.variance[self.cell]
         size, zero = self.sizes[self.cell], self.zero[self.cell]
         variance = (own * relative + theta[:, PARAMETERS.index("excess")]) * size**2

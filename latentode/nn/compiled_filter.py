@@ -33,7 +33,7 @@ import numpy as np
 from latentode.ode.kernels.compiled import Array
 from latentode.ode.kernels.machine_code import compiled_in_order
 
-__all__ = ["COLUMNS", "DYNAMIC", "PARAMETERS", "forecast", "run", "smooth"]
+__all__ = ["COLUMNS", "DYNAMIC", "PAIR", "PARAMETERS", "forecast", "run", "smooth"]
 
 Number = Any  # one of an array's, which to type checkers is an array
 COLUMNS, PAIR = 3, 2  # after level, slope and deviation come the coefficients, and at the end the pair
