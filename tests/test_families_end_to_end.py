@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import torch
 from lightning import Trainer
-from making import TINY, forecaster, module_of, tiny
+from making import TINY, forecaster, module_of, same, tiny
 
 from latentode import Forecasting, IrregularDataModule, LatentODEForecaster, LatentODEModule, Schema
 from latentode.cli import main
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import Scaling
 from latentode.errors import LatentODEError, SchemaError
+from latentode.nn.likelihoods import LIKELIHOODS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*treespec.*")
 LIKELIHOOD = {
@@ -284,3 +285,43 @@ def test_every_parameter_receives_a_gradient_in_both_layouts(frame):
             if "backward" not in name:
                 assert parameter.grad is not None, name
                 assert torch.isfinite(parameter.grad).all(), name
+
+
+def of_sizes(likelihood):
+    """Sixteen series of two kinds and sizes, of which the first jumps at its end, and a new one."""
+    rng, n, rows = np.random.default_rng(0), 16, 36
+    kind = np.arange(n) % 2
+    size = np.where(kind == 1, 0.6, 0.2)[:, None] * np.exp(0.3 * rng.normal(size=(n, 1)))
+    level = np.clip(size * np.ones(rows), 0.02, 0.7)
+    level[0, -6:] += 0.25
+    x = 20 * level * np.exp(0.1 * rng.normal(size=level.shape))
+    if likelihood in ("poisson", "negative-binomial"):
+        x = rng.poisson(x).astype(float)
+    elif likelihood == "bernoulli":
+        x = (rng.random(level.shape) < level).astype(float)
+    elif likelihood == "beta":
+        x = np.clip(x / 20, 0.01, 0.99)
+    table = pd.DataFrame({"id": np.repeat(np.arange(n), rows), "time": np.tile(np.arange(36.0), n)})
+    table["kind"], table["x"] = np.repeat(np.array(["a", "b"])[kind], rows), x.ravel()
+    new = pd.DataFrame({"id": [99], "time": [0.0], "kind": ["b"], "x": [np.nan]})
+    return pd.concat([table, new], ignore_index=True)
+
+
+@pytest.mark.parametrize("latent", ["per-variable", "joint"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_jumps_sizes_and_statics_are_of_a_series_alone_in_every_family(likelihood, latent, tmp_path):
+    table = of_sizes(likelihood)
+    options = {"likelihood": likelihood, "latent": latent, "max_epochs": 0}
+    schema = Schema(targets=("x",), static_covariates=("kind",))
+    model = tiny(horizon=5.0, **options).fit(table[table["id"] < 99], schema)
+    found = model.predict(table, 3.0).set_index("id")
+    assert np.isfinite(found.select_dtypes(float)).all(axis=None)
+    for some in ([0], [99], [3, 0]):
+        alone = model.predict(table[table["id"].isin(some)], 3.0).set_index("id")
+        pd.testing.assert_frame_equal(alone, found.loc[sorted(some)], rtol=1e-5)
+    model.save(tmp_path)
+    same(type(model).load(tmp_path).predict(table, 3.0), model.predict(table, 3.0))
+    plain = model.predict(table.assign(x=table["x"].where(table["time"] < 30)), 9.0).set_index("id")
+    if likelihood != "bernoulli":
+        assert found.loc[0, "mean"] > plain.loc[0, "mean"]  # it has risen
+        assert found.loc[99, "mean"] > found.loc[0, "mean"] * 0.5  # of the larger kind

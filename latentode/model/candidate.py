@@ -178,11 +178,7 @@ class Sample:
     def variances(self, theta: np.ndarray) -> np.ndarray:
         """Of each cell its own, after `run`."""
         return own_variances(
-            self.seen.begins,
-            self.seen.variable,
-            self.seen.time,
-            self.innovations,
-            theta,
+            self.seen.begins, self.seen.variable, self.seen.time, self.innovations, theta
         )
 
     def over_cells(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
