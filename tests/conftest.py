@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock, Timeout
+from lightning.pytorch.trainer.connectors.accelerator_connector import _AcceleratorConnector
 from making import tiny, waves
 from threadpoolctl import threadpool_limits
 
@@ -69,6 +70,15 @@ def compiled_once() -> Iterator[None]:
         if "PYTEST_XDIST_WORKER" in os.environ:
             patch.setattr(KeptCode, "load_overload", loaded)
             patch.setattr(KeptCode, "save_overload", saved)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def on_the_cpu() -> Iterator[None]:
+    """Where there is a card, only tests that name it use it: it adds up in an order of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        if torch.cuda.is_available():
+            patch.setattr(_AcceleratorConnector, "_choose_auto_accelerator", lambda *_: "cpu")
         yield
 
 

@@ -205,7 +205,8 @@ def in_two_processes(found, folder):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         given = (free.getsockname()[1], folder, found)
-    both = start_processes(_one_of_two, given, nprocs=2, join=False, start_method="fork")
+    method = "spawn" if torch.cuda.is_available() else "fork"  # which leaves a card unusable
+    both = start_processes(_one_of_two, given, nprocs=2, join=False, start_method=method)
     try:
         end = time.monotonic() + 90
         while not both.join(timeout=1.0):

@@ -171,7 +171,7 @@ class Counts:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         if outcome in ("hangs", "not finite"):
-            self.examples.setdefault(f"{kind}: {outcome} {getattr(act, 'args', '')}"[:300], "")
+            self.examples.setdefault(f"{kind}: {outcome}", repr(getattr(act, "__defaults__", ""))[:600])
         self.found[kind, outcome] += 1
 
     def _note(self, kind: str, error: Exception) -> None:
@@ -192,7 +192,10 @@ class Counts:
 
 def _finite(found: object) -> bool:
     if isinstance(found, pd.DataFrame):
-        numbers = found.select_dtypes("number").to_numpy(dtype=float)
+        # An identifier comes back as it was given, be it infinite.
+        numbers = (
+            found.drop(columns="id", errors="ignore").select_dtypes("number").to_numpy(dtype=float)
+        )
         return bool(np.isfinite(numbers).all())
     return found is None or bool(np.isfinite(found).all())
 

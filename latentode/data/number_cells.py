@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
+from functools import lru_cache
 from typing import cast
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype
 
-__all__ = ["marks_of", "number_of_digits", "pairs_of_words", "pieces_of", "plain_numbers", "text_of"]
+__all__ = [
+    "exact_numbers",
+    "marks_of",
+    "number_of_digits",
+    "pairs_of_words",
+    "pieces_of",
+    "plain_numbers",
+    "text_of",
+]
 
 # Pairs of words, the one that means 1 first, as spreadsheets of several languages write them.
 _PAIRS = (
@@ -66,8 +78,20 @@ def text_of(cells: pd.Series) -> pd.Series:
 
 
 def plain_numbers(text: pd.Series) -> pd.Series:
-    """The numbers of texts; NaN for what is none."""
-    return cast(pd.Series, pd.to_numeric(text, errors="coerce"))
+    """The numbers of texts to the last digit; NaN for what is none."""
+    numbers = cast(pd.Series, pd.to_numeric(text, errors="coerce"))
+    if is_float_dtype(numbers.dtype) and not exact_numbers():
+        digits = cast(pd.Series, text[numbers.notna()]).astype(object)
+        with suppress(ValueError):  # what only pandas takes for a number
+            numbers = digits.astype(np.float64).reindex(numbers.index)
+    return numbers
+
+
+@lru_cache(maxsize=1)
+def exact_numbers() -> bool:
+    """Whether pandas itself reads numbers to the last digit, which it does from 3.1 on."""
+    written = "9.470809631292421e-94"
+    return bool(pd.to_numeric(pd.Series([written]))[0] == float(written))
 
 
 def pieces_of(text: pd.Series) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from latentode.data.columns import column_of, detect
 from latentode.data.file_format import WHITESPACE, FileFormat
 from latentode.data.header_rows import UNNAMED, Record
 from latentode.data.joined_columns import parts_of
+from latentode.data.number_cells import exact_numbers
 from latentode.data.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
 from latentode.data.text_layout import TextLayout, find_layout, lines_from, records_of
 from latentode.errors import SchemaError
@@ -218,6 +219,7 @@ class _Text:
                     na_values={c: missing for c in names if c not in labels},
                     skipinitialspace=self.layout.padded,
                     low_memory=False,
+                    float_precision=None if exact_numbers() else "round_trip",
                 )
             except pd.errors.EmptyDataError:
                 return pd.DataFrame(columns=pd.Index(names))

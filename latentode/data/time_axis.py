@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 from pandas.arrays import DatetimeArray, TimedeltaArray
+from pandas.errors import OutOfBoundsDatetime, OutOfBoundsTimedelta
 
 from latentode.errors import SchemaError
 
@@ -159,7 +160,7 @@ class TimeAxis:
     def _calendar_duration(self, value: Duration, name: str) -> float:
         try:
             return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(UNITS[self.time_unit])
-        except (OverflowError, pd.errors.OutOfBoundsTimedelta) as error:
+        except (OverflowError, OutOfBoundsDatetime, OutOfBoundsTimedelta) as error:
             raise SchemaError(
                 f"{name} {value!r} lies too far ahead: 64 bits cannot hold it; ask for less"
             ) from error

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import cell_name, row_name, without_arrow
+from latentode.data.number_cells import plain_numbers
 from latentode.data.number_text import is_text
 from latentode.data.time_axis import TimeAxis
 from latentode.data.time_numbers import (
@@ -119,7 +120,7 @@ def read_times(
     convert = how.timezone is not None if convert is None else convert
     form = how.form
     if _written_numbers(column, form):
-        column = cast(pd.Series, pd.to_numeric(column))
+        column = plain_numbers(column)
     if pd.api.types.is_numeric_dtype(column):
         if form is None or form == PLAIN or form in NUMBER_FORMS:
             read = _numbers(column, what, how, form)

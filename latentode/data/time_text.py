@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import warnings
 from dataclasses import dataclass
 from typing import cast
 
@@ -50,7 +51,8 @@ ISO = "ISO8601"
 _OFFSET = r"[Tt ].*?(Z|[+-]\d\d(?::?\d\d)?)$"
 _ZONE_WORD = re.compile(r"\s*\[?((?:[A-Z][A-Za-z_]+/[A-Za-z_+\-/0-9]+)|UTC|GMT|Etc/UTC)\]?$")
 _SHORT_ZONE = re.compile(r"\d\s*([A-Z]{3,5})$")  # CET, EST
-_BLANKS = r"[\u00a0\u2009\u202f]"
+_BLANKS = "[\u00a0\u2009\u202f]"  # themselves: not every engine of patterns knows such escapes
+_GUESSES_ZONES = pd.__version__.startswith("2.")  # of times without one, after one that has it
 _END_OF_DAY = r"(?<=\d)[Tt ]24:00(?::00(?:\.0+)?)?"
 _AT_LEAST_A_DAY = r"^(?:2[4-9]|[3-9]\d|\d{3,}):"
 
@@ -114,10 +116,15 @@ def read_text(
 def _by_format(text: pd.Series, form: str) -> pd.Series | None:
     """Times in a strptime format; None where a cell is none, or offsets differ."""
     try:
-        parsed = pd.to_datetime(text, format=form)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # pandas 2: offsets differ
+            parsed = pd.to_datetime(text, format=form)
     except (ValueError, OverflowError):
         return None
-    return parsed if pd.api.types.is_datetime64_any_dtype(parsed) else None
+    if not pd.api.types.is_datetime64_any_dtype(parsed):
+        return None
+    told = not _GUESSES_ZONES or form != ISO or not isinstance(parsed.dtype, pd.DatetimeTZDtype)
+    return parsed if told or text.str.extract(_OFFSET, expand=False).notna().all() else None
 
 
 def _other_iso(text: pd.Series, what: str) -> TimeText | None:
@@ -155,8 +162,7 @@ def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | Non
     if is_clock(text):
         raise SchemaError(
             f"{what} holds times of day without a date, such as {text.iloc[0]!r}; name the column "
-            "of dates "
-            "with date="
+            "of dates with date="
         )
     period = period_form(text)
     if period is not None:

@@ -75,9 +75,9 @@ def queries_at(
     time = np.repeat(places.time, len(chosen))
     variable = np.tile(chosen, len(places.series))
     _refuse_before_history(dataset, series, time)
-    names = pd.Series(np.asarray(dataset.variables, dtype=object)[variable])
-    each = {c: column.array.repeat(len(chosen)) for c, column in places.keys.items()}
-    keys = pd.DataFrame({**each, "variable": names})
+    # Taken, not built anew, which would ask each identifier again what it is.
+    keys = places.keys.take(np.arange(len(series)) // max(1, len(chosen))).reset_index(drop=True)
+    keys["variable"] = np.asarray(dataset.variables, dtype=object)[variable]
     return ForecastQueries(series, variable, time, _origins(dataset, series, time)), keys
 
 

@@ -68,7 +68,7 @@ def untouched(module: nn.Module) -> bool:
     if any(getattr(modules, name) for name in GLOBAL_HOOKS):
         return False
     return all(
-        METHODS.isdisjoint(vars(part))
+        not any(name in part.__dict__ for name in METHODS)
         and not part._forward_hooks
         and not part._forward_pre_hooks
         and not part._backward_hooks
@@ -187,7 +187,7 @@ def closed_form(field: object) -> ClosedForm | None:
     parts = ("force", "slope", "carry")
     owners = {next(c for c in type(field).mro() if part in vars(c)) for part in parts}
     apart = len(owners) > 1 or type(field).forward is not ClosedForm.forward
-    return None if apart or not set(parts).isdisjoint(vars(field)) else field
+    return None if apart or any(part in field.__dict__ for part in parts) else field
 
 
 def interpolate(knots: Tensor, states: Tensor, slopes: Tensor, rows: Tensor, times: Tensor) -> Tensor:
