@@ -47,18 +47,16 @@ def read_plain(frame: object, schema: Schema) -> SeriesDataset | None:
         return None
     column, schema, axis = times
     ticks = axis.ticks_of(column)
-    order = np.lexsort((ticks, labels[0]))
-    again = (np.diff(ticks[order]) == 0) & (np.diff(labels[0][order]) == 0)
-    if again.any():
+    codes, ids = labels
+    order = _in_order(codes, ticks)
+    if order is None:
         return None
     targets, time = schema.targets or (), str(schema.time)
     keys = {c: column if c == time else frame[c] for c in schema.columns() if c not in targets}
-    codes, ids = labels
     start = np.full(len(ids), ticks.max(initial=0), dtype=ticks.dtype)
     np.minimum.at(start, codes, ticks)
-    row, variable = np.nonzero(~np.isnan(values))
-    order = np.lexsort((variable, ticks[row], codes[row]))
-    row, variable = row[order], variable[order]
+    place, variable = np.nonzero(~np.isnan(values[order]))
+    row = order[place]
     return SeriesDataset(
         schema,
         axis,
@@ -73,6 +71,16 @@ def read_plain(frame: object, schema: Schema) -> SeriesDataset | None:
         start,
         codes,
     )
+
+
+def _in_order(codes: np.ndarray, ticks: np.ndarray) -> np.ndarray | None:
+    """The rows by series and time, which they mostly are; None where a series has a time twice."""
+    before, after = codes[:-1], codes[1:]
+    if ((after > before) | ((after == before) & (ticks[1:] > ticks[:-1]))).all():
+        return np.arange(len(codes))
+    order = np.lexsort((ticks, codes))
+    again = (np.diff(ticks[order]) == 0) & (np.diff(codes[order]) == 0)
+    return None if again.any() else order
 
 
 def _names_all(schema: Schema) -> bool:

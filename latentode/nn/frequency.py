@@ -58,6 +58,7 @@ WIDTH = 3.0  # deviations of the prior that are looked at
 PEAKS = 4  # that are compared by likelihood
 GOLDEN = 0.3819660112501051
 MOST_STEPS, NEAR = 24, 1e-6  # of the interval that is searched
+FLAT = 1e-3  # nats between two points of a parabola, at which either is as good
 TINY = 1e-300
 LEAST_GAIN = 5.0  # of a cell's periodogram at a clear peak
 FEWEST_CELLS = 3  # with one, for frequencies of cells' own to be suggested
@@ -151,11 +152,14 @@ def _lowest(low: float, x: Any, high: float, cost: float, how: Any) -> tuple:
         below, above = (x - low) * (cost - cost_high), (x - high) * (cost - cost_low)
         bend = 2 * (below - above)
         at = x - ((x - low) * below - (x - high) * above) / bend if bend != 0.0 else x
-        if not (low < at < high) or cost > min(cost_low, cost_high):
+        golden = not (low < at < high) or cost > min(cost_low, cost_high)
+        if golden:
             at = x + GOLDEN * ((high if high - x > x - low else low) - x)
         if abs(at - x) < near:
             break
         found = _cost(at, *how)
+        if not golden and abs(found - cost) < FLAT:
+            return (at, found) if found < cost else (x, cost)
         if found < cost and at > x:
             low, cost_low, x, cost = x, cost, at, found
         elif found < cost:

@@ -13,7 +13,7 @@ $\frac12 (1 + \cos(\pi s / S))$ to the trainer's last step S (and stays where th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,11 +48,13 @@ def average_weights(decay: float = 0.999) -> WeightAveraging:
         decay: d above, below 1; the average spans about 1 / (1 - d) steps.
     """
 
-    def average(mean: Tensor, new: Tensor, n: Tensor | int) -> Tensor:
-        new = new.to(mean.dtype)  # a precision such as "bf16-true" is that of the weights alone
-        return torch.lerp(new, mean, min(decay, (1 + int(n)) / (AVERAGED_AT_FIRST + int(n))))
+    def average(means: Sequence[Tensor], new: Sequence[Tensor], n: Tensor | int) -> None:
+        kept = min(decay, (1 + int(n)) / (AVERAGED_AT_FIRST + int(n)))
+        for mean, own in zip(means, new, strict=True):
+            # A precision such as "bf16-true" is that of the weights alone.
+            mean.copy_(torch.lerp(own.to(mean.dtype), mean, kept))
 
-    return WeightAveraging(avg_fn=average)
+    return WeightAveraging(multi_avg_fn=average)
 
 
 class BestWeights(Callback):

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import get_total_norm
 from torchmetrics import MeanMetric
 
 from latentode.data.batch import Batch
@@ -230,8 +232,9 @@ class LatentODEModule(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Lets no non-finite gradient reach a weight, nor a step that has nothing to learn from."""
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        finite = not gradients or bool(torch.stack([g.norm() for g in gradients]).isfinite().all())
+        weights = chain.from_iterable(group["params"] for group in optimizer.param_groups)
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        finite = not gradients or bool(get_total_norm(gradients).isfinite())
         if not finite and self._scaled:
             return  # what overflows is not stepped along, but scaled down, by the scaler of losses
         if not finite:
@@ -314,7 +317,10 @@ class LatentODEModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.training_config
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=config.weight_decay)
+        # All weights at once, which gives the same as one after another, in less time.
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.lr, weight_decay=config.weight_decay, foreach=True
+        )
         steps = self.trainer.estimated_stepping_batches
         return [optimizer], SCHEDULES[config.schedule](optimizer, steps, config.monitor)
 
