@@ -24,6 +24,9 @@ def test_a_forecaster_answers_the_same_whatever_library_the_history_is_of(fitted
     answers = {
         "predict": lambda table: fitted.predict(table, at=1.5),
         "draws": lambda table: fitted.predict(table, at=1.5, samples=3),
+        "forecast": lambda table: fitted.forecast(table, at=1.5).to_frame(),
+        "its draws": lambda table: fitted.forecast(table, at=1.5).samples_frame(2),
+        "components": lambda table: fitted.forecast(table, at=1.5).components(),
         "asked": lambda table: fitted.predict(
             table, at=asked if table is frame else KINDS[kind](asked)
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -140,8 +141,7 @@ class LatentODEForecaster(BaseEstimator):
         """
         levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
         made = self._answer(history, at, count, variables, smooth)
-        frame = made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
-        return in_kind_of(history, frame)
+        return made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
 
     def forecast(
         self,
@@ -337,7 +337,7 @@ class LatentODEForecaster(BaseEstimator):
 
     def _answer(self, history: Any, at: Any, *how: Any) -> Forecast:
         question = self._fitted.reader.read_question(history, at, self.duplicates)
-        return forecast_question(self._fitted, question, *how)
+        return replace(forecast_question(self._fitted, question, *how), kind=kind_of(history))
 
     def _pairs(self, df: Any, **asked: Any) -> tuple[FittedForecaster, SeriesDataset, BacktestPairs]:
         fitted, dataset = self._fitted, self.read(df)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,10 @@ import torch
 from scipy import special
 from torch.distributions import Distribution
 
-from latentode.data.columns import quantile_list, quantile_name
+from latentode.data.columns import IntoFrame, quantile_list, quantile_name
 from latentode.data.scaling import Units
 from latentode.data.transforms import Transform
+from latentode.data.writing import in_kind_of
 from latentode.errors import LatentODEError, check_draws
 from latentode.forecast.components import WITHOUT_STRUCTURE, StructuralParts
 from latentode.forecast.mixture import (
@@ -54,10 +56,9 @@ class Forecast:
         transforms: what data units are transformed by before they are scaled, each with its queries.
         joint: which queries share a path, and how long departures last along it; None where that is not
             known: then draws share their latent sample only.
-        score_transform: the transform of normal scores by calibration or by what was observed after the
-            times asked for; None for none.
-        structure: the parts of the structural mean that `components` begins with; None where they were
-            not asked for, or the model has none.
+        score_transform: of normal scores, by calibration or later observations; None for none.
+        structure: parts of the structural mean; None if not asked for, or if the model has none.
+        kind: a frame of the library in which frames are given; None for pandas.
     """
 
     keys: pd.DataFrame
@@ -69,6 +70,7 @@ class Forecast:
     joint: Joint | None = None
     score_transform: ScoreTransform | None = None
     structure: StructuralParts | None = None
+    kind: IntoFrame | None = None
 
     @classmethod
     def of(
@@ -274,7 +276,8 @@ class Forecast:
             return values
         place = np.flatnonzero(self.score_transform.changed)
         own, transform = self.take(place), self.score_transform.take(place)
-        level, at_once = np.empty((len(values), len(place))), self._draws_at_once(len(place))
+        level = np.empty((len(values), len(place)))
+        at_once = max(1, CELLS_AT_ONCE // max(1, self.n_samples * len(place)))
         for begin in range(0, len(values), at_once):
             part = slice(begin, begin + at_once)
             drawn, steps = values[part][:, place], inside[part][:, place]
@@ -284,9 +287,6 @@ class Forecast:
         found = values.copy()
         found[:, place] = mixture_quantiles(self.likelihood, own.distribution, level)
         return found
-
-    def _draws_at_once(self, queries: int) -> int:
-        return max(1, CELLS_AT_ONCE // max(1, self.n_samples * queries))
 
     def _inside_step(self, parts: Distribution, values: np.ndarray, level: np.ndarray) -> np.ndarray:
         """Where in its step of its component's cdf each draw of a whole number lies, else 1."""
@@ -316,21 +316,20 @@ class Forecast:
             found = np.clip(self.score_transform.score(found), -FURTHEST, FURTHEST)
         return found
 
-    def samples_frame(self, n: int, seed: int = 0) -> pd.DataFrame:
+    def samples_frame(self, n: int, seed: int = 0) -> Any:
         """Draws as a long frame: the keys, `sample` (0 to n - 1) and `value`; draw by draw."""
         value = self.sample(n, seed).reshape(-1)
-        frame = pd.concat([self.keys] * n, ignore_index=True)
-        frame["sample"] = np.repeat(np.arange(n), len(self.keys))
-        return frame.assign(value=value)
+        keys = pd.concat([self.keys] * n, ignore_index=True)
+        return self._in_kind(keys.assign(sample=np.repeat(np.arange(n), len(self.keys)), value=value))
 
-    def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
+    def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> Any:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""
         levels = quantile_list(quantiles)
         made = {"mean": self.mean, "std": self.std}
         made |= {quantile_name(level): self.quantile(level) for level in levels}
-        return pd.DataFrame({**dict(self.keys.items()), **made}, index=self.keys.index)
+        return self._in_kind(pd.DataFrame({**dict(self.keys.items()), **made}, index=self.keys.index))
 
-    def components(self) -> pd.DataFrame:
+    def components(self) -> Any:
         """What adds up to the mean: keys, `component`, `value`, `unit`; see `StructuralParts.frame`.
 
         Raises:
@@ -338,10 +337,12 @@ class Forecast:
         """
         if self.structure is None:
             raise LatentODEError(WITHOUT_STRUCTURE)
-        transformed = replace(self, transforms=())
-        decoded = replace(transformed, score_transform=None).mean
-        moved = None if self.score_transform is None else transformed.mean
-        return self.structure.frame(self.keys, self.units, decoded, moved)
+        decoded = replace(self, transforms=(), score_transform=None).mean
+        moved = None if self.score_transform is None else replace(self, transforms=()).mean
+        return self._in_kind(self.structure.frame(self.keys, self.units, decoded, moved))
+
+    def _in_kind(self, frame: pd.DataFrame) -> Any:
+        return frame if self.kind is None else in_kind_of(self.kind, frame)
 
 
 def _level(scores: np.ndarray) -> np.ndarray:
