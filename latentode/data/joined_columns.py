@@ -14,7 +14,7 @@ import pandas as pd
 
 from latentode.data.columns import column_of, row_name, without_arrow
 from latentode.data.schema import Schema
-from latentode.data.time_formats import clock_of
+from latentode.data.time_formats import clock_of, month_of
 from latentode.data.time_reading import TimeForm, read_times
 from latentode.data.usual_names import PARTS_OF_TIME, usual
 from latentode.errors import SchemaError
@@ -24,7 +24,6 @@ __all__ = ["JOINT", "joined", "joined_times", "parts_of", "parts_of_time", "with
 JOINT = "+"
 _LIMITS = {"month": (1, 12), "day": (1, 31), "doy": (1, 366), "hour": (0, 24), "minute": (0, 59)}
 _LIMITS |= {"hhmm": (0, 2400), "second": (0, 60), "year": (1000, 9999)}
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 EXACT = 2.0**53  # up to which floats are whole numbers one by one
 _DAY, _SECOND = 86_400, 10**6  # seconds, microseconds
 
@@ -137,9 +136,10 @@ def _numbers(column: pd.Series, part: str) -> np.ndarray:
     """The cells of a part as numbers, months by their names too; NaN for what is none."""
     plain = without_arrow(column)
     if part == "month" and not pd.api.types.is_numeric_dtype(plain):
-        first = plain.astype(str).str.strip().str.lower().str.slice(0, 3)
-        if first.isin(_MONTHS).any():
-            return first.map({name: i + 1.0 for i, name in enumerate(_MONTHS)}).to_numpy(np.float64)
+        names = plain.astype(str).str.strip()
+        numbers = {word: month_of(word) for word in names.unique()}
+        if any(numbers.values()):
+            return names.map(numbers).to_numpy(np.float64)
     return pd.to_numeric(plain, errors="coerce").to_numpy(np.float64, na_value=np.nan)
 
 

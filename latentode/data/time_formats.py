@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import unicodedata
 from typing import Any, cast
 
 import numpy as np
@@ -19,8 +20,10 @@ from latentode.errors import SchemaError
 __all__ = [
     "clock_of",
     "found_format",
+    "in_english",
     "is_clock",
     "is_elapsed",
+    "month_of",
     "period_form",
     "read_elapsed",
     "read_period",
@@ -70,8 +73,83 @@ _PERIODS = {
     "week": re.compile(r"^(?P<year>\d{4})[-\s]?[Ww](?P<part>\d{1,2})(?:-?(?P<day>[1-7]))?$"),
     "month": re.compile(r"^(?P<year>\d{4})[-\s]?[Mm](?P<part>\d{1,2})$"),
 }
+# How months begin, without accents, in English, German, French, Spanish, Italian, Portuguese, Dutch,
+# Swedish, Danish and Norwegian (Unicode CLDR): one beginning never means two months.
+_BEGINNINGS = {
+    "Jan": ("jan", "gen", "ene"),
+    "Feb": ("feb", "fev"),
+    "Mar": ("mar", "maa", "mrz", "mrt"),
+    "Apr": ("apr", "avr", "abr"),
+    "May": ("may", "mai", "maj", "mei", "mag"),
+    "Jun": ("jun", "juin", "giu"),
+    "Jul": ("jul", "juil", "lug"),
+    "Aug": ("aug", "ago", "aou"),
+    "Sep": ("sep", "set"),
+    "Oct": ("oct", "okt", "ott", "out"),
+    "Nov": ("nov",),
+    "Dec": ("dec", "dez", "dic", "des"),
+}
+# And days of the week, in their short forms.
+_WEEKDAYS = (
+    *("mo", "di", "mi", "do", "fr", "sa", "so", "lun", "mar", "mer", "jeu", "ven", "sam", "dim"),
+    *("mie", "jue", "vie", "sab", "dom", "gio", "seg", "ter", "qua", "qui", "sex"),
+    *("ma", "wo", "vr", "za", "zo", "man", "tis", "ons", "tor", "fre", "lor", "son", "tir"),
+    *("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+)
+_BESIDE = ("de", "del", "der", "den", "le", "el", "il", "er", "kl", "um", "klokken", "uhr")
+_KEPT = ("am", "pm", "t", "z", "utc", "gmt")
+_WORD = re.compile(r"[^\W\d_]+")
 PROBED = 50
 LONGER = 10  # times as long as by another order of day and year
+
+
+def month_of(word: str) -> int | None:
+    """The month, from 1, that a word names in one of several languages; None for none.
+
+    Example:
+        >>> month_of("Março"), month_of("juillet"), month_of("week")
+        (3, 7, None)
+    """
+    plain = _without_accents(word)
+    found = (i + 1 for i, begins in enumerate(_BEGINNINGS.values()) if plain.startswith(begins))
+    return next(found, None)
+
+
+def in_english(text: pd.Series) -> pd.Series:
+    """Texts with their months as %b writes them, without days of the week and words between the parts.
+
+    A text with any other word stays as it is.
+
+    Example:
+        >>> in_english(pd.Series(["mar. 12 mars 2024", "3 de março de 2024 08:00"])).tolist()
+        ['12 Mar 2024', '3 Mar 2024 08:00']
+    """
+    return text.map({cell: _in_english(cell) for cell in text.unique()})
+
+
+def _in_english(cell: str) -> str:
+    words = _WORD.findall(cell)
+    months = [word for word in words if month_of(word)]
+    if not months:
+        return cell
+    month, kept = months[-1], {}  # before it the same letters are a day of the week
+    for word in words:
+        plain = _without_accents(word)
+        if word == month:
+            kept[word] = list(_BEGINNINGS)[int(month_of(word) or 0) - 1]
+        elif plain in _KEPT:
+            kept[word] = word
+        elif plain not in _BESIDE and not plain.startswith(_WEEKDAYS):
+            return cell
+    found = _WORD.sub(lambda at: kept.get(at.group(), ""), cell)
+    found = re.sub(r"(?<=\d)\.(?=\s*[A-Z])|(?<=[a-z])\.|(?<!\d)[.,](?!\d)", "", found)
+    return re.sub(r"\s+", " ", found).strip(" ,.")
+
+
+def _without_accents(word: str) -> str:
+    return "".join(
+        c for c in unicodedata.normalize("NFKD", word.lower()) if not unicodedata.combining(c)
+    )
 
 
 def found_format(text: pd.Series, what: str) -> str | None:

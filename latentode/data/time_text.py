@@ -22,6 +22,7 @@ import pandas as pd
 from latentode.data.columns import cell_name, row_name
 from latentode.data.time_formats import (
     found_format,
+    in_english,
     is_clock,
     is_elapsed,
     period_form,
@@ -156,8 +157,7 @@ def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | Non
             return TimeText(_in_form(column, text, what, "elapsed"), "elapsed")
         raise SchemaError(
             f"{what} holds times of day without a date, such as {text.iloc[0]!r}; name the column "
-            "of dates "
-            "with date=, or give time_format='elapsed' if they are durations"
+            "of dates with date=, or give time_format='elapsed' if they are durations"
         )
     if is_clock(text):
         raise SchemaError(
@@ -172,9 +172,10 @@ def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | Non
     plain = text.str.replace(r"\s*(?:\([A-Za-z ]+\)|Uhr)$", "", regex=True)
     plain = plain.str.replace(r"\s*([AaPp])\.\s?[Mm]\.?$", r" \1m", regex=True)
     form = found_format(plain, what)
-    if form is None:
-        return None
-    read = _by_format(plain, form)
+    if form is None:  # months may be written in another language
+        plain = in_english(plain)
+        form = None if plain.equals(text) else found_format(plain, what)
+    read = None if form is None else _by_format(plain, form)
     return None if read is None else TimeText(read, form if plain.equals(text) else None)
 
 
@@ -184,8 +185,7 @@ def _in_form(column: pd.Series, text: pd.Series, what: str, form: str) -> pd.Ser
     if lost.any():
         raise SchemaError(
             f"{what} holds {cell_name(column, lost)}, which is not a time in the form {form}; "
-            "correct it, or "
-            "give another time_format="
+            "correct it, or give another time_format="
         )
     return read
 

@@ -246,6 +246,18 @@ TIMES = {
     "day first": (["01/03/2024 08:00", "13/03/2024 08:00"], MORNING, {}),
     "month first": (["03/01/2024 08:00 AM", "03/13/2024 08:00 PM"], MORNING, {}),
     "month in words": (["01-Mar-2024 08:00", "02-Mar-2024 09:00"], MORNING, {}),
+    "in German": (
+        ["Freitag, 1. März 2024 08:00 Uhr", "Donnerstag, 2. Mai 2024 09:00 Uhr"],
+        MORNING,
+        {},
+    ),
+    "in French": (["ven. 1er mars 2024", "mar. 2 juil. 2024"], DAY, {}),
+    "in Spanish": (["1 de marzo de 2024 8:00", "2 de diciembre de 2024 9:00"], MORNING, {}),
+    "in Italian": (["01-mar-2024", "02-giu-2024"], DAY, {}),
+    "in Portuguese": (["1/mar/2024 08:00", "2/fev/2025 09:00"], MORNING, {}),
+    "in Dutch": (["1 mrt 2024", "2 mei 2024"], DAY, {}),
+    "in Swedish": (["fre 1 mars 2024 kl. 08:00", "tors 2 maj 2024 kl. 09:00"], MORNING, {}),
+    "months in German": (["Mär 2024", "Dez 2024"], DAY, {}),
     "as a browser writes": (
         ["Fri Mar 01 2024 08:00:00 GMT+0200 (CEST)", "Sat Mar 02 2024 08:00:00 GMT+0200 (CEST)"],
         pd.Timestamp("2024-03-01T08:00+02:00"),
