@@ -6,15 +6,14 @@ $$(t_i, v_i, x_i)_{i \le N},\ (t_j, v_j)_{j \le Q} \;\to\; z(t_0) \to z(t_j) \to
   \text{parameters of } p(x_j),$$
 
 encoder, solver and decoder in one graph. N and Q are fixed: rows that are not there belong to a second
-series, on which no other series of a batch depends. What the structural block says of the queries, by a
-Kalman filter that no graph holds, is an input beside the others.
-
+series, on which no other depends. What the structural block says, by a Kalman filter, is an input.
 `ExportedForecast` asks such a graph as a forecaster asks its network: tables in, tables out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -93,7 +92,8 @@ class ForecastFunction(nn.Module):
         queries = Queries(torch.zeros_like(asked_variable), asked_variable, asked_time)
         outlook = Outlook(*structure) if structure else None
         each = [self._said(cast(LatentODE, n), batch, queries, outlook) for n in self.networks]
-        return tuple(torch.cat(own) for own in zip(*each, strict=True))
+        # Of units, which have no samples, all networks say the same.
+        return tuple(torch.cat(own) if own[0].ndim > 1 else own[0] for own in zip(*each, strict=True))
 
     def _said(
         self, network: LatentODE, batch: Batch, queries: Queries, outlook: Outlook | None
@@ -125,11 +125,7 @@ class ExportedForecast:
 
     @classmethod
     def load(cls, fitted: FittedForecaster, path: str | Path) -> ExportedForecast:
-        """Of a file that `export_forecast` has written for the same model.
-
-        Raises:
-            LatentODEError: for a file of another kind, or without the packages that run it.
-        """
+        """Of a file that `export_forecast` wrote for the model; a LatentODEError for any other."""
         path = _checked(path)
         run, sizes = (_torch_run if path.suffix == ".pt2" else _onnx_run)(path)
         return cls(fitted, run, *sizes)
@@ -152,7 +148,7 @@ class ExportedForecast:
         queries, keys = queries_at(dataset, places, np.arange(len(dataset.variables)))
         if (queries.origin < dataset.last[queries.series]).any():
             raise LatentODEError(
-                "an exported forecast answers times after the last observation of each series; ask the "
+                "an exported forecast answers times after each series' last observation; ask the "
                 "forecaster itself about times inside a history"
             )
         lead, reach = queries.time - queries.origin, self.fitted.engine.network.time_scale
@@ -203,14 +199,16 @@ class ExportedForecast:
 
     def _distribution(self, parameters: Sequence[np.ndarray], variable: np.ndarray) -> Distribution:
         """The distribution with these parameters."""
-        likelihood, of = self.fitted.engine.network.likelihood, torch.from_numpy(variable)
-        raw = torch.zeros(self.fitted.engine.n_samples, len(of), likelihood.n_raw, dtype=torch.float64)
-        given = (torch.as_tensor(p[:, : len(of)], dtype=torch.float64) for p in parameters)
-        if self.fitted.engine.network.emission.structure is None:
+        network, of = self.fitted.engine.network, torch.from_numpy(variable)
+        likelihood, n = network.likelihood.of_every(), self.fitted.engine.n_samples
+        raw = torch.zeros(n, len(of), likelihood.n_raw, dtype=torch.float64)
+        own = (p[: len(of)] if p.ndim == 1 else p[:, : len(of)] for p in parameters)
+        given = (torch.as_tensor(p, dtype=torch.float64) for p in own)
+        if network.emission.structure is None:
             made = likelihood.distribution(raw, raw[..., 0], of)
         else:  # of some likelihoods another kind
             made = likelihood.about(raw, raw[..., 0], torch.ones_like(raw[..., 0]), of)
-        return with_parameters(made, lambda _: next(given))
+        return likelihood.own_parts(with_parameters(made, lambda _: next(given)), of)
 
 
 def export_forecast(
@@ -228,18 +226,21 @@ def export_forecast(
         max_queries: how many queries are answered at once.
 
     Raises:
-        LatentODEError: for a network that cannot be written so, saying what of it, and for a file of
-            another kind.
+        LatentODEError: for a network that cannot be written so, saying why, or another kind of file.
     """
     path = _checked(path)
     for name, number in (("max_rows", max_rows), ("max_queries", max_queries)):
         check_whole(name, number)
         if number > MOST:
             raise LatentODEError(f"{name} must be at most {MOST}, got {number}")
-    network = fitted.engine.network
-    _refuse(network)
-    function = ForecastFunction(fitted.engine.networks, fitted.engine.samples_each).cpu().eval()
+    _refuse(network := fitted.engine.network)
+    networks = deepcopy(fitted.engine.networks)
+    for own in networks:
+        own.emission.likelihood = own.likelihood.of_every()
+    function = ForecastFunction(networks, fitted.engine.samples_each).cpu().eval()
     example = _example(network, (max_rows, max_queries))
+    checked = Distribution._validate_args  # of which Student's t asks another than its own
+    Distribution.set_default_validate_args(False)
     try:
         with torch.no_grad():
             program = torch.export.export(function, tuple(example.values()), strict=False)
@@ -251,17 +252,17 @@ def export_forecast(
         raise
     except Exception as error:  # of whatever kind: the exporters have many
         raise LatentODEError(
-            f"this network (latent={type(network.layout).__name__}, "
-            f"dynamics={type(network.dynamics).__name__}, method={network.solver.method!r}, likelihood "
-            f"{network.likelihood.name!r}) cannot be written as {path.suffix}: "
-            f"{str(error).strip().splitlines()[0]}"
+            f"this network ({type(network.layout).__name__}, {type(network.dynamics).__name__}, "
+            f"method={network.solver.method!r}, {type(network.likelihood).__name__}) cannot be written "
+            f"as {path.suffix}: {str(error).strip().splitlines()[0]}"
         ) from error
+    finally:
+        Distribution.set_default_validate_args(checked)
 
 
 def _refuse(network: LatentODE) -> None:
     """Raises for what no graph can hold."""
-    sizes = network.sizes
-    if sizes is not None and sizes.n_known:
+    if network.sizes is not None and network.sizes.n_known:
         raise LatentODEError("a network with known-future columns cannot be exported; leave them out")
     if network.solver.method not in ("euler", "midpoint", "rk4", "rk38", "exact"):
         raise LatentODEError(
@@ -312,8 +313,7 @@ def _save_onnx(program: Any, path: Path, names: list[str]) -> None:
         import onnxscript  # noqa: F401 # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise LatentODEError(ONNX_PACKAGES) from error
-    made: Any = torch.onnx.export(program, dynamo=True, input_names=names, verbose=False)
-    made.save(str(path))
+    cast(Any, torch.onnx.export(program, dynamo=True, input_names=names, verbose=False)).save(str(path))
 
 
 def _checked(path: str | Path) -> Path:

@@ -10,6 +10,7 @@ from making import tiny, waves
 
 from latentode import LatentODEError
 from latentode.forecast import ExportedForecast
+from latentode.nn import LIKELIHOODS
 
 NUMBERS = ["mean", "std", "q0.1", "q0.5", "q0.9"]
 
@@ -65,6 +66,35 @@ def test_onnx_runtime_answers_as_the_forecaster(history, tmp_path):
     pytest.importorskip("onnxscript")
     fitted = model(history, structure="last-value")
     check(fitted, history, tmp_path / "model.onnx", near=5e-5)  # of a deviation, in float32
+
+
+COUNTS = ("poisson", "negative-binomial")
+FAMILIES = {
+    **{name: name for name in LIKELIHOODS},
+    "mixed": {"x": "poisson", "y": "student-t"},
+    "mixed in data units": {"x": "log-normal", "y": "beta"},
+}
+DAILY = ("normal", "poisson", "mixed")  # an export takes seconds
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in DAILY else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_every_family_answers_from_a_graph_as_the_forecaster(name, history, tmp_path):
+    likelihood, table = FAMILIES[name], history.copy()
+    for column in "xy":
+        family = likelihood if isinstance(likelihood, str) else likelihood[column]
+        size = table[column].abs()
+        table[column] = {
+            **dict.fromkeys(COUNTS, size.round()),
+            "bernoulli": (size > 1).where(size.notna()).astype(float),
+            "beta": 0.1 + 0.8 * np.tanh(size),
+            "log-normal": 0.1 + size,
+        }.get(family, table[column])
+    fitted = model(table, likelihood=likelihood, solver={"intervals": 2})
+    fitted.network_.double()
+    check(fitted, table, tmp_path / "model.pt2", near=1e-6)
 
 
 def test_what_no_graph_holds_is_refused_with_the_reason(history, tmp_path):

@@ -144,6 +144,14 @@ class Likelihood(ABC):
         """Which queries have whole numbers for values, shape `(queries,)`."""
         return np.full(distribution.batch_shape[-1], self.discrete)
 
+    def of_every(self) -> Likelihood:
+        """One that says the same of every query whatever is asked, as a graph has to."""
+        return self
+
+    def own_parts(self, distribution: Distribution, variable: Tensor) -> Distribution:
+        """Of what one `of_every` query says, what holds of these variables, shape `(queries,)`."""
+        return distribution
+
     def families(self, n_variables: int) -> tuple[Likelihood, ...]:
         """The likelihood of each variable."""
         return (self,) * n_variables

@@ -204,12 +204,15 @@ class PerVariable(Likelihood):
         kind: which of them each variable has.
         loc: mean of each variable over its training observations.
         scale: standard deviation likewise.
+        every: whether each family says something of every query, as a graph has to, which does not
+            depend on what is asked; `own_parts` then keeps what is each family's own.
     """
 
     kinds: tuple[Likelihood, ...]
     kind: tuple[int, ...]
     loc: tuple[float, ...]
     scale: tuple[float, ...]
+    every: bool = False
 
     @property
     def n_raw(self) -> int:  # type: ignore[override]
@@ -246,13 +249,25 @@ class PerVariable(Likelihood):
         of = torch.tensor(self.kind, device=raw.device)[variable]
         parts = []
         for n, family in enumerate(self.kinds):
-            place = (of == n).nonzero().squeeze(1)
+            every = torch.arange(len(variable), device=raw.device)
+            place = every if self.every else (of == n).nonzero().squeeze(1)
             own = variable[place]
             loc, scale = raw.new_zeros(len(place)), raw.new_ones(len(place))
             if family.of_data_units:
                 loc, scale = raw.new_tensor(self.loc)[own], raw.new_tensor(self.scale)[own]
             asked = _Asked(raw[..., place, : family.n_raw], place, own, loc, scale)
             parts.append(Part(make(family, asked), place, loc, scale, family.discrete))
+        return Mixed(parts, len(variable))
+
+    def of_every(self) -> PerVariable:
+        return replace(self, every=True)
+
+    def own_parts(self, distribution: Distribution, variable: Tensor) -> Distribution:
+        parts, of = [], torch.tensor(self.kind)[variable]
+        for n, part in enumerate(distribution.parts):  # type: ignore[attr-defined]
+            place = (of == n).nonzero().squeeze(1)
+            made, loc, scale = take(part.distribution, place), part.loc[place], part.scale[place]
+            parts.append(replace(part, distribution=made, place=place, loc=loc, scale=scale))
         return Mixed(parts, len(variable))
 
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
@@ -286,8 +301,7 @@ class PerVariable(Likelihood):
         seen = value
         for n, family in enumerate(self.kinds):
             if family.of_data_units:
-                place = (kind == n).nonzero().squeeze(1)
-                seen = seen.index_copy(0, place, family.view(value[place], variable[place]))
+                seen = torch.where(kind == n, family.view(value, variable), seen)
         return seen
 
     def whole(self, distribution: Distribution) -> np.ndarray:
