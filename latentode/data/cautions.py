@@ -328,6 +328,8 @@ def _why(column: pd.Series, schema: Schema) -> LeftOut:
         return LeftOut(name, "numbers, not named", not constant)
     if is_text(cells) and cells.nunique() > 2 and _mostly_digits(cells.astype(str)):
         return LeftOut(name, "text with digits", looks_like_data=True)
+    if constant and len(cells) < len(column.iloc[:PROBED]):  # NA is a label, too
+        return LeftOut(name, "one label beside empty cells", looks_like_data=True)
     return LeftOut(name, "constant text" if constant else "text")
 
 

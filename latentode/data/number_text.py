@@ -33,6 +33,8 @@ DECIMALS = (".", ",")
 MOSTLY_NUMERIC = 0.5  # a text column of which so much is numbers is a spoilt numeric one
 
 _TRUTHS = frozenset({"true", "false", "yes", "no"})
+# Of those that stand alone, what may as well be a code.
+_CODES = frozenset({"no", "on", "y", "n", "si", "ja", "oui", "non", "tak", "nie"})
 _LIMIT = re.compile(r"^(?P<side>[<>≤≥])\s*=?\s*(?P<number>\S.*)$")
 _SIZES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9}
 _SIZED = "K, M, B"  # the unit of a column of thousands beside millions
@@ -67,9 +69,11 @@ def looks_numeric(column: pd.Series, decimal: str | None = None) -> bool:
     cells = pd.Series(_cells(column))
     if cells.empty:
         return False
+    text = text_of(cells)
+    if len(cells) == 1 and str(text.iloc[0]).lower() in _CODES:
+        return False  # NO may be a country
     if _whole(cells, decimal) is not None:
         return True
-    text = text_of(cells)
     numbers = plain_numbers(text).notna()
     words = _LOW | _HIGH | _TRUTHS
     numbers |= np.array([_LIMIT.match(c) is not None or c.lower() in words for c in map(str, text)])
@@ -190,7 +194,8 @@ def _written(
     for mark in () if sized else (unit, currency):
         if len(set(mark[~zero | (mark != "").to_numpy()])) > 1:  # "0" may stand without its unit
             return None
-    if unit.iloc[0] and len(text) == 1 and not re.fullmatch(r"%|°.*", unit.iloc[0]):
+    apart = pieces["digits"].iloc[0].endswith(" ") or re.fullmatch(r"%|°.*", unit.iloc[0])
+    if unit.iloc[0] and len(text) == 1 and not apart:
         return None  # one cell such as "12A" is a label rather than a number
     digits = pieces["digits"].str.strip()
     marks = marks_of(digits, decimal, point_elsewhere)

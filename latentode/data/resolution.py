@@ -21,7 +21,9 @@ from latentode.data.roles import (
     Search,
     are_dates,
     holds_clock,
+    holds_hours,
     looks_like_times,
+    refuse_times_for_columns,
     repeats,
 )
 from latentode.data.schema import Schema
@@ -29,6 +31,7 @@ from latentode.data.series_roles import find_by_structure, find_id
 from latentode.data.usual_names import (
     CLOCK_NAMES,
     DATE_NAMES,
+    HOUR_NAMES,
     ID_NAMES,
     PARTS_OF_TIME,
     SURE_LONG_NAMES,
@@ -78,6 +81,8 @@ def resolve(schema: Schema, frame: pd.DataFrame) -> Resolution:
     search = Search(frame, schema)
     named = [*schema.named(), *schema.static_covariates, *schema.known_future]
     _require(search.frame, named)
+    if schema.targets is None and schema.layout != "long":
+        refuse_times_for_columns(search.free())
     _find_long(search)
     _find_time(search)
     find_id(search)
@@ -159,7 +164,9 @@ def _join_date(search: Search, others: Sequence[str]) -> None:
     clock = next(iter(every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])), None)
     if clock is None or usual(time) not in DATE_NAMES or not are_dates(column):
         return
-    if is_text(search.column(clock)) and holds_clock(search.column(clock)):
+    cells = search.column(clock)
+    hours = usual(clock) in HOUR_NAMES and holds_hours(cells) and column.duplicated().any()
+    if hours or (is_text(cells) and holds_clock(cells)):
         search.schema = replace(search.schema, time=clock, date=time)
         search.say(f"times are those of `{clock}` on the days of `{time}`")
 
@@ -246,7 +253,18 @@ def _wide_targets(search: Search) -> Schema:
             f"no numeric column is left to model among {some_names(search.frame.columns)}; name them "
             "with targets="
         )
+    same = [name for name in targets if _never_changes(search.column(name))]
+    if same and len(same) < len(targets):
+        search.say(f"{some_names(same)} never change; leave_out= has them not modelled")
     return replace(search.schema, targets=tuple(targets))
+
+
+def _never_changes(column: pd.Series) -> bool:
+    """Whether several numbers are one."""
+    if not pd.api.types.is_numeric_dtype(column):
+        return False
+    values = column.dropna().to_numpy()
+    return len(values) > 1 and bool((values == values[0]).all())
 
 
 def _check_transforms(schema: Schema) -> None:

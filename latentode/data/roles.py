@@ -7,6 +7,7 @@ series, a column that tells them apart names the variable of a long table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import cast
@@ -19,7 +20,7 @@ from latentode.data.joined_columns import joined, joined_times, parts_of, with_j
 from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.qualifiers import qualifies
 from latentode.data.schema import Schema
-from latentode.data.time_formats import is_clock
+from latentode.data.time_formats import is_clock, month_of
 from latentode.data.time_reading import TimeForm, read_times
 from latentode.data.usual_names import ID_NAMES, usual
 from latentode.errors import SchemaError
@@ -31,16 +32,27 @@ __all__ = [
     "codes_of",
     "equivalent",
     "holds_clock",
+    "holds_hours",
     "is_label",
     "label_columns",
     "looks_like_times",
     "numbered_in_blocks",
     "orderly",
+    "refuse_times_for_columns",
     "repeats",
     "taken_in_turn",
     "times_differ",
 ]
 
+# Forms of times as names of columns, and how many of one form are no accident.
+_TIMES_FOR_COLUMNS = {
+    r"\d{1,2}[:h]\d{2}(:\d{2})?": 3,
+    r"(19|20)\d{2}": 3,
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}( .*)?|(19|20)\d{2}-\d{2}": 3,
+    r"[Hh]\d{1,2}": 12,
+    r"Q[1-4]( ?(19|20)\d{2})?": 4,
+}
+MOST_MONTHS = 10
 PROBED = 200
 MOSTLY, SELDOM = 0.9, 0.6  # shares of gaps alike in a regular series, and in one that is not
 ALIKE = 0.1  # share of a gap by which one that is alike differs at most
@@ -148,6 +160,32 @@ def holds_clock(column: pd.Series) -> bool:
         return bool(whole.all() and (numbers % 100 < 60).all())
     text = first.iloc[:PROBED].astype(str).str.strip()
     return is_clock(text) or bool(text.str.fullmatch(_OTHER_CLOCK).all())
+
+
+def refuse_times_for_columns(names: Iterable[str]) -> None:
+    """Raises where columns are called by times: each of their rows holds many times of one variable."""
+    plain = [str(name).strip() for name in names]
+    for form, fewest in _TIMES_FOR_COLUMNS.items():
+        found = [name for name in plain if re.fullmatch(form, name)]
+        if len(found) >= fewest:
+            break
+    else:
+        found = [name for name in plain if name.isalpha() and month_of(name)]
+        if len({month_of(name) for name in found}) < MOST_MONTHS:
+            return
+    raise SchemaError(
+        f"columns are called by times, such as `{found[0]}` and `{found[1]}`: each row holds several "
+        "times. Make a row of each with pandas.melt, and join its time with that of the row; or name "
+        "those that are variables with targets="
+    )
+
+
+def holds_hours(column: pd.Series) -> bool:
+    """Whether a column holds hours of a day, such as 0 or 23."""
+    hours = without_arrow(column).dropna()
+    if hours.empty or not pd.api.types.is_numeric_dtype(hours):
+        return False
+    return bool(hours.between(0, 24).all() and (hours == np.floor(hours)).all())
 
 
 def numbered_in_blocks(column: pd.Series, codes: np.ndarray) -> bool:

@@ -21,7 +21,7 @@ from latentode.data.columns import column_of, detect
 from latentode.data.file_format import WHITESPACE, FileFormat
 from latentode.data.header_rows import UNNAMED, Record
 from latentode.data.joined_columns import parts_of
-from latentode.data.number_cells import exact_numbers
+from latentode.data.number_cells import exact_numbers, plain_numbers
 from latentode.data.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
 from latentode.data.text_layout import TextLayout, find_layout, lines_from, records_of
 from latentode.errors import SchemaError
@@ -223,6 +223,8 @@ class _Text:
                 )
             except pd.errors.EmptyDataError:
                 return pd.DataFrame(columns=pd.Index(names))
+        for name in set(names) - set(labels):
+            frame[name] = _without(column_of(frame, name), told.na_values)
         if told.separator == "|":  # blanks beside it align the columns
             frame = frame.assign(**{c: column_of(frame, c).str.strip() for c in labels})
         return frame
@@ -276,6 +278,18 @@ def _counts(cells: Sequence[str]) -> bool:
     first = cells[0] if cells else ""
     begin = int(first) if first in ("0", "1") else -1
     return begin >= 0 and len(cells) > 1 and all(c == str(begin + i) for i, c in enumerate(cells))
+
+
+def _without(column: pd.Series, missing: Sequence[str]) -> pd.Series:
+    """A column without what stands for missing cells, be it padded or written with other decimals."""
+    if not missing:
+        return column
+    if pd.api.types.is_numeric_dtype(column):
+        codes = plain_numbers(pd.Series(list(missing), dtype=object)).dropna()
+        return column.mask(column.isin(codes)) if column.isin(codes).any() else column
+    if not pd.api.types.is_string_dtype(column):
+        return column
+    return column.mask(column.str.strip().isin(list(missing)))
 
 
 def _labels(header: Sequence[str], schema: Schema) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import cell_name
+from latentode.data.usual_names import HOUR_NAMES, usual
 from latentode.errors import SchemaError
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "period_form",
     "read_elapsed",
     "read_period",
+    "refuse_yearless",
 ]
 
 _DATES = (
@@ -152,6 +154,16 @@ def _without_accents(word: str) -> str:
     )
 
 
+def refuse_yearless(form: str, what: str) -> None:
+    """Raises for a strptime format of days without a year, which would all be in 1900."""
+    parts = set(re.findall(r"%-?([A-Za-z])", form))
+    if parts & set("dmbBj") and not parts & set("YyGcxDF"):
+        raise SchemaError(
+            f"time_format {form!r} of {what} has no year; write the year into the cells, such as "
+            "2024-03-01, and name a format that has it"
+        )
+
+
 def found_format(text: pd.Series, what: str) -> str | None:
     """The strptime format that all of some texts are in; None for none.
 
@@ -275,6 +287,15 @@ def clock_of(column: pd.Series) -> pd.Series:
     """How long after midnight each time of day is, from text, numbers such as 801, or objects."""
     if pd.api.types.is_numeric_dtype(column):
         numbers = column.to_numpy(np.float64)
+        least, most = numbers.min(initial=0.0), numbers.max(initial=0.0)
+        if usual(str(column.name)) in HOUR_NAMES and least >= 0 and most <= 24:
+            return pd.Series(pd.to_timedelta(numbers, unit="h"), index=column.index)
+        if 0 < most < 100 and least >= 0:  # of hhmm, all within the first hour
+            raise SchemaError(
+                f"column `{column.name}` holds {most:g} and less, which may be hours, minutes or "
+                "numbers of intervals; write times of day such as 06:00, or call the column `hour` if "
+                "it holds hours"
+            )
         bad = ~(
             (numbers >= 0) & (numbers <= 2400) & (numbers % 100 < 60) & (numbers == np.floor(numbers))
         )

@@ -17,6 +17,7 @@ from latentode.data.columns import cell_name, row_name, without_arrow
 from latentode.data.number_cells import plain_numbers
 from latentode.data.number_text import is_text
 from latentode.data.time_axis import TimeAxis
+from latentode.data.time_formats import refuse_yearless
 from latentode.data.time_numbers import (
     NUMBER_FORMS,
     PLAIN,
@@ -142,6 +143,8 @@ def read_times(
     if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
         form = found = None
     else:
+        if form is not None:
+            refuse_yearless(form, what)
         text = read_text(column, what, form, convert, fix)
         _refuse_no_times(column, text.column, what, fix)
         column, found = text.column, text.form

@@ -13,6 +13,7 @@ __all__ = [
     "CLOCK_NAMES",
     "COUNT_ENDINGS",
     "DATE_NAMES",
+    "HOUR_NAMES",
     "ID_NAMES",
     "MAY_MEASURE",
     "NUMBERED",
@@ -111,10 +112,14 @@ DATE_NAMES = (
     *("date", "day", "datum", "fecha", "obs_date", "observation_date", "measurement_date"),
     *("sample_date", "visit_date", "trade_date", "date_utc", "date_local", "date_only", "ds", "ymd"),
 )
+HOUR_NAMES = (
+    *("hour", "hr", "hh", "stunde", "hora", "heure", "hours", "hrs", "he", "hour_ending", "hour_end"),
+    *("hourending", "ora", "uur", "hour_of_day", "hod", "hour_utc"),
+)
 CLOCK_NAMES = (
-    *("time", "clock", "clock_time", "time_of_day", "hour", "hhmm", "uhrzeit", "zeit", "hora", "heure"),
+    *("time", "clock", "clock_time", "time_of_day", "hhmm", "uhrzeit", "zeit", *HOUR_NAMES),
     *("obs_time", "observation_time", "measurement_time", "sample_time", "visit_time", "time_utc"),
-    *("time_local", "local_time", "hour_utc"),
+    *("time_local", "local_time"),
 )
 # Each pair of these makes a table long without a look at its contents.
 SURE_LONG_NAMES = (("variable", "parameter", "itemid"), ("valuenum", "value"))
@@ -149,7 +154,7 @@ PARTS_OF_TIME = {
     "month": ("month", "mo", "mon", "mm", "mth", "monat", "mes", "mois"),
     "day": ("day", "dy", "dd", "day_of_month", "dom", "mday", "tag", "día", "dia", "jour"),
     "doy": ("doy", "jday", "yday", "day_of_year", "dayofyear", "julian_day", "julianday"),
-    "hour": ("hour", "hr", "hh", "stunde", "hora", "heure"),
+    "hour": HOUR_NAMES[:6],
     "hhmm": ("hhmm", "hrmn", "hour_minute"),
     "minute": ("minute", "minutes", "mn", "mi", "min"),
     "second": ("second", "seconds", "sec", "ss"),

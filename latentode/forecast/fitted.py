@@ -85,6 +85,12 @@ class Reader:
                 f"column `{schema.time}` holds {dataset.axis.kind} times, but the model was "
                 f"trained on {self.axis.kind} times"
             )
+        if self.axis.is_calendar and self.axis.timezone is None and dataset.axis.timezone is not None:
+            raise SchemaError(
+                f"column `{schema.time}` has a time zone, {dataset.axis.timezone}, and had none when "
+                "the model was fitted; give the times of that clock without a zone, or fit with "
+                "timezone="
+            )
         # A resolved schema has a time unit, declared or not; cycles were learnt on training's clock.
         own = {"declared": self.axis.declared, "clock": self.axis.timezone}
         return replace(dataset, axis=replace(dataset.axis, **own))

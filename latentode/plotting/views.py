@@ -236,6 +236,11 @@ def moment_of(one: SeriesDataset, origin: Any) -> float:
             f"origin={origin!r} lies before the first observation of series {one.name(0)!r}; "
             "a forecast needs something observed before it"
         )
+    if moment > one.last[0]:
+        raise LatentODEError(
+            f"origin={origin!r} lies after the last observation of series {one.name(0)!r}; leave it "
+            "out to forecast from there, and say with horizon= how far ahead to draw"
+        )
     return moment
 
 

@@ -1,0 +1,112 @@
+"""Tables that are easily misread: hours, labels, codes and pivots, each read as meant or refused."""
+
+import pandas as pd
+import pytest
+
+from latentode.data import Schema, SeriesDataset
+from latentode.data.file_format import FileFormat
+from latentode.data.files import read_table
+from latentode.data.reading import read_columns
+from latentode.errors import SchemaError
+
+DAYS = ["2024-03-01", "2024-03-01", "2024-03-02", "2024-03-02"]
+
+
+def columns_of(**columns):
+    return pd.DataFrame({"date": DAYS, **columns, "y": [1.5, 2.5, 3.5, 4.5]})
+
+
+def read(table, **schema):
+    found = read_columns(table, Schema(**schema))
+    return found, " ".join(found.notes)
+
+
+@pytest.mark.parametrize("name", ["hour", "Hour Ending", "HE", "Stunde", "hora"])
+@pytest.mark.parametrize("named", [False, True])
+def test_hours_beside_a_date_are_hours(name, named):
+    table = columns_of(**{name: [6, 24, 1, 7]})
+    found, _ = read(table, **({"time": name, "date": "date"} if named else {}))
+    times = found.table[found.schema.time]
+    assert times.dt.hour.tolist() == [6, 0, 1, 7] and times.dt.day.tolist() == [1, 2, 2, 2]
+
+
+def test_numbers_below_a_hundred_are_no_times_of_day_unless_they_are_called_hours():
+    for numbers in ([0, 6, 12, 18], [1, 48, 1, 48]):
+        with pytest.raises(SchemaError, match="which may be hours, minutes or numbers of intervals"):
+            read(columns_of(time=numbers), time="time", date="date")
+    found, _ = read(columns_of(time=[0, 600, 15, 1800]), time="time", date="date")
+    assert found.table["time"].iloc[2] == pd.Timestamp("2024-03-02 00:15")
+
+
+@pytest.mark.parametrize("label", ["NO", "On", "n", "si", "Ja"])
+def test_a_label_that_means_yes_or_no_in_some_language_is_a_label_where_it_stands_alone(label):
+    found, _ = read(pd.DataFrame({"time": [1, 2, 3], "country": label, "y": [1.5, 2.5, 3.5]}))
+    assert found.schema.targets == ("y",)
+    both = pd.DataFrame({"time": [1, 2, 3], "x": ["no", "yes", "no"], "y": [1.5, 2.5, 3.5]})
+    again = read(both)[0]
+    assert again.schema.targets == ("x", "y")
+    later, _ = read(both.assign(x="no"), **{"targets": ("x", "y"), "time": "time"})
+    assert later.table["x"].tolist() == [0, 0, 0]
+
+
+def test_one_label_beside_empty_cells_is_pointed_out():
+    table = pd.DataFrame({"time": range(4), "region": [None, "EU", None, "EU"], "y": [1.0, 2, 3, 5]})
+    found, notes = read(table)
+    assert found.schema.targets == ("y",) and "looks like data: `region`" in notes
+
+
+@pytest.mark.parametrize(
+    "cells", [[" -999", "15", "-999.0"], [" n/e", "15", "n/e "], ["-999", "1.5", "-999"]]
+)
+def test_what_stands_for_a_missing_cell_may_be_padded(cells, tmp_path):
+    path, code = tmp_path / "table.csv", "n/e" if "n/e" in cells[0] else "-999"
+    path.write_text("time,y\n" + "".join(f"2024-03-0{i + 1},{cell}\n" for i, cell in enumerate(cells)))
+    table = read_table(path, file_format=FileFormat(na_values=(code,)))
+    assert SeriesDataset.from_frame(table, Schema()).value.tolist() == [float(cells[1])]
+
+
+PIVOTS = {
+    "times of day": ["00:00", "00:30", "01:00"],
+    "hours": [f"H{i:02}" for i in range(24)],
+    "months": ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+    "months in Spanish": ["enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto",
+                          "septiembre", "octubre", "noviembre", "diciembre"],
+    "years": ["2000", "2001", "2002"],
+    "days": ["1/22/20", "1/23/20", "1/24/20"],
+    "months of years": ["2024-01", "2024-02", "2024-03"],
+    "quarters": ["Q1", "Q2", "Q3", "Q4"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PIVOTS)
+def test_times_for_columns_are_refused_unless_they_are_named(kind):
+    names = PIVOTS[kind]
+    table = pd.DataFrame({"time": [1, 2, 3], **{name: [1.5, 2.5, 3.0] for name in names}})
+    with pytest.raises(SchemaError, match=rf"called by times, such as `{names[0]}`.*pandas\.melt"):
+        read(table)
+    assert read(table, targets=tuple(names))[0].schema.targets == tuple(names)
+
+
+def test_names_that_only_remind_of_times_are_variables():
+    names = ["H1", "H2", "may", "mar", "Q1", "x:10", "2000"]
+    found, _ = read(pd.DataFrame({"time": [1, 2], **{name: [1.5, 2.5] for name in names}}))
+    assert found.schema.targets == tuple(names)
+
+
+def test_numbers_that_never_change_are_said():
+    table = pd.DataFrame({"time": [1, 2, 3], "station_no": 1234567, "y": [1.5, 2.5, 3.5]})
+    assert "`station_no`" in read(table)[1]
+    assert "never change" not in read(table[["time", "station_no"]], targets=("station_no",))[1]
+
+
+@pytest.mark.parametrize("form", ["%d %b", "%d.%m.", "%m/%d %H:%M"])
+def test_a_format_without_a_year_is_refused(form):
+    times = pd.Series(pd.date_range("2024-03-01", periods=3)).dt.strftime(form)
+    with pytest.raises(SchemaError, match="has no year; write the year into the cells"):
+        read(pd.DataFrame({"time": times, "y": [1.5, 2.5, 3.5]}), time_format=form)
+
+
+def test_one_amount_in_every_cell_is_a_number_in_its_unit():
+    table = pd.DataFrame({"time": [1, 2, 3], "dose": "5 mg", "y": [1.5, 2.5, 3.5]})
+    found, notes = read(table)
+    assert found.table["dose"].tolist() == [5, 5, 5] and "all are in 'mg'" in notes
