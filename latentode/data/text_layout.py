@@ -206,8 +206,9 @@ def _separator(lines: Sequence[Line], name: str, usual: str) -> str:
             return WHITESPACE
         _refuse_one_column(lines, name, usual, usual)
     rivals = [s for s in ranked[:2] if scores[s] > scores[ranked[0]] - CLEAR]
-    if len(rivals) == 1:
-        return rivals[0]
+    named = [s for s in rivals if s in lines[0][1]]  # of decimal commas a header has none
+    if len(rivals) == 1 or len(named) == 1:
+        return (named if len(named) == 1 else rivals)[0]
     shown = " or ".join(FileFormat(separator=s).describe() for s in rivals)
     raise SchemaError(
         f"{name} may have its cells separated either way, line {lines[0][0]}: "

@@ -98,7 +98,7 @@ _WEEKDAYS = (
     *("ma", "wo", "vr", "za", "zo", "man", "tis", "ons", "tor", "fre", "lor", "son", "tir"),
     *("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
 )
-_BESIDE = ("de", "del", "der", "den", "le", "el", "il", "er", "kl", "um", "klokken", "uhr")
+_BESIDE = ("de", "del", "der", "den", "le", "el", "il", "er", "kl", "um", "klokken", "uhr", "a", "ore")
 _KEPT = ("am", "pm", "t", "z", "utc", "gmt")
 _WORD = re.compile(r"[^\W\d_]+")
 PROBED = 50
@@ -130,6 +130,7 @@ def in_english(text: pd.Series) -> pd.Series:
 
 
 def _in_english(cell: str) -> str:
+    cell = re.sub(r"(?<=\d) ?h ?(?=\d\d)", ":", cell)  # 14h30
     words = _WORD.findall(cell)
     months = [word for word in words if month_of(word)]
     if not months:

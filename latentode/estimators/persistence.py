@@ -223,7 +223,8 @@ def _there(folder: str | Path, kind: str) -> Path:
             f"{folder} was saved by an earlier, unreleased version of latentode, whose layout this one "
             "does not read; fit the model again"
         )
-    raise LatentODEError(f"{folder} holds no fitted model (no {path.name}); fit one first")
+    why = f"no {path.name}" if Path(folder).exists() else "there is no such folder"
+    raise LatentODEError(f"{folder} holds no fitted model ({why}); fit one first")
 
 
 def _migrated(path: Path, state: dict[str, Any]) -> dict[str, Any]:

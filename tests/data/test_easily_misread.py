@@ -110,3 +110,15 @@ def test_one_amount_in_every_cell_is_a_number_in_its_unit():
     table = pd.DataFrame({"time": [1, 2, 3], "dose": "5 mg", "y": [1.5, 2.5, 3.5]})
     found, notes = read(table)
     assert found.table["dose"].tolist() == [5, 5, 5] and "all are in 'mg'" in notes
+
+
+@pytest.mark.parametrize(
+    "cells", [["3-nov-23;7.761,81 €", "9-dic-23;5.255,86 €"], ["3 nov. 2023;985,6"] * 2]
+)
+def test_commas_in_numbers_alone_are_no_separators(cells, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(["data;valore", cells[0], cells[1].replace("3 nov", "4 nov")]))
+    found, _ = read(read_table(path))
+    assert found.table["valore"].iloc[0] == float(
+        cells[0].split(";")[1].strip("€ ").replace(".", "").replace(",", ".")
+    )

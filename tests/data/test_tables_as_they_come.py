@@ -252,6 +252,11 @@ TIMES = {
         {},
     ),
     "in French": (["ven. 1er mars 2024", "mar. 2 juil. 2024"], DAY, {}),
+    "in French at an hour": (
+        ["vendredi 1 mars 2024 à 08h00", "mardi 2 juil. 2024 à 9h30"],
+        MORNING,
+        {},
+    ),
     "in Spanish": (["1 de marzo de 2024 8:00", "2 de diciembre de 2024 9:00"], MORNING, {}),
     "in Italian": (["01-mar-2024", "02-giu-2024"], DAY, {}),
     "in Portuguese": (["1/mar/2024 08:00", "2/fev/2025 09:00"], MORNING, {}),
