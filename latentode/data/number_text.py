@@ -131,7 +131,19 @@ def read_numbers(
             f"column `{column.name}` is in {read.unit!r}, such as {cells.iloc[0]!r}, where it was in "
             f"{unit!r} before; convert it"
         )
+    _refuse_other_degrees(column, read.unit)
     return read
+
+
+def _refuse_other_degrees(column: pd.Series, unit: str | None) -> None:
+    """Raises for degrees Fahrenheit in a column that is called one of degrees Celsius, and the like."""
+    named = re.search(r"[(\[]\s*°?\s*([CFK])\s*[)\]]\s*$", str(column.name))
+    held = re.fullmatch(r"°?\s*([CFK])", unit or "")
+    if named and held and named.group(1) != held.group(1):
+        raise SchemaError(
+            f"column `{column.name}` holds degrees {held.group(1)}, as {_cells(column).iloc[0]!r}; "
+            "convert them, or call the column what it holds"
+        )
 
 
 def _cells(column: pd.Series) -> pd.Series:

@@ -152,6 +152,8 @@ def read_times(
     note = None
     if found is not None and form is None:
         note = f"{what} was read as times in the form {found!r}, the first as {placed.iloc[0]}"
+        if found == "elapsed":  # hours and minutes, or minutes and seconds?
+            note += f", the longest as {placed.max()}"
     return TimeColumn(placed, _axis(placed, what, found), found, note)
 
 

@@ -117,3 +117,18 @@ def test_commas_in_numbers_alone_are_no_separators(tmp_path):
     path.write_text("time;valore\n3-nov-23;7.761,81 €\n9-dic-23;5.255,86 €\n")
     found, _ = read(read_table(path))
     assert found.table["valore"].tolist() == [7761.81, 5255.86]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"), [("temp (°C)", "68.1 °F"), ("T [K]", "20 °C"), ("temp (C)", "20 F")]
+)
+def test_other_degrees_than_a_column_is_named_for_are_refused(name, cell):
+    table = pd.DataFrame({"time": [1, 2], name: [cell, cell.replace("0", "1").replace("68", "69")]})
+    with pytest.raises(SchemaError, match=r"holds degrees .*convert them"):
+        read(table)
+    assert read(table.rename(columns={name: f"x (°{cell[-1]})"}))[0].table.shape == (2, 2)
+
+
+def test_the_longest_duration_is_said():
+    _, notes = read(pd.DataFrame({"time": ["0:00", "1:11", "49:42"], "y": [1.5, 2.5, 3.5]}))
+    assert "the longest as 2 days 01:42:00" in notes
