@@ -223,8 +223,9 @@ class _Text:
                 )
             except pd.errors.EmptyDataError:
                 return pd.DataFrame(columns=pd.Index(names))
-        for name in set(names) - set(labels):
-            frame[name] = _without(column_of(frame, name), told.na_values)
+        if told.na_values:
+            plain = (name for name in names if name not in labels)
+            frame = frame.assign(**{c: _without(column_of(frame, c), told.na_values) for c in plain})
         if told.separator == "|":  # blanks beside it align the columns
             frame = frame.assign(**{c: column_of(frame, c).str.strip() for c in labels})
         return frame
@@ -282,8 +283,6 @@ def _counts(cells: Sequence[str]) -> bool:
 
 def _without(column: pd.Series, missing: Sequence[str]) -> pd.Series:
     """A column without what stands for missing cells, be it padded or written with other decimals."""
-    if not missing:
-        return column
     if pd.api.types.is_numeric_dtype(column):
         codes = plain_numbers(pd.Series(list(missing), dtype=object)).dropna()
         return column.mask(column.isin(codes)) if column.isin(codes).any() else column
