@@ -132,3 +132,11 @@ def test_other_degrees_than_a_column_is_named_for_are_refused(name, cell):
 def test_the_longest_duration_is_said():
     _, notes = read(pd.DataFrame({"time": ["0:00", "1:11", "49:42"], "y": [1.5, 2.5, 3.5]}))
     assert "the longest as 2 days 01:42:00" in notes
+
+
+@pytest.mark.parametrize("odd", ["4,81", "1.2,3"])
+def test_the_cell_that_differs_from_the_others_is_named(odd):
+    cells = [f"{4 + i / 100:.2f}" for i in range(20)]
+    table = pd.DataFrame({"time": range(21), "y": [*cells, odd]})
+    with pytest.raises(SchemaError, match=rf"'{odd}' at row 20 is not a number"):
+        read(table, targets=("y",))
