@@ -29,6 +29,7 @@ __all__ = [
     "read_elapsed",
     "read_period",
     "refuse_yearless",
+    "usual_format",
 ]
 
 _DATES = (
@@ -101,7 +102,7 @@ _WEEKDAYS = (
 _BESIDE = ("de", "del", "der", "den", "le", "el", "il", "er", "kl", "um", "klokken", "uhr", "a", "ore")
 _KEPT = ("am", "pm", "t", "z", "utc", "gmt")
 _WORD = re.compile(r"[^\W\d_]+")
-PROBED = 50
+PROBED, FEW = 50, 3
 LONGER = 10  # times as long as by another order of day and year
 
 
@@ -192,6 +193,15 @@ def found_format(text: pd.Series, what: str) -> str | None:
             f"time_format='{fitting[0]}' or time_format='{other}'"
         )
     return fitting[0]
+
+
+def usual_format(text: pd.Series, what: str) -> str | None:
+    """The strptime format of the first texts, if more than half of all are in it; None for none."""
+    try:
+        form = found_format(text.iloc[:FEW], what)
+    except SchemaError:
+        return None
+    return form if form is not None and _read(text, form).notna().mean() > 0.5 else None
 
 
 def _day_or_year_first(cells: pd.Series, fitting: list[str]) -> list[str]:

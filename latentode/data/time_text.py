@@ -28,6 +28,7 @@ from latentode.data.time_formats import (
     period_form,
     read_elapsed,
     read_period,
+    usual_format,
 )
 from latentode.errors import SchemaError
 
@@ -107,7 +108,7 @@ def read_text(
         found = _other_iso(text, what) or _other_form(column, text, what)
         if found is not None:
             return found
-    chosen = time_format or ISO
+    chosen = time_format or usual_format(text, what) or ISO
     _refuse_unreadable(column, text, what, chosen, fix)
     offsets = text.str.extract(_OFFSET, expand=False).fillna("").replace("Z", "+00:00")
     _refuse_mixed(column, offsets, what, convert)

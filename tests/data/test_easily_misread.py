@@ -140,3 +140,10 @@ def test_the_cell_that_differs_from_the_others_is_named(odd):
     table = pd.DataFrame({"time": range(21), "y": [*cells, odd]})
     with pytest.raises(SchemaError, match=rf"'{odd}' at row 20 is not a number"):
         read(table, targets=("y",))
+
+
+@pytest.mark.parametrize("odd", ["Ø", "Total", "2024-01-30"])
+def test_the_time_that_differs_from_the_others_is_named(odd):
+    times = [f"{day:02}.01.2024" for day in range(10, 30)]
+    with pytest.raises(SchemaError, match=rf"'{odd}' at row 20, which is not a time in the format %d"):
+        read(pd.DataFrame({"time": [*times, odd], "y": range(21)}))
