@@ -75,8 +75,10 @@ def queries_at(
     time = np.repeat(places.time, len(chosen))
     variable = np.tile(chosen, len(places.series))
     _refuse_before_history(dataset, series, time)
-    # Taken, not built anew, which would ask each identifier again what it is.
-    keys = places.keys.take(np.arange(len(series)) // max(1, len(chosen))).reset_index(drop=True)
+    keys = places.keys
+    if len(chosen) != 1:  # taken, not built anew, which would ask each identifier again what it is
+        keys = keys.take(np.repeat(np.arange(len(keys)), len(chosen)))
+    keys = keys.reset_index(drop=True)
     keys["variable"] = np.asarray(dataset.variables, dtype=object)[variable]
     return ForecastQueries(series, variable, time, _origins(dataset, series, time)), keys
 
