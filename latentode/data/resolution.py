@@ -255,7 +255,10 @@ def _wide_targets(search: Search) -> Schema:
         )
     same = [name for name in targets if _never_changes(search.column(name))]
     if same and len(same) < len(targets):
-        search.say(f"{some_names(same)} never change; leave_out= has them not modelled")
+        search.say(
+            f"{some_names(same)} never {'changes' if len(same) == 1 else 'change'}; leave_out= "
+            "has what never changes not modelled"
+        )
     return replace(search.schema, targets=tuple(targets))
 
 
