@@ -12,17 +12,32 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, row_name, without_arrow
+from latentode.data.columns import column_of, row_name, some_names, without_arrow
 from latentode.data.schema import Schema
 from latentode.data.time_formats import clock_of, month_of
 from latentode.data.time_reading import TimeForm, read_times
 from latentode.data.usual_names import PARTS_OF_TIME, usual
 from latentode.errors import SchemaError
 
-__all__ = ["JOINT", "joined", "joined_times", "parts_of", "parts_of_time", "with_joined_columns"]
+__all__ = [
+    "JOINT",
+    "joined",
+    "joined_times",
+    "parts_of",
+    "parts_of_time",
+    "require",
+    "with_joined_columns",
+]
 
 JOINT = "+"
-_LIMITS = {"month": (1, 12), "day": (1, 31), "doy": (1, 366), "hour": (0, 24), "minute": (0, 59)}
+_LIMITS = {
+    "quarter": (1, 4),
+    "month": (1, 12),
+    "day": (1, 31),
+    "doy": (1, 366),
+    "hour": (0, 24),
+    "minute": (0, 59),
+}
 _LIMITS |= {"hhmm": (0, 2400), "second": (0, 60), "year": (1000, 9999)}
 EXACT = 2.0**53  # up to which floats are whole numbers one by one
 _DAY, _SECOND = 86_400, 10**6  # seconds, microseconds
@@ -54,8 +69,10 @@ def parts_of_time(frame: pd.DataFrame, taken: Iterable[str]) -> list[str]:
         named = [c for c in free if usual(c) in names and _may_be(frame[c], part)]
         if len(named) == 1:
             found[part] = named[0]
-    if "year" not in found or not {"month", "doy"} & set(found):
+    if "year" not in found or not {"quarter", "month", "doy"} & set(found):
         return []
+    if not {"month", "doy"} & set(found):
+        return [found["year"], found["quarter"]]
     wanted = ["year", "doy"] if "doy" in found else ["year", "month"]
     wanted += ["day"] if "doy" not in found and "day" in found else []
     if len(wanted) > 2 or "doy" in found:
@@ -135,6 +152,8 @@ def _may_be(column: pd.Series, part: str) -> bool:
 def _numbers(column: pd.Series, part: str) -> np.ndarray:
     """The cells of a part as numbers, months by their names too; NaN for what is none."""
     plain = without_arrow(column)
+    if part == "quarter" and not pd.api.types.is_numeric_dtype(plain):
+        plain = plain.astype(str).str.strip().str.replace(r"^[Qq]", "", regex=True)
     if part == "month" and not pd.api.types.is_numeric_dtype(plain):
         names = plain.astype(str).str.strip()
         numbers = {word: month_of(word) for word in names.unique()}
@@ -190,7 +209,8 @@ def _times(columns: Sequence[pd.Series], name: str) -> pd.Series:
         day = begin.astype("M8[D]") + (numbers["doy"].astype(np.int64) - 1)
         _refuse(columns, name, day.astype("M8[Y]") != begin)
     else:
-        month = numbers.get("month", np.ones(len(year))).astype(np.int64)
+        first = 3 * numbers.get("quarter", np.ones(len(year))) - 2
+        month = numbers.get("month", first).astype(np.int64)
         begin = year.astype("M8[Y]").astype("M8[M]") + (month - 1)
         day = begin.astype("M8[D]") + (numbers.get("day", np.ones(len(year))).astype(np.int64) - 1)
         _refuse(columns, name, day.astype("M8[M]") != begin)
@@ -213,3 +233,18 @@ def _refuse(columns: Sequence[pd.Series], name: str, bad: np.ndarray) -> None:
             f"columns {name!r} hold {cells} at {row_name(columns[0], bad)}, which is no time; correct "
             "it or remove that row"
         )
+
+
+def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raises for a column that a table lacks, with what may have been meant."""
+    for column in columns:
+        if column not in frame.columns:
+            index = " (it is the name of the index: frame.reset_index() makes it one)"
+            parts = [part.strip() for part in column.split(",")]
+            fix = "correct its name in the schema, or the table"
+            if len(parts) > 1 and set(parts) <= {*frame.columns}:
+                fix = f"write several together as '{joined(parts)}'"
+            raise SchemaError(
+                f"column `{column}` is not in the table, whose columns are "
+                f"{some_names(frame.columns)}{index if column in frame.index.names else ''}; {fix}"
+            )

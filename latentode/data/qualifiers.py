@@ -27,6 +27,7 @@ __all__ = ["Qualified", "qualifies", "qualify"]
 _SIGNS = ("<", ">", "≤", "≥", "<=", ">=", "=<", "=>", "=", "==", "~", "")
 _BEYOND = _SIGNS[:8]
 _OFFSET = re.compile(r"(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?|UTC|GMT|Z")
+_REMARK = re.compile(r"[A-Za-z]{1,3}")
 _NAMED = 3  # rows in a message
 _MOST = 100  # signs, units or zones that a column may have
 
@@ -102,7 +103,11 @@ def _holds_only(column: pd.Series, fits: Callable[[str], bool]) -> bool:
 
 
 def _are_signs(column: pd.Series) -> bool:
-    return _holds_only(column, _SIGNS.__contains__) and bool((column.dropna() != "").any())
+    """Signs of limits; beside them may stand short codes, such as E for estimated."""
+    if _holds_only(column, _SIGNS.__contains__):
+        return bool((column.dropna() != "").any())
+    found = _holds_only(column, lambda text: text in _SIGNS or _REMARK.fullmatch(text) is not None)
+    return found and bool(column.isin(_BEYOND).any())
 
 
 def _are_zones(column: pd.Series) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.columns import cell_name, column_of, row_name, some_names, without_arrow
-from latentode.data.joined_columns import joined, parts_of_time
+from latentode.data.joined_columns import joined_times, parts_of_time, require
 from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.roles import (
     UNNAMED,
@@ -23,6 +23,7 @@ from latentode.data.roles import (
     holds_clock,
     holds_hours,
     looks_like_times,
+    never_changes,
     refuse_times_for_columns,
     repeats,
 )
@@ -80,7 +81,7 @@ def resolve(schema: Schema, frame: pd.DataFrame) -> Resolution:
     _check_columns(frame, schema)
     search = Search(frame, schema)
     named = [*schema.named(), *schema.static_covariates, *schema.known_future]
-    _require(search.frame, named)
+    require(search.frame, named)
     if schema.targets is None and schema.layout != "long":
         refuse_times_for_columns(search.free())
     _find_long(search)
@@ -99,7 +100,8 @@ def resolve(schema: Schema, frame: pd.DataFrame) -> Resolution:
 def _find_time(search: Search) -> None:
     if search.schema.time is None:
         names = every(search.frame.columns, TIME_NAMES, search.taken())
-        if not names or any(usual(names[0]) in part for part in PARTS_OF_TIME.values()):
+        weak = ("t", *(name for part in PARTS_OF_TIME.values() for name in part))
+        if not names or usual(names[0]) in weak:
             parts = parts_of_time(search.frame, search.taken())
             whole = any(looks_like_times(search.column(c)) for c in search.free())
             if parts and not whole:
@@ -162,13 +164,42 @@ def _join_date(search: Search, others: Sequence[str]) -> None:
                 return
         return
     clock = next(iter(every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])), None)
+    clocks = [c for c in search.free() if c != time and _holds_clock_text(search.column(c))]
+    if clock is None and clocks and column.duplicated().any() and are_dates(column):
+        _join_first(search, time, clocks)
+        return
     if clock is None or usual(time) not in DATE_NAMES or not are_dates(column):
         return
     cells = search.column(clock)
     hours = usual(clock) in HOUR_NAMES and holds_hours(cells) and column.duplicated().any()
-    if hours or (is_text(cells) and holds_clock(cells)):
+    if hours or _holds_clock_text(cells):
         search.schema = replace(search.schema, time=clock, date=time)
         search.say(f"times are those of `{clock}` on the days of `{time}`")
+
+
+def _holds_clock_text(column: pd.Series) -> bool:
+    return is_text(column) and holds_clock(column)
+
+
+def _join_first(search: Search, date: str, clocks: Sequence[str]) -> None:
+    """Joins a date that repeats with a time of day, where both go one way all through the table.
+
+    Of several it is the first, which begins what ends at the others: these are left out.
+    """
+    first, *others = clocks
+    out = (*search.schema.leave_out, *others)
+    schema = replace(search.schema, time=first, date=date, leave_out=out)
+    try:
+        times = joined_times(search.frame, schema)
+    except SchemaError:
+        return
+    one_way = times.is_monotonic_increasing or times.is_monotonic_decreasing
+    if not one_way or times.duplicated().any():
+        return
+    search.schema = schema
+    search.say(f"times are those of `{first}` on the days of `{date}`")
+    if others:
+        search.say(f"times of day in {some_names(others)} are left out")
 
 
 def _find_long(search: Search) -> None:
@@ -245,7 +276,7 @@ def _long_targets(search: Search) -> Schema:
 
 def _wide_targets(search: Search) -> Schema:
     if search.schema.targets is not None:
-        _require(search.frame, list(search.schema.targets))
+        require(search.frame, list(search.schema.targets))
         return search.schema
     targets = search.numeric()
     if not targets:
@@ -253,21 +284,13 @@ def _wide_targets(search: Search) -> Schema:
             f"no numeric column is left to model among {some_names(search.frame.columns)}; name them "
             "with targets="
         )
-    same = [name for name in targets if _never_changes(search.column(name))]
+    same = [name for name in targets if never_changes(search.column(name))]
     if same and len(same) < len(targets):
         search.say(
             f"{some_names(same)} never {'changes' if len(same) == 1 else 'change'}; leave_out= "
             "has what never changes not modelled"
         )
     return replace(search.schema, targets=tuple(targets))
-
-
-def _never_changes(column: pd.Series) -> bool:
-    """Whether several numbers are one."""
-    if not pd.api.types.is_numeric_dtype(column):
-        return False
-    values = column.dropna().to_numpy()
-    return len(values) > 1 and bool((values == values[0]).all())
 
 
 def _check_transforms(schema: Schema) -> None:
@@ -320,17 +343,3 @@ def _refuse_nested(column: pd.Series) -> None:
             "value; spread it over columns, as pandas.json_normalize does, or give "
             f"leave_out='{column.name}'"
         )
-
-
-def _require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
-    for column in columns:
-        if column not in frame.columns:
-            index = " (it is the name of the index: frame.reset_index() makes it one)"
-            parts = [part.strip() for part in column.split(",")]
-            fix = "correct its name in the schema, or the table"
-            if len(parts) > 1 and set(parts) <= {*frame.columns}:
-                fix = f"write several together as '{joined(parts)}'"
-            raise SchemaError(
-                f"column `{column}` is not in the table, whose columns are "
-                f"{some_names(frame.columns)}{index if column in frame.index.names else ''}; {fix}"
-            )

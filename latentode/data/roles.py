@@ -36,6 +36,7 @@ __all__ = [
     "is_label",
     "label_columns",
     "looks_like_times",
+    "never_changes",
     "numbered_in_blocks",
     "orderly",
     "refuse_times_for_columns",
@@ -178,6 +179,14 @@ def refuse_times_for_columns(names: Iterable[str]) -> None:
         "times. Make a row of each with pandas.melt, and join its time with that of the row; or name "
         "those that are variables with targets="
     )
+
+
+def never_changes(column: pd.Series) -> bool:
+    """Whether several numbers are one."""
+    if not pd.api.types.is_numeric_dtype(column):
+        return False
+    values = column.dropna().to_numpy()
+    return len(values) > 1 and bool((values == values[0]).all())
 
 
 def holds_hours(column: pd.Series) -> bool:

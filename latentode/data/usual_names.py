@@ -151,6 +151,7 @@ VALUE_NAMES = (
 # Columns that together hold a time; without a year none of them does.
 PARTS_OF_TIME = {
     "year": ("year", "yr", "yyyy", "jahr", "año", "ano", "année", "annee"),
+    "quarter": ("quarter", "qtr", "quartal", "trimestre", "kwartaal"),
     "month": ("month", "mo", "mon", "mm", "mth", "monat", "mes", "mois"),
     "day": ("day", "dy", "dd", "day_of_month", "dom", "mday", "tag", "día", "dia", "jour"),
     "doy": ("doy", "jday", "yday", "day_of_year", "dayofyear", "julian_day", "julianday"),

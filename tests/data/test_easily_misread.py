@@ -147,3 +147,43 @@ def test_the_time_that_differs_from_the_others_is_named(odd):
     times = [f"{day:02}.01.2024" for day in range(10, 30)]
     with pytest.raises(SchemaError, match=rf"'{odd}' at row 20, which is not a time in the format %d"):
         read(pd.DataFrame({"time": [*times, odd], "y": range(21)}))
+
+
+def test_a_date_is_joined_with_when_an_interval_begins():
+    days = pd.date_range("2024-03-01", periods=8, freq="6h")
+    ends = days + pd.Timedelta("6h")
+    table = pd.DataFrame({"Datum": days.strftime("%Y-%m-%d"), "Von": days.strftime("%H:%M"),
+                          "Bis": ends.strftime("%H:%M"), "kWh": range(8)})  # fmt: skip
+    found, notes = read(table)
+    assert found.schema.id is None and found.schema.targets == ("kWh",)
+    assert found.table[found.schema.time].tolist() == days.tolist() and "`Bis`" in notes
+    # Of several people there is no telling whose day begins when.
+    people = pd.DataFrame(
+        {"date": DAYS, "bed": ["23:10", "22:40", "21:15", "23:30"], "y": [1.0, 2, 3, 4]}
+    )
+    assert read(people.assign(patient=list("abab")))[0].schema.time == "date"
+
+
+@pytest.mark.parametrize("quarters", [[1, 2, 3, 4], ["Q1", "Q2", "Q3", "Q4"]])
+def test_years_and_quarters_are_put_together(quarters):
+    table = pd.DataFrame({"year": [2000] * 4 + [2001] * 4, "quarter": quarters * 2, "gdp": range(8)})
+    found, _ = read(table)
+    times = found.table[found.schema.time]
+    assert found.schema.id is None and times.dt.month.tolist() == [1, 4, 7, 10] * 2
+
+
+def test_a_temperature_called_t_is_no_time_beside_parts_of_one():
+    table = pd.DataFrame(
+        {"Year": 2001, "DOY": [1, 1, 2, 2], "Hr": [1, 2, 1, 2], "T": [5.5, 6.5, 7.5, 8.5]}
+    )
+    assert read(table)[0].schema.targets == ("T",)
+    assert read(table[["T"]].assign(y=1.5))[0].schema.time == "T"
+
+
+def test_remarks_beside_limits_do_not_make_the_limits_values():
+    signs = ["<", "E", "", "<", None, "A"]
+    table = pd.DataFrame({"time": range(6), "remark_cd": signs, "y": [0.5, 1.5, 2.5, 0.5, 3.5, 4.5]})
+    with pytest.raises(SchemaError, match=r"2 rows that their value is only a limit.*censored="):
+        read(table)
+    found, notes = read(table, censored="limit")
+    assert found.table["y"].iloc[0] == 0.5 and "2 limits" in notes
