@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache
 from typing import cast
 
 import numpy as np
@@ -87,7 +87,7 @@ def plain_numbers(text: pd.Series) -> pd.Series:
     return numbers
 
 
-@lru_cache(maxsize=1)
+@cache
 def exact_numbers() -> bool:
     """Whether pandas itself reads numbers to the last digit, which it does from 3.1 on."""
     written = "9.470809631292421e-94"

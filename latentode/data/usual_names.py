@@ -155,7 +155,7 @@ PARTS_OF_TIME = {
     "month": ("month", "mo", "mon", "mm", "mth", "monat", "mes", "mois"),
     "day": ("day", "dy", "dd", "day_of_month", "dom", "mday", "tag", "día", "dia", "jour"),
     "doy": ("doy", "jday", "yday", "day_of_year", "dayofyear", "julian_day", "julianday"),
-    "hour": HOUR_NAMES[:6],
+    "hour": HOUR_NAMES,
     "hhmm": ("hhmm", "hrmn", "hour_minute"),
     "minute": ("minute", "minutes", "mn", "mi", "min"),
     "second": ("second", "seconds", "sec", "ss"),
