@@ -57,7 +57,7 @@ MOST_MONTHS = 10
 PROBED = 200
 MOSTLY, SELDOM = 0.9, 0.6  # shares of gaps alike in a regular series, and in one that is not
 ALIKE = 0.1  # share of a gap by which one that is alike differs at most
-_OTHER_CLOCK = r"[0-2]?\d[0-5]\d|[0-2]?\d\.[0-5]\d(?:\.[0-5]\d)?"
+_OTHER_CLOCK = r"[0-2]?\d[0-5]\d|[0-2]?\d\.[0-5]\d(?:\.[0-5]\d)?|[0-2]?\d ?h ?(?:[0-5]\d)?"
 UNNAMED = "Unnamed: "  # what pandas calls a column without a header: row numbers, nearly always
 COUNTERS = (
     "index",

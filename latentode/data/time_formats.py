@@ -319,6 +319,8 @@ def clock_of(column: pd.Series) -> pd.Series:
     text = cast(pd.Series, text.str.strip().str.replace(",", ".", regex=False))
     half = text.str.extract(_HALF, expand=False).str.lower()
     text = text.str.replace(_HALF, "", regex=True)
+    text = text.str.replace(r"^(\d{1,2}) ?h$", r"\1:00", regex=True)
+    text = text.str.replace(r"^(\d{1,2}) ?h ?(\d{2})$", r"\1:\2", regex=True)
     pointed = text.str.fullmatch(r"\d{1,2}\.\d{2}(?:\.\d{2})?")
     text = text.where(~pointed, text.str.replace(".", ":", regex=False))
     packed = text.str.fullmatch(r"\d{3,4}")

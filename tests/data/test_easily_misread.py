@@ -187,3 +187,10 @@ def test_remarks_beside_limits_do_not_make_the_limits_values():
         read(table)
     found, notes = read(table, censored="limit")
     assert found.table["y"].iloc[0] == 0.5 and "2 limits" in notes
+
+
+@pytest.mark.parametrize("cells", [["7h", "9h"] * 2, ["7 h", "9 h"] * 2, ["7h00", "9h00"] * 2])
+def test_hours_with_their_letter_are_times_of_day(cells):
+    found, _ = read(columns_of(heure=cells))
+    times = found.table[found.schema.time]
+    assert found.schema.targets == ("y",) and times.dt.hour.tolist() == [7, 9, 7, 9]
