@@ -49,7 +49,7 @@ from latentode.data.batch import Observations, Queries
 from latentode.model.candidate import INITIAL
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import COLUMNS, PAIR, PARAMETERS
-from latentode.nn.frequency import frequencies
+from latentode.nn.frequency import FLAT, frequencies
 from latentode.nn.jumps import Steps
 from latentode.nn.state_space import Cells, Clocks, Filtered, array_of
 from latentode.ode import StepControl
@@ -277,7 +277,8 @@ class _Context:
         zero, least = block.zero[variable], block.least_size.numpy()[variable]
         self.sizes, self.zero = cells.sizes(zero, least), np.where(least > 0, zero, 0.0)
         self.cells = cells.in_units(self.zero, self.sizes)
-        self.omega = frequencies(self.cells, self.theta, self.prior)
+        flat = 0.0 if block.training else FLAT
+        self.omega = frequencies(self.cells, self.theta, self.prior, flat)
         self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
         self.steps = Steps.of(self.cells, self.found, block.n_known)
         if self.steps is not None:

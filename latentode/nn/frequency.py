@@ -37,6 +37,7 @@ from latentode.ode.kernels.compiled import Array
 from latentode.ode.kernels.machine_code import compiled_in_order
 
 __all__ = [
+    "FLAT",
     "ONE_FREQUENCY",
     "Suggestion",
     "cells_that_tell",
@@ -56,10 +57,8 @@ POINTS = 1024  # of a grid at most; where there are more, only the last rows are
 RIDGE = 1e-3
 WIDTH = 3.0  # deviations of the prior that are looked at
 PEAKS = 4  # that are compared by likelihood
-GOLDEN = 0.3819660112501051
-MOST_STEPS, NEAR = 24, 1e-6  # of the interval that is searched
-FLAT = 1e-3  # nats between two points of a parabola, at which either is as good
-TINY = 1e-300
+GOLDEN, TINY = 0.3819660112501051, 1e-300
+MOST_STEPS, NEAR, FLAT = 24, 1e-6, 1e-3  # steps, of the interval that is searched, and nats
 LEAST_GAIN = 5.0  # of a cell's periodogram at a clear peak
 FEWEST_CELLS = 3  # with one, for frequencies of cells' own to be suggested
 POOLED_PEAKS = 2  # that are suggested
@@ -128,7 +127,7 @@ def _peaks(gain: Array) -> Array:
 
 
 @compiled_in_order
-def _cost(omega: Any, centre: float, spread: float, own: Any, rest: Any, room: Any) -> float:
+def _cost(omega: Any, centre: float, spread: Any, own: Any, rest: Any, room: Any) -> float:
     """Minus the logarithm of a cell's density and of the prior, but for constants."""
     begins, variable, time, value, basis, theta = own
     (mean, variance), (means, covs, sums, innovations) = rest, room
@@ -141,7 +140,7 @@ def _cost(omega: Any, centre: float, spread: float, own: Any, rest: Any, room: A
 
 
 @compiled_in_order
-def _lowest(low: float, x: Any, high: float, cost: float, how: Any) -> tuple:
+def _lowest(low: float, x: Any, high: float, cost: float, flat: float, how: Any) -> tuple:
     """A frequency near x at which the cost is lowest, and its cost, which is that of x or less.
 
     Each step is to the lowest point of a parabola through x and the ends, or by golden section where
@@ -152,13 +151,12 @@ def _lowest(low: float, x: Any, high: float, cost: float, how: Any) -> tuple:
         below, above = (x - low) * (cost - cost_high), (x - high) * (cost - cost_low)
         bend = 2 * (below - above)
         at = x - ((x - low) * below - (x - high) * above) / bend if bend != 0.0 else x
-        golden = not (low < at < high) or cost > min(cost_low, cost_high)
-        if golden:
+        if golden := not (low < at < high) or cost > min(cost_low, cost_high):
             at = x + GOLDEN * ((high if high - x > x - low else low) - x)
         if abs(at - x) < near:
             break
         found = _cost(at, *how)
-        if not golden and abs(found - cost) < FLAT:
+        if not golden and abs(found - cost) < flat:
             return (at, found) if found < cost else (x, cost)
         if found < cost and at > x:
             low, cost_low, x, cost = x, cost, at, found
@@ -174,7 +172,7 @@ def _lowest(low: float, x: Any, high: float, cost: float, how: Any) -> tuple:
 @compiled_in_order
 def _search(
     chosen: Array, begins: Array, variable: Array, time: Array, value: Array, residual: Array,
-    basis: Array, theta: Array, prior_mean: Array, prior_variance: Array, omega: Array,
+    basis: Array, theta: Array, prior_mean: Array, prior_variance: Array, omega: Array, flat: float,
 ) -> None:  # fmt: skip
     """Fills the frequencies of chosen cells, where they hold that of the prior."""
     size = basis.shape[1] + compiled_filter.DYNAMIC
@@ -206,26 +204,27 @@ def _search(
             found = _cost(at, *how)
             if found < cost:
                 best, cost = at, found
-        omega[c], _ = _lowest(max(best - step, 0.5 * best), best, best + step, cost, how)
+        omega[c], _ = _lowest(max(best - step, 0.5 * best), best, best + step, cost, flat, how)
 
 
-def frequencies(cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def frequencies(
+    cells: Cells, theta: np.ndarray, prior: tuple[np.ndarray, np.ndarray], flat: float = 0.0
+) -> np.ndarray:
     """Of each cell's cycle, in radians per unit of model time, shape `(cells,)`; 0 where it has none.
 
     Args:
         cells: in units of the model.
         theta: `PARAMETERS` of each variable, shape `(variables, parameters)`.
         prior: mean and variance of each variable's coefficients, `(variables, columns)`.
+        flat: nats between two points near a top, either then as good; 0 for what has to be smooth.
     """
     own = theta[cells.variable]
     omega = np.where(own[:, CYCLE] > NO_CYCLE, own[:, FREQUENCY], 0.0)
     chosen = np.flatnonzero((omega > 0) & (own[:, SPREAD] > ONE_FREQUENCY))
     if len(chosen):
+        rows = cells.begins, cells.variable, cells.time, cells.value
         residual = _without_columns(cells, theta, prior)
-        _search(
-            chosen, cells.begins, cells.variable, cells.time, cells.value, residual, cells.basis,
-            theta, *prior, omega,
-        )  # fmt: skip
+        _search(chosen, *rows, residual, cells.basis, theta, *prior, omega, flat)
     return omega
 
 
