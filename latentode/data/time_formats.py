@@ -92,13 +92,15 @@ _BEGINNINGS = {
     "Nov": ("nov",),
     "Dec": ("dec", "dez", "dic", "des"),
 }
-# And days of the week, in their short forms.
-_WEEKDAYS = (
-    *("mo", "di", "mi", "do", "fr", "sa", "so", "lun", "mar", "mer", "jeu", "ven", "sam", "dim"),
-    *("mie", "jue", "vie", "sab", "dom", "gio", "seg", "ter", "qua", "qui", "sex"),
-    *("ma", "wo", "vr", "za", "zo", "man", "tis", "ons", "tor", "fre", "lor", "son", "tir"),
-    *("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
-)
+# Days of the week, whole and short; a word that only begins like one is none of them.
+_DAYS = """monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri sat
+sun montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag mo di mi do fr sa so lundi mardi
+mercredi jeudi vendredi samedi dimanche lun mar mer jeu ven sam dim lunes martes miercoles jueves viernes
+sabado domingo mie jue vie sab dom lunedi martedi mercoledi giovedi venerdi sabato domenica gio segunda
+terca quarta quinta sexta feira seg ter qua qui sex maandag dinsdag woensdag donderdag vrijdag zaterdag
+zondag ma wo vr za zo mandag tisdag tirsdag onsdag torsdag fredag lordag lørdag sondag søndag man tis tir
+tirs ons tor tors fre lor lør son søn"""
+_WEEKDAYS = frozenset(_DAYS.split())
 _BESIDE = ("de", "del", "der", "den", "le", "el", "il", "er", "kl", "um", "klokken", "uhr", "a", "ore")
 _KEPT = ("am", "pm", "t", "z", "utc", "gmt")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -143,7 +145,7 @@ def _in_english(cell: str) -> str:
             kept[word] = list(_BEGINNINGS)[int(month_of(word) or 0) - 1]
         elif plain in _KEPT:
             kept[word] = word
-        elif plain not in _BESIDE and not plain.startswith(_WEEKDAYS):
+        elif plain not in _BESIDE and plain not in _WEEKDAYS:
             return cell
     found = _WORD.sub(lambda at: kept.get(at.group(), ""), cell)
     found = re.sub(r"(?<=\d)\.(?=\s*[A-Z])|(?<=[a-z])\.|(?<!\d)[.,](?!\d)", "", found)

@@ -194,3 +194,10 @@ def test_hours_with_their_letter_are_times_of_day(cells):
     found, _ = read(columns_of(heure=cells))
     times = found.table[found.schema.time]
     assert found.schema.targets == ("y",) and times.dt.hour.tolist() == [7, 9, 7, 9]
+
+
+@pytest.mark.parametrize("word", ["Sample", "Source:", "Total", "Model"])
+def test_a_word_that_only_begins_like_a_day_of_the_week_is_not_dropped(word):
+    times = [f"{word} {day} mars 2024" for day in (3, 4, 5)]
+    with pytest.raises(SchemaError, match="which is not a time in the format"):
+        read(pd.DataFrame({"time": times, "y": [1.5, 2.5, 3.5]}))
