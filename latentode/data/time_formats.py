@@ -93,13 +93,14 @@ _BEGINNINGS = {
     "Dec": ("dec", "dez", "dic", "des"),
 }
 # Days of the week, whole and short; a word that only begins like one is none of them.
-_DAYS = """monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri sat
-sun montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag mo di mi do fr sa so lundi mardi
-mercredi jeudi vendredi samedi dimanche lun mar mer jeu ven sam dim lunes martes miercoles jueves viernes
-sabado domingo mie jue vie sab dom lunedi martedi mercoledi giovedi venerdi sabato domenica gio segunda
-terca quarta quinta sexta feira seg ter qua qui sex maandag dinsdag woensdag donderdag vrijdag zaterdag
-zondag ma wo vr za zo mandag tisdag tirsdag onsdag torsdag fredag lordag lørdag sondag søndag man tis tir
-tirs ons tor tors fre lor lør son søn"""
+_DAYS = """monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs
+fri sat sun montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag mo di
+mi do fr sa so lundi mardi mercredi jeudi vendredi samedi dimanche lun mar mer jeu ven
+sam dim lunes martes miercoles jueves viernes sabado domingo mie jue vie sab dom lunedi
+martedi mercoledi giovedi venerdi sabato domenica gio segunda terca quarta quinta sexta
+feira seg ter qua qui sex maandag dinsdag woensdag donderdag vrijdag zaterdag zondag ma
+wo vr za zo mandag tisdag tirsdag onsdag torsdag fredag lordag lørdag sondag søndag man
+tis tir tirs ons tor tors fre lor lør son søn"""
 _WEEKDAYS = frozenset(_DAYS.split())
 _BESIDE = ("de", "del", "der", "den", "le", "el", "il", "er", "kl", "um", "klokken", "uhr", "a", "ore")
 _KEPT = ("am", "pm", "t", "z", "utc", "gmt")
