@@ -65,7 +65,8 @@ def cautions(
     names = (*values, *schema.known_future)
     notes = [_far_code(column_of(table, name)) for name in names]
     notes += _odd_labels(table, schema)
-    notes.append(far_times(column_of(table, str(schema.time)), axis))
+    times = column_of(table, str(schema.time))
+    notes += [far_times(times, axis), _yet_to_come(times, axis)]
     if not asked:
         if (np.diff(codes) < 0).any():
             order = np.argsort(codes, kind="stable")
@@ -75,6 +76,17 @@ def cautions(
             notes.append(_run_through_again(table, schema, axis, codes))
             notes.append(_in_turn(table, schema, axis, codes))
     return [note for note in notes if note is not None]
+
+
+def _yet_to_come(column: pd.Series, axis: TimeAxis) -> str | None:
+    """Points out a table whose times all lie in the future, as years of another calendar do."""
+    first = pd.Timestamp(column.min()) if axis.scale == "calendar" else None
+    if first is None or first <= pd.Timestamp.now(tz=first.tz) + pd.Timedelta(days=1):  # of all zones
+        return None
+    return (
+        f"column `{column.name}` has all its times in the future, from {first} on; write them in the "
+        "Gregorian calendar if its years are of another, such as the Buddhist one"
+    )
 
 
 def far_times(column: pd.Series, axis: TimeAxis) -> str | None:

@@ -63,7 +63,8 @@ def row_name(column: pd.Series, bad: np.ndarray) -> str:
 
 def cell_name(column: pd.Series, bad: np.ndarray, longest: int | None = None) -> str:
     """Names the first bad cell by what it holds, cut off where it is too long, and where."""
-    cell = repr(column.iloc[int(np.argmax(bad))])
+    held = column.iloc[int(np.argmax(bad))]
+    cell = repr(held.item() if isinstance(held, np.number) else held)
     if longest is not None and len(cell) > longest:
         cell = f"{cell[:longest]}..."
     return f"{cell} at {row_name(column, bad)}"

@@ -16,11 +16,11 @@ from latentode.data.columns import IntoFrame, column_of, row_name, some_names, t
 from latentode.data.joined_columns import joined
 from latentode.data.number_text import is_text
 from latentode.data.reading import key_columns, value_columns
-from latentode.data.roles import codes_of, repeats
+from latentode.data.roles import are_dates, codes_of, repeats
 from latentode.data.schema import Schema
 from latentode.errors import SchemaError, warn
 
-__all__ = ["DUPLICATES", "known_rows", "merge_duplicates", "with_new_rows"]
+__all__ = ["DUPLICATES", "known_rows", "merge_duplicates", "other_readings", "with_new_rows"]
 
 DUPLICATES = ("error", "mean", "last")
 MOST_TIMES = 100  # that are looked up in all time zones
@@ -44,15 +44,13 @@ def merge_duplicates(
         return table
     if policy == "error":
         at = ", ".join(f"{k}={column_of(table, k).iloc[int(twice.argmax())]}" for k in keys)
-        set_back = _set_back(column_of(table, str(schema.time))[twice])
-        apart = "" if frame is None else _told_apart(to_pandas(frame), table, schema)
         whose = " of the estimator, as in LatentODEForecaster(duplicates='mean')"
         whose = "" if frame is None else whose
-        clocks = "; or give timezone= if clocks were set back then" if set_back else ""
+        otherwise = other_readings(table, schema, None if frame is None else to_pandas(frame))
         raise SchemaError(
             f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
             f"{row_name(column_of(table, keys[0]), twice)} ({at}); remove them, or choose "
-            f"duplicates='mean' or 'last'{whose}{clocks}{apart}"
+            f"duplicates='mean' or 'last'{whose}{'; or ' + otherwise if otherwise else ''}"
         )
     # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
     group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
@@ -61,6 +59,24 @@ def merge_duplicates(
         how = policy if name in value_columns(schema) else "last"
         merged[name] = column_of(table, name).groupby(group).agg(how).array
     return merged
+
+
+def other_readings(table: pd.DataFrame, schema: Schema, frame: pd.DataFrame | None) -> str | None:
+    """What repeated rows may be but duplicates: an hour that came twice, or rows of several series.
+
+    Args:
+        table: from `read_columns`, with repeated rows.
+        schema: resolved.
+        frame: what it was read from, where a column may tell them apart.
+
+    Returns:
+        What to do about them; None where they are nothing else.
+    """
+    twice = table.duplicated(subset=key_columns(schema)).to_numpy()
+    clocks = _set_back(column_of(table, str(schema.time))[twice])
+    readings = ["give timezone= if clocks were set back then"] if clocks else []
+    apart = None if frame is None else _told_apart(frame, table, schema)
+    return "; or ".join(readings + ([] if apart is None else [apart])) or None
 
 
 def known_rows(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -129,7 +145,7 @@ def _as_before(new: pd.Series, old: pd.Series) -> pd.Series:
     return new
 
 
-def _told_apart(frame: pd.DataFrame, table: pd.DataFrame, schema: Schema) -> str:
+def _told_apart(frame: pd.DataFrame, table: pd.DataFrame, schema: Schema) -> str | None:
     """Advice about columns without a role that tell repeated rows apart."""
     keys = [codes_of(column_of(table, c)) for c in key_columns(schema)]
     read = {*schema.columns(), schema.date, *schema.leave_out} - {*value_columns(schema)}
@@ -139,9 +155,11 @@ def _told_apart(frame: pd.DataFrame, table: pd.DataFrame, schema: Schema) -> str
             continue
         if not repeats(column) or pd.Series(codes_of(*keys, column)).duplicated().any():
             continue
+        if are_dates(column):
+            return f"say date='{name}', if the times are those of its days"
         both = joined([schema.id, name]) if schema.id is not None else name
-        return f"; or say id='{both}', if `{name}`, which tells them apart, names the series too"
-    return ""
+        return f"say id='{both}', if `{name}`, which tells them apart, names the series too"
+    return None
 
 
 def _set_back(times: pd.Series) -> bool:

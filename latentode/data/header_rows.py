@@ -35,24 +35,16 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 BLANKS = {
-    "",
-    "na",
-    "n/a",
-    "nan",
-    "-nan",
-    "null",
-    "none",
-    "<na>",
-    "#n/a",
-    "#na",
-    "nat",
-    "-",
-    "--",
-    "---",
+    *("", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n/a", "#na", "nat", "-", "--", "---")
 }
 BLANKS |= {".", "..", "?", "*", "missing", "n.a.", "nil", "m"}
 _TIME_NAME = re.compile(r"\b_?(time|date|datetime|timestamp|ds|zeit|datum|fecha|uhrzeit|heure)\b", re.I)
 _RULE = re.compile(r"[-=:+ ]*")
+_WIDTHS = re.compile(
+    r"\d+[sdn]"
+)  # of the cells below, as RDB files of the USGS say them: text, date, number
+_YEAR = re.compile(r"(?:19|20)\d{2}")
+FEWEST_YEARS = 3
 FURTHEST = 200  # records that may stand before the first row
 LONG_TIME_NAMES = {name for name in TIME_NAMES if len(name) > 2}
 UNNAMED = "Unnamed: "  # of a column without a name, as pandas calls it
@@ -186,6 +178,8 @@ class _Kinds:
             return "nothing"
         if any(cells) and all(_RULE.fullmatch(cell) for cell in cells) and "-" in "".join(cells):
             return "head"  # a line drawn below the names
+        if all(_WIDTHS.fullmatch(cell.strip()) for cell in cells) or _names_years(cells):
+            return "head"
         own = [kind_of(c) for c in cells[: self.width]]
         pairs = [p for p in zip(own, self.columns, strict=False) if p[1] in (NUMBER, TIME)]
         if any(mine == kind == TIME for mine, kind in pairs) or self._tells_time(i):
@@ -259,6 +253,16 @@ class _Kinds:
         names = [c for c in self.records[timed][1] if c.strip()]
         alone = len(set(names)) == len(names) > 1
         return [i for i in heads if i >= timed] if alone else heads
+
+
+def _names_years(cells: Sequence[str]) -> bool:
+    """Whether a record names years, as where each is a column: beside text, all alike far apart."""
+    numbers = [cell.strip() for cell in cells if kind_of(cell) != TEXT and cell.strip()]
+    if len(numbers) < FEWEST_YEARS or not any(kind_of(cell) == TEXT for cell in cells):
+        return False
+    years = [int(cell) for cell in numbers if _YEAR.fullmatch(cell)]
+    steps = {later - year for year, later in pairwise(years)}
+    return len(years) == len(numbers) and len(steps) == 1 and steps != {0}
 
 
 def _names_times(cells: Sequence[str]) -> bool:

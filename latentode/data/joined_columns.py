@@ -6,7 +6,7 @@ column stands in answers under that name. Days in one column and times of day in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import cast
 
 import numpy as np
@@ -65,8 +65,8 @@ def parts_of_time(frame: pd.DataFrame, taken: Iterable[str]) -> list[str]:
     """The columns that hold year, month, day and so on, in this order; none without a year and more."""
     free = [c for c in frame.columns if c not in set(taken)]
     found: dict[str, str] = {}
-    for part, names in PARTS_OF_TIME.items():
-        named = [c for c in free if usual(c) in names and _may_be(frame[c], part)]
+    for part in PARTS_OF_TIME:
+        named = [c for c in free if _part_of(c, free) == part and _may_be(frame[c], part)]
         if len(named) == 1:
             found[part] = named[0]
     if "year" not in found or not {"quarter", "month", "doy"} & set(found):
@@ -139,6 +139,13 @@ def joined_times(frame: pd.DataFrame, schema: Schema) -> pd.Series:
     return (day.dt.normalize() + clock_of(column)).rename(str(column.name))
 
 
+def _part_of(name: str, columns: Collection[str]) -> str | None:
+    """The part of a time that a column is called by; "mm" are the minutes beside months "MM"."""
+    if name == "mm" and "MM" in columns:
+        return "minute"
+    return next((part for part, names in PARTS_OF_TIME.items() if usual(name) in names), None)
+
+
 def _may_be(column: pd.Series, part: str) -> bool:
     """Whether the cells of a column are such a part of a time."""
     if pd.api.types.is_bool_dtype(column):
@@ -191,8 +198,9 @@ def _as_text(column: pd.Series) -> pd.Series:
 
 def _times(columns: Sequence[pd.Series], name: str) -> pd.Series:
     numbers: dict[str, np.ndarray] = {}
+    names = [str(column.name) for column in columns]
     for column in columns:
-        part = next((p for p, names in PARTS_OF_TIME.items() if usual(str(column.name)) in names), None)
+        part = _part_of(str(column.name), names)
         if part is None or part in numbers:
             raise SchemaError(
                 f"time {name!r} joins `{column.name}`, which is no part of a time by its name; call "

@@ -325,8 +325,9 @@ def _refuse(column: pd.Series, role: str, decimal: str | None) -> NoReturn:
     numbers = words if words.sum() > plain.sum() else plain | (digits.notna() & units.eq(""))
     bad = column.isin(cells[~numbers.to_numpy(dtype=bool)]).to_numpy()
     if not bad.any():  # each may be one, but not all by the same signs
-        commas = digits.str.contains(",", regex=False).fillna(False).to_numpy(dtype=bool)
-        bad = column.isin(cells[commas if 2 * commas.sum() < len(cells) else ~commas]).to_numpy()
+        odd = digits.str.contains(",", regex=False).fillna(False).to_numpy(dtype=bool)
+        odd = odd if odd.any() and not odd.all() else ~plain.to_numpy(dtype=bool)  # such as 1.2.5
+        bad = column.isin(cells[odd if 2 * odd.sum() < len(cells) else ~odd]).to_numpy()
     if not bad.any():
         bad = column.notna().to_numpy()
     raise SchemaError(

@@ -23,7 +23,7 @@ from latentode.data.column_report import (
 from latentode.data.columns import IntoFrame, column_of, some_names, to_pandas
 from latentode.data.cycles import FoundCycle, describe, find_cycles
 from latentode.data.dataset import SeriesDataset
-from latentode.data.duplicates import DUPLICATES, merge_duplicates
+from latentode.data.duplicates import DUPLICATES, merge_duplicates, other_readings
 from latentode.data.reading import (
     read_columns,
     series_codes,
@@ -238,6 +238,8 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
     order = np.lexsort((variable, ticks, codes))
     repeated = _repeats(codes[order], ticks[order], variable[order])
     repeated = int((repeated & (variable[order] >= 0)).sum())
+    otherwise = other_readings(table, schema, frame) if repeated else None
+    otherwise = otherwise and f"of rows that repeat another row's time: {otherwise}"
     rows = np.bincount(codes, minlength=len(ids))
     # Of a large table, series that lie evenly spread among all.
     searched = codes % max(1, round(len(table) / SEARCHED)) == 0
@@ -251,7 +253,7 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
         features=feature_reports(table, schema, codes),
         left_out=tuple(one.name for one in missed),
         reasons=tuple(one.why for one in missed),
-        notes=read.notes,
+        notes=read.notes if otherwise is None else (*read.notes, otherwise),
         first_rows=table.head(ROWS_SHOWN),
         span=tuple(axis.restore(np.array([ticks.min(), ticks.max()]))),  # type: ignore[arg-type]
         gaps=_gaps(codes[order], ticks[order], axis),

@@ -7,50 +7,41 @@ with the options that name it: rows of two series or of two variables are never 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 
 from latentode.data.columns import cell_name, column_of, row_name, some_names, without_arrow
-from latentode.data.joined_columns import joined_times, parts_of_time, require
+from latentode.data.joined_columns import require
 from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.roles import (
     UNNAMED,
     Search,
-    are_dates,
-    holds_clock,
-    holds_hours,
-    looks_like_times,
     never_changes,
     refuse_times_for_columns,
     repeats,
 )
 from latentode.data.schema import Schema
 from latentode.data.series_roles import find_by_structure, find_id
+from latentode.data.time_roles import find_time
 from latentode.data.usual_names import (
-    CLOCK_NAMES,
-    DATE_NAMES,
-    HOUR_NAMES,
     ID_NAMES,
-    PARTS_OF_TIME,
     SURE_LONG_NAMES,
-    SURE_TIME_NAMES,
     TIME_NAMES,
     VALUE_NAMES,
     VARIABLE_NAMES,
     detect,
-    every,
     usual,
 )
 from latentode.errors import SchemaError
 
 __all__ = ["Resolution", "resolve"]
 
-# The columns of answers, beside which a table's identifier and time stand.
-PARTS = ("year", "month", "day", "hour")
 SHOWN = 60  # characters of a cell
+# The columns of answers, beside which a table's identifier and time stand.
 ANSWERS = ("variable", "mean", "std", "sample", "value")
 
 
@@ -85,7 +76,7 @@ def resolve(schema: Schema, frame: pd.DataFrame) -> Resolution:
     if schema.targets is None and schema.layout != "long":
         refuse_times_for_columns(search.free())
     _find_long(search)
-    _find_time(search)
+    find_time(search)
     find_id(search)
     find_by_structure(search)
     if search.schema.layout is None:
@@ -95,111 +86,6 @@ def resolve(schema: Schema, frame: pd.DataFrame) -> Resolution:
     resolved = find_targets(search)
     _check_transforms(resolved)
     return Resolution(resolved, tuple(search.notes))
-
-
-def _find_time(search: Search) -> None:
-    if search.schema.time is None:
-        names = every(search.frame.columns, TIME_NAMES, search.taken())
-        weak = ("t", *(name for part in PARTS_OF_TIME.values() for name in part))
-        if not names or usual(names[0]) in weak:
-            parts = parts_of_time(search.frame, search.taken())
-            whole = any(looks_like_times(search.column(c)) for c in search.free())
-            if parts and not whole:
-                search.join_times(parts)
-                return
-            names = [] if parts else names
-        time = names[0] if names else _time_by_contents(search)
-        _refuse_parts(search, time)
-        search.schema = replace(search.schema, time=time)
-        _join_date(search, names[1:])
-        if usual(str(search.schema.time)) not in (*SURE_TIME_NAMES, "date_time"):
-            search.say(f"column `{search.schema.time}` is taken for the times; time= names another")
-    elif search.schema.date is None:
-        _join_date(search, every(search.frame.columns, DATE_NAMES, search.taken()))
-
-
-def _refuse_parts(search: Search, time: str) -> None:
-    """A day of the month, or a month of the year, is no time without the others."""
-    parts = {p: c for p in PARTS for c in every(search.frame.columns, [p], search.taken())}
-    if usual(time) in parts and len(parts) > 1:
-        listed = list(parts.values())
-        raise SchemaError(
-            f"no time column: {some_names(listed)} hold parts of it; write them into one column, "
-            "such as "
-            f"pandas.to_datetime(frame[{listed!r}]), and name it with time="
-        )
-
-
-def _time_by_contents(search: Search) -> str:
-    free = [c for c in search.free() if looks_like_times(search.column(c))]
-    if len(free) == 1:
-        return free[0]
-    if free:
-        raise SchemaError(
-            f"no time column: {some_names(free)} all hold times; name the one that is meant with time="
-        )
-    raise SchemaError(
-        f"no time column: none of {some_names(SURE_TIME_NAMES)} is among "
-        f"{some_names(search.frame.columns)}; name it with time="
-    )
-
-
-def _join_date(search: Search, others: Sequence[str]) -> None:
-    """Finds the column of dates where the times are times of a day, or the other way round."""
-    time = str(search.schema.time)
-    column = search.column(time)
-    if holds_clock(column) and usual(time) in CLOCK_NAMES:
-        dates = [c for c in others if not holds_clock(search.column(c))]
-        for name in dates:
-            whole = search.column(name)
-            if are_dates(whole):
-                search.schema = replace(search.schema, date=name)
-                search.say(f"times are those of `{time}` on the days of `{name}`")
-                return
-            if looks_like_times(whole):
-                search.schema = replace(
-                    search.schema, time=name, leave_out=(*search.schema.leave_out, time)
-                )
-                search.say(f"times are those of `{name}`; `{time}` holds times of day and is left out")
-                return
-        return
-    clock = next(iter(every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])), None)
-    clocks = [c for c in search.free() if c != time and _holds_clock_text(search.column(c))]
-    if clock is None and clocks and column.duplicated().any() and are_dates(column):
-        _join_first(search, time, clocks)
-        return
-    if clock is None or usual(time) not in DATE_NAMES or not are_dates(column):
-        return
-    cells = search.column(clock)
-    hours = usual(clock) in HOUR_NAMES and holds_hours(cells) and column.duplicated().any()
-    if hours or _holds_clock_text(cells):
-        search.schema = replace(search.schema, time=clock, date=time)
-        search.say(f"times are those of `{clock}` on the days of `{time}`")
-
-
-def _holds_clock_text(column: pd.Series) -> bool:
-    return is_text(column) and holds_clock(column)
-
-
-def _join_first(search: Search, date: str, clocks: Sequence[str]) -> None:
-    """Joins a date that repeats with a time of day, where both go one way all through the table.
-
-    Of several it is the first, which begins what ends at the others: these are left out.
-    """
-    first, *others = clocks
-    out = (*search.schema.leave_out, *others)
-    schema = replace(search.schema, time=first, date=date, leave_out=out)
-    try:
-        times = joined_times(search.frame, schema)
-    except SchemaError:
-        return
-    one_way = times.is_monotonic_increasing or times.is_monotonic_decreasing
-    if not one_way or times.duplicated().any():
-        return
-    search.schema = schema
-    search.say(f"times are those of `{first}` on the days of `{date}`")
-    if others:
-        search.say(f"times of day in {some_names(others)} are left out")
 
 
 def _find_long(search: Search) -> None:
@@ -280,10 +166,7 @@ def _wide_targets(search: Search) -> Schema:
         return search.schema
     targets = search.numeric()
     if not targets:
-        raise SchemaError(
-            f"no numeric column is left to model among {some_names(search.frame.columns)}; name them "
-            "with targets="
-        )
+        _refuse_without_targets(search)
     same = [name for name in targets if never_changes(search.column(name))]
     if same and len(same) < len(targets):
         search.say(
@@ -291,6 +174,27 @@ def _wide_targets(search: Search) -> Schema:
             "has what never changes not modelled"
         )
     return replace(search.schema, targets=tuple(targets))
+
+
+def _refuse_without_targets(search: Search) -> NoReturn:
+    free = [search.column(c) for c in search.free()]
+    told = "name them with targets="
+    if not any(map(pd.api.types.is_numeric_dtype, free)):
+        shown = ", ".join(islice(filter(None, map(_no_number, free)), 3))
+        told = f"{shown}, which is no number; write what is to be modelled as numbers in one unit"
+        told = told if shown else "add a column of values"
+    raise SchemaError(
+        f"no numeric column is left to model among {some_names(search.frame.columns)}; {told}"
+    )
+
+
+def _no_number(column: pd.Series) -> str | None:
+    """Names the first cell of text that is no number."""
+    if not is_text(column):
+        return None
+    plain = without_arrow(column).astype(object)
+    bad = (plain.notna() & pd.to_numeric(plain, errors="coerce").isna()).to_numpy(dtype=bool)
+    return f"`{column.name}` holds {cell_name(plain, bad, SHOWN)}" if bad.any() else None
 
 
 def _check_transforms(schema: Schema) -> None:

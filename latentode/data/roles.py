@@ -21,6 +21,7 @@ from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.qualifiers import qualifies
 from latentode.data.schema import Schema
 from latentode.data.time_formats import is_clock, month_of
+from latentode.data.time_numbers import since_when
 from latentode.data.time_reading import TimeForm, read_times
 from latentode.data.usual_names import ID_NAMES, usual
 from latentode.errors import SchemaError
@@ -123,9 +124,12 @@ def label_columns(frame: pd.DataFrame, names: Iterable[str]) -> list[str]:
 
 
 def looks_like_times(column: pd.Series) -> bool:
-    """Whether a column holds datetimes, or text of ISO 8601 throughout its first rows."""
+    """Whether a column holds datetimes, text of ISO 8601 throughout its first rows, or numbers that its
+    name says to be times."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return True
+    if pd.api.types.is_numeric_dtype(column):
+        return since_when(str(column.name)) is not None
     if not is_text(column):
         return False
     first = without_arrow(column).dropna().iloc[:PROBED].astype(str).str.strip()

@@ -51,8 +51,9 @@ class Schema:
         timezone: IANA name; naive times are taken to be in it, aware ones are converted to it.
         time_format: how times are written, unless in ISO 8601: a strptime format, or one of
             `latentode.data.time_reading.TIME_FORMS`: "epoch-s", "epoch-ms", "epoch-us", "epoch-ns",
-            "excel", "yyyymmdd" and so on, "elapsed", "week", "quarter", "month", "decimal-year", or
-            "number" for plain numbers. Found where they can be nothing else.
+            "excel", "yyyymmdd" and so on, "elapsed", "week", "quarter", "month", "decimal-year", a
+            unit since a date such as "days since 1850-01-01", or "number" for plain numbers. Found
+            where they can be nothing else.
         repeated_hour: "first" or "second": which pass is meant of the hour that comes twice when clocks
             are set back, where the order of rows does not say.
         leave_out: columns (of a long table also variables) that have no part in the model.

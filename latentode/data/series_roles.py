@@ -8,6 +8,7 @@ the other, or neither, are refused, so that two series are never read as one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
@@ -34,6 +35,7 @@ from latentode.data.usual_names import (
     COUNT_ENDINGS,
     ID_NAMES,
     MAY_MEASURE,
+    MEASURES,
     NUMBER_ENDINGS,
     NUMBERED,
     SURE_ID_NAMES,
@@ -46,12 +48,15 @@ from latentode.errors import SchemaError
 __all__ = ["find_by_structure", "find_id"]
 
 FEWEST = 3  # rows of one that is numbered
+_UNIT_SIGN = re.compile(r"[/%°^²³]")
 
 
 def find_id(search: Search) -> None:
     if search.schema.id is not None:
         return
-    names = every(search.frame.columns, ID_NAMES, search.taken())
+    names = [
+        c for c in every(search.frame.columns, ID_NAMES, search.taken()) if not _says_units(search, c)
+    ]
     sure = [c for c in names if usual(c) in SURE_ID_NAMES or c.lower() in SURE_ID_NAMES]
     others = [c for c in names if c not in sure and _may_name_series(search, c)]
     if search.complete:
@@ -94,6 +99,20 @@ def _may_name_series(search: Search, name: str) -> bool:
     if raise_for and search.schema.targets is None:
         _refuse_number(name)
     return False
+
+
+def _says_units(search: Search, name: str) -> bool:
+    """Whether a column says in what unit values are, and times go one way without it.
+
+    What is called "unit" may be a machine as well, unless all its labels are units of measurement.
+    """
+    if usual(name) not in UNIT_NAMES or not is_text(search.column(name)):
+        return False
+    labels = search.column(name).dropna().astype(str).str.strip().str.casefold().unique()
+    if usual(name) == "unit" and not all(x in MEASURES or _UNIT_SIGN.search(x) for x in labels):
+        return False
+    ticks, base = search.ticks(), search.base()
+    return ticks is not None and orderly(base, ticks)
 
 
 def _refuse_number(name: str) -> NoReturn:
@@ -156,6 +175,7 @@ def find_by_structure(search: Search) -> None:
             return
     units = UNIT_NAMES if schema.variable is not None else ()
     named = [c for c in free if not c.startswith(UNNAMED) and usual(c) not in units]
+    named = [c for c in named if not _says_units(search, c)]
     labels = label_columns(search.frame, named)
     open_ = schema.id is None and not search.complete
     numbers = [c for c in free if _is_numbered(search, c) or _in_blocks(search, c)] if open_ else []

@@ -38,6 +38,7 @@ COMMENTS = ("#", "%", "//", "!")  # what lines begin with that are no rows
 CLEAR = 0.05  # by how much one separator has to be likelier than another
 ENOUGH = 0.5  # share of lines that have to have equally many cells
 SHOWN = 40  # characters of a line in a message
+_UNIT_SIGN = re.compile(r"[/%°^]|^deg")
 _DECLARED = re.compile(r'"?sep=(.)"?$', re.IGNORECASE)
 _COMMA = re.compile(r"[-+−]?\d+,\d+([eE][-+]?\d+)?")
 _POINT = re.compile(r"[-+−]?\d*\.\d+([eE][-+]?\d+)?")
@@ -285,13 +286,21 @@ def _marked_header(
     if not comment or not records:
         return None
     above = [(n, x) for n, x in head if n < records[0][0] and x.startswith(comment)]
-    if not above:
-        return None
-    line, text = above[-1]
-    cells = next(iter(records_of([(line, text.lstrip(comment).strip())], separator)), (line, []))[1]
-    names = tuple(cell.strip() for cell in cells)
-    fits = len(names) == len(records[0][1]) and len(set(names)) == len(names)
-    return (line, names) if fits and all(kind_of(n) == TEXT for n in names) else None
+    found: tuple[int, tuple[str, ...]] | None = None
+    for line, text in reversed(above[-2:]):  # a line of names, and maybe one of units below it
+        cells = next(iter(records_of([(line, text.lstrip(comment).strip())], separator)), (line, []))[1]
+        names = tuple(cell.strip() for cell in cells)
+        if len(names) != len(records[0][1]) or not all(kind_of(n) == TEXT for n in names):
+            break
+        if found is not None and not _names_units(found[1]):
+            break
+        found = (line, names)
+    return None if found is None or len(set(found[1])) < len(found[1]) else found
+
+
+def _names_units(cells: Sequence[str]) -> bool:
+    """Whether some cells of a line below another are units: one comes twice, or has the sign of one."""
+    return len(set(cells)) < len(cells) or any(_UNIT_SIGN.search(cell) for cell in cells)
 
 
 def _said_of(header: Header, records: Sequence[Record]) -> list[str]:

@@ -14,8 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import cell_name
-from latentode.data.usual_names import HOUR_NAMES, usual
+from latentode.data.time_numbers import clock_of_numbers, refuse_clock
 from latentode.errors import SchemaError
 
 __all__ = [
@@ -300,22 +299,7 @@ def read_period(text: pd.Series, form: str) -> pd.Series:
 def clock_of(column: pd.Series) -> pd.Series:
     """How long after midnight each time of day is, from text, numbers such as 801, or objects."""
     if pd.api.types.is_numeric_dtype(column):
-        numbers = column.to_numpy(np.float64)
-        least, most = numbers.min(initial=0.0), numbers.max(initial=0.0)
-        if usual(str(column.name)) in HOUR_NAMES and least >= 0 and most <= 24:
-            return pd.Series(pd.to_timedelta(numbers, unit="h"), index=column.index)
-        if 0 < most < 100 and least >= 0:  # of hhmm, all within the first hour
-            raise SchemaError(
-                f"column `{column.name}` holds {most:g} and less, which may be hours, minutes or "
-                "numbers of intervals; write times of day such as 06:00, or call the column `hour` if "
-                "it holds hours"
-            )
-        bad = ~(
-            (numbers >= 0) & (numbers <= 2400) & (numbers % 100 < 60) & (numbers == np.floor(numbers))
-        )
-        _refuse_clock(column, bad)
-        minutes = np.floor(numbers / 100) * 60 + numbers % 100
-        return pd.Series(pd.to_timedelta(minutes, unit="min"), index=column.index)
+        return clock_of_numbers(column)
     if column.dtype.kind == "m":
         return column
     text = column.map(lambda v: v.isoformat() if isinstance(v, dt.time) else str(v)).astype(object)
@@ -333,16 +317,7 @@ def clock_of(column: pd.Series) -> pd.Series:
     hours = read.dt.total_seconds() / 3600
     read = read + pd.to_timedelta(np.where((half == "p") & (hours < 12), 12, 0), unit="h")
     read = read - pd.to_timedelta(np.where((half == "a") & (hours >= 12), 12, 0), unit="h")
-    _refuse_clock(
+    refuse_clock(
         column, (read.isna() | (read < pd.Timedelta(0)) | (read > pd.Timedelta("1D"))).to_numpy()
     )
     return read
-
-
-def _refuse_clock(column: pd.Series, bad: np.ndarray) -> None:
-    if bad.any():
-        raise SchemaError(
-            f"column `{column.name}` holds {cell_name(column, bad)}, which is no time of day; "
-            "correct it or "
-            "remove that row"
-        )

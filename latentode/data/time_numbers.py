@@ -2,28 +2,34 @@
 
 Each form has a name that `time_format` takes: seconds since 1970 (`epoch-s`, `-ms`, `-us`, `-ns`),
 days of a spreadsheet (`excel`), digits of a date (`yyyymmdd`, `yyyymmddhh`, ...; `19yymmdd` and
-`20yymmdd` say the century) and `decimal-year`. A form is found only where the numbers can be nothing
-else: digits that are dates in every row, or seconds since 1970 of this century. Other numbers are their
-own unit.
+`20yymmdd` say the century), `decimal-year`, and what climate data call a unit since a date, as in
+`days since 1850-01-01` (CF conventions, section 4.4). A form is found only where the numbers can be
+nothing else: digits that are dates in every row, seconds since 1970 of this century, or what the name
+of the column says. Other numbers are their own unit.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import row_name
-from latentode.data.usual_names import usual
+from latentode.data.columns import cell_name, row_name
+from latentode.data.usual_names import HOUR_NAMES, usual
 from latentode.errors import SchemaError
 
 __all__ = [
     "NUMBER_FORMS",
     "PLAIN",
     "are_remote",
+    "clock_of_numbers",
     "doubtful_form",
     "form_of_numbers",
+    "is_number_form",
+    "refuse_clock",
+    "since_when",
     "times_of_numbers",
 ]
 
@@ -50,6 +56,37 @@ REMOTE = 1000  # spans from zero, from where numbers are hardly counted from zer
 ENOUGH = 8  # fractions of days that are all whole seconds
 SECONDS_OF_DAY, SLACK = 86_400.0, 0.06  # a day to six places is known to 0.05 s
 NUMBER_FORMS = (*EPOCHS, "excel", *DIGITS, *PERIODS, *CENTURIES, "decimal-year")
+_SINCE = re.compile(
+    r"\b(ms|milliseconds?|s|secs?|seconds?|min|minutes?|h|hrs?|hours?|d|days?) since "
+    r"(\d{4}-\d{1,2}-\d{1,2}(?:[ T]\d{1,2}:\d{1,2}(?::\d{1,2}(?:\.\d+)?)?)?)(?: ?(UTC|Z|[+]00:?00))?",
+    re.IGNORECASE,
+)
+MICROSECONDS = {"ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86_400 * 10**6}
+
+
+def is_number_form(form: str | None) -> bool:
+    """Whether a form is one of numbers.
+
+    Example:
+        >>> is_number_form("epoch-s"), is_number_form("days since 1850-01-01")
+        (True, True)
+    """
+    return form in NUMBER_FORMS or (form is not None and _SINCE.fullmatch(form) is not None)
+
+
+def since_when(name: str) -> str | None:
+    """The form that the name of a column says, as in "time [days since 1850-01-01]"; None for none.
+
+    Example:
+        >>> since_when("time [s since 2000-01-01]"), since_when("days since admission")
+        ('s since 2000-01-01', None)
+    """
+    found = _SINCE.search(name)
+    return None if found is None or not _is_moment(found[2]) else found[0]
+
+
+def _is_moment(text: str) -> bool:
+    return not pd.isna(pd.to_datetime(pd.Series([text]), format="mixed", errors="coerce")[0])
 
 
 def form_of_numbers(column: pd.Series, what: str) -> str | None:
@@ -67,6 +104,9 @@ def form_of_numbers(column: pd.Series, what: str) -> str | None:
         >>> form_of_numbers(pd.Series([20240301, 20240315]), "column `time`")
         'yyyymmdd'
     """
+    told = since_when(str(column.name))
+    if told is not None:
+        return told
     numbers = column.to_numpy(np.float64)
     named_day = any(word in usual(str(column.name)).split("_") for word in DAY_NAMES)
     if (numbers == np.floor(numbers)).all():
@@ -111,13 +151,16 @@ def doubtful_form(column: pd.Series) -> str | None:
 
 
 def times_of_numbers(column: pd.Series, form: str, what: str) -> pd.Series:
-    """Numbers in a form as datetimes: UTC where they count from 1970, else without a zone.
+    """Numbers in a form as datetimes: UTC where they count from 1970 or from a moment of UTC, else
+    without a zone.
 
     Raises:
         SchemaError: naming the first row that the form cannot be.
     """
     if form in EPOCHS:
         return _since_1970(column, form, what)
+    if _SINCE.fullmatch(form) is not None:
+        return _since_then(column, form, what)
     numbers = column.to_numpy(np.float64)
     if form == "excel":
         _refuse(column, what, form, ~_inside(numbers, (EXCEL_LEAST, 2_958_466)))
@@ -141,6 +184,49 @@ def times_of_numbers(column: pd.Series, form: str, what: str) -> pd.Series:
     stamps = pd.to_datetime(text, format=pattern, errors="coerce")
     _refuse(column, what, form, (stamps.isna() | (text.str.len() != length)).to_numpy())
     return _column(stamps.to_numpy(), column)
+
+
+def clock_of_numbers(column: pd.Series) -> pd.Series:
+    """How long after midnight each time of day is: hours by the name of the column, or such as 801.
+
+    What can be neither are minutes or seconds since midnight, or parts of a day.
+
+    Raises:
+        SchemaError: for what may be several of these, or is none.
+
+    Example:
+        >>> clock_of_numbers(pd.Series([0, 801]))[1], clock_of_numbers(pd.Series([0, 481]))[1]
+        (Timedelta('0 days 08:01:00'), Timedelta('0 days 08:01:00'))
+    """
+    numbers = column.to_numpy(np.float64)
+    least, most = numbers.min(initial=0.0), numbers.max(initial=0.0)
+    if usual(str(column.name)) in HOUR_NAMES and least >= 0 and most <= 24:
+        return pd.Series(pd.to_timedelta(numbers, unit="h"), index=column.index)
+    if 1 <= most < 100 and least >= 0:  # of hhmm, all within the first hour
+        raise SchemaError(
+            f"column `{column.name}` holds {most:g} and less, which may be hours, minutes or "
+            "numbers of intervals; write times of day such as 06:00, or call the column `hour` if "
+            "it holds hours"
+        )
+    if 0.5 <= most < 1 and least >= 0:
+        return pd.Series(pd.to_timedelta(numbers, unit="D").round("s"), index=column.index)
+    bad = ~((numbers >= 0) & (numbers <= 2400) & (numbers % 100 < 60))
+    whole = bool((numbers == np.floor(numbers)).all())
+    if bad.any() and whole and least >= 0 and most <= SECONDS_OF_DAY:  # since midnight, then
+        unit = "min" if most <= SECONDS_OF_DAY / 60 else "s"
+        return pd.Series(pd.to_timedelta(numbers, unit=unit), index=column.index)
+    refuse_clock(column, bad | (numbers != np.floor(numbers)))
+    minutes = np.floor(numbers / 100) * 60 + numbers % 100
+    return pd.Series(pd.to_timedelta(minutes, unit="min"), index=column.index)
+
+
+def refuse_clock(column: pd.Series, bad: np.ndarray) -> None:
+    """Raises for the first cell that is no time of day."""
+    if bad.any():
+        raise SchemaError(
+            f"column `{column.name}` holds {cell_name(column, bad)}, which is no time of day; correct "
+            "it or remove that row"
+        )
 
 
 def _periods(numbers: np.ndarray, form: str) -> np.ndarray:
@@ -212,6 +298,21 @@ def _since_1970(column: pd.Series, form: str, what: str) -> pd.Series:
     else:
         ticks = np.rint(numbers * scale).astype(np.int64)
     return _column(ticks.view(f"M8[{fine}]"), column).dt.tz_localize("UTC")
+
+
+def _since_then(column: pd.Series, form: str, what: str) -> pd.Series:
+    """To a microsecond, exactly where the numbers are whole."""
+    unit, moment, zone = cast(re.Match[str], _SINCE.fullmatch(form)).groups()
+    begin = pd.Timestamp(moment).as_unit("us").to_datetime64()
+    size = MICROSECONDS["ms" if unit.lower().startswith(("ms", "milli")) else unit[0].lower()]
+    numbers = column.to_numpy(np.float64)
+    _refuse(
+        column, what, form, np.abs(numbers) * size + abs(int(begin.astype(np.int64))) >= float(2**62)
+    )
+    whole = np.floor(numbers)
+    ticks = whole.astype(np.int64) * size + np.rint((numbers - whole) * size).astype(np.int64)
+    stamps = _column(begin + ticks.view("m8[us]"), column)
+    return stamps if zone is None else stamps.dt.tz_localize("UTC")
 
 
 def _short_dates(numbers: np.ndarray) -> bool:

@@ -24,6 +24,7 @@ from latentode.data.time_numbers import (
     are_remote,
     doubtful_form,
     form_of_numbers,
+    is_number_form,
     times_of_numbers,
 )
 from latentode.data.time_text import FIX, TEXT_FORMS, place_in_zone, read_text, zone_name
@@ -123,7 +124,7 @@ def read_times(
     if _written_numbers(column, form):
         column = plain_numbers(column)
     if pd.api.types.is_numeric_dtype(column):
-        if form is None or form == PLAIN or form in NUMBER_FORMS:
+        if form is None or form == PLAIN or is_number_form(form):
             read = _numbers(column, what, how, form)
             if not read.axis.is_calendar:
                 return read
@@ -242,7 +243,7 @@ def _written_numbers(column: pd.Series, form: str | None) -> bool:
         pd.api.types.is_object_dtype(column) or pd.api.types.is_string_dtype(column)
     ):
         return False
-    if form is not None and form != PLAIN and form not in NUMBER_FORMS:
+    if form is not None and form != PLAIN and not is_number_form(form):
         return False
     first = column.iloc[0]
     if not isinstance(first, str) or pd.isna(pd.to_numeric(first, errors="coerce")):
@@ -271,7 +272,7 @@ def _numbers(column: pd.Series, what: str, how: TimeForm, form: str | None) -> T
             f"{what} is infinite at {row_name(column, infinite)}; correct it or remove that row"
         )
     found = form_of_numbers(column, what) if form is None else form
-    if found in NUMBER_FORMS:
+    if is_number_form(found):
         stamps = times_of_numbers(column, str(found), what)
         note = f"{what} was read as times in the form {found!r}, the first as {stamps.iloc[0]}; "
         note += "give time_format='number' if they are plain numbers"

@@ -16,6 +16,7 @@ __all__ = [
     "HOUR_NAMES",
     "ID_NAMES",
     "MAY_MEASURE",
+    "MEASURES",
     "NUMBERED",
     "NUMBER_ENDINGS",
     "OFFSET_NAMES",
@@ -150,7 +151,7 @@ VALUE_NAMES = (
 )
 # Columns that together hold a time; without a year none of them does.
 PARTS_OF_TIME = {
-    "year": ("year", "yr", "yyyy", "jahr", "año", "ano", "année", "annee"),
+    "year": ("year", "yr", "yyyy", "yy", "jahr", "año", "ano", "année", "annee"),
     "quarter": ("quarter", "qtr", "quartal", "trimestre", "kwartaal"),
     "month": ("month", "mo", "mon", "mm", "mth", "monat", "mes", "mois"),
     "day": ("day", "dy", "dd", "day_of_month", "dom", "mday", "tag", "día", "dia", "jour"),
@@ -165,6 +166,16 @@ UNIT_NAMES = (
     *("unit", "units", "uom", "valueuom", "value_uom", "unit_of_measure", "unit_of_measurement"),
     *("unit_name", "unitname", "unit_source_value", "value_unit", "result_unit", "resultunit"),
     *("lab_unit", "measurement_unit", "measure_unit", "einheit", "unidad", "unite", "unité", "ucum"),
+)
+# Units of measurement without a sign such as the slash of "mg/dl", in small letters.
+MEASURES = (
+    *("c", "f", "k", "celsius", "fahrenheit", "kelvin", "degc", "degf", "m", "km", "cm", "mm"),
+    *("um", "nm", "ft", "in", "mi", "nmi", "kn", "kt", "kts", "mph", "kph", "kmh", "kg", "g"),
+    *("mg", "ug", "lb", "oz", "t", "s", "ms", "us", "min", "h", "hr", "d", "pa", "hpa", "kpa"),
+    *("mpa", "mbar", "bar", "psi", "atm", "mmhg", "inhg", "torr", "w", "kw", "mw", "gw", "va"),
+    *("kva", "kwh", "wh", "mwh", "j", "kj", "mj", "cal", "kcal", "btu", "v", "mv", "kv", "a"),
+    *("ma", "hz", "khz", "mhz", "ghz", "l", "ml", "dl", "gal", "bbl", "mol", "mmol", "iu", "u"),
+    *("bpm", "ppm", "ppb", "db", "dba", "n", "kn", "lux", "lx", "rpm", "eur", "usd", "gbp"),
 )
 OFFSET_NAMES = ("utc_offset", "utcoffset", "tz_offset", "gmt_offset", "gmtoffset", "timezone_offset")
 _BRACKETS = re.compile(r"\s*[(\[{].*?[)\]}]\s*$")

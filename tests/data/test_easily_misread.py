@@ -7,6 +7,7 @@ from latentode.data import Schema, SeriesDataset
 from latentode.data.file_format import FileFormat
 from latentode.data.files import read_table
 from latentode.data.reading import read_columns
+from latentode.data.report import inspect
 from latentode.errors import SchemaError
 
 DAYS = ["2024-03-01", "2024-03-01", "2024-03-02", "2024-03-02"]
@@ -201,3 +202,148 @@ def test_a_word_that_only_begins_like_a_day_of_the_week_is_not_dropped(word):
     times = [f"{word} {day} mars 2024" for day in (3, 4, 5)]
     with pytest.raises(SchemaError, match="which is not a time in the format"):
         read(pd.DataFrame({"time": times, "y": [1.5, 2.5, 3.5]}))
+
+
+HOURS = [0, 6, 12, 18]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [60 * h for h in HOURS],
+        [3600 * h for h in HOURS],
+        [h / 24 for h in HOURS],
+        [round(h / 24, 5) for h in HOURS],
+        [100 * h for h in HOURS],
+    ],
+)
+def test_numbers_that_are_no_hours_and_minutes_count_from_midnight(cells):
+    table = pd.DataFrame({"date": "2024-03-01", "time": cells, "y": [1.5, 2.5, 3.5, 4.5]})
+    found, _ = read(table, time="time", date="date")
+    assert found.table["time"].dt.hour.tolist() == HOURS
+    for bad in (-1, 86_401):
+        with pytest.raises(SchemaError, match=rf"`time` holds {bad} at row 3, which is no time of day"):
+            read(table.assign(time=[0, 600, 1200, bad]), time="time", date="date")
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "moment"),
+    [
+        ("time [s since 2000-01-01]", 86_400, "2000-01-02"),
+        ("days since 1850-01-01 00:00:00", 1, "1850-01-02"),
+        ("time (hours since 1900-01-01 00:00:0.0)", 25, "1900-01-02 01:00"),
+        ("Minutes since 2020-02-28T12:00", 1440, "2020-02-29 12:00"),
+        ("ms since 1970-01-01", 1500, "1970-01-01 00:00:01.5"),
+        ("days since 1850-01-01", 0.5, "1850-01-01 12:00"),
+        ("time [s since 2000-01-01 00:00:00 UTC]", 1, "2000-01-01 00:00:01Z"),
+    ],
+)
+def test_a_column_that_says_since_when_it_counts_holds_times(name, number, moment):
+    table = pd.DataFrame({name: [0, number], "y": [1.5, 2.5]})
+    found, notes = read(table)
+    assert found.table[name].iloc[1] == pd.Timestamp(moment) and "since" in notes
+    later, _ = read(table, time=name, time_format=found.axis.form)  # as a fitted model has it
+    assert later.table[name].tolist() == found.table[name].tolist()
+    plain, _ = read(table, time_format="number", time=name)
+    assert plain.table[name].tolist() == [0, number]
+
+
+def test_what_is_counted_since_no_date_is_a_number():
+    found, notes = read(pd.DataFrame({"time [days since admission]": [0, 1], "y": [1.5, 2.5]}))
+    assert found.axis.kind == "integer" and not notes
+    with pytest.raises(SchemaError, match=r"holds 1e\+300 at row 1, which is not a time in the form"):
+        read(pd.DataFrame({"days since 1850-01-01": [0, 1e300], "y": [1.5, 2.5]}))
+
+
+def test_dates_and_times_of_day_of_several_series_are_joined():
+    table = pd.DataFrame(
+        {
+            "METER": ["71"] * 4 + ["72"] * 4,
+            "DATE": DAYS * 2,
+            "START TIME": ["00:00", "12:00"] * 4,
+            "END TIME": ["11:59", "23:59"] * 4,
+            "kWh": range(8),
+        }
+    )
+    found, notes = read(table)
+    assert found.schema.id == "METER" and found.schema.date == "DATE" and "`END TIME`" in notes
+    assert found.table["START TIME"].dt.hour.tolist() == [0, 12] * 4
+
+
+@pytest.mark.parametrize("name", ["unit", "units", "uom"])
+def test_a_variable_in_two_units_is_no_two_series(name):
+    table = pd.DataFrame({"time": range(6), name: list("CCCFFF"), "y": [1.5, 2, 2.5, 50, 51, 52]})
+    with pytest.raises(SchemaError, match=r"in 'F' at row 3.*in 'C' elsewhere.*convert them to one"):
+        read(table)
+    machines = table.assign(**{name: ["U1", "U2"] * 3, "time": [0, 0, 1, 1, 2, 2]})
+    assert read(machines.rename(columns={name: "unit"}))[0].schema.id == "unit"
+
+
+def test_names_may_stand_in_comments_above_their_units(tmp_path):
+    rows = "".join(f"2024 03 01 {h:02d} 50 1{h:02d} 5.{h} 7.1\n" for h in HOURS)
+    head = "#YY MM DD hh mm WDIR WSPD GST\n"
+    for units in ("#yr mo dy hr mn degT m/s m/s\n", ""):
+        path = tmp_path / "buoy.txt"
+        path.write_text("# Station 41001, East of Hatteras\n" + head + units + rows)
+        found, _ = read(read_table(path))
+        assert found.schema.targets == ("WDIR", "WSPD", "GST")
+        assert found.table[found.schema.time].tolist() == [
+            pd.Timestamp(f"2024-03-01 {h:02d}:50") for h in HOURS
+        ]
+
+
+def test_a_line_of_widths_below_the_names_is_no_row(tmp_path):
+    path = tmp_path / "flow.txt"
+    rows = "".join(f"USGS\t2024-03-0{d} 00:00\t1{d}0\n" for d in (1, 2, 3))
+    path.write_text("# U.S. Geological Survey\nagency_cd\tdatetime\tflow\n5s\t20d\t14n\n" + rows)
+    assert read(read_table(path))[0].table["flow"].tolist() == [110, 120, 130]
+
+
+def test_years_for_columns_are_refused_from_a_file_too(tmp_path):
+    path = tmp_path / "bank.csv"
+    path.write_text("Country,Code,1960,1961,1962\nAruba,ABW,54608,55811,56682\nChad,TCD,30,31,32\n")
+    with pytest.raises(SchemaError, match="called by times, such as `1960` and `1961`"):
+        read(read_table(path))
+    path.write_text("site,1,5,1990\na,2,6,1991\nb,3,7,1993\n")  # no years that are alike far apart
+    assert [*read_table(path).columns] == ["column1", "column2", "column3", "column4"]
+
+
+@pytest.mark.parametrize("cells", [["5:51", "5:48"], ["0xC3", "0xC4"]])
+def test_a_table_without_numbers_is_refused_by_its_first_cell(cells):
+    with pytest.raises(SchemaError, match=r"`y` holds '.*' at row \d, which is no number; write what"):
+        read(pd.DataFrame({"time": [1, 2], "y": cells}))
+
+
+def test_one_cell_with_two_points_is_the_one_that_is_named():
+    with pytest.raises(SchemaError, match=r"'1\.2\.5' at row 2 is not a number"):
+        read(pd.DataFrame({"time": range(4), "y": ["1.5", "1.0", "1.2.5", "1.3"]}))
+
+
+def test_years_of_another_calendar_are_pointed_out():
+    days = pd.Series(pd.date_range("2024-03-01", periods=4))
+    table = pd.DataFrame({"date": days.dt.strftime("%d/%m/2567"), "y": [1.5, 2.5, 3.5, 4.5]})
+    assert "in the future, from 2567-03-01" in read(table, time_format="%d/%m/%Y")[1]
+    assert "future" not in read(table.assign(date=days))[1]
+    today = pd.Timestamp.now().normalize()
+    around = table.assign(date=today + pd.to_timedelta([-1, 0, 1, 2], unit="D"))
+    assert "future" not in read(around)[1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "advice"),
+    [
+        ({"time": DAYS, "shift": [2, 1, 1, 2]}, "say id='shift'"),
+        (
+            {"time": [f"2024-10-27 {clock}" for clock in ("01:30", "02:30", "02:30", "03:30")]},
+            "give timezone=",
+        ),
+        ({"time": [100, 200] * 2, "when": DAYS}, "say date='when'"),
+        ({"time": [1, 1, 2, 2]}, None),
+    ],
+)
+def test_a_report_says_what_repeated_rows_may_be(columns, advice):
+    table = pd.DataFrame({**columns, "y": [1.5, 2.5, 3.5, 4.5]})
+    report = inspect(table, Schema(time="time"))
+    assert report.duplicates
+    said = [note for note in report.notes if "repeat another row's time" in note]
+    assert (advice is None and not said) or advice in said[0]

@@ -124,7 +124,7 @@ def test_json_that_is_no_schema_is_refused(text, message):
         ({"static_covariates": "age"}, row(id=1, time=0, x=1.0), "`age` is not in the table"),
         ({"known_future": "dose"}, row(id=1, time=0, x=1.0), "`dose` is not in the table"),
         ({}, row(id=1, when=0, x=1.0), "no time column.*`timestamp`.*`when`.*time="),
-        ({}, row(id=1, time=0, note="well"), "no numeric column.*`note`.*targets="),
+        ({}, row(id=1, time=0, note="well"), "no numeric column.*`note` holds 'well' at row 0"),
         ({"layout": "long"}, row(id=1, time=0, x=1.0), "variable= and value=.*`x`"),
         ({"variable": "id"}, row(id=1, time=0, x=1.0), "variable= and value="),
         (

@@ -1,0 +1,156 @@
+"""Roles of times: the column of times, or the columns that hold them together.
+
+Times stand in one column, in parts such as year, month and day, or as days in one column and times of
+day in another. Several columns of times are refused, unless their names say which is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from latentode.data.columns import some_names
+from latentode.data.joined_columns import joined_times, parts_of_time
+from latentode.data.number_text import is_text
+from latentode.data.roles import (
+    Search,
+    are_dates,
+    codes_of,
+    holds_clock,
+    holds_hours,
+    looks_like_times,
+    orderly,
+    times_differ,
+)
+from latentode.data.usual_names import (
+    CLOCK_NAMES,
+    DATE_NAMES,
+    HOUR_NAMES,
+    ID_NAMES,
+    PARTS_OF_TIME,
+    SURE_TIME_NAMES,
+    TIME_NAMES,
+    every,
+    usual,
+)
+from latentode.errors import SchemaError
+
+__all__ = ["find_time"]
+
+PARTS = ("year", "month", "day", "hour")  # none of which is a time alone
+
+
+def find_time(search: Search) -> None:
+    """Settles the column of times.
+
+    Raises:
+        SchemaError: where there is none, or one of several may be meant.
+    """
+    if search.schema.time is None:
+        names = every(search.frame.columns, TIME_NAMES, search.taken())
+        weak = ("t", *(name for part in PARTS_OF_TIME.values() for name in part))
+        if not names or usual(names[0]) in weak:
+            parts = parts_of_time(search.frame, search.taken())
+            whole = any(looks_like_times(search.column(c)) for c in search.free())
+            if parts and not whole:
+                search.join_times(parts)
+                return
+            names = [] if parts else names
+        time = names[0] if names else _time_by_contents(search)
+        _refuse_parts(search, time)
+        search.schema = replace(search.schema, time=time)
+        _join_date(search, names[1:])
+        if usual(str(search.schema.time)) not in (*SURE_TIME_NAMES, "date_time"):
+            search.say(f"column `{search.schema.time}` is taken for the times; time= names another")
+    elif search.schema.date is None:
+        _join_date(search, every(search.frame.columns, DATE_NAMES, search.taken()))
+
+
+def _refuse_parts(search: Search, time: str) -> None:
+    """A day of the month, or a month of the year, is no time without the others."""
+    parts = {p: c for p in PARTS for c in every(search.frame.columns, [p], search.taken())}
+    if usual(time) in parts and len(parts) > 1:
+        listed = list(parts.values())
+        raise SchemaError(
+            f"no time column: {some_names(listed)} hold parts of it; write them into one column, "
+            "such as "
+            f"pandas.to_datetime(frame[{listed!r}]), and name it with time="
+        )
+
+
+def _time_by_contents(search: Search) -> str:
+    free = [c for c in search.free() if looks_like_times(search.column(c))]
+    if len(free) == 1:
+        return free[0]
+    if free:
+        raise SchemaError(
+            f"no time column: {some_names(free)} all hold times; name the one that is meant with time="
+        )
+    raise SchemaError(
+        f"no time column: none of {some_names(SURE_TIME_NAMES)} is among "
+        f"{some_names(search.frame.columns)}; name it with time="
+    )
+
+
+def _join_date(search: Search, others: Sequence[str]) -> None:
+    """Finds the column of dates where the times are times of a day, or the other way round."""
+    time = str(search.schema.time)
+    column = search.column(time)
+    if holds_clock(column) and usual(time) in CLOCK_NAMES:
+        dates = [c for c in others if not holds_clock(search.column(c))]
+        for name in dates:
+            whole = search.column(name)
+            if are_dates(whole):
+                search.schema = replace(search.schema, date=name)
+                search.say(f"times are those of `{time}` on the days of `{name}`")
+                return
+            if looks_like_times(whole):
+                search.schema = replace(
+                    search.schema, time=name, leave_out=(*search.schema.leave_out, time)
+                )
+                search.say(f"times are those of `{name}`; `{time}` holds times of day and is left out")
+                return
+        return
+    clock = next(iter(every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])), None)
+    clocks = [c for c in search.free() if c != time and _holds_clock_text(search.column(c))]
+    if clock is None and clocks and column.duplicated().any() and are_dates(column):
+        _join_first(search, time, clocks)
+        return
+    if clock is None or usual(time) not in DATE_NAMES or not are_dates(column):
+        return
+    cells = search.column(clock)
+    hours = usual(clock) in HOUR_NAMES and holds_hours(cells) and column.duplicated().any()
+    if hours or _holds_clock_text(cells):
+        search.schema = replace(search.schema, time=clock, date=time)
+        search.say(f"times are those of `{clock}` on the days of `{time}`")
+
+
+def _holds_clock_text(column: pd.Series) -> bool:
+    return is_text(column) and holds_clock(column)
+
+
+def _join_first(search: Search, date: str, clocks: Sequence[str]) -> None:
+    """Joins a date that repeats with a time of day, where both go one way all through each series.
+
+    Of several it is the first, which begins what ends at the others: these are left out.
+    """
+    first, *others = clocks
+    out = (*search.schema.leave_out, *others)
+    schema = replace(search.schema, time=first, date=date, leave_out=out)
+    try:
+        times = joined_times(search.frame, schema)
+    except SchemaError:
+        return
+    ticks = pd.factorize(times, sort=True)[0]
+    names = [search.schema.id] if search.schema.id else every(search.free(), ID_NAMES)
+    groups = [search.base(), *(codes_of(search.column(c)) for c in names)]
+    # Where a day comes once in each series, the time of day may be anything: it is not needed.
+    days = pd.factorize(search.column(date))[0]
+    if not any(orderly(codes, ticks) and not times_differ(codes, days) for codes in groups):
+        return
+    search.schema = schema
+    search.say(f"times are those of `{first}` on the days of `{date}`")
+    if others:
+        search.say(f"times of day in {some_names(others)} are left out")
