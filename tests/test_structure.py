@@ -31,7 +31,7 @@ ROOMS = (
     "cli",
 )
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
-MOST_ENTRIES, MOST_FILES, MOST_LINES = 14, 186, 350
+MOST_ENTRIES, MOST_FILES, MOST_LINES = 14, 190, 350
 MOST_ARGUMENTS, MOST_OF_ESTIMATORS = 8, 15
 
 

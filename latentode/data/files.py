@@ -37,7 +37,8 @@ def read_table(
 
     Args:
         path: of a file, a folder or an archive of files, a pattern such as `wards/*.csv`, "-" for
-            standard input, or several of these: one table.
+            standard input, or several of these: one table. Folders such as `patient=p1` inside of it
+            are a column.
         schema: says which column identifies the series, if it has an unusual name, and the format of
             the files as `schema.file_format`.
         file_format: the same; where it says something, it wins.
@@ -55,6 +56,8 @@ def read_table(
         frame = _read(part, schema, told)
         if frame.empty:
             raise SchemaError(f"{part.name} has no rows; its columns are {some_names(frame.columns)}")
+        for column, cell in part.partitions:
+            _add_partition(frame, column, cell, part)
         if told.file_column is not None:
             _add_file_column(frame, told.file_column, part)
         parts.append(part)
@@ -76,6 +79,17 @@ def _read(part: Part, schema: Schema, told: FileFormat) -> pd.DataFrame:
     if found:
         warn(f"{part.name} is read with {', '.join(found)}")
     return frame
+
+
+def _add_partition(frame: pd.DataFrame, name: str, cell: str, part: Part) -> None:
+    """Adds what a folder says of a file; as text, since 007 is no 7."""
+    if name not in frame.columns:
+        frame.insert(0, name, pd.Series(cell, index=frame.index, dtype="str"))
+    elif (column_of(frame, name).astype(str) != cell).any():
+        raise SchemaError(
+            f"{part.name} lies in a folder {name}={cell}, and its column `{name}` says something else; "
+            "rename one of them"
+        )
 
 
 def _add_file_column(frame: pd.DataFrame, name: str, part: Part) -> None:
@@ -106,7 +120,7 @@ def _together(
                 f"{lacks.name} has no column `{odd[0]}`, which {has.name} has; files that are one "
                 "table have the same columns"
             )
-    if told.file_column is None:
+    if told.file_column is None and not parts[0].partitions:
         _refuse_unnamed_series(parts, frames, schema)
     table = pd.concat([f.reset_index(drop=True) for f in frames], ignore_index=True)
     codes = np.repeat(np.arange(len(frames)), [len(f) for f in frames])

@@ -6,17 +6,17 @@ column stands in answers under that name. Days in one column and times of day in
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, row_name, some_names, without_arrow
+from latentode.data.clock_times import clock_of
+from latentode.data.columns import column_of, some_names, without_arrow
 from latentode.data.schema import Schema
-from latentode.data.time_formats import clock_of, month_of
+from latentode.data.time_parts import time_of_parts
 from latentode.data.time_reading import TimeForm, read_times
-from latentode.data.usual_names import PARTS_OF_TIME, usual
 from latentode.errors import SchemaError
 
 __all__ = [
@@ -24,23 +24,12 @@ __all__ = [
     "joined",
     "joined_times",
     "parts_of",
-    "parts_of_time",
     "require",
     "with_joined_columns",
 ]
 
 JOINT = "+"
-_LIMITS = {
-    "quarter": (1, 4),
-    "month": (1, 12),
-    "day": (1, 31),
-    "doy": (1, 366),
-    "hour": (0, 24),
-    "minute": (0, 59),
-}
-_LIMITS |= {"hhmm": (0, 2400), "second": (0, 60), "year": (1000, 9999)}
 EXACT = 2.0**53  # up to which floats are whole numbers one by one
-_DAY, _SECOND = 86_400, 10**6  # seconds, microseconds
 
 
 def joined(names: Iterable[str]) -> str:
@@ -61,29 +50,6 @@ def parts_of(name: str | None, columns: Iterable[str]) -> list[str]:
     return parts if set(parts) <= set(columns) else []
 
 
-def parts_of_time(frame: pd.DataFrame, taken: Iterable[str]) -> list[str]:
-    """The columns that hold year, month, day and so on, in this order; none without a year and more."""
-    free = [c for c in frame.columns if c not in set(taken)]
-    found: dict[str, str] = {}
-    for part in PARTS_OF_TIME:
-        named = [c for c in free if _part_of(c, free) == part and _may_be(frame[c], part)]
-        if len(named) == 1:
-            found[part] = named[0]
-    if "year" not in found or not {"quarter", "month", "doy"} & set(found):
-        return []
-    if not {"month", "doy"} & set(found):
-        return [found["year"], found["quarter"]]
-    wanted = ["year", "doy"] if "doy" in found else ["year", "month"]
-    wanted += ["day"] if "doy" not in found and "day" in found else []
-    if len(wanted) > 2 or "doy" in found:
-        clock = ["hhmm"] if "hhmm" in found else ["hour", "minute", "second"]
-        for part in clock:  # minutes without hours are something else
-            if part not in found:
-                break
-            wanted.append(part)
-    return [found[part] for part in wanted]
-
-
 def with_joined_columns(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """A table with the columns that its schema joins of others; as it is where there are none.
 
@@ -100,7 +66,7 @@ def with_joined_columns(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     if ids:
         made[str(schema.id)] = _labels([column_of(frame, c) for c in ids], str(schema.id))
     if times:
-        made[str(schema.time)] = _times([column_of(frame, c) for c in times], str(schema.time))
+        made[str(schema.time)] = time_of_parts([column_of(frame, c) for c in times], str(schema.time))
     return frame.assign(**made) if made else frame
 
 
@@ -139,36 +105,6 @@ def joined_times(frame: pd.DataFrame, schema: Schema) -> pd.Series:
     return (day.dt.normalize() + clock_of(column)).rename(str(column.name))
 
 
-def _part_of(name: str, columns: Collection[str]) -> str | None:
-    """The part of a time that a column is called by; "mm" are the minutes beside months "MM"."""
-    if name == "mm" and "MM" in columns:
-        return "minute"
-    return next((part for part, names in PARTS_OF_TIME.items() if usual(name) in names), None)
-
-
-def _may_be(column: pd.Series, part: str) -> bool:
-    """Whether the cells of a column are such a part of a time."""
-    if pd.api.types.is_bool_dtype(column):
-        return False
-    low, high = _LIMITS[part]
-    numbers = _numbers(column, part)
-    whole = part == "second" or (numbers == np.floor(numbers))
-    return bool(((numbers >= low) & (numbers <= high) & whole).all())
-
-
-def _numbers(column: pd.Series, part: str) -> np.ndarray:
-    """The cells of a part as numbers, months by their names too; NaN for what is none."""
-    plain = without_arrow(column)
-    if part == "quarter" and not pd.api.types.is_numeric_dtype(plain):
-        plain = plain.astype(str).str.strip().str.replace(r"^[Qq]", "", regex=True)
-    if part == "month" and not pd.api.types.is_numeric_dtype(plain):
-        names = plain.astype(str).str.strip()
-        numbers = {word: month_of(word) for word in names.unique()}
-        if any(numbers.values()):
-            return names.map(numbers).to_numpy(np.float64)
-    return pd.to_numeric(plain, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-
-
 def _labels(columns: Sequence[pd.Series], name: str) -> pd.Series:
     """Combinations of cells as text, each made once."""
     parts = pd.DataFrame({i: _as_text(column) for i, column in enumerate(columns)})
@@ -194,53 +130,6 @@ def _as_text(column: pd.Series) -> pd.Series:
             plain = plain.astype("Int64")
     missing = plain.isna() | (plain.astype(object) == "")
     return plain.astype(object).map(str, na_action="ignore").mask(missing.to_numpy(dtype=bool))
-
-
-def _times(columns: Sequence[pd.Series], name: str) -> pd.Series:
-    numbers: dict[str, np.ndarray] = {}
-    names = [str(column.name) for column in columns]
-    for column in columns:
-        part = _part_of(str(column.name), names)
-        if part is None or part in numbers:
-            raise SchemaError(
-                f"time {name!r} joins `{column.name}`, which is no part of a time by its name; call "
-                f"the parts {', '.join(PARTS_OF_TIME)}"
-            )
-        numbers[part] = _numbers(column, part)
-        low, high = _LIMITS[part]
-        _refuse(columns, name, ~((numbers[part] >= low) & (numbers[part] <= high)))
-    if "year" not in numbers:
-        raise SchemaError(f"time {name!r} has no year; add a column `year`")
-    year = numbers["year"].astype(np.int64) - 1970
-    if "doy" in numbers:
-        begin = year.astype("M8[Y]")
-        day = begin.astype("M8[D]") + (numbers["doy"].astype(np.int64) - 1)
-        _refuse(columns, name, day.astype("M8[Y]") != begin)
-    else:
-        first = 3 * numbers.get("quarter", np.ones(len(year))) - 2
-        month = numbers.get("month", first).astype(np.int64)
-        begin = year.astype("M8[Y]").astype("M8[M]") + (month - 1)
-        day = begin.astype("M8[D]") + (numbers.get("day", np.ones(len(year))).astype(np.int64) - 1)
-        _refuse(columns, name, day.astype("M8[M]") != begin)
-    zero = np.zeros(len(year))
-    clock = numbers.get("hhmm", zero)
-    _refuse(columns, name, clock % 100 >= 60)
-    minutes = (
-        60 * (numbers.get("hour", zero) + clock // 100) + numbers.get("minute", zero) + clock % 100
-    )
-    seconds = 60 * minutes + numbers.get("second", zero)
-    _refuse(columns, name, seconds > _DAY)
-    ticks = np.rint(seconds * _SECOND).astype(np.int64).astype("m8[us]")
-    return pd.Series(day.astype("M8[us]") + ticks, index=columns[0].index, name=name)
-
-
-def _refuse(columns: Sequence[pd.Series], name: str, bad: np.ndarray) -> None:
-    if bad.any():
-        cells = ", ".join(str(column.iloc[int(np.argmax(bad))]) for column in columns)
-        raise SchemaError(
-            f"columns {name!r} hold {cells} at {row_name(columns[0], bad)}, which is no time; correct "
-            "it or remove that row"
-        )
 
 
 def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:

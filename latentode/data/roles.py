@@ -15,12 +15,13 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from latentode.data.clock_times import LONGEST_DAY, are_packed, is_clock
 from latentode.data.columns import column_of, some_names, without_arrow
 from latentode.data.joined_columns import joined, joined_times, parts_of, with_joined_columns
 from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.qualifiers import qualifies
 from latentode.data.schema import Schema
-from latentode.data.time_formats import is_clock, month_of
+from latentode.data.time_formats import month_of
 from latentode.data.time_numbers import since_when
 from latentode.data.time_reading import TimeForm, read_times
 from latentode.data.usual_names import ID_NAMES, usual
@@ -133,7 +134,7 @@ def looks_like_times(column: pd.Series) -> bool:
     if not is_text(column):
         return False
     first = without_arrow(column).dropna().iloc[:PROBED].astype(str).str.strip()
-    if first.empty or first.str.fullmatch(r"[\d.]*").any():
+    if first.empty or first.str.fullmatch(r"[\d.]*|\d{4,}-\d").any():  # codes such as 8867-4
         return False
     return bool(pd.to_datetime(first, format="ISO8601", errors="coerce", utc=True).notna().all())
 
@@ -160,9 +161,7 @@ def holds_clock(column: pd.Series) -> bool:
     if first.empty:
         return False
     if pd.api.types.is_numeric_dtype(first):
-        numbers = first.to_numpy(np.float64)
-        whole = (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < 2400)
-        return bool(whole.all() and (numbers % 100 < 60).all())
+        return are_packed(first.to_numpy(np.float64))
     text = first.iloc[:PROBED].astype(str).str.strip()
     return is_clock(text) or bool(text.str.fullmatch(_OTHER_CLOCK).all())
 
@@ -194,11 +193,11 @@ def never_changes(column: pd.Series) -> bool:
 
 
 def holds_hours(column: pd.Series) -> bool:
-    """Whether a column holds hours of a day, such as 0 or 23."""
+    """Whether a column holds hours of a day, such as 0 or 23; 25 where clocks are set back."""
     hours = without_arrow(column).dropna()
     if hours.empty or not pd.api.types.is_numeric_dtype(hours):
         return False
-    return bool(hours.between(0, 24).all() and (hours == np.floor(hours)).all())
+    return bool(hours.between(0, LONGEST_DAY).all() and (hours == np.floor(hours)).all())
 
 
 def numbered_in_blocks(column: pd.Series, codes: np.ndarray) -> bool:
@@ -318,7 +317,11 @@ class Search:
         """Takes several columns together for the times."""
         self.schema = replace(self.schema, time=joined(parts))
         self.frame = with_joined_columns(self.frame, self.schema)
-        self.say(f"times are put together of {some_names(parts)}; time= names another column")
+        first = self.column(str(self.schema.time)).iloc[0]
+        self.say(
+            f"times are put together of {some_names(parts)}, the first as {first}; time= names another "
+            "column"
+        )
 
     def say(self, text: str) -> None:
         """Notes what was found."""

@@ -48,6 +48,8 @@ from latentode.errors import SchemaError
 __all__ = ["find_by_structure", "find_id"]
 
 FEWEST = 3  # rows of one that is numbered
+PROBED = 200  # cells
+_DIGITS = r"\d{1,18}"
 _UNIT_SIGN = re.compile(r"[/%°^²³]")
 
 
@@ -124,7 +126,7 @@ def _refuse_number(name: str) -> NoReturn:
 
 def _is_numbered(search: Search, name: str) -> bool:
     """Whether whole numbers stand under a name of what is numbered, each of them several times."""
-    column, called = search.column(name), usual(name)
+    column, called = _numbers(search.column(name)), usual(name)
     if not pd.api.types.is_integer_dtype(column) or pd.api.types.is_bool_dtype(column):
         return False
     may_count = called.endswith(COUNT_ENDINGS) or called in MAY_MEASURE
@@ -191,8 +193,17 @@ def find_by_structure(search: Search) -> None:
 
 
 def _in_blocks(search: Search, name: str) -> bool:
-    column = search.column(name)
+    column = _numbers(search.column(name))
     return pd.api.types.is_integer_dtype(column) and numbered_in_blocks(column, codes_of(column))
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """A column of codes such as 007, which are text so that they are no 7, as numbers."""
+    if not is_text(column) or not column.iloc[:PROBED].astype(str).str.fullmatch(_DIGITS).all():
+        return column
+    text = column.astype(str)
+    codes = text.str.fullmatch(_DIGITS).all() and text.str.startswith("0").any()
+    return text.astype(np.int64) if codes else column
 
 
 def _id_by_structure(search: Search, labels: list[str], numbers: list[str], ticks: np.ndarray) -> None:

@@ -15,8 +15,9 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from latentode.errors import SchemaError
 
@@ -60,11 +61,13 @@ class Part:
         name: what messages call it.
         content: its bytes, unpacked; empty where `path` is to be read itself.
         path: of a file that a library reads by parts, such as Parquet.
+        partitions: column and cell that each folder around it says, such as `patient=p1`.
     """
 
     name: str
     content: bytes = field(repr=False)
     path: Path | None = None
+    partitions: tuple[tuple[str, str], ...] = ()
 
     @property
     def start(self) -> bytes:
@@ -116,7 +119,20 @@ def parts_of(source: Source) -> Iterator[Part]:
             yield from _unpacked("standard input", sys.stdin.buffer.read())
             continue
         for path in _paths(Path(one)):
-            yield from _read(path)
+            partitions = _partitions(path, Path(one))
+            yield from (replace(part, partitions=partitions) for part in _read(path))
+
+
+def _partitions(path: Path, source: Path) -> tuple[tuple[str, str], ...]:
+    """What the folders between a source and a file say, as Hive and pyarrow write them."""
+    root = source
+    while glob.has_magic(str(root)) and not root.exists():
+        root = root.parent
+    if not root.is_dir():
+        return ()
+    folders = path.relative_to(root).parts[:-1]
+    pairs = (unquote(folder).partition("=") for folder in folders)
+    return tuple((name, cell) for name, sign, cell in pairs if name and sign)
 
 
 def _paths(path: Path) -> list[Path]:

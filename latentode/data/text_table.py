@@ -22,6 +22,7 @@ from latentode.data.file_format import WHITESPACE, FileFormat
 from latentode.data.header_rows import UNNAMED, Record
 from latentode.data.joined_columns import parts_of
 from latentode.data.number_cells import exact_numbers, plain_numbers
+from latentode.data.resolution import resolve
 from latentode.data.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
 from latentode.data.text_layout import TextLayout, find_layout, lines_from, records_of
 from latentode.errors import SchemaError
@@ -31,6 +32,7 @@ __all__ = ["MISSING", "read_text_table"]
 # What is usually written where nothing was observed; "" is an empty cell.
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "null", "NULL", "None", "<NA>", "#N/A")
 MISSING += ("#NA", "NaT", "NAN", "-NAN", "Null", r"\N")
+_PADDED = re.compile(rb"(?<![\d.:/-])0\d")
 _RULE = re.compile(rb"^[ \t]*[|+]?-{3,}[-+|=]*[ \t]*$", re.MULTILINE)
 _COUNT = re.compile(rb"^\(?\d+ rows?(?: in set.*)?\)?[ \t]*$", re.MULTILINE)
 _BLANK_LINE = re.compile(rb"^[ \t]*$", re.MULTILINE)
@@ -60,6 +62,9 @@ def read_text_table(
         said.append(f"{repeated} repeated header line{'s' * (repeated > 1)} left out")
     text = _Text(content, name, layout)
     frame = text.read(schema)
+    codes = text.codes(frame, schema)
+    if codes:
+        frame = text.read(schema, codes)
     if frame.empty:
         raise SchemaError(f"{name} has a header but no rows; check the export that wrote it")
     frame.index = text.lines_of_rows(len(frame))
@@ -138,14 +143,32 @@ class _Text:
     name: str
     layout: TextLayout
 
-    def read(self, schema: Schema) -> pd.DataFrame:
-        """The rows."""
+    def codes(self, frame: pd.DataFrame, schema: Schema) -> list[str]:
+        """Columns of digits, some with zeros before them, that tell series or variables apart.
+
+        As numbers 07 and 7 would be one; but many a number is written with zeros before it, too.
+        """
+        whole = [c for c in frame.columns if pd.api.types.is_integer_dtype(column_of(frame, c))]
+        if not whole or not _PADDED.search(self.content, _offset(self.content, self.layout.first_line)):
+            return []
+        text = self.read(schema, whole)[whole]
+        padded = [c for c in whole if column_of(text, c).str.fullmatch(r"\s*0\d+\s*").any()]
+        try:
+            found = resolve(schema, frame).schema if padded else schema
+        except SchemaError:  # said where the table is used
+            return []
+        named = [c for c in (found.id, found.variable) if c is not None]
+        parts = [part for c in named for part in parts_of(c, frame.columns) or [c]]
+        return [c for c in padded if c in parts]
+
+    def read(self, schema: Schema, as_text: Sequence[str] = ()) -> pd.DataFrame:
+        """The rows, of some columns the text."""
         names = [*self.layout.names]
         extra = self.layout.width - len(names)
         if extra > 0:
             names = self._with_nameless(names, extra)
         try:
-            return self._parsed(names, schema)
+            return self._parsed(names, schema, as_text)
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             widest, line = self._widest_row(len(names))
             if widest == len(names):
@@ -155,7 +178,7 @@ class _Text:
                 ) from error
         # Some rows end in separators too many, and in nothing else.
         names += [f"{UNNAMED}{i}" for i in range(len(names), widest)]
-        return self._parsed(names, schema)
+        return self._parsed(names, schema, as_text)
 
     def lines_of_rows(self, n_rows: int) -> pd.Index:
         """The line on which each row begins."""
@@ -173,11 +196,15 @@ class _Text:
         """What there is to say of rows with fewer cells than the header.
 
         Raises:
-            SchemaError: where the last line alone is short, as where a file is cut off.
+            SchemaError: where the last line alone is short, as where a file is cut off, and where
+                blanks stand between cells, so that it is not known which one lacks.
         """
         separator, width = str(self.layout.format.separator), len(self.layout.names)
         last = column_of(frame, self.layout.names[-1]).isna().to_numpy()
-        if not last.any() or separator == WHITESPACE:
+        if not last.any():
+            return ""
+        if separator == WHITESPACE:
+            self._refuse_short(width)
             return ""
         between = separator.encode()
         body = memoryview(self.content)[_offset(self.content, self.layout.first_line) :]
@@ -197,9 +224,18 @@ class _Text:
             "is taken as missing"
         )
 
-    def _parsed(self, names: list[str], schema: Schema) -> pd.DataFrame:
+    def _refuse_short(self, width: int) -> None:
+        short = next(((line, cells) for line, cells in self._records() if len(cells) < width), None)
+        if short is not None:
+            raise SchemaError(
+                f"{self.name}: line {short[0]} has {len(short[1])} cells where the header has {width}, "
+                "and with blanks between them it is not known which one is missing; write NA for what "
+                "is missing, or give the file with another separator"
+            )
+
+    def _parsed(self, names: list[str], schema: Schema, as_text: Sequence[str]) -> pd.DataFrame:
         told = self.layout.format
-        labels = _labels(names, schema)
+        labels = [*_labels(names, schema), *as_text]
         missing = [*MISSING, *told.na_values]
         text = io.BytesIO(self.content)
         text.seek(_offset(self.content, self.layout.first_line))

@@ -9,19 +9,16 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from latentode.data.time_numbers import clock_of_numbers, refuse_clock
 from latentode.errors import SchemaError
 
 __all__ = [
-    "clock_of",
     "found_format",
     "in_english",
-    "is_clock",
     "is_elapsed",
     "month_of",
     "period_form",
@@ -64,8 +61,6 @@ _SPLIT = re.compile(
     r"^(?P<date>.*?[\d日])(?P<joint> - |, |[ T:_-])(?P<clock>\d[\d:.]*(?: ?[AaPp][Mm])?)"
     r"(?P<zone> ?(?:GMT|UTC)?(?:[+-]\d{2}:?\d{2}|Z))?$"
 )
-_HALF = r"\s*([AaPp])\.?[Mm]\.?$"
-_CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp]\.?[Mm]\.?)?$")
 _ELAPSED = re.compile(
     r"^-?(?:\d+\s*d(?:ays?)?,?\s*)?[+-]?\d+:[0-5]?\d(?::[0-5]?\d(?:[.,]\d+)?)?$|^-?\d+\s*d(?:ays?)?$"
     r"|^-?P(?=[\dT])(?:\d+W)?(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?$"
@@ -256,11 +251,6 @@ def _read(cells: pd.Series, form: str) -> pd.Series:
     return pd.to_datetime(cells, format=form, errors="coerce", utc=True)
 
 
-def is_clock(text: pd.Series) -> bool:
-    """Whether all texts are times of a day without its date."""
-    return bool(text.str.fullmatch(_CLOCK).all())
-
-
 def is_elapsed(text: pd.Series) -> bool:
     """Whether all texts are durations, such as "30:15:00", "1 days 02:00:00" or "PT2H"."""
     return bool(text.str.fullmatch(_ELAPSED).all())
@@ -294,30 +284,3 @@ def read_period(text: pd.Series, form: str) -> pd.Series:
         return pd.to_datetime(week, format="%G-%V-%u", errors="coerce")
     joined = parts["year"] + month.astype("Int64").astype("string").str.zfill(2)
     return pd.to_datetime(joined.astype(object), format="%Y%m", errors="coerce")
-
-
-def clock_of(column: pd.Series) -> pd.Series:
-    """How long after midnight each time of day is, from text, numbers such as 801, or objects."""
-    if pd.api.types.is_numeric_dtype(column):
-        return clock_of_numbers(column)
-    if column.dtype.kind == "m":
-        return column
-    text = column.map(lambda v: v.isoformat() if isinstance(v, dt.time) else str(v)).astype(object)
-    text = cast(pd.Series, text.str.strip().str.replace(",", ".", regex=False))
-    half = text.str.extract(_HALF, expand=False).str.lower()
-    text = text.str.replace(_HALF, "", regex=True)
-    text = text.str.replace(r"^(\d{1,2}) ?h$", r"\1:00", regex=True)
-    text = text.str.replace(r"^(\d{1,2}) ?h ?(\d{2})$", r"\1:\2", regex=True)
-    pointed = text.str.fullmatch(r"\d{1,2}\.\d{2}(?:\.\d{2})?")
-    text = text.where(~pointed, text.str.replace(".", ":", regex=False))
-    packed = text.str.fullmatch(r"\d{3,4}")
-    text = text.where(~packed, text.str.replace(r"^(\d{1,2})(\d{2})$", r"\1:\2", regex=True))
-    text = text.where(~text.str.fullmatch(r"\d{1,2}:\d{2}"), text + ":00")
-    read = pd.to_timedelta(text, errors="coerce")
-    hours = read.dt.total_seconds() / 3600
-    read = read + pd.to_timedelta(np.where((half == "p") & (hours < 12), 12, 0), unit="h")
-    read = read - pd.to_timedelta(np.where((half == "a") & (hours >= 12), 12, 0), unit="h")
-    refuse_clock(
-        column, (read.isna() | (read < pd.Timedelta(0)) | (read > pd.Timedelta("1D"))).to_numpy()
-    )
-    return read

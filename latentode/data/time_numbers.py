@@ -16,19 +16,17 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import cell_name, row_name
-from latentode.data.usual_names import HOUR_NAMES, usual
+from latentode.data.columns import row_name
+from latentode.data.usual_names import usual
 from latentode.errors import SchemaError
 
 __all__ = [
     "NUMBER_FORMS",
     "PLAIN",
     "are_remote",
-    "clock_of_numbers",
     "doubtful_form",
     "form_of_numbers",
     "is_number_form",
-    "refuse_clock",
     "since_when",
     "times_of_numbers",
 ]
@@ -184,49 +182,6 @@ def times_of_numbers(column: pd.Series, form: str, what: str) -> pd.Series:
     stamps = pd.to_datetime(text, format=pattern, errors="coerce")
     _refuse(column, what, form, (stamps.isna() | (text.str.len() != length)).to_numpy())
     return _column(stamps.to_numpy(), column)
-
-
-def clock_of_numbers(column: pd.Series) -> pd.Series:
-    """How long after midnight each time of day is: hours by the name of the column, or such as 801.
-
-    What can be neither are minutes or seconds since midnight, or parts of a day.
-
-    Raises:
-        SchemaError: for what may be several of these, or is none.
-
-    Example:
-        >>> clock_of_numbers(pd.Series([0, 801]))[1], clock_of_numbers(pd.Series([0, 481]))[1]
-        (Timedelta('0 days 08:01:00'), Timedelta('0 days 08:01:00'))
-    """
-    numbers = column.to_numpy(np.float64)
-    least, most = numbers.min(initial=0.0), numbers.max(initial=0.0)
-    if usual(str(column.name)) in HOUR_NAMES and least >= 0 and most <= 24:
-        return pd.Series(pd.to_timedelta(numbers, unit="h"), index=column.index)
-    if 1 <= most < 100 and least >= 0:  # of hhmm, all within the first hour
-        raise SchemaError(
-            f"column `{column.name}` holds {most:g} and less, which may be hours, minutes or "
-            "numbers of intervals; write times of day such as 06:00, or call the column `hour` if "
-            "it holds hours"
-        )
-    if 0.5 <= most < 1 and least >= 0:
-        return pd.Series(pd.to_timedelta(numbers, unit="D").round("s"), index=column.index)
-    bad = ~((numbers >= 0) & (numbers <= 2400) & (numbers % 100 < 60))
-    whole = bool((numbers == np.floor(numbers)).all())
-    if bad.any() and whole and least >= 0 and most <= SECONDS_OF_DAY:  # since midnight, then
-        unit = "min" if most <= SECONDS_OF_DAY / 60 else "s"
-        return pd.Series(pd.to_timedelta(numbers, unit=unit), index=column.index)
-    refuse_clock(column, bad | (numbers != np.floor(numbers)))
-    minutes = np.floor(numbers / 100) * 60 + numbers % 100
-    return pd.Series(pd.to_timedelta(minutes, unit="min"), index=column.index)
-
-
-def refuse_clock(column: pd.Series, bad: np.ndarray) -> None:
-    """Raises for the first cell that is no time of day."""
-    if bad.any():
-        raise SchemaError(
-            f"column `{column.name}` holds {cell_name(column, bad)}, which is no time of day; correct "
-            "it or remove that row"
-        )
 
 
 def _periods(numbers: np.ndarray, form: str) -> np.ndarray:

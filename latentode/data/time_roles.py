@@ -12,7 +12,7 @@ from dataclasses import replace
 import pandas as pd
 
 from latentode.data.columns import some_names
-from latentode.data.joined_columns import joined_times, parts_of_time
+from latentode.data.joined_columns import joined_times
 from latentode.data.number_text import is_text
 from latentode.data.roles import (
     Search,
@@ -24,6 +24,8 @@ from latentode.data.roles import (
     orderly,
     times_differ,
 )
+from latentode.data.time_numbers import form_of_numbers
+from latentode.data.time_parts import clock_parts, parts_of_time
 from latentode.data.usual_names import (
     CLOCK_NAMES,
     DATE_NAMES,
@@ -39,6 +41,7 @@ from latentode.errors import SchemaError
 
 __all__ = ["find_time"]
 
+OFTEN = 0.5  # share of rows whose time is that of the row before
 PARTS = ("year", "month", "day", "hour")  # none of which is a time alone
 
 
@@ -58,7 +61,7 @@ def find_time(search: Search) -> None:
                 search.join_times(parts)
                 return
             names = [] if parts else names
-        time = names[0] if names else _time_by_contents(search)
+        time = _rather_times(search, names[0]) if names else _time_by_contents(search)
         _refuse_parts(search, time)
         search.schema = replace(search.schema, time=time)
         _join_date(search, names[1:])
@@ -66,6 +69,21 @@ def find_time(search: Search) -> None:
             search.say(f"column `{search.schema.time}` is taken for the times; time= names another")
     elif search.schema.date is None:
         _join_date(search, every(search.frame.columns, DATE_NAMES, search.taken()))
+
+
+def _rather_times(search: Search, name: str) -> str:
+    """A column of plain numbers with the name of one of times, or a column of times beside it.
+
+    A time that stays the same from row to row, such as that of an admission, is none of the rows.
+    """
+    column = search.column(name)
+    if usual(name) in SURE_TIME_NAMES or not pd.api.types.is_numeric_dtype(column):
+        return name
+    if column.isna().any() or form_of_numbers(column, f"column `{name}`") is not None:
+        return name
+    times = [c for c in search.free() if c != name and looks_like_times(search.column(c))]
+    stay = [(search.column(c) == search.column(c).shift()).mean() > OFTEN for c in times]
+    return name if all(stay) else _time_by_contents(search)
 
 
 def _refuse_parts(search: Search, time: str) -> None:
@@ -112,6 +130,17 @@ def _join_date(search: Search, others: Sequence[str]) -> None:
                 )
                 search.say(f"times are those of `{name}`; `{time}` holds times of day and is left out")
                 return
+        return
+    if usual(time) in CLOCK_NAMES and pd.api.types.is_numeric_dtype(column):
+        dates = [c for c in others if are_dates(search.column(c))]
+        if dates and search.schema.targets is None:
+            raise SchemaError(
+                f"columns `{dates[0]}` and `{time}` both say when a row was; give date='{dates[0]}' if "
+                f"`{time}` is the time of day, or leave_out='{dates[0]}' if its numbers are times"
+            )
+    parts = clock_parts(search.frame, [c for c in search.taken() if c != time])
+    if parts and usual(time) in DATE_NAMES and are_dates(column) and column.duplicated().any():
+        search.join_times([time, *parts])
         return
     clock = next(iter(every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])), None)
     clocks = [c for c in search.free() if c != time and _holds_clock_text(search.column(c))]

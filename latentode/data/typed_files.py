@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -23,6 +25,10 @@ JSON = (".json", ".jsonl", ".ndjson")
 ROWS = 400  # of a workbook, in which its header is looked for
 SHOWN = 40  # characters of a cell in a message
 
+# A cell with a formula and nothing behind it: Excel writes an empty result as text.
+_FORMULA = re.compile(
+    rb'<c r="([A-Z]+\d+)"([^>]*)>\s*<f[^>]*?(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>)?\s*</c>'
+)
 Reader = Callable[[Part, FileFormat], pd.DataFrame]
 
 
@@ -106,9 +112,19 @@ def _read_json(part: Part, told: FileFormat) -> pd.DataFrame:
 
 def _parsed(name: str, text: bytes, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_record)
     except ValueError as error:
         raise SchemaError(f"{name} is not JSON, {where}: {error}; write the file again") from error
+
+
+def _record(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, each name of which has one value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} occurs twice in one object")
+    return found
 
 
 def _read_workbook(part: Part, told: FileFormat) -> pd.DataFrame:
@@ -135,6 +151,7 @@ def _read_workbook(part: Part, told: FileFormat) -> pd.DataFrame:
         for line, row in enumerate(cells.to_numpy().tolist(), start=1)
         if line > skip and any(row)
     ]
+    _refuse_formulas(part, list(sheets).index(name), sheet)
     header = find_header(records, part.name, told.skip_rows is not None, told.header_rows)
     if header.first >= len(records):
         raise SchemaError(f"{part.name}: the sheet {name!r} has a header but no rows")
@@ -143,6 +160,21 @@ def _read_workbook(part: Part, told: FileFormat) -> pd.DataFrame:
     frame = frame.loc[:, frame.notna().any() | ~frame.columns.str.startswith("Unnamed: ")]
     frame.index = pd.Index(frame.index + 1, name="line")
     return frame.infer_objects()
+
+
+def _refuse_formulas(part: Part, place: int, sheet: pd.DataFrame) -> None:
+    """Raises for a formula that was never computed, as programs write it that do not compute."""
+    if not sheet.isna().to_numpy().any():
+        return
+    with zipfile.ZipFile(io.BytesIO(part.content)) as archive:
+        member = f"xl/worksheets/sheet{place + 1}.xml"
+        content = archive.read(member) if member in archive.namelist() else b""
+    found = next((cell for cell in _FORMULA.finditer(content) if b't="str"' not in cell[2]), None)
+    if found is not None:
+        raise SchemaError(
+            f"{part.name}: cell {found[1].decode()} holds a formula without its result; open the "
+            "workbook in Excel or LibreOffice and save it, or save it as CSV"
+        )
 
 
 def _sheet(name: str, sheets: dict[str, pd.DataFrame], wanted: str | None) -> tuple[str, pd.DataFrame]:

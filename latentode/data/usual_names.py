@@ -154,6 +154,10 @@ PARTS_OF_TIME = {
     "year": ("year", "yr", "yyyy", "yy", "jahr", "año", "ano", "année", "annee"),
     "quarter": ("quarter", "qtr", "quartal", "trimestre", "kwartaal"),
     "month": ("month", "mo", "mon", "mm", "mth", "monat", "mes", "mois"),
+    "week": (
+        *("week", "wk", "week_number", "week_nr", "weeknum", "iso_week", "isoweek", "kw"),
+        *("kalenderwoche", "semana", "semaine", "settimana", "weeknummer"),
+    ),
     "day": ("day", "dy", "dd", "day_of_month", "dom", "mday", "tag", "día", "dia", "jour"),
     "doy": ("doy", "jday", "yday", "day_of_year", "dayofyear", "julian_day", "julianday"),
     "hour": HOUR_NAMES,
@@ -188,7 +192,7 @@ def usual(name: str) -> str:
         >>> usual("Patient ID"), usual("chartTime"), usual("Time (UTC)"), usual("_value")
         ('patient_id', 'chart_time', 'time', 'value')
     """
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _BRACKETS.sub("", name.strip()))
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _BRACKETS.sub("", name.strip().strip("<>")))
     return re.sub(r"[\s\-./:]+", "_", text.lower()).strip("_")
 
 
