@@ -170,3 +170,87 @@ def test_what_is_wrong_with_a_new_row_is_counted_in_what_was_handed_in():
         with pytest.raises(SchemaError, match=message):
             online.update(pd.DataFrame([{"id": "a", "time": 9.0, "x": 1.0, "ward": "A", **new}]))
     assert len(online.update(table.tail(1).assign(time=9.0)).history) == 10
+
+
+DAYS = pd.date_range("2024-02-01", periods=16, tz="UTC")
+
+
+def written(form: str) -> pd.DataFrame:
+    """The same rows, their times written in a form."""
+    seconds = (DAYS - pd.Timestamp(0, tz="UTC")) // pd.Timedelta("1s")
+    times = {
+        "epoch-s": seconds,
+        "epoch-ms": seconds * 1000,
+        "aware": DAYS.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "naive": DAYS.strftime("%Y-%m-%dT%H:%M:%S"),
+        "day first": DAYS.strftime("%d/%m/%Y"),
+        "month first": DAYS.strftime("%m/%d/%Y"),
+        "points": DAYS.strftime("%d.%m.%Y"),
+        "elapsed": [f"{24 * i}:00:00" for i in range(16)],
+        "hours": [24 * i for i in range(16)],
+    }
+    return pd.DataFrame({"time": times[form], "y": np.sin(np.arange(16.0))})
+
+
+def fitted(table: pd.DataFrame, horizon: str = "2D") -> LatentODEForecaster:
+    return tiny(horizon=horizon, context_length="8D", max_epochs=0).fit(table)
+
+
+@pytest.mark.parametrize(
+    ("before", "later"),
+    [
+        ("epoch-s", "epoch-ms"),
+        ("epoch-s", "aware"),
+        ("aware", "epoch-s"),
+        ("day first", "month first"),
+        ("day first", "points"),
+        ("day first", "naive"),
+        ("naive", "day first"),
+    ],
+)
+def test_times_in_another_form_that_is_clear_are_read_and_said(before, later):
+    own = fitted(written(before))
+    expected = own.predict(written(before), at="2D", count=2)
+    found = []
+    said = said_by(lambda: found.append(own.predict(written(later), at="2D", count=2)))
+    pd.testing.assert_frame_equal(found[0], expected, check_dtype=False)
+    assert any(
+        "in another form" in str(w.message) or "in the form" in str(w.message) for w in said
+    ) or (later in ("naive", "aware"))
+    online = OnlineForecaster(own, written(before)[:9])
+    online.update(written(later)[9:])
+    pd.testing.assert_frame_equal(online.predict("2D", count=2), expected, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "later", "words"),
+    [
+        ("aware", "naive", "has no time zone, and had one, UTC.*2024-02-01 00:00:00.00:00"),
+        ("epoch-s", "naive", "has no time zone, and had one, UTC"),
+        ("naive", "aware", "has a time zone, UTC, and had none"),
+        ("elapsed", "hours", "holds '0' at row 0, which is not a time in the form elapsed"),
+    ],
+)
+def test_times_of_another_kind_are_refused(before, later, words):
+    own = fitted(written(before))
+    with pytest.raises(SchemaError, match=words):
+        own.predict(written(later), at="2D", count=2)
+
+
+@pytest.mark.parametrize("unit", ["10.0K", "10 %", "37.5 C"])
+def test_values_without_the_unit_that_they_had_are_pointed_out(unit):
+    number, mark = float(unit.rstrip("K%C ")), unit.lstrip("0123456789.")
+    table = written("naive").assign(y=[f"{number + i}{mark}" for i in range(16)])
+    own = fitted(table)
+    plain = table.assign(y=[number + i for i in range(16)])
+    (one,) = said_by(lambda: own.predict(plain, at="2D", count=1))
+    assert f"`y` has no unit, was in {mark.strip()!r} before" in str(one.message)
+    online = OnlineForecaster(own, table[:9])
+    assert not said_by(lambda: online.update(table[9:]))  # as it was read, it has none of its own
+    expected = own.predict(table, at="2D", count=1)
+    pd.testing.assert_frame_equal(online.predict("2D", count=1), expected)
+
+
+def test_a_later_long_table_without_its_column_of_units_is_pointed_out(model, labs):
+    (one,) = said_by(lambda: model.predict(labs.drop(columns="unit"), at="2D", count=1))
+    assert "values have no column of units, and are taken to be in those of before" in str(one.message)

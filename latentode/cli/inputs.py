@@ -26,11 +26,11 @@ import typer
 
 from latentode.adapters import CONVERTERS
 from latentode.cli.options import split
-from latentode.data.cautions import left_out
 from latentode.data.columns import detect, some_names
 from latentode.data.dataset import SeriesDataset
 from latentode.data.file_format import FileFormat
 from latentode.data.files import read_table
+from latentode.data.left_out import left_out
 from latentode.data.schema import AUTO, NONE, Schema
 from latentode.data.usual_names import SURE_ID_NAMES, SURE_TIME_NAMES
 from latentode.data.writing import check_output, check_place, write_table

@@ -135,6 +135,8 @@ def marks_of(
         used &= groups or pointed or decimal is not None
         # No number with a group of thousands begins with 0, as 0,051 does.
         zero = thousands is not None and digits.str.match(rf"0\d*{re.escape(thousands)}").any()
+        # Nor one with a decimal comma that nobody has told, as +0061,5 does: a value and its quality.
+        zero |= decimal is None and point == "," and bool(digits.str.match(r"0\d+,").any())
         if not used or zero or not digits.str.fullmatch(_pattern(marks)).all():
             continue
         values = tuple(number_of_digits(digits, marks))

@@ -9,7 +9,7 @@ fits every cell; "9,051" alone might be 9051 or 9.051. A cell such as "<0.5", ">
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -26,7 +26,15 @@ from latentode.data.number_cells import (
 )
 from latentode.errors import SchemaError
 
-__all__ = ["CENSORED", "DECIMALS", "NumberColumn", "is_text", "looks_numeric", "read_numbers"]
+__all__ = [
+    "CENSORED",
+    "DECIMALS",
+    "NumberColumn",
+    "is_text",
+    "looks_numeric",
+    "read_numbers",
+    "without_unit",
+]
 
 CENSORED = ("limit", "drop")
 DECIMALS = (".", ",")
@@ -75,14 +83,19 @@ def looks_numeric(column: pd.Series, decimal: str | None = None) -> bool:
     if _whole(cells, decimal) is not None:
         return True
     numbers = plain_numbers(text).notna()
-    words = _LOW | _HIGH | _TRUTHS
-    numbers |= np.array([_LIMIT.match(c) is not None or c.lower() in words for c in map(str, text)])
+    numbers |= text.str.match(_LIMIT)
     # Numbers with a unit count as well, but not codes of a digit and a letter such as "3A".
     pieces = pieces_of(text)
     apart = pieces["digits"].str.endswith(" ") | pieces["unit"].fillna("").str.fullmatch(r"|%|°.*")
     marked = pieces["digits"].notna() & apart.fillna(False).astype(bool)
-    counts = _counts(column, cells)
-    return bool(((numbers | marked) * counts).sum() >= MOSTLY_NUMERIC * counts.sum())
+    lowered = text.str.lower()
+    counts = without_arrow(column).astype(object).value_counts().reindex(cells).to_numpy(np.float64)
+    # Beside numbers Low and High are values beyond a limit, and alone labels, as of tides.
+    beyond = lowered.isin(_LOW | _HIGH) & bool((numbers | marked).any())
+    return bool(
+        ((numbers | marked | beyond | lowered.isin(_TRUTHS)) * counts).sum()
+        >= MOSTLY_NUMERIC * counts.sum()
+    )
 
 
 def read_numbers(
@@ -116,8 +129,7 @@ def read_numbers(
     _refuse_times(column, role)
     cells = pd.Series(_cells(column))
     text = text_of(cells)
-    words = _LOW | _HIGH
-    beyond = np.array([_LIMIT.match(c) is not None or c.lower() in words for c in map(str, text)], bool)
+    beyond = (text.str.lower().isin(_LOW | _HIGH) | text.str.match(_LIMIT)).to_numpy(dtype=bool)
     if beyond.any() and looks_numeric(column, decimal):
         read = _censored(column, beyond, role, censored, decimal, unit)
     else:
@@ -126,13 +138,20 @@ def read_numbers(
         )
         note = None if how is None else f"column `{column.name}` was read as numbers: {how}"
         read = NumberColumn(_placed(column, cells, numbers), note, own)
-    if None not in (unit, read.unit) and unit != read.unit:
+    if unit is not None and read.unit is None:
+        return replace(read, note=without_unit(column, unit))
+    if unit is not None and unit != read.unit:
         raise SchemaError(
             f"column `{column.name}` is in {read.unit!r}, such as {cells.iloc[0]!r}, where it was in "
             f"{unit!r} before; convert it"
         )
     _refuse_other_degrees(column, read.unit)
     return read
+
+
+def without_unit(column: pd.Series, unit: str) -> str:
+    """What to say of numbers without the unit that the column was in before."""
+    return f"column `{column.name}` has no unit, was in {unit!r} before, and is taken to be in it"
 
 
 def _refuse_other_degrees(column: pd.Series, unit: str | None) -> None:
@@ -152,11 +171,6 @@ def _cells(column: pd.Series) -> pd.Series:
     if isinstance(plain.dtype, pd.CategoricalDtype):
         plain = plain.astype(object)
     return pd.Series(plain.dropna().unique(), dtype=object)
-
-
-def _counts(column: pd.Series, cells: pd.Series) -> np.ndarray:
-    counts = without_arrow(column).astype(object).value_counts()
-    return counts.reindex(cells).to_numpy(dtype=np.float64)
 
 
 def _placed(column: pd.Series, cells: pd.Series, numbers: np.ndarray) -> pd.Series:
@@ -257,10 +271,9 @@ def _censored(
     rows = pd.Index(cells[beyond]).get_indexer(pd.Index(without_arrow(column).astype(object))) >= 0
     if policy is None:
         raise SchemaError(
-            f"column `{column.name}` has {int(rows.sum())} censored cells, which only give a "
-            "limit, first "
-            f"{cell_name(column, rows)}; choose censored='limit' to take them as their limit, or "
-            f"censored='drop' to take them as missing"
+            f"column `{column.name}` has {int(rows.sum())} censored cells, which only give a limit, "
+            f"first {cell_name(column, rows)}; choose censored='limit' to take them as their limit, or "
+            "censored='drop' to take them as missing"
         )
     inner = text.where(~beyond, text.str.replace(r"^[<>≤≥]\s*=?\s*", "", regex=True))
     word = inner.str.lower().isin(_LOW | _HIGH).to_numpy(dtype=bool)
@@ -272,9 +285,8 @@ def _censored(
     if policy == "limit" and word.any():
         if word.all():
             raise SchemaError(
-                f"column `{column.name}` says nothing but {cells.iloc[0]!r} and its like, so there "
-                "is no "
-                f"limit to take; choose censored='drop'"
+                f"column `{column.name}` says nothing but {cells.iloc[0]!r} and its like, so there is "
+                "no limit to take; choose censored='drop'"
             )
         low = inner.str.lower().isin(_LOW).to_numpy(dtype=bool)
         numbers[word] = np.where(low[word], np.nanmin(numbers), np.nanmax(numbers))
@@ -290,9 +302,8 @@ def _refuse_times(column: pd.Series, role: str) -> None:
     if pd.api.types.is_datetime64_any_dtype(column) or column.dtype.kind == "m":
         name = column.name
         raise SchemaError(
-            f"column `{name}` has dtype {column.dtype}: it holds times, not numbers; leave "
-            f"`{name}` out of "
-            f"{role}, or convert it to numbers"
+            f"column `{name}` has dtype {column.dtype}: it holds times, not numbers; leave `{name}` "
+            f"out of {role}, or convert it to numbers"
         )
 
 
@@ -313,7 +324,7 @@ def _refuse(column: pd.Series, role: str, decimal: str | None) -> NoReturn:
             f"decimal='.' or decimal=','"
         )
     units = pieces["unit"].fillna("").str.strip() + pieces["currency"].fillna("")
-    usual = str(units.mode()[0]) if len(units) else ""
+    usual = str(units[digits.notna()].mode()[0]) if digits.notna().any() else ""
     if digits.notna().all() and usual:
         odd = cells[(units != usual).to_numpy()]
         bad = column.isin(odd).to_numpy()
@@ -322,7 +333,7 @@ def _refuse(column: pd.Series, role: str, decimal: str | None) -> NoReturn:
             f"{usual!r}; convert it, name it in na_values when reading the file, or {where}"
         )
     plain, words = plain_numbers(text).notna(), text.str.lower().isin(_TRUTHS)
-    numbers = words if words.sum() > plain.sum() else plain | (digits.notna() & units.eq(""))
+    numbers = words if words.sum() > plain.sum() else plain | (digits.notna() & units.isin(["", usual]))
     bad = column.isin(cells[~numbers.to_numpy(dtype=bool)]).to_numpy()
     if not bad.any():  # each may be one, but not all by the same signs
         odd = digits.str.contains(",", regex=False).fillna(False).to_numpy(dtype=bool)

@@ -84,9 +84,9 @@ def _in_order(codes: np.ndarray, ticks: np.ndarray) -> np.ndarray | None:
 
 
 def _names_all(schema: Schema) -> bool:
-    """Whether a schema leaves nothing open, and names neither covariates nor a column of dates."""
+    """Whether a schema leaves nothing open, and names no covariates, column of dates or units."""
     named = schema.layout == "wide" and schema.targets is not None and schema.time is not None
-    more = schema.date or schema.static_covariates or schema.known_future
+    more = schema.date or schema.static_covariates or schema.known_future or schema.units
     return named and not more
 
 

@@ -19,13 +19,23 @@ from latentode.data.columns import cell_name, column_of, row_name, without_arrow
 from latentode.data.number_text import is_text
 from latentode.data.schema import Schema
 from latentode.data.time_axis import TimeAxis
-from latentode.data.usual_names import OFFSET_NAMES, UNIT_NAMES, usual
+from latentode.data.usual_names import OFFSET_NAMES, UNIT_NAMES, ZONE_NAMES, usual
 from latentode.errors import SchemaError
 
 __all__ = ["Qualified", "qualifies", "qualify"]
 
 _SIGNS = ("<", ">", "≤", "≥", "<=", ">=", "=<", "=>", "=", "==", "~", "")
 _BEYOND = _SIGNS[:8]
+# As the common data model of OMOP numbers them.
+_OPERATORS = {4171754: "<=", 4171755: ">=", 4171756: "<", 4172703: "=", 4172704: ">"}
+_ABBREVIATIONS = frozenset(
+    (
+        *("UTC", "GMT", "WET", "WEST", "CET", "CEST", "MET", "MEST", "MEZ", "MESZ", "EET", "EEST"),
+        *("MSK", "BST", "IST", "EST", "EDT", "CST", "CDT", "MST", "MDT", "PST", "PDT", "AST", "ADT"),
+        *("NST", "NDT", "AKST", "AKDT", "HST", "JST", "KST", "HKT", "SGT", "AEST", "AEDT", "ACST"),
+        *("ACDT", "AWST", "NZST", "NZDT", "SAST", "BRT", "ART"),
+    )
+)
 _OFFSET = re.compile(r"(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?|UTC|GMT|Z")
 _REMARK = re.compile(r"[A-Za-z]{1,3}")
 _NAMED = 3  # rows in a message
@@ -76,12 +86,21 @@ def qualify(frame: pd.DataFrame, schema: Schema, asked: bool, axis: TimeAxis) ->
     dropped, units = None, {}
     for name in free:
         column = column_of(frame, name)
+        if usual(name) == "operator_concept_id":
+            column = column.map(_OPERATORS)
         if usual(name) in UNIT_NAMES:
             units |= _units(frame, column, schema)
         elif _are_signs(column) and column.isin(_BEYOND).any():
             dropped = _limits(column, schema, notes)
         elif _are_zones(column):
             _refuse_clocks(column, schema, axis, notes)
+    told = {v: unit for v, unit in schema.units.items() if v in (schema.targets or ())}
+    if schema.layout == "long" and told and not units:
+        variable, unit = next(iter(told.items()))
+        notes.append(
+            "values have no column of units, and are taken to be in those of before, such as "
+            f"{unit!r} of `{variable}`"
+        )
     offsets = () if asked or schema.layout == "long" else schema.targets or ()
     for name in offsets:
         column = column_of(frame, name)
@@ -111,7 +130,9 @@ def _are_signs(column: pd.Series) -> bool:
 
 
 def _are_zones(column: pd.Series) -> bool:
-    return _holds_only(column, _is_zone) and bool((column.dropna() != "").any())
+    named = usual(str(column.name)) in ZONE_NAMES
+    fits = (lambda text: _is_zone(text) or text in _ABBREVIATIONS) if named else _is_zone
+    return _holds_only(column, fits) and bool((column.dropna() != "").any())
 
 
 def _is_zone(text: str) -> bool:

@@ -13,10 +13,11 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.cautions import cautions, left_out, overlooked
+from latentode.data.cautions import cautions
 from latentode.data.columns import IntoFrame, column_of, misread, row_name, to_pandas, without_arrow
 from latentode.data.joined_columns import JOINT, joined_times, with_joined_columns
-from latentode.data.number_text import NumberColumn, read_numbers
+from latentode.data.left_out import left_out, overlooked
+from latentode.data.number_text import NumberColumn, read_numbers, without_unit
 from latentode.data.qualifiers import qualify
 from latentode.data.resolution import resolve
 from latentode.data.schema import Schema
@@ -37,6 +38,7 @@ __all__ = [
     "series_codes",
     "times_of",
     "value_columns",
+    "without_its_units",
 ]
 
 EXACT = 2**53  # the largest integer up to which float64 holds each one
@@ -44,6 +46,7 @@ EXACT = 2**53  # the largest integer up to which float64 holds each one
 _COUNTED = re.compile(
     r"\d+ (?=(?:censored cells|limits|rows)\b)|first '.*?' at .*?(?=, taken)|such as '.*?'"
 )
+_READ = "latentode: in the units of before"
 LARGEST = float(np.sqrt(np.finfo(np.float64).max / EXACT))  # the squares of so many can be added
 
 
@@ -142,6 +145,8 @@ def _read_columns(frame: pd.DataFrame, schema: Schema | None) -> Reading:
     resolution = resolve(schema or Schema(), frame)
     declared_targets = schema is not None and schema.targets is not None
     schema, notes = resolution.schema, [*resolution.notes]
+    if frame.attrs.get(_READ):
+        schema = replace(schema, units={})
     frame = with_joined_columns(frame, schema)
     missed = None if declared_targets else overlooked(left_out(frame, schema))
     notes += [missed] if missed else []
@@ -170,6 +175,12 @@ def _read_columns(frame: pd.DataFrame, schema: Schema | None) -> Reading:
     notes += [*said.notes, *([read.note] if read.note else [])]
     notes += cautions(table, schema, axis, codes, declared_targets)
     return Reading(table, replace(schema, units=units), axis, tuple(notes))
+
+
+def without_its_units(table: pd.DataFrame) -> pd.DataFrame:
+    """A table that was read once, whose values are numbers in the units that they were in."""
+    table.attrs[_READ] = True
+    return table
 
 
 def value_columns(schema: Schema) -> list[str]:
@@ -266,10 +277,11 @@ def numeric_column(
     Raises:
         SchemaError: for text, and for integers too large to compute with.
     """
+    schema = schema or Schema()
+    unit = schema.units.get(str(column.name))
     if not pd.api.types.is_numeric_dtype(column):
         if column.notna().any():
-            schema = schema or Schema()
-            decimal, unit = schema.file_format.decimal, schema.units.get(str(column.name))
+            decimal = schema.file_format.decimal
             return read_numbers(column, role, schema.censored, decimal, point_elsewhere, unit)
         return NumberColumn(pd.Series(np.nan, index=column.index, name=column.name))
     if pd.api.types.is_integer_dtype(column):
@@ -280,7 +292,7 @@ def numeric_column(
                 f"{row_name(column, large)}, too large to be computed with exactly; leave "
                 f"`{column.name}` out of {role} if it is an identifier, or convert it to float"
             )
-    return NumberColumn(column)
+    return NumberColumn(column, None if unit is None else without_unit(column, unit))
 
 
 def _check_static(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> None:

@@ -13,7 +13,6 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.cautions import left_out
 from latentode.data.column_report import (
     FeatureReport,
     VariableReport,
@@ -24,6 +23,7 @@ from latentode.data.columns import IntoFrame, column_of, some_names, to_pandas
 from latentode.data.cycles import FoundCycle, describe, find_cycles
 from latentode.data.dataset import SeriesDataset
 from latentode.data.duplicates import DUPLICATES, merge_duplicates, other_readings
+from latentode.data.left_out import left_out
 from latentode.data.reading import (
     read_columns,
     series_codes,

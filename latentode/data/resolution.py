@@ -29,6 +29,7 @@ from latentode.data.series_roles import find_by_structure, find_id
 from latentode.data.time_roles import find_time
 from latentode.data.usual_names import (
     ID_NAMES,
+    RANGE_NAMES,
     SURE_LONG_NAMES,
     TIME_NAMES,
     VALUE_NAMES,
@@ -136,7 +137,7 @@ def _is_measured(search: Search, name: str) -> bool:
     column = search.column(name)
     if not pd.api.types.is_float_dtype(column) or name.startswith(UNNAMED):
         return False
-    if usual(name) in (*TIME_NAMES, *ID_NAMES):
+    if usual(name) in (*TIME_NAMES, *ID_NAMES, *RANGE_NAMES):
         return False
     values = column.dropna().to_numpy(np.float64)
     return bool((values != np.floor(values)).any())

@@ -18,6 +18,7 @@ import pandas as pd
 
 from latentode.data.joined_columns import joined
 from latentode.data.number_text import is_text
+from latentode.data.qualifiers import qualifies
 from latentode.data.roles import (
     UNNAMED,
     Search,
@@ -78,7 +79,7 @@ def find_id(search: Search) -> None:
 
 def _may_name_series(search: Search, name: str) -> bool:
     column = search.column(name)
-    if pd.api.types.is_bool_dtype(column) or not repeats(column):
+    if pd.api.types.is_bool_dtype(column) or not repeats(column) or qualifies(column):
         return False
     if looks_like_times(column):  # such as the day on which a patient was admitted
         return is_text(column) and _tells_times_apart(search, column)
@@ -114,7 +115,13 @@ def _says_units(search: Search, name: str) -> bool:
     if usual(name) == "unit" and not all(x in MEASURES or _UNIT_SIGN.search(x) for x in labels):
         return False
     ticks, base = search.ticks(), search.base()
-    return ticks is not None and orderly(base, ticks)
+    if ticks is None or orderly(base, ticks):
+        return ticks is not None
+    others = (c for c in search.free() if usual(c) not in UNIT_NAMES)
+    return any(
+        times_differ(codes_of(base, search.column(c)), ticks)
+        for c in label_columns(search.frame, others)
+    )
 
 
 def _refuse_number(name: str) -> NoReturn:

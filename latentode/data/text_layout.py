@@ -35,6 +35,7 @@ TAB = "\t"
 SEPARATORS = (",", ";", "\t", "|")
 USUAL = {".tsv": "\t", ".tab": "\t"}  # by ending; else a comma
 COMMENTS = ("#", "%", "//", "!")  # what lines begin with that are no rows
+ANNOTATIONS = ("#group", "#datatype", "#default")  # of InfluxDB, above each of its tables
 CLEAR = 0.05  # by how much one separator has to be likelier than another
 ENOUGH = 0.5  # share of lines that have to have equally many cells
 SHOWN = 40  # characters of a line in a message
@@ -189,6 +190,7 @@ def _comment(content: bytes, sign: str, first: int, separator: str, width: int) 
     if not content.startswith(written) and b"\n" + written not in content:
         return ""
     marked = [(n, line) for n, line in lines_from(content) if line.startswith(sign)]
+    marked = [(n, line) for n, line in marked if not line.startswith(ANNOTATIONS)]
     below = list(records_of((line for line in marked if line[0] > first), separator))
     return "" if any(len(cells) == width for _, cells in below) else sign
 

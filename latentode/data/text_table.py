@@ -154,7 +154,7 @@ class _Text:
         text = self.read(schema, whole)[whole]
         padded = [c for c in whole if column_of(text, c).str.fullmatch(r"\s*0\d+\s*").any()]
         try:
-            found = resolve(schema, frame).schema if padded else schema
+            found = resolve(schema, frame.assign(**text[padded])).schema if padded else schema
         except SchemaError:  # said where the table is used
             return []
         named = [c for c in (found.id, found.variable) if c is not None]

@@ -65,6 +65,9 @@ _ELAPSED = re.compile(
     r"^-?(?:\d+\s*d(?:ays?)?,?\s*)?[+-]?\d+:[0-5]?\d(?::[0-5]?\d(?:[.,]\d+)?)?$|^-?\d+\s*d(?:ays?)?$"
     r"|^-?P(?=[\dT])(?:\d+W)?(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?$"
 )
+_ISO_ELAPSED = re.compile(
+    r"^(?P<sign>-?)P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>[\d.]+)S)?)?$"
+)
 _PERIODS = {
     "quarter": re.compile(r"^(?P<year>\d{4})[-\s/]?[Qq](?P<part>[1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"),
     "week": re.compile(r"^(?P<year>\d{4})[-\s]?[Ww](?P<part>\d{1,2})(?:-?(?P<day>[1-7]))?$"),
@@ -257,11 +260,23 @@ def is_elapsed(text: pd.Series) -> bool:
 
 
 def read_elapsed(text: pd.Series) -> pd.Series:
-    """Durations from text, a duration per row; those that are none are NaT."""
+    """Durations from text, a duration per row; those that are none are NaT, as numbers are."""
     short = text.str.fullmatch(r"[^:]*\d+:\d{1,2}")  # hours and minutes
     whole = text.str.replace(",", ".", regex=False).where(~short, text + ":00")
     whole = whole.str.replace(r"(?<=\d)\s*d(?:ays?)?\b[.,]?", " days", regex=True)
-    return pd.to_timedelta(whole, errors="coerce")
+    plain = text.str.fullmatch(r"[+-]?[\d.]+")  # which pandas takes for nanoseconds
+    read = pd.to_timedelta(whole.mask(plain | text.str.contains("P")), errors="coerce")
+    return read.fillna(_of_iso(text)) if text.str.contains("P").any() else read
+
+
+def _of_iso(text: pd.Series) -> pd.Series:
+    """Durations of ISO 8601, such as PT108H; NaT for what is none."""
+    parts: Any = text.str.extract(_ISO_ELAPSED)
+    told = parts["sign"].notna()
+    amounts = parts.drop(columns="sign").astype(np.float64).fillna(0.0)
+    seconds = amounts @ np.array([7 * 86_400, 86_400, 3600, 60, 1])
+    signed = seconds.where(parts["sign"] != "-", -seconds)
+    return pd.to_timedelta((signed * 10**6).round().where(told), unit="us")
 
 
 def period_form(text: pd.Series) -> str | None:

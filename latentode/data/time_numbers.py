@@ -33,6 +33,7 @@ __all__ = [
 
 PLAIN = "number"  # says that numbers are their own unit, whatever they look like
 EPOCHS = {"epoch-s": 1, "epoch-ms": 10**3, "epoch-us": 10**6, "epoch-ns": 10**9}
+LATEST = 253_402_300_800  # seconds since 1970 at the end of the year 9999
 SINCE, UNTIL = 10**9, 22 * 10**8  # seconds since 1970 in 2001 and in 2039: ten digits in every unit
 DIGITS = {
     "yyyymmdd": (8, "%Y%m%d"),
@@ -53,7 +54,7 @@ DAY_NAMES = ("date", "datum", "fecha", "day")
 REMOTE = 1000  # spans from zero, from where numbers are hardly counted from zero
 ENOUGH = 8  # fractions of days that are all whole seconds
 SECONDS_OF_DAY, SLACK = 86_400.0, 0.06  # a day to six places is known to 0.05 s
-NUMBER_FORMS = (*EPOCHS, "excel", *DIGITS, *PERIODS, *CENTURIES, "decimal-year")
+NUMBER_FORMS = (*EPOCHS, "excel", *DIGITS, *PERIODS, *CENTURIES, "decimal-year", "yyyy.mm")
 _SINCE = re.compile(
     r"\b(ms|milliseconds?|s|secs?|seconds?|min|minutes?|h|hrs?|hours?|d|days?) since "
     r"(\d{4}-\d{1,2}-\d{1,2}(?:[ T]\d{1,2}:\d{1,2}(?::\d{1,2}(?:\.\d+)?)?)?)(?: ?(UTC|Z|[+]00:?00))?",
@@ -121,6 +122,7 @@ def form_of_numbers(column: pd.Series, what: str) -> str | None:
     if _within(numbers, EXCEL) and (named_day or _whole_seconds(numbers)):
         return "excel"
     if named_day and _within(numbers, YEARS) and not (numbers == np.floor(numbers)).all():
+        _refuse_pointed_months(numbers, what)
         return "decimal-year"
     months = _are_months(numbers)
     if named_day and _short_dates(numbers):
@@ -172,6 +174,9 @@ def times_of_numbers(column: pd.Series, form: str, what: str) -> pd.Series:
         begin, end = ((year + k - 1970).astype("M8[Y]").astype("M8[s]") for k in (0, 1))
         part = np.rint((numbers - year) * (end - begin).astype(np.int64)).astype("m8[s]")
         return _column(begin + part, column)
+    if form == "yyyy.mm":
+        numbers, form = _pointed_months(numbers), "yyyymm"
+        _refuse(column, what, "yyyy.mm", np.isnan(numbers))
     _refuse(column, what, form, numbers != np.floor(numbers))
     if form in PERIODS:
         _refuse(column, what, form, _period_lost(numbers, form))
@@ -182,6 +187,23 @@ def times_of_numbers(column: pd.Series, form: str, what: str) -> pd.Series:
     stamps = pd.to_datetime(text, format=pattern, errors="coerce")
     _refuse(column, what, form, (stamps.isna() | (text.str.len() != length)).to_numpy())
     return _column(stamps.to_numpy(), column)
+
+
+def _pointed_months(numbers: np.ndarray) -> np.ndarray:
+    """Numbers such as 1871.01 as 187101; NaN where nothing or no whole number is behind the point."""
+    months = (numbers - np.floor(numbers)) * 100
+    whole = np.abs(months - np.rint(months)) < SLACK
+    return np.where(whole & (np.rint(months) > 0), np.floor(numbers) * 100 + np.rint(months), np.nan)
+
+
+def _refuse_pointed_months(numbers: np.ndarray, what: str) -> None:
+    """Raises where parts of years are .01 to .12, and nothing else."""
+    months = _pointed_months(numbers)
+    if len(np.unique(numbers)) > 2 and not _period_lost(months, "yyyymm").any():
+        raise SchemaError(
+            f"{what} holds {numbers[0]:.2f} and so on, months or parts of a year; give "
+            "time_format='yyyy.mm' or time_format='decimal-year'"
+        )
 
 
 def _periods(numbers: np.ndarray, form: str) -> np.ndarray:
@@ -247,6 +269,7 @@ def _since_1970(column: pd.Series, form: str, what: str) -> pd.Series:
     scale = {"s": 10**6, "ms": 10**3, "us": 1, "ns": 1}[unit]
     limit = float(2**63 - 2**11)
     _refuse(column, what, form, np.abs(numbers) * scale >= limit)
+    _refuse(column, what, form, np.abs(numbers) >= LATEST * EPOCHS[form])
     fine = "ns" if unit == "ns" else "us"
     if column.dtype.kind in "iu":
         ticks, fine = column.to_numpy(np.int64), unit

@@ -21,6 +21,7 @@ __all__ = [
     "NUMBER_ENDINGS",
     "OFFSET_NAMES",
     "PARTS_OF_TIME",
+    "RANGE_NAMES",
     "SURE_ID_NAMES",
     "SURE_LONG_NAMES",
     "SURE_TIME_NAMES",
@@ -28,6 +29,7 @@ __all__ = [
     "UNIT_NAMES",
     "VALUE_NAMES",
     "VARIABLE_NAMES",
+    "ZONE_NAMES",
     "detect",
     "every",
     "usual",
@@ -123,7 +125,7 @@ CLOCK_NAMES = (
     *("time_local", "local_time"),
 )
 # Each pair of these makes a table long without a look at its contents.
-SURE_LONG_NAMES = (("variable", "parameter", "itemid"), ("valuenum", "value"))
+SURE_LONG_NAMES = (("_field", "variable", "parameter", "itemid"), ("valuenum", "value"))
 VARIABLE_NAMES = (
     *SURE_LONG_NAMES[0],
     *("vital", "vital_sign", "vitalsign", "label", "metric", "element", "variable_name", "var"),
@@ -166,11 +168,21 @@ PARTS_OF_TIME = {
     "second": ("second", "seconds", "sec", "ss"),
 }
 # Columns that say how another column is to be read.
+_MEASURED = ("value", "result", "test", "lab", "measurement", "measure", "obs", "analyte", "reading")
 UNIT_NAMES = (
     *("unit", "units", "uom", "valueuom", "value_uom", "unit_of_measure", "unit_of_measurement"),
-    *("unit_name", "unitname", "unit_source_value", "value_unit", "result_unit", "resultunit"),
-    *("lab_unit", "measurement_unit", "measure_unit", "einheit", "unidad", "unite", "unité", "ucum"),
+    *("unit_name", "unitname", "unit_code", "unit_symbol", "unit_source_value", "unit_concept_id"),
+    *("unit_concept_name", "unit_source_concept_id", "ucum", "ucum_code", "einheit", "einheiten"),
+    *("unidad", "unidades", "unite", "unité", "unités"),
+    *(f"{of}{gap}unit{s}" for of in _MEASURED for gap in ("", "_") for s in ("", "s")),
 )
+# Numbers beside a value that say between what others usually lie.
+RANGE_NAMES = tuple(
+    f"{of}_{end}"
+    for of in ("ref", "reference", "range", "ref_range", "reference_range", "normal", "limit")
+    for end in ("low", "high", "lower", "upper", "min", "max")
+)
+ZONE_NAMES = ("tz", "tz_cd", "tz_name", "tzname", "timezone", "time_zone", "zone", "zeitzone")
 # Units of measurement without a sign such as the slash of "mg/dl", in small letters.
 MEASURES = (
     *("c", "f", "k", "celsius", "fahrenheit", "kelvin", "degc", "degf", "m", "km", "cm", "mm"),

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from latentode.forecast.engine import Engine
     from latentode.forecast.export import ExportedForecast, export_forecast
     from latentode.forecast.first_passage import FirstPassageTime
-    from latentode.forecast.fitted import FittedForecaster, Reader
+    from latentode.forecast.fitted import FittedForecaster
     from latentode.forecast.forecast import Forecast
     from latentode.forecast.observation_times import ObservationTimes
     from latentode.forecast.queries import ForecastQueries
+    from latentode.forecast.reader import Reader
     from latentode.forecast.residuals import Residuals
     from latentode.forecast.sample_paths import SamplePaths
 
@@ -46,7 +47,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
         "first_passage": ["FirstPassageTime"],
         "engine": ["Engine"],
         "export": ["ExportedForecast", "export_forecast"],
-        "fitted": ["FittedForecaster", "Reader"],
+        "fitted": ["FittedForecaster"],
+        "reader": ["Reader"],
         "forecast": ["Forecast"],
         "queries": ["ForecastQueries"],
         "observation_times": ["ObservationTimes"],

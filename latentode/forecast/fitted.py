@@ -7,146 +7,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch.distributions import Distribution
 
-from latentode.data import Climatology, Scaling
+from latentode.data import Climatology
 from latentode.data.batch import Series
-from latentode.data.cautions import compare_variables
-from latentode.data.columns import IntoFrame, frame_or_as_is, to_pandas
 from latentode.data.dataset import SeriesDataset
-from latentode.data.duplicates import DUPLICATES, known_rows, with_new_rows
-from latentode.data.plain_tables import read_plain
-from latentode.data.queries import At, with_known_values
-from latentode.data.reading import read_columns
-from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis
-from latentode.data.time_numbers import PLAIN
-from latentode.errors import SchemaError, understood, warn
+from latentode.errors import warn
 from latentode.forecast.calibration import Calibration
 from latentode.forecast.components import StructuralParts
 from latentode.forecast.engine import Engine
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries
+from latentode.forecast.reader import Reader
 from latentode.forecast.residuals import Residuals, ScoreTransform
 from latentode.forecast.sampler import Joint
 from latentode.model.structure import Outlook
 from latentode.nn.likelihoods import refuse_unexplained
 
-__all__ = ["Draws", "FittedForecaster", "Reader"]
+__all__ = ["Draws", "FittedForecaster"]
 
 SHOWN = 3  # unknown categories that a warning names
 STEP = 1e-4  # of a difference quotient, in the shortest time over which a path bends
-
-
-@dataclass(frozen=True)
-class Reader:
-    """How a fitted model reads tables: as its training table was read.
-
-    Args:
-        schema: with every column named.
-        axis: what its time column means.
-        scaling: fitted on the training data.
-        said: notes of the training table, which are not said again of each later one.
-    """
-
-    schema: Schema
-    axis: TimeAxis
-    scaling: Scaling
-    said: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        schema, axis = self.schema, self.axis  # which are less complete of an earlier release
-        if axis.scale == "number" and schema.time_format is None:
-            object.__setattr__(self, "schema", replace(schema, time_format=PLAIN))
-        said = {"zone_declared": schema.timezone is not None, "repeated_hour": schema.repeated_hour}
-        object.__setattr__(self, "axis", replace(axis, **said))
-
-    @understood("the table")
-    def read(self, frame: IntoFrame, duplicates: str = "error") -> SeriesDataset:
-        """A table as the model reads it.
-
-        Args:
-            frame: with the columns of the training table.
-            duplicates: what to do with several rows of one (series, time): "error", "mean", "last".
-
-        Raises:
-            SchemaError: if it cannot be read, lacks a column, or its times are of another kind.
-        """
-        schema, frame = self.schema, to_pandas(frame)
-        compare_variables(frame, schema)
-        dataset = read_plain(frame, schema) if duplicates in DUPLICATES else None
-        dataset = dataset or SeriesDataset.from_frame(frame, schema, duplicates, self.said)
-        if dataset.axis.scale != self.axis.scale:
-            raise SchemaError(
-                f"column `{schema.time}` holds {dataset.axis.kind} times, but the model was "
-                f"trained on {self.axis.kind} times"
-            )
-        if self.axis.is_calendar and self.axis.timezone is None and dataset.axis.timezone is not None:
-            raise SchemaError(
-                f"column `{schema.time}` has a time zone, {dataset.axis.timezone}, and had none when "
-                "the model was fitted; give the times of that clock without a zone, or fit with "
-                "timezone="
-            )
-        # A resolved schema has a time unit, declared or not; cycles were learnt on training's clock.
-        own = {"declared": self.axis.declared, "clock": self.axis.timezone}
-        return replace(dataset, axis=replace(dataset.axis, **own))
-
-    @understood("the question")
-    def read_question(
-        self, history: IntoFrame, at: At | IntoFrame, duplicates: str = "error"
-    ) -> tuple[SeriesDataset, At]:
-        """A history together with the known values that the question gives, and the question.
-
-        Args:
-            history: with the columns of the training table.
-            at: times, or a frame of identifier, time and known-future columns.
-            duplicates: as for `read`.
-        """
-        dataset, asked = self.read(history, duplicates), cast(At, frame_or_as_is(at))
-        completed = with_known_values(history, dataset, asked)
-        if completed is not None:
-            heard = replace(self, said=(*self.said, *dataset.notes))
-            dataset = heard.read(completed, duplicates)
-        return dataset, asked
-
-    @understood("the table")
-    def extend(
-        self, history: pd.DataFrame | None, rows: IntoFrame, duplicates: str = "error"
-    ) -> pd.DataFrame:
-        """A history with new rows, which are read anew with each addition.
-
-        So a forecast from a history that grew is that from the longer history, exactly, late rows and
-        revised ones included.
-
-        Args:
-            history: what there was, as this returned it; None for nothing.
-            rows: new ones of any series, in any order; of one already known, a later row counts as the
-                later for `duplicates="last"`.
-            duplicates: as for `read`.
-
-        Raises:
-            SchemaError: for rows that cannot be read, alone or with the history.
-        """
-        frame = to_pandas(rows)
-        if history is not None and self.schema.layout == "long":
-            frame = known_rows(frame, self.schema)
-            if frame.empty:
-                return history
-        new = self.read(frame, duplicates)  # whatever is wrong with them is said of them
-        added = read_columns(frame, self.schema).table
-        if history is None:
-            return added
-        table = with_new_rows(history, added, self.schema, duplicates)
-        replace(self, said=(*self.said, *new.notes)).read(table, duplicates)
-        return table.reset_index(drop=True)
-
-    def series(self, dataset: SeriesDataset) -> Series:
-        """What `read` has read, scaled and ready to be cut into batches."""
-        return Series(dataset, self.scaling)
 
 
 @dataclass(frozen=True)

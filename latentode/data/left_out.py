@@ -1,0 +1,115 @@
+"""Left out: columns without a role, and why; what looks like data is pointed out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from latentode.data.columns import column_of, some_names, without_arrow
+from latentode.data.joined_columns import JOINT
+from latentode.data.number_text import is_text, looks_numeric
+from latentode.data.roles import UNNAMED, codes_of, is_label, looks_like_times
+from latentode.data.schema import Schema
+from latentode.data.usual_names import ID_NAMES, TIME_NAMES, UNIT_NAMES, usual
+
+__all__ = ["PROBED", "LeftOut", "left_out", "overlooked"]
+
+PROBED = 10_000  # cells of a column without a role
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A column without a role, or a variable of a long table that is no target.
+
+    Args:
+        name: its name.
+        why: why it has no part in the model.
+        looks_like_data: whether it holds numbers that nobody decided on.
+    """
+
+    name: str
+    why: str
+    looks_like_data: bool = False
+
+
+def left_out(frame: pd.DataFrame, schema: Schema) -> tuple[LeftOut, ...]:
+    """What a resolved schema leaves out of a table.
+
+    Args:
+        frame: the table.
+        schema: resolved.
+    """
+    read = {*schema.columns(), schema.date}
+    read |= {part.strip() for c in (schema.id, schema.time) for part in str(c).split(JOINT)}
+    found = [_why(column_of(frame, c), schema) for c in frame.columns if c not in read]
+    first = frame.iloc[:PROBED]
+    keys = (schema.id, schema.variable)
+    known = [column_of(first, c) for c in keys if c is not None and c in frame.columns]
+    base = codes_of(*known) if known else np.zeros(len(first), dtype=np.int64)
+    found = [
+        one if one.why != "text" else _label(one, column_of(first, one.name), base) for one in found
+    ]
+    if schema.layout == "long":
+        names = pd.Series(column_of(frame, str(schema.variable)).unique()).astype(str)
+        others = sorted(set(names) - set(schema.targets or ()))
+        found += [LeftOut(name, "no target") for name in others]
+    return tuple(found)
+
+
+def _label(one: LeftOut, column: pd.Series, base: np.ndarray) -> LeftOut:
+    """Labels that change within a series are data, of a kind that no model here takes."""
+    if one.why != "text" or not is_label(column):
+        return one
+    if int(codes_of(base, column).max()) == int(base.max()):
+        return one
+    return replace(one, why="labels that change within a series", looks_like_data=True)
+
+
+def overlooked(found: tuple[LeftOut, ...]) -> str | None:
+    """A sentence about what looks like data and is left out all the same; None if there is none."""
+    names = [one.name for one in found if one.looks_like_data]
+    if not names:
+        return None
+    return (
+        f"left out, though it looks like data: {some_names(names)}; say leave_out= if that is meant, "
+        "or name the columns that matter with targets="
+    )
+
+
+def _why(column: pd.Series, schema: Schema) -> LeftOut:
+    name = str(column.name)
+    if name in schema.leave_out:
+        return LeftOut(name, "as asked")
+    cells = without_arrow(column).dropna().iloc[:PROBED]
+    if name.startswith(UNNAMED):
+        return LeftOut(name, "no name", pd.api.types.is_numeric_dtype(cells) and not _counts(cells))
+    if cells.empty:
+        return LeftOut(name, "empty")
+    if cells.dtype.kind == "m":
+        return LeftOut(name, "durations", looks_like_data=True)
+    if looks_like_times(cells) or usual(name) in TIME_NAMES:
+        return LeftOut(name, "times")
+    if usual(name) in UNIT_NAMES and is_text(cells):
+        return LeftOut(name, "the unit of the values")
+    if usual(name) in ID_NAMES or usual(name).endswith("_id"):
+        return LeftOut(name, "another identifier")
+    constant = len(column) > 1 and not codes_of(cells).any()
+    if pd.api.types.is_numeric_dtype(cells) or (is_text(cells) and looks_numeric(cells)):
+        return LeftOut(name, "numbers, not named", not constant)
+    if is_text(cells) and cells.nunique() > 2 and _mostly_digits(cells.astype(str)):
+        return LeftOut(name, "text with digits", looks_like_data=True)
+    if constant and len(cells) < len(column.iloc[:PROBED]):  # NA is a label, too
+        return LeftOut(name, "one label beside empty cells", looks_like_data=True)
+    return LeftOut(name, "constant text" if constant else "text")
+
+
+def _counts(cells: pd.Series) -> bool:
+    """Whether numbers are those of rows."""
+    return cells.iloc[0] in (0, 1) and bool((np.diff(cells) == 1).all())
+
+
+def _mostly_digits(text: pd.Series) -> bool:
+    """Whether most cells begin with a digit, as "120/80" and "1.2M" do."""
+    return bool(text.str.match(r"[^\w]*\d").mean() > 0.5)
