@@ -118,17 +118,23 @@ class ParquetFolder:
     def _dataset(self) -> Any:
         """As pyarrow sees it."""
         try:
+            import pyarrow
             from pyarrow import dataset as arrow
+            from pyarrow import parquet
         except ImportError as error:
             raise SchemaError(
                 f"{self.path} is of Parquet files, which need pyarrow: pip install latentode[parquet]"
             ) from error
         if not self.files:
             raise SchemaError(f"{self.path} is not a folder of Parquet files alone; name one")
+        folders = [f for p in self.files for f in p.relative_to(self.path).parts[:-1] if "=" in f]
+        inside = set(parquet.read_schema(self.files[0]).names) if folders else set()
+        names = sorted({folder.partition("=")[0] for folder in folders} - inside)
+        text = pyarrow.schema([(name, pyarrow.string()) for name in names])  # 007 is no 7
         return arrow.dataset(
             [str(p) for p in self.files],
             format="parquet",
-            partitioning=arrow.partitioning(flavor="hive"),
+            partitioning=arrow.partitioning(text, flavor="hive"),
             partition_base_dir=str(self.path),
         )
 

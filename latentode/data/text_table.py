@@ -32,7 +32,6 @@ __all__ = ["MISSING", "read_text_table"]
 # What is usually written where nothing was observed; "" is an empty cell.
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "null", "NULL", "None", "<NA>", "#N/A")
 MISSING += ("#NA", "NaT", "NAN", "-NAN", "Null", r"\N")
-_PADDED = re.compile(rb"(?<![\d.:/-])0\d")
 _RULE = re.compile(rb"^[ \t]*[|+]?-{3,}[-+|=]*[ \t]*$", re.MULTILINE)
 _COUNT = re.compile(rb"^\(?\d+ rows?(?: in set.*)?\)?[ \t]*$", re.MULTILINE)
 _BLANK_LINE = re.compile(rb"^[ \t]*$", re.MULTILINE)
@@ -149,17 +148,26 @@ class _Text:
         As numbers 07 and 7 would be one; but many a number is written with zeros before it, too.
         """
         whole = [c for c in frame.columns if pd.api.types.is_integer_dtype(column_of(frame, c))]
-        if not whole or not _PADDED.search(self.content, _offset(self.content, self.layout.first_line)):
+        if not whole or not self._has_codes():
             return []
         text = self.read(schema, whole)[whole]
         padded = [c for c in whole if column_of(text, c).str.fullmatch(r"\s*0\d+\s*").any()]
         try:
-            found = resolve(schema, frame.assign(**text[padded])).schema if padded else schema
+            as_text = frame.assign(**{c: column_of(text, c) for c in padded})
+            found = resolve(schema, as_text).schema if padded else schema
         except SchemaError:  # said where the table is used
             return []
         named = [c for c in (found.id, found.variable) if c is not None]
         parts = [part for c in named for part in parts_of(c, frame.columns) or [c]]
         return [c for c in padded if c in parts]
+
+    def _has_codes(self) -> bool:
+        """Whether some cell is of digits alone, of which the first is a zero."""
+        separator = str(self.layout.format.separator)
+        between = re.escape(" \t" if separator == WHITESPACE else separator).encode()
+        cell = rb'(?:^|[%b"])\s*0\d+\s*(?:[%b"\r]|$)' % (between, between)
+        begin = _offset(self.content, self.layout.first_line)
+        return re.compile(cell, re.MULTILINE).search(self.content, begin) is not None
 
     def read(self, schema: Schema, as_text: Sequence[str] = ()) -> pd.DataFrame:
         """The rows, of some columns the text."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pandas as pd
 
 from latentode.data.columns import some_names
+from latentode.data.header_rows import TIME, kind_of
 from latentode.data.joined_columns import joined_times
 from latentode.data.number_text import is_text
 from latentode.data.roles import (
@@ -24,7 +25,8 @@ from latentode.data.roles import (
     orderly,
     times_differ,
 )
-from latentode.data.time_numbers import form_of_numbers
+from latentode.data.time_formats import is_elapsed
+from latentode.data.time_numbers import DIGITS, form_of_numbers
 from latentode.data.time_parts import clock_parts, parts_of_time
 from latentode.data.usual_names import (
     CLOCK_NAMES,
@@ -41,6 +43,7 @@ from latentode.errors import SchemaError
 
 __all__ = ["find_time"]
 
+PROBED = 200  # cells
 OFTEN = 0.5  # share of rows whose time is that of the row before
 PARTS = ("year", "month", "day", "hour")  # none of which is a time alone
 
@@ -100,6 +103,7 @@ def _refuse_parts(search: Search, time: str) -> None:
 
 def _time_by_contents(search: Search) -> str:
     free = [c for c in search.free() if looks_like_times(search.column(c))]
+    free = free or [c for c in search.free() if _are_written_times(search.column(c))]
     if len(free) == 1:
         return free[0]
     if free:
@@ -110,6 +114,20 @@ def _time_by_contents(search: Search) -> str:
         f"no time column: none of {some_names(SURE_TIME_NAMES)} is among "
         f"{some_names(search.frame.columns)}; name it with time="
     )
+
+
+def _are_written_times(column: pd.Series) -> bool:
+    """Whether cells are written as dates are, in some form: with points, in words, or in digits."""
+    if pd.api.types.is_numeric_dtype(column):
+        try:
+            form = None if column.isna().any() else form_of_numbers(column, str(column.name))
+        except SchemaError:
+            return False
+        return form in DIGITS
+    if not is_text(column) or holds_clock(column):
+        return False
+    first = column.dropna().iloc[:PROBED].astype(str)
+    return not first.empty and not is_elapsed(first) and all(kind_of(cell) == TIME for cell in first)
 
 
 def _join_date(search: Search, others: Sequence[str]) -> None:

@@ -288,3 +288,27 @@ def test_a_name_twice_in_a_record_is_refused_by_its_line(tmp_path):
     with pytest.raises(SchemaError, match="line 3: 'x' occurs twice in one object"):
         read_table(written(tmp_path / "a.jsonl", "\n".join(lines)))
     assert len(read_table(written(tmp_path / "b.jsonl", "\n".join(lines[:2])))) == 2
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["01.03.2024 00:00", "02.03.2024 00:00", "13.03.2024 00:00"],
+        [2024030100, 2024030101, 2024030102],
+        ["1 Mar 2024", "2 Mar 2024", "3 Mar 2024"],
+    ],
+)
+def test_a_column_of_dates_is_found_whatever_it_is_called(cells):
+    table = pd.DataFrame({"Ablesung": cells, "kWh": Y[:3], "note": ["a", "b", "c"]})
+    found, notes = read(table)
+    assert found.schema.time == "Ablesung" and "is taken for the times" in notes
+    with pytest.raises(SchemaError, match="`Ablesung`, `bis` all hold times"):
+        read(table.assign(bis=cells))
+    with pytest.raises(SchemaError, match="no time column"):
+        read(pd.DataFrame({"count": [20240, 3, 7], "kWh": Y[:3]}))
+
+
+def test_semicolons_do_not_hide_behind_decimal_commas(tmp_path):
+    rows = "".join(f"01.03.2024 0{h}:00;01.03.2024 0{h}:59;4{h},5\n" for h in range(4))
+    found = read_table(written(tmp_path / "a.csv", "Datum von;Datum bis;Netzlast [MWh]\n" + rows))
+    assert found["Netzlast [MWh]"].tolist() == [40.5, 41.5, 42.5, 43.5]

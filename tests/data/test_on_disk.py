@@ -8,6 +8,7 @@ from frames import wide
 
 from latentode import Forecasting, IrregularDataModule, LatentODEError, Schema, SchemaError
 from latentode.data import ParquetFolder, SeriesDataset, scaling
+from latentode.data.files import read_table
 from latentode.data.split import by_key, split_validation
 
 TASK = Forecasting("4h", "12h")
@@ -99,6 +100,19 @@ def test_a_series_may_be_in_several_files_of_a_folder_of_its_own(tmp_path):
         own.drop(columns="id").iloc[::2].to_parquet(place / "one.parquet", index=False)
         own.drop(columns="id").iloc[1::2].to_parquet(place / "two.parquet", index=False)
     one, other = modules(tmp_path / "folder", frame.sort_values("id", kind="stable"))
+    assert shown(one.train_dataloader()) == shown(other.train_dataloader())
+
+
+def test_folders_are_read_as_text_on_disk_as_in_memory(tmp_path):
+    frame, names = table(6), ["007", "7", "a", "b", "c", "d"]
+    for name, (_, own) in zip(names, frame.groupby("id"), strict=True):
+        place = tmp_path / "folder" / f"id={name}"
+        place.mkdir(parents=True)
+        own.drop(columns="id").to_parquet(place / "one.parquet", index=False)
+    memory = read_table(tmp_path / "folder")
+    assert sorted(memory["id"].unique()) == names
+    one, other = modules(tmp_path / "folder", memory)
+    assert list(one.train.dataset.ids) == list(other.train.dataset.ids)
     assert shown(one.train_dataloader()) == shown(other.train_dataloader())
 
 
