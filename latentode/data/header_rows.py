@@ -40,9 +40,7 @@ BLANKS = {
 BLANKS |= {".", "..", "?", "*", "missing", "n.a.", "nil", "m"}
 _TIME_NAME = re.compile(r"\b_?(time|date|datetime|timestamp|ds|zeit|datum|fecha|uhrzeit|heure)\b", re.I)
 _RULE = re.compile(r"[-=:+ ]*")
-_WIDTHS = re.compile(
-    r"\d+[sdn]"
-)  # of the cells below, as RDB files of the USGS say them: text, date, number
+_WIDTHS = re.compile(r"\d+[sdn]")  # of text, dates and numbers, in RDB files of the USGS
 _YEAR = re.compile(r"(?:19|20)\d{2}")
 FEWEST_YEARS = 3
 FURTHEST = 200  # records that may stand before the first row

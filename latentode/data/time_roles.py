@@ -70,7 +70,7 @@ def find_time(search: Search) -> None:
         _join_date(search, names[1:])
         if usual(str(search.schema.time)) not in (*SURE_TIME_NAMES, "date_time"):
             search.say(f"column `{search.schema.time}` is taken for the times; time= names another")
-    elif search.schema.date is None:
+    elif search.schema.date is None and not search.complete:
         _join_date(search, every(search.frame.columns, DATE_NAMES, search.taken()))
 
 
@@ -85,8 +85,8 @@ def _rather_times(search: Search, name: str) -> str:
     if column.isna().any() or form_of_numbers(column, f"column `{name}`") is not None:
         return name
     times = [c for c in search.free() if c != name and looks_like_times(search.column(c))]
-    stay = [(search.column(c) == search.column(c).shift()).mean() > OFTEN for c in times]
-    return name if all(stay) else _time_by_contents(search)
+    moving = [c for c in times if (search.column(c) == search.column(c).shift()).mean() <= OFTEN]
+    return _only(moving) if moving else name
 
 
 def _refuse_parts(search: Search, time: str) -> None:
@@ -94,26 +94,30 @@ def _refuse_parts(search: Search, time: str) -> None:
     parts = {p: c for p in PARTS for c in every(search.frame.columns, [p], search.taken())}
     if usual(time) in parts and len(parts) > 1:
         listed = list(parts.values())
-        raise SchemaError(
-            f"no time column: {some_names(listed)} hold parts of it; write them into one column, "
-            "such as "
-            f"pandas.to_datetime(frame[{listed!r}]), and name it with time="
+        fix = f"write them into one column, such as pandas.to_datetime(frame[{listed!r}]), and name it"
+        fix = (
+            fix if "year" in parts else "add a column `year`, or write whole dates into one and name it"
         )
+        raise SchemaError(f"no time column: {some_names(listed)} hold parts of it; {fix} with time=")
 
 
 def _time_by_contents(search: Search) -> str:
     free = [c for c in search.free() if looks_like_times(search.column(c))]
     free = free or [c for c in search.free() if _are_written_times(search.column(c))]
-    if len(free) == 1:
-        return free[0]
     if free:
-        raise SchemaError(
-            f"no time column: {some_names(free)} all hold times; name the one that is meant with time="
-        )
+        return _only(free)
     raise SchemaError(
         f"no time column: none of {some_names(SURE_TIME_NAMES)} is among "
         f"{some_names(search.frame.columns)}; name it with time="
     )
+
+
+def _only(times: Sequence[str]) -> str:
+    if len(times) > 1:
+        raise SchemaError(
+            f"no time column: {some_names(times)} all hold times; name the one that is meant with time="
+        )
+    return times[0]
 
 
 def _are_written_times(column: pd.Series) -> bool:

@@ -568,8 +568,9 @@ def test_numbers_that_may_stand_for_missing_ones_and_labels_that_differ_in_blank
 
 def test_parts_of_a_date_are_not_taken_for_times():
     frame = pd.DataFrame({"month": 1, "day": [1, 2, 3], "x": 1.0})
-    with pytest.raises(SchemaError, match=r"`month`, `day` hold parts of it.*to_datetime"):
+    with pytest.raises(SchemaError, match=r"`month`, `day` hold parts of it; add a column `year`"):
         Schema().resolve(frame)
+    assert Schema().resolve(frame.assign(year=2024)).time == "year+month+day"  # as is advised
 
 
 # ------------------------------------------------------------------------------------ frames
