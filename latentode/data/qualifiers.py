@@ -113,9 +113,8 @@ def _holds_only(column: pd.Series, fits: Callable[[str], bool]) -> bool:
     """Whether a column holds a few texts, all of which fit."""
     if not is_text(column):
         return False
-    plain = without_arrow(column)
-    for cells in (plain.iloc[:_MOST].astype(object), plain.astype(object)):  # most end at the first
-        texts = cells.dropna().unique()
+    for some in (column.iloc[:_MOST], column):  # most end at the first
+        texts = without_arrow(some).astype(object).dropna().unique()
         if len(texts) > _MOST or not all(isinstance(t, str) and fits(t.strip()) for t in texts):
             return False
     return True

@@ -164,10 +164,12 @@ class _Text:
     def _has_codes(self) -> bool:
         """Whether some cell is of digits alone, of which the first is a zero."""
         separator = str(self.layout.format.separator)
-        between = re.escape(" \t" if separator == WHITESPACE else separator).encode()
-        cell = rb'(?:^|[%b"])\s*0\d+\s*(?:[%b"\r]|$)' % (between, between)
-        begin = _offset(self.content, self.layout.first_line)
-        return re.compile(cell, re.MULTILINE).search(self.content, begin) is not None
+        between = b" " if separator == WHITESPACE else separator.encode()
+        begin = max(0, _offset(self.content, self.layout.first_line) - 1)
+        ends = re.escape(between + b' "\r\n')
+        starts = dict.fromkeys((between, b" ", b'"', b"\t", b"\n"))  # each alone is found quickly
+        cells = (re.compile(re.escape(x) + rb"0\d+(?:[%b]|$)" % ends) for x in starts)
+        return any(cell.search(self.content, begin) for cell in cells)
 
     def read(self, schema: Schema, as_text: Sequence[str] = ()) -> pd.DataFrame:
         """The rows, of some columns the text."""

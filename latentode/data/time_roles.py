@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 
 import pandas as pd
 
@@ -45,6 +46,10 @@ __all__ = ["find_time"]
 
 PROBED = 200  # cells
 OFTEN = 0.5  # share of rows whose time is that of the row before
+BEGINS = frozenset(
+    ("start", "begin", "from", "von", "beginn", "anfang", "de", "desde", "debut", "début")
+)
+ENDS = frozenset(("end", "stop", "to", "until", "bis", "ende", "a", "hasta", "fin"))
 PARTS = ("year", "month", "day", "hour")  # none of which is a time alone
 
 
@@ -86,7 +91,7 @@ def _rather_times(search: Search, name: str) -> str:
         return name
     times = [c for c in search.free() if c != name and looks_like_times(search.column(c))]
     moving = [c for c in times if (search.column(c) == search.column(c).shift()).mean() <= OFTEN]
-    return _only(moving) if moving else name
+    return _only(search, moving) if moving else name
 
 
 def _refuse_parts(search: Search, time: str) -> None:
@@ -105,14 +110,21 @@ def _time_by_contents(search: Search) -> str:
     free = [c for c in search.free() if looks_like_times(search.column(c))]
     free = free or [c for c in search.free() if _are_written_times(search.column(c))]
     if free:
-        return _only(free)
+        return _only(search, free)
     raise SchemaError(
         f"no time column: none of {some_names(SURE_TIME_NAMES)} is among "
         f"{some_names(search.frame.columns)}; name it with time="
     )
 
 
-def _only(times: Sequence[str]) -> str:
+def _only(search: Search, times: Sequence[str]) -> str:
+    """The one column of times, or that of two with which intervals begin that end with the other."""
+    for begin, end in permutations(times) if len(times) == 2 else ():
+        first, last = (set(usual(name).split("_")) for name in (begin, end))
+        if first - BEGINS == last - ENDS and first & BEGINS and last & ENDS:
+            search.schema = replace(search.schema, leave_out=(*search.schema.leave_out, end))
+            search.say(f"times are those of `{begin}`; `{end}`, when intervals end, is left out")
+            return begin
     if len(times) > 1:
         raise SchemaError(
             f"no time column: {some_names(times)} all hold times; name the one that is meant with time="

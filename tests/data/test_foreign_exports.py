@@ -312,3 +312,21 @@ def test_semicolons_do_not_hide_behind_decimal_commas(tmp_path):
     rows = "".join(f"01.03.2024 0{h}:00;01.03.2024 0{h}:59;4{h},5\n" for h in range(4))
     found = read_table(written(tmp_path / "a.csv", "Datum von;Datum bis;Netzlast [MWh]\n" + rows))
     assert found["Netzlast [MWh]"].tolist() == [40.5, 41.5, 42.5, 43.5]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        ("Datum von", "Datum bis"),
+        ("interval_start", "interval_end"),
+        ("from", "to"),
+        ("Beginn", "Ende"),
+    ],
+)
+def test_of_intervals_the_begin_is_the_time_and_the_end_is_said_to_be_left_out(begin, end):
+    ends = pd.Series(pd.to_datetime(DAYS)) + pd.Timedelta("59min")
+    for order in ([begin, end, "y"], ["y", end, begin]):
+        found, notes = read(pd.DataFrame({begin: DAYS, end: ends, "y": Y})[order])
+        assert found.schema.time == begin and f"`{end}`, when intervals end, is left out" in notes
+    with pytest.raises(SchemaError, match="all hold times"):
+        read(pd.DataFrame({begin: DAYS, f"other {end}": ends, "y": Y}))
