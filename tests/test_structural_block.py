@@ -275,6 +275,44 @@ def test_units_of_their_own_are_those_of_any_table():
     assert np.isfinite(answer.select_dtypes(float)).all(axis=None)
 
 
+def sales(seed):
+    """Counts of thirty items over ten weeks, twice as many at weekends, and their rates."""
+    rng, day = np.random.default_rng(seed), np.arange(84)
+    rate = np.exp(rng.normal(-0.5, 0.8, 30))[:, None] * np.where(day % 7 >= 5, 2.0, 0.6)
+    table = pd.DataFrame(
+        {
+            "id": np.repeat(np.arange(30), 84),
+            "time": np.tile(day, 30).astype(float),
+            "x": rng.poisson(rate).ravel(),
+        }
+    )
+    return table, rate
+
+
+@pytest.mark.parametrize("family", ["poisson", "negative-binomial"])
+def test_effects_on_counts_are_shares_of_each_ones_size(family, monkeypatch):
+    table, rate = sales(0)
+    seen, asked_at = table[table["time"] < 70], table.loc[table["time"] >= 70, ["id", "time"]]
+    schema = Schema(id="id", time="time", targets=("x",), cycles=(7.0,))
+
+    def error():
+        model = tiny(max_epochs=0, horizon=14.0, likelihood=family).fit(seen, schema)
+        found = model.predict(seen, asked_at)["mean"].to_numpy()
+        return model, np.sqrt(np.square(found - rate[:, 70:].ravel()).mean())
+
+    model, own = error()
+    block = model.network_.emission.structure
+    assert least_size(model) > 0 and float(block.size_rows[0]) > 1
+    # A series that sold nothing so far is none that never sells.
+    none = seen[seen["id"] == 0].head(3).assign(x=0, id=99)
+    later = model.predict(none, pd.DataFrame({"id": 99, "time": [5.0, 6.0]}))["mean"]
+    assert (later > 0.02).all()
+    monkeypatch.setattr("latentode.model.candidate.Sample.in_own_units", lambda *_: None)
+    monkeypatch.setattr("latentode.model.marginal_likelihood._known", {})
+    _, added = error()
+    assert own < 0.9 * added
+
+
 def test_the_variance_of_a_cell_forgets():
     rng = np.random.default_rng(0)
     time = np.sort(rng.uniform(-8, 0, 50))

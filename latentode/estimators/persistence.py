@@ -46,9 +46,8 @@ SMALL_WIDTH, SMALL_DEPTH = 512, 16
 # What makes a description of the next format of one of an earlier format, by the number of that.
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 # Weights that the first release did not have, and what they would have been.
-LATER = {"emission.strength_unseen": 1.0} | dict.fromkeys(
-    ("emission.structure.least_size", "emission.static_weight", "emission.static_share"), 0.0
-)
+_NEW = ("structure.least_size", "structure.size_rows", "static_weight", "static_share")
+LATER = {"emission.strength_unseen": 1.0} | {f"emission.{name}": 0.0 for name in _NEW}
 
 
 def model_file(folder: str | Path, kind: str = "forecaster") -> Path:

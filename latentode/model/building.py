@@ -33,7 +33,7 @@ from latentode.nn.decoders import (
 )
 from latentode.nn.encoders import VariableEncoder
 from latentode.nn.latent_state import LatentFlows, LatentHead
-from latentode.nn.likelihoods import DEFAULT, likelihood_of
+from latentode.nn.likelihoods import DEFAULT, Likelihood, likelihood_of
 from latentode.nn.memory import N_SUMMARIES
 from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 
@@ -177,7 +177,7 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     entry = LAYOUTS[config.latent]
     named = DEFAULT if config.likelihood == AUTO else config.likelihood
     likelihood = likelihood_of(named, sizes.n_variables, sizes.variables)
-    structure, last_value = _structure(config, sizes), config.structure == "last-value"
+    structure, last_value = _structure(config, sizes, likelihood), config.structure == "last-value"
     told = sizes.n_static - 2 * len(sizes.periods or ())
     emission = Emission(likelihood, sizes.n_variables, structure, last_value, max(told, 0))
     n_raw = likelihood.n_raw + (structure is not None)
@@ -213,14 +213,15 @@ def _variational(entry: LayoutEntry, config: ModelConfig) -> bool:
     return config.variational
 
 
-def _structure(config: ModelConfig, sizes: Sizes) -> StructuralBlock | None:
+def _structure(config: ModelConfig, sizes: Sizes, likelihood: Likelihood) -> StructuralBlock | None:
     """The structural block; None where none is asked for."""
     check_choice("structure", config.structure, STRUCTURES)
     if config.structure != "state-space":
         return None
     periods = [p / sizes.time_scale for p in sizes.periods or ()]
     zero = [_nothing(units) for units in (sizes.variables or {}).values()] or None
-    return StructuralBlock(sizes.n_variables, sizes.n_known, periods, config.harmonics, zero)
+    counting = [family.counting for family in likelihood.families(sizes.n_variables)]
+    return StructuralBlock(sizes.n_variables, sizes.n_known, periods, config.harmonics, zero, counting)
 
 
 def _nothing(units: Any) -> float:

@@ -60,6 +60,8 @@ DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
 SMALL = 0.1  # the quantile of sizes of cells that is a small one
 ROUNDING = 1e-6  # of how far zero is
+MOST_SHARED = 1000.0  # rows that a size of all cells may count as
+LEAST_RATE = 0.02  # of the mean count: no rate is less
 MOST_ALIKE = 30.0  # degrees of freedom; cells in units of their own never say that all are alike
 UNEVEN = 2.0  # by how much the large are larger where units of their own can matter
 FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_spread")
@@ -90,10 +92,12 @@ class Sample:
     n_series: int
     most_alike: float = math.inf
 
-    def in_own_units(self, zero: float) -> OwnUnits | None:
+    def in_own_units(self, zero: float, counting: bool) -> OwnUnits | None:
         """The sample in units of each cell's own; None if these cannot matter.
 
-        Zero has to be the least that values are, cells have to be many, and their sizes to differ.
+        Zero has to be the least that values are, cells have to be many, and their sizes to differ. Of
+        counts a cell's mean alone says little of its size: it is drawn to that of the middle cell, as
+        if that were of so many rows as have the variance between cells (empirical Bayes).
         """
         seen, later, n = self.seen, self.later, len(self.seen.variable)
         values = np.r_[seen.value, later.value] - zero
@@ -103,12 +107,41 @@ class Sample:
         small, large = np.quantile(mean[mean > 0], [SMALL, 1 - SMALL]) if mean.any() else (1.0, 1.0)
         if large < UNEVEN * small:
             return None
+        more = self._rows_between(zero) if counting else 0.0
+        least = (small + more * np.median(mean[mean > 0])) / (1 + more)
         every = np.full(n, zero)
-        size = seen.sizes(every, np.full(n, small))
+        size = seen.sizes(every, np.full(n, least), np.full(n, more))
         own = Sample.of(seen.in_units(every, size), later.in_units(every, size), self.n_series)
-        return OwnUnits(
-            replace(own, most_alike=MOST_ALIKE), float(small), float(np.log(size[later.owner]).mean())
-        )
+        jacobian = float(np.log(size[later.owner]).mean())
+        return OwnUnits(replace(own, most_alike=MOST_ALIKE), float(least), more, size, jacobian)
+
+    def _rows_between(self, zero: float) -> float:
+        """Of how many rows a mean has the variance that there is between cells."""
+        seen, n = self.seen, np.diff(self.seen.begins)
+        far = seen.value - zero
+        mean = np.bincount(seen.owner, far, len(n)) / n
+        within = np.square(far - mean[seen.owner]).sum() / max(len(far) - len(n), 1)
+        between = float(np.var(mean) - np.mean(within / n))
+        return min(float(within) / max(between, TINY), MOST_SHARED)
+
+    def deviance(self, model: Candidate, zero: float, size: np.ndarray | None = None) -> np.ndarray:
+        """Of counts, how far each target is from what is forecast, as Poisson's likelihood has it.
+
+        Args:
+            model: in units of each cell's own, if there are sizes.
+            zero: what no count is in scaled units.
+            size: of cells; None for 1.
+
+        References:
+            Generalized Linear Models (McCullagh and Nelder, 1989), chapter 6.
+        """
+        self.losses(model)
+        own = 1.0 if size is None else size[self.owner]
+        count, found = (own * (x - zero) for x in (self.later.value, self.parts.sum(axis=1)))
+        rate = np.maximum(found, LEAST_RATE * count.mean() + TINY)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.where(count > 0, count * np.log(count / rate), 0.0)
+        return 2 * (logs - (count - rate))
 
     def thinned(self) -> Sample:
         """Some of the cells, if they are many."""
@@ -197,14 +230,38 @@ class OwnUnits:
 
     Args:
         sample: told in these.
-        least: by what sizes of cells were found, see `Cells.sizes`.
-        jacobian: what is to be added to the mean negative logarithm of its targets' density to compare
+        least, more: by what sizes of cells were found, see `Cells.sizes`.
+        size: of cells.
+        jacobian: what is to be added to the mean negative logarithm of its targets' density, to compare
             it with that of values as they were.
     """
 
     sample: Sample
     least: float
+    more: float
+    size: np.ndarray
     jacobian: float
+
+    def gain(
+        self, own: Candidate, sample: Sample, plain: Candidate, zero: float, counting: bool
+    ) -> float:
+        """By how much likelier targets are in these units, in the mean of logarithms.
+
+        Of counts by their deviance, in units of the dispersion that there is without: a cell of hardly
+        any counts has hardly any variance, and so a normal density beyond all reason. Contexts do not
+        tell: their units are of themselves.
+
+        Args:
+            own: model in these units.
+            sample, plain: values as they were, and a model of them.
+            zero: what no value at all is in scaled units.
+            counting: whether values are counts.
+        """
+        if not counting:
+            return sample.losses(plain)[1] - self.sample.losses(own)[1] - self.jacobian
+        before = sample.deviance(plain, zero)
+        after = self.sample.deviance(own, zero, self.size)
+        return float((before - after).mean() / max(before.mean(), TINY)) / 2
 
 
 @dataclass(frozen=True)

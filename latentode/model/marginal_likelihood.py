@@ -30,7 +30,7 @@ multiplied by $N / (N - k - 2)$.
 
 Where no value is below zero and the sizes of series differ, all of this is done once more in units of
 each cell's own (`latentode.model.structure`), and kept if its targets are likelier by the price of a
-parameter.
+parameter; of counts by their deviance.
 
 References:
     Estimating the dimension of a model (Schwarz, 1978).
@@ -54,7 +54,6 @@ from latentode.model.candidate import (
     INITIAL,
     SPREAD,
     Candidate,
-    OwnUnits,
     Sample,
 )
 from latentode.model.structure import StructuralBlock
@@ -123,7 +122,7 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
     cost = (COLUMNS + seen.basis.shape[1]) ** 2 * plain * ROUNDS * STEPS * 3
     most = int(WORK / cost / max(1, len(np.unique(seen.variable))))
     theta, prior = block.theta().copy(), [x.copy() for x in block.prior()]
-    least = block.least_size.numpy().copy()
+    least, more = block.least_size.numpy().copy(), block.size_rows.numpy().copy()
     for variable in np.unique(seen.variable):
         chosen = np.flatnonzero((seen.variable == variable) & (np.diff(seen.begins) > 0))
         counts = np.diff(seen.begins)[chosen] + np.diff(later.begins)[chosen]
@@ -131,43 +130,38 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
         sample = Sample.of(seen.some(chosen), later.some(chosen), n_series)
         if len(sample.seen.time) > 1:
             begun = theta[variable], prior[0][variable], prior[1][variable]
-            found = _kept(sample, float(block.zero[variable]), *begun)
-            theta[variable], prior[0][variable], prior[1][variable], least[variable] = found
+            found = _kept(sample, float(block.zero[variable]), bool(block.counting[variable]), *begun)
+            theta[variable], prior[0][variable], prior[1][variable] = found[:3]
+            least[variable], more[variable] = found[3:]
     block.log_theta.copy_(torch.from_numpy(np.log(theta)))
     block.least_size.copy_(torch.from_numpy(least))
+    block.size_rows.copy_(torch.from_numpy(more))
     block.prior_mean.copy_(torch.from_numpy(prior[0]))
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
 
 
-def _kept(sample: Sample, zero: float, *begun: np.ndarray) -> tuple[Any, ...]:
-    """Parameters, mean and variance of coefficients, and the least size of a cell, 0 for no own units.
+def _kept(sample: Sample, zero: float, counting: bool, *begun: np.ndarray) -> tuple[Any, ...]:
+    """Parameters, mean and variance of coefficients, the least size of a cell, 0 for no own units, and
+    how many rows more it counts as.
 
     As they were estimated before if they were, as where families are compared, of which most share a
     transform, and in ensembles.
     """
-    key = sample.digest(np.array(zero), *begun)
+    key = sample.digest(np.array([zero, counting]), *begun)
     found = _known.get(key)
     if found is None:
-        best, least = _estimate(sample, *begun), 0.0
-        own = None if math.isnan(zero) else sample.in_own_units(zero)
-        relative = None if own is None else _estimate(own.sample, *begun)
-        if own is not None and relative is not None and _likelier(own, relative, sample, best):
-            sample, best, least = own.sample, relative, own.least
+        best, sizes = _estimate(sample, *begun), (0.0, 0.0)
+        own = None if math.isnan(zero) else sample.in_own_units(zero, counting)
+        if own is not None:
+            relative = _estimate(own.sample, *begun)
+            n = sample.distinct
+            if own.gain(relative, sample, best, zero, counting) > 0.5 * math.log(n) / n:
+                sample, best, sizes = own.sample, relative, (own.least, own.more)
         best = _unbiased(sample, best)
-        found = _known[key] = best.theta, *(part[0] for part in best.prior), least
+        found = _known[key] = best.theta, *(part[0] for part in best.prior), *sizes
         for oldest in list(_known)[:-MOST_KNOWN]:
             _known.pop(oldest, None)
     return found
-
-
-def _likelier(own: OwnUnits, relative: Candidate, sample: Sample, plain: Candidate) -> bool:
-    """Whether targets are likelier in units of each cell's own, by the price of a parameter.
-
-    Contexts do not tell: their units are of themselves.
-    """
-    n = sample.distinct
-    cost = own.jacobian + 0.5 * math.log(n) / n
-    return own.sample.losses(relative)[1] + cost < sample.losses(plain)[1]
 
 
 def _unbiased(sample: Sample, model: Candidate) -> Candidate:

@@ -12,21 +12,16 @@ renewed, of a frequency that all series share or of each one's own (`latentode.n
 coefficients c of the columns $\phi$: cosines and sines of the clock's cycles, and known-future columns,
 at once and with a lag, $h\,\dot u_h = u - u_h$; they may walk, as a cycle grows or changes shape.
 A line, a random walk, mean reversion, exponential smoothing, a stochastic cycle, harmonic regression,
-and regression with autocorrelated errors are special cases; which it is, is said by the parameters of
-each variable, which `latentode.model.marginal_likelihood` estimates from the training data. A cell's
-variance is its own, with an inverse-gamma prior: from innovations $e_i$ with relative variances $F_i$,
+and regression with autocorrelated errors are special cases; which it is, the parameters of a variable
+say, which `latentode.model.marginal_likelihood` estimates. A cell's variance is its own, with an
+inverse-gamma prior: from innovations $e_i$ with relative variances $F_i$,
 
 $$\sigma^2 = \frac{\nu + \sum_i w_i e_i^2 / F_i}{\nu + \sum_i w_i}, \qquad w_i = 2^{(t_i - t_n) / h},$$
 
-discounted, since some series are now calm, now restless.
-
-Where the last rows of a cell say that its level has jumped for good (`latentode.nn.jumps`),
-which levels that hardly walk would take long to follow, its step is one more column.
-
-Where cells of large values move more than those of small ones, as sales of shops do, a cell's values
-are told in units of its own, the mean size of what its context holds: a cycle or the effect of a known
-column, which cells have in common, is then a share of each one's size.
-
+discounted, since some series are now calm, now restless. Where the last rows of a cell say that its
+level has jumped for good (`latentode.nn.jumps`), its step is one more column. Where cells of large
+values move more than those of small ones, as sales do, values are told in units of each cell's own, the
+mean size of its context: a cycle or the effect of a known column is then a share of each one's size.
 Inside a context the smoother answers, which knows what came before and after.
 
 References:
@@ -110,10 +105,12 @@ class StructuralBlock(nn.Module):
         periods: of the clock's cycles, in units of model time.
         harmonics: how many sines a cycle is made of.
         zero: what no value at all is in scaled units, of each variable; None where nothing is known.
+        counting: which variables are counts; None for none.
     """
 
     log_theta: Tensor
     least_size: Tensor
+    size_rows: Tensor
     lag: Tensor
     prior_mean: Tensor
     log_prior_variance: Tensor
@@ -125,9 +122,11 @@ class StructuralBlock(nn.Module):
         periods: Sequence[float] = (),
         harmonics: int = 4,
         zero: Sequence[float] | None = None,
+        counting: Sequence[bool] | None = None,
     ) -> None:
         super().__init__()
-        self.zero = np.full(n_variables, np.nan) if zero is None else np.asarray(zero, dtype=float)
+        self.zero = np.asarray(zero or [math.nan] * n_variables, dtype=float)
+        self.counting = np.asarray(counting or [False] * n_variables)
         self.n_variables, self.n_known, self.periods = n_variables, n_known, tuple(periods)
         self.harmonics = np.arange(1, harmonics + 1)
         waves = np.tile(np.repeat(self.harmonics, 2), len(self.periods))
@@ -136,10 +135,10 @@ class StructuralBlock(nn.Module):
         initial = torch.tensor([INITIAL[name] for name in PARAMETERS], dtype=torch.float64)
         self.register_buffer("log_theta", initial.log().repeat(n_variables, 1))
         self.register_buffer("least_size", initial.new_zeros(n_variables))  # 0: no units of their own
+        self.register_buffer("size_rows", initial.new_zeros(n_variables))
         self.register_buffer("prior_mean", initial.new_zeros(n_variables, len(sizes)))
-        self.register_buffer(
-            "log_prior_variance", torch.from_numpy(np.log(sizes)).repeat(n_variables, 1)
-        )
+        spread = torch.from_numpy(np.log(sizes)).repeat(n_variables, 1)
+        self.register_buffer("log_prior_variance", spread)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """As any module, but the buffers stay in double precision on the CPU, where they are used."""
@@ -275,7 +274,8 @@ class _Context:
         rows = time, value, block.columns(series, time, clocks)
         cells = Cells.of(numbers[own[chosen]], variable, rows)
         zero, least = block.zero[variable], block.least_size.numpy()[variable]
-        self.sizes, self.zero = cells.sizes(zero, least), np.where(least > 0, zero, 0.0)
+        self.sizes = cells.sizes(zero, least, block.size_rows.numpy()[variable])
+        self.zero = np.where(least > 0, zero, 0.0)
         self.cells = cells.in_units(self.zero, self.sizes)
         flat = 0.0 if block.training else FLAT
         self.omega = frequencies(self.cells, self.theta, self.prior, flat)

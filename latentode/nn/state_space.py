@@ -155,18 +155,19 @@ class Cells:
         """The cell of each row."""
         return np.repeat(np.arange(len(self.variable)), np.diff(self.begins))
 
-    def sizes(self, zero: np.ndarray, least: np.ndarray) -> np.ndarray:
+    def sizes(self, zero: np.ndarray, least: np.ndarray, more: np.ndarray) -> np.ndarray:
         """How far values are from zero in each cell, in the mean, as a share of how far 0 is.
 
         Args:
             zero: what no value at all is in scaled units, of each cell; below 0.
-            least: a distance that each cell counts as that of one value more, so that its size is never
-                nothing; 0 where sizes are to be 1, as they are of cells without rows.
+            least: a distance that each cell counts as that of one value more, or several, so that its
+                size is never nothing; 0 where sizes are to be 1, as they are of cells without rows.
+            more: how many more than that one.
         """
         n = np.diff(self.begins)
         own = (n > 0) & (least > 0)
         total = np.bincount(self.owner, self.value - zero[self.owner], len(n))
-        mean = (np.maximum(total, 0.0) + least) / (n + 1)
+        mean = (np.maximum(total, 0.0) + (1 + more) * least) / (n + 1 + more)
         return np.where(own, mean / np.where(own, -zero, 1.0), 1.0)
 
     def in_units(self, zero: np.ndarray, size: np.ndarray) -> Cells:

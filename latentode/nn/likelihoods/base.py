@@ -59,6 +59,7 @@ class Likelihood(ABC):
         of_data_units: whether its values are those of the table rather than scaled ones.
         width: the scale at which its 80 % interval is that of a standard normal value.
         discrete: whether its values are whole numbers.
+        counting: whether they are counts, of any size.
         heavy_tailed: whether the exponential of a value has no mean.
         wants: the support in words, such as "positive values"; empty if any value is possible.
     """
@@ -68,6 +69,7 @@ class Likelihood(ABC):
     of_data_units: ClassVar[bool] = False
     width: ClassVar[float] = 1.0
     discrete: ClassVar[bool] = False
+    counting: ClassVar[bool] = False
     heavy_tailed: ClassVar[bool] = False
     wants: ClassVar[str] = ""
 

@@ -110,7 +110,7 @@ class PoissonLikelihood(DataUnits):
 
     n_raw = 1
     name = "poisson"
-    discrete = True
+    discrete = counting = True
     wants = "whole numbers from 0 on"
 
     def distribution(
@@ -224,7 +224,7 @@ class NegativeBinomialLikelihood(DataUnits):
 
     n_raw = 2
     name = "negative-binomial"
-    discrete = True
+    discrete = counting = True
     wants = "whole numbers from 0 on"
 
     def distribution(
