@@ -49,8 +49,10 @@ def clock_of(column: pd.Series) -> pd.Series:
         return column
     text = column.map(lambda v: v.isoformat() if isinstance(v, dt.time) else str(v)).astype(object)
     text = cast(pd.Series, text.str.strip().str.replace(",", ".", regex=False))
+    text = text.str.replace(r"\s*Uhr$", "", regex=True)
     half = text.str.extract(_HALF, expand=False).str.lower()
     text = text.str.replace(_HALF, "", regex=True)
+    text = text.where(half.isna() | ~text.str.fullmatch(r"\d{1,2}"), text + ":00")
     text = text.str.replace(r"^(\d{1,2}) ?h$", r"\1:00", regex=True)
     text = text.str.replace(r"^(\d{1,2}) ?h ?(\d{2})$", r"\1:\2", regex=True)
     pointed = text.str.fullmatch(r"\d{1,2}\.\d{2}(?:\.\d{2})?")
@@ -58,7 +60,8 @@ def clock_of(column: pd.Series) -> pd.Series:
     packed = text.str.fullmatch(r"\d{3,4}")
     text = text.where(~packed, text.str.replace(r"^(\d{1,2})(\d{2})$", r"\1:\2", regex=True))
     text = text.where(~text.str.fullmatch(r"\d{1,2}:\d{2}"), text + ":00")
-    read = pd.to_timedelta(text, errors="coerce")
+    # Numbers alone pandas would take for nanoseconds.
+    read = pd.to_timedelta(text.mask(text.str.fullmatch(r"[\d.]+")), errors="coerce")
     hours = read.dt.total_seconds() / 3600
     read = read + pd.to_timedelta(np.where((half == "p") & (hours < 12), 12, 0), unit="h")
     read = read - pd.to_timedelta(np.where((half == "a") & (hours >= 12), 12, 0), unit="h")

@@ -24,6 +24,7 @@ __all__ = [
     "pieces_of",
     "plain_numbers",
     "text_of",
+    "without_thousands",
 ]
 
 # Pairs of words, the one that means 1 first, as spreadsheets of several languages write them.
@@ -40,6 +41,7 @@ _CHARACTERS = {
     **dict.fromkeys(map(ord, "\u00a0\u202f\u2009\u2007\u3000"), " "),
     **{0x2212: "-", 0x2019: "'", 0x066B: ".", 0x066C: ","},
 }
+_GROUPED = re.compile(r"\s*[-+]?\d{1,3}(?:\.\d{3})*(?:,\d+)?\s*")
 _LETTERS = ("t", "f")  # of databases, where both occur: one alone may be any code
 _EXPONENT = r"[eE][+-]?\d+|[dD][+-]\d+"  # Fortran writes a D
 _CELL = re.compile(
@@ -146,3 +148,24 @@ def marks_of(
     if point_elsewhere and (",", ".") in possible.values():
         return ",", "."
     return None
+
+
+def without_thousands(column: pd.Series) -> pd.Series:
+    """Text such as 31.680 or 1.234,5 as numbers, where commas are known to stand before decimals.
+
+    Returns:
+        The column as it is unless every cell is such a number and one has points at least.
+
+    Example:
+        >>> without_thousands(pd.Series(["31.680", "680", "1.234,5"])).tolist()
+        [31680.0, 680.0, 1234.5]
+    """
+    if not pd.api.types.is_string_dtype(column) or not column.notna().any():
+        return column
+    cells = column.dropna()
+    if not _GROUPED.fullmatch(str(cells.iloc[0])) or not cells.str.fullmatch(_GROUPED).all():
+        return column
+    if not cells.str.contains(".", regex=False).any():
+        return column
+    plain = cells.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    return plain_numbers(plain).reindex(column.index)

@@ -20,6 +20,7 @@ from latentode.data.number_text import is_text, looks_numeric
 from latentode.data.roles import (
     UNNAMED,
     Search,
+    looks_like_times,
     never_changes,
     refuse_times_for_columns,
     repeats,
@@ -125,7 +126,11 @@ def _may_be_long(search: Search, variable: str, value: str) -> bool:
     names, values = search.column(variable), search.column(value)
     if not (is_text(names) or pd.api.types.is_integer_dtype(names)) or not repeats(names):
         return False
+    if looks_like_times(names):  # such as days, "Tag"
+        return False
     if not is_text(names) and names.dropna().isin([0, 1]).all():  # which are no names
+        return False
+    if is_text(names) and looks_numeric(names) and names.astype(str).str.contains(r"\d[.,]\d").any():
         return False
     if not (pd.api.types.is_numeric_dtype(values) or looks_numeric(values)):
         return False

@@ -73,6 +73,7 @@ COUNTERS = (
     "sequence",
     "line",
     "rownum",
+    *("lfd_nr", "lfdnr", "laufende_nummer", "entry", "#", "rowname", "rownames", "row_id"),
 )
 
 

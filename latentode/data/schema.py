@@ -104,6 +104,10 @@ class Schema:
             if given is not None:
                 columns = (given,) if isinstance(given, str) else tuple(given)
                 object.__setattr__(self, name, columns)
+        for name in ("id", "time", "date", "variable", "value"):
+            given = getattr(self, name)
+            if not isinstance(given, str | None):
+                raise SchemaError(f"{name} {given!r} is no column's name; names of columns are text")
         object.__setattr__(self, "cycles", _periods(self.cycles))
         transforms = {v: check_spec(v, given) for v, given in dict(self.transforms).items()}
         object.__setattr__(self, "transforms", transforms)

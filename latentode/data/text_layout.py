@@ -163,7 +163,7 @@ def records_of(lines: Iterable[Line], separator: str) -> Iterator[Record]:
             yield f"{line.replace(TAB, ' ').strip()}\n" if blanks else f"{line}\n"
 
     delimiter = " " if blanks else separator
-    for cells in csv.reader(texts(), delimiter=delimiter, skipinitialspace=blanks):
+    for cells in csv.reader(texts(), delimiter=delimiter, skipinitialspace=True):
         if len(cells) > 1 or (cells and cells[0].strip()):
             yield read[0], cells
         read.clear()
@@ -271,6 +271,8 @@ def _decimal(records: Sequence[Record], name: str, separator: str) -> str:
         if any(_GROUPS.fullmatch(cell.strip()) for _, row in records for cell in row):
             return ","
         commas, cells = list(points), points
+    elif points and commas and not any(map(_GROUPED.fullmatch, commas)):
+        return "," if all(map(_GROUPED.fullmatch, points)) else "."
     elif not commas or points:
         return "."
     if any(not _GROUPED.fullmatch(cell) for cell in commas):

@@ -21,7 +21,7 @@ from latentode.data.columns import column_of, detect
 from latentode.data.file_format import WHITESPACE, FileFormat
 from latentode.data.header_rows import UNNAMED, Record
 from latentode.data.joined_columns import parts_of
-from latentode.data.number_cells import exact_numbers, plain_numbers
+from latentode.data.number_cells import exact_numbers, plain_numbers, without_thousands
 from latentode.data.resolution import resolve
 from latentode.data.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
 from latentode.data.text_layout import TextLayout, find_layout, lines_from, records_of
@@ -229,10 +229,8 @@ class _Text:
                 f"{self.name} ends within line {line}, which has {cells} cells where the header has "
                 f"{width}: it is cut off; copy or download it again, or remove that line"
             )
-        return (
-            f"{_rows(len(short))} with fewer cells than the header, first line {line}: what they lack "
-            "is taken as missing"
-        )
+        first = f"{_rows(len(short))} with fewer cells than the header, first line {line}"
+        return f"{first}: what they lack is taken as missing"
 
     def _refuse_short(self, width: int) -> None:
         short = next(((line, cells) for line, cells in self._records() if len(cells) < width), None)
@@ -272,6 +270,9 @@ class _Text:
         if told.na_values:
             plain = (name for name in names if name not in labels)
             frame = frame.assign(**{c: _without(column_of(frame, c), told.na_values) for c in plain})
+        if told.decimal == ",":  # so that points stand between thousands
+            for name in (c for c in names if c not in labels):
+                frame[name] = without_thousands(column_of(frame, name))
         if told.separator == "|":  # blanks beside it align the columns
             frame = frame.assign(**{c: column_of(frame, c).str.strip() for c in labels})
         return frame

@@ -37,7 +37,7 @@ _DATES = (
     *("%Y年%m月%d日", "%Y年%m月", "%a %b %d %H:%M:%S %Y"),
     *("%Y%m%d%H%M%S%z", "%Y%m%d%H%M%S.%f%z", "%Y%m%d%H%M%z"),  # of HL7
     *("%y-%m-%d", "%y/%m/%d", "%y.%m.%d"),  # told from days first by how long they make the table
-    *("%b %Y", "%B %Y", "%m/%Y", "%b-%Y", "%Y-%j", "%Y/%j", "%Y %b %d"),
+    *("%b %Y", "%B %Y", "%m/%Y", "%b-%Y", "%Y-%j", "%Y/%j", "%Y %b %d", "%Y-%b-%d"),
 )
 _CLOCKS = {
     r"\d{1,2}:\d{2}": "%H:%M",

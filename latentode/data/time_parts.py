@@ -72,10 +72,10 @@ def _parts(frame: pd.DataFrame, taken: Iterable[str], dated: bool = False) -> di
     found: dict[str, str] = {}
     for part in PARTS_OF_TIME:
         named = [c for c in free if told[c] == part and _may_be(frame[c], part)]
-        if len(named) == 1:
+        if named and all(frame[c].equals(frame[named[0]].rename(c)) for c in named[1:]):
             found[part] = named[0]
     days = [c for c in free if told[c] == "day" and _may_be(frame[c], "doy")]  # of the year
-    if len(days) == 1 and not {"day", "doy", "month", "week"} & set(found):
+    if len(days) == 1 and not {"day", "doy", "week"} & set(found):
         found["doy"] = days[0]
     return found
 
@@ -190,7 +190,7 @@ def _numbers(column: pd.Series, part: str) -> np.ndarray:
         plain = plain.astype(str).str.strip().str.replace(r"^[Ww]", "", regex=True)
     if part == "month" and not pd.api.types.is_numeric_dtype(plain):
         names = plain.astype(str).str.strip()
-        numbers = {word: month_of(word) for word in names.unique()}
+        numbers = {word: month_of(word) for word in names.dropna().unique()}
         if any(numbers.values()):
             return names.map(numbers).to_numpy(np.float64)
     return pd.to_numeric(plain, errors="coerce").to_numpy(np.float64, na_value=np.nan)

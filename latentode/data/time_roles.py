@@ -23,6 +23,7 @@ from latentode.data.roles import (
     holds_clock,
     holds_hours,
     looks_like_times,
+    never_changes,
     orderly,
     times_differ,
 )
@@ -50,6 +51,9 @@ BEGINS = frozenset(
     ("start", "begin", "from", "von", "beginn", "anfang", "de", "desde", "debut", "début")
 )
 ENDS = frozenset(("end", "stop", "to", "until", "bis", "ende", "a", "hasta", "fin"))
+# When a row was kept, rather than what it tells of.
+KEPT_NAMES = ("created_at", "storetime", "last_changed", "last_updated", "updated_at", "imported_at")
+WHOLE_DAY = ("year", "month", "day")
 PARTS = ("year", "month", "day", "hour")  # none of which is a time alone
 
 
@@ -62,9 +66,12 @@ def find_time(search: Search) -> None:
     if search.schema.time is None:
         names = every(search.frame.columns, TIME_NAMES, search.taken())
         weak = ("t", *(name for part in PARTS_OF_TIME.values() for name in part))
-        if not names or usual(names[0]) in weak:
+        first = usual(names[0]) if names else ""
+        if first in ("", *weak, *KEPT_NAMES):
             parts = parts_of_time(search.frame, search.taken())
-            whole = any(looks_like_times(search.column(c)) for c in search.free())
+            parts = [] if first in KEPT_NAMES and len(parts) < len(WHOLE_DAY) else parts
+            free = [c for c in search.free() if usual(c) not in KEPT_NAMES]
+            whole = any(looks_like_times(search.column(c)) for c in free)
             if parts and not whole:
                 search.join_times(parts)
                 return
@@ -173,7 +180,7 @@ def _join_date(search: Search, others: Sequence[str]) -> None:
                 f"`{time}` is the time of day, or leave_out='{dates[0]}' if its numbers are times"
             )
     parts = clock_parts(search.frame, [c for c in search.taken() if c != time])
-    if parts and usual(time) in DATE_NAMES and are_dates(column) and column.duplicated().any():
+    if parts and usual(time) in DATE_NAMES and are_dates(column):
         search.join_times([time, *parts])
         return
     clock = next(iter(every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])), None)
@@ -184,10 +191,16 @@ def _join_date(search: Search, others: Sequence[str]) -> None:
     if clock is None or usual(time) not in DATE_NAMES or not are_dates(column):
         return
     cells = search.column(clock)
-    hours = usual(clock) in HOUR_NAMES and holds_hours(cells) and column.duplicated().any()
-    if hours or _holds_clock_text(cells):
+    hours = usual(clock) in HOUR_NAMES and holds_hours(cells)
+    packed = usual(clock) in PARTS_OF_TIME["hhmm"] and holds_clock(cells)
+    if (hours and column.duplicated().any()) or packed or _holds_clock_text(cells):
         search.schema = replace(search.schema, time=clock, date=time)
         search.say(f"times are those of `{clock}` on the days of `{time}`")
+    elif hours and search.schema.targets is None and not never_changes(cells):
+        search.say(
+            f"`{clock}` is a variable, since no day of `{time}` comes twice; say date='{time}' and "
+            f"time='{clock}' if it is the time of day"
+        )
 
 
 def _holds_clock_text(column: pd.Series) -> bool:

@@ -171,6 +171,7 @@ def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | Non
     if pd.to_datetime(text, format=ISO, errors="coerce", utc=True).notna().all():
         return None  # of several zones
     plain = text.str.replace(r"\s*(?:\([A-Za-z ]+\)|Uhr)$", "", regex=True)
+    plain = plain.str.replace(r"(?<=\d) (?:GMT|UTC)$", " +0000", regex=True)
     plain = plain.str.replace(r"\s*([AaPp])\.\s?[Mm]\.?$", r" \1m", regex=True)
     form = found_format(plain, what)
     if form is None:  # months may be written in another language
@@ -292,9 +293,8 @@ def place_in_zone(
     untold = lost & ~told
     if untold.any() and repeated_hour is None:
         raise SchemaError(
-            f"{what} holds {cell_name(column.astype(str), untold)}, which {timezone} passed twice "
-            "when its "
-            "clocks changed, and the order of rows does not say which is meant; give "
+            f"{what} holds {cell_name(column.astype(str), untold)}, which {timezone} passed twice when "
+            "its clocks changed, and the order of rows does not say which is meant; give "
             "repeated_hour='first' or 'second', or write the times with their UTC offset"
         )
     return column.dt.tz_localize(timezone, ambiguous=~second)

@@ -112,7 +112,20 @@ TIME_NAMES = (
     ),
 )
 DATE_NAMES = (
-    *("date", "day", "datum", "fecha", "obs_date", "observation_date", "measurement_date"),
+    *(
+        "date",
+        "day",
+        "tag",
+        "día",
+        "dia",
+        "jour",
+        "giorno",
+        "datum",
+        "fecha",
+        "obs_date",
+        "observation_date",
+        "measurement_date",
+    ),
     *("sample_date", "visit_date", "trade_date", "date_utc", "date_local", "date_only", "ds", "ymd"),
 )
 HOUR_NAMES = (
@@ -142,14 +155,23 @@ VARIABLE_NAMES = (
         "observable",
         "property",
     ),
-    *("data_type", "datatype", "loinc"),
+    *(
+        "data_type",
+        "datatype",
+        "loinc",
+        "messgröße",
+        "messgroesse",
+        "magnitud",
+        "parámetro",
+        "paramètre",
+    ),
 )
 VALUE_NAMES = (
     *SURE_LONG_NAMES[1],
     *("reading", "result", "value_as_number", "numeric_value", "value_numeric", "value_num", "val"),
     *("result_value", "resultvalue", "lab_value", "labresult", "lab_result", "data_value", "datavalue"),
     *("obs_value", "measured_value", "measurement_value", "measurement", "observation", "amount"),
-    *("aval", "level", "y"),
+    *("aval", "level", "y", "wert", "messwert", "valor", "valeur", "valore", "waarde", "ergebnis"),
 )
 # Columns that together hold a time; without a year none of them does.
 PARTS_OF_TIME = {
@@ -164,8 +186,11 @@ PARTS_OF_TIME = {
     "doy": ("doy", "jday", "yday", "day_of_year", "dayofyear", "julian_day", "julianday"),
     "hour": HOUR_NAMES,
     "hhmm": ("hhmm", "hrmn", "hour_minute"),
-    "minute": ("minute", "minutes", "mn", "mi", "min"),
-    "second": ("second", "seconds", "sec", "ss"),
+    "minute": ("minute", "minutes", "mn", "mi", "min", "minuto", "minutos", "minuten"),
+    "second": (
+        *("second", "seconds", "sec", "ss", "sekunde", "sekunden", "segundo", "segundos"),
+        *("seconde", "secondes", "secondi", "secondo"),
+    ),
 }
 # Columns that say how another column is to be read.
 _MEASURED = ("value", "result", "test", "lab", "measurement", "measure", "obs", "analyte", "reading")

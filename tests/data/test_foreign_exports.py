@@ -330,3 +330,117 @@ def test_of_intervals_the_begin_is_the_time_and_the_end_is_said_to_be_left_out(b
         assert found.schema.time == begin and f"`{end}`, when intervals end, is left out" in notes
     with pytest.raises(SchemaError, match="all hold times"):
         read(pd.DataFrame({begin: DAYS, f"other {end}": ends, "y": Y}))
+
+
+def test_points_stand_between_thousands_where_commas_stand_before_decimals(tmp_path):
+    for separator in (";", "\t"):
+        rows = [
+            "time;temp;sales",
+            "2024-03-01;21,7;31.680",
+            "2024-03-02;22,7;680",
+            "2024-03-03;23,7;1.234,5",
+        ]
+        path = written(tmp_path / "a.csv", "\n".join(rows).replace(";", separator) + "\n")
+        table = read_table(path)
+        assert table["sales"].tolist() == [31680, 680, 1234.5] and table["temp"].tolist() == [
+            21.7,
+            22.7,
+            23.7,
+        ]
+    path = written(tmp_path / "b.csv", "time;temp;code\n2024-03-01;21,7;1.68\n2024-03-02;22,7;31.680\n")
+    assert read_table(path)["code"].tolist() == [1.68, 31.68]
+
+
+def test_hours_and_minutes_are_of_the_day_also_where_no_day_comes_twice():
+    table = pd.DataFrame(
+        {"date": DAYS, "hour": [7, 14, 21, 4, 11, 18], "minute": [13, 26, 39, 5, 18, 31], "y": Y}
+    )
+    found, _ = read(table)
+    assert found.table[found.schema.time].iloc[1] == pd.Timestamp("2024-03-02 14:26")
+    packed = pd.DataFrame({"date": DAYS, "hhmm": [713, 1426, 2139, 405, 1118, 1831], "y": Y})
+    found, _ = read(packed)
+    assert found.table[found.schema.time].iloc[1] == pd.Timestamp("2024-03-02 14:26")
+    found, notes = read(table.drop(columns="minute"))  # of sunshine, maybe
+    assert found.schema.targets == ("hour", "y") and "`hour` is a variable, since no day" in notes
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "second"), [("hora", "minuto", "segundo"), ("Stunde", "Minuten", "Sekunde")]
+)
+def test_minutes_and_seconds_of_other_languages(hour, minute, second):
+    table = pd.DataFrame(
+        {"year": 2024, "month": 3, "day": 1, hour: 1, minute: [7, 8], second: [9, 10], "y": Y[:2]}
+    )
+    found, _ = read(table)
+    assert found.table[found.schema.time].iloc[1] == pd.Timestamp("2024-03-01 01:08:10")
+
+
+def test_hours_with_their_half_of_the_day_and_nothing_else():
+    table = pd.DataFrame({"date": DAYS[0], "time": ["11 AM", "1 PM", "12 PM"], "y": Y[:3]})
+    found, _ = read(table, time="time", date="date")
+    assert found.table["time"].dt.hour.tolist() == [11, 13, 12]
+    spoken = read(table.assign(time=["11:05 Uhr", "13:05 Uhr", "14:05 Uhr"]), time="time", date="date")[
+        0
+    ]
+    assert spoken.table["time"].dt.hour.tolist() == [11, 13, 14]
+
+
+def test_quotation_marks_behind_blanks_are_no_part_of_names(tmp_path):
+    text = '"id", "time", "temp, °C"\n"Bed, 1", "2024-03-01", "1.5"\n"Bed, 1", "2024-03-02", "2.5"\n'
+    table = read_table(written(tmp_path / "a.csv", text))
+    assert [*table.columns] == ["id", "time", "temp, °C"]
+    assert table["id"].tolist() == ["Bed, 1"] * 2 and table["temp, °C"].tolist() == [1.5, 2.5]
+
+
+def test_when_a_row_was_kept_is_not_when_it_was_seen():
+    table = pd.DataFrame(
+        {"year": 2024, "month": 3, "day": range(1, 7), "y": Y, "created_at": "2024-04-01"}
+    )
+    assert read(table)[0].schema.time == "year+month+day"
+    assert read(table.drop(columns="day").assign(created_at=DAYS))[0].schema.time == "created_at"
+
+
+def test_measured_columns_do_not_make_a_table_long():
+    table = pd.DataFrame(
+        {"time": DAYS, "level": ["1,5", "0,5"] * 3, "signal": ["0,5", "1,5"] * 3, "y": Y}
+    )
+    assert read(table[["time", "level", "signal"]])[0].schema.layout == "wide"
+
+
+def test_values_in_other_languages_make_a_table_long():
+    table = pd.DataFrame(
+        {"Zeit": np.repeat(DAYS[:3], 2), "Parameter": ["hr", "temp"] * 3, "Messwert": Y}
+    )
+    found, _ = read(table)
+    assert (found.schema.variable, found.schema.value) == ("Parameter", "Messwert")
+
+
+@pytest.mark.parametrize("scale", [1, 10**3, 10**6])
+def test_epochs_from_before_2001_are_pointed_out(scale):
+    seconds = (pd.date_range("1995-03-01", periods=6) - pd.Timestamp(0)) // pd.Timedelta("1s")
+    name = {1: "epoch-s", 10**3: "epoch-ms", 10**6: "epoch-us"}[scale]
+    assert f"time_format='{name}'" in read(pd.DataFrame({"time": seconds * scale, "y": Y}))[1]
+
+
+def test_rows_without_a_month_and_names_that_are_no_text_are_refused():
+    table = pd.DataFrame({"year": [2024, 2024, None], "month": ["January", "March", None], "y": Y[:3]})
+    with pytest.raises(SchemaError):
+        read(table)
+    with pytest.raises(SchemaError, match="time 2024 is no column's name"):
+        Schema(time=2024)
+
+
+def test_times_of_http_and_years_before_words_are_read():
+    for cells in (
+        ["Thu, 21 Mar 2024 20:05:07 GMT", "Fri, 22 Mar 2024 20:05:07 GMT"],
+        ["2024-Mar-21", "2024-Mar-22"],
+    ):
+        found, _ = read(pd.DataFrame({"time": cells, "y": Y[:2]}))
+        assert found.table["time"].dt.day.tolist() == [21, 22]
+
+
+def test_days_and_clocks_in_german_are_joined_beside_a_value():
+    table = pd.DataFrame({"Tag": np.repeat(DAYS[:3], 2), "Uhrzeit": ["06:00", "18:00"] * 3, "Wert": Y})
+    found, _ = read(table)
+    assert found.schema.layout == "wide" and found.schema.targets == ("Wert",)
+    assert found.table[found.schema.time].dt.hour.tolist() == [6, 18] * 3
