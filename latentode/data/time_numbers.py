@@ -138,9 +138,9 @@ def form_of_numbers(column: pd.Series, what: str) -> str | None:
 def doubtful_form(column: pd.Series) -> str | None:
     """A form that plain numbers may be in, to be pointed out."""
     numbers = column.to_numpy(np.float64)
-    for form, scale in list(EPOCHS.items())[:3]:  # also from before 2001 on; Windows counts near ns
-        early = _within(numbers, (SINCE * scale / 10, UNTIL * scale))
-        if early and (numbers.max() >= SINCE * scale or numbers.min() > 0.5 * numbers.max()):
+    for form, scale in list(EPOCHS.items())[:3]:  # also before 2001, after 2039; Windows counts near ns
+        wide = _within(numbers, (SINCE * scale / 10, 2 * UNTIL * scale))
+        if wide and (numbers.max() >= SINCE * scale or numbers.min() > 0.5 * numbers.max()):
             return form
     narrow = np.ptp(numbers) < 0.5 * numbers.min(initial=np.inf)
     if _within(numbers, EXCEL) and narrow:

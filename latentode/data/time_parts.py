@@ -91,7 +91,7 @@ def time_of_parts(columns: Sequence[pd.Series], name: str) -> pd.Series:
         SchemaError: for a column that is no part by its name, and the first row that is no time.
     """
     parts, names = {}, [str(column.name) for column in columns]
-    dated = any(usual(n) in DATE_NAMES and usual(n) != "day" for n in names)
+    dated = any(map(_names_dates, names))
     for column in columns:
         part = _part_of(str(column.name), names, dated)
         if part is None or part in parts:
@@ -162,11 +162,15 @@ def _refuse(columns: Sequence[pd.Series], name: str, bad: np.ndarray) -> None:
         )
 
 
+def _names_dates(name: str) -> bool:
+    return usual(name) in DATE_NAMES and usual(name) not in PARTS_OF_TIME["day"]
+
+
 def _part_of(name: str, columns: Collection[str], dated: bool) -> str | None:
     """The part of a time that a column is called by; "mm" are the minutes beside months or a date."""
     if name.lower() == "mm" and (dated or (name == "mm" and "MM" in columns)):
         return "minute"
-    if dated and usual(name) in DATE_NAMES:
+    if dated and _names_dates(name):
         return "date"
     return next((part for part, names in PARTS_OF_TIME.items() if usual(name) in names), None)
 

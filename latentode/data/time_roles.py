@@ -185,8 +185,10 @@ def _join_date(search: Search, others: Sequence[str]) -> None:
         return
     clock = next(iter(every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])), None)
     clocks = [c for c in search.free() if c != time and _holds_clock_text(search.column(c))]
-    if clock is None and clocks and column.duplicated().any() and are_dates(column):
-        _join_first(search, time, clocks)
+    if clock is None and clocks and are_dates(column):
+        begins = [c for c in clocks if set(usual(c).split("_")) & BEGINS]
+        if begins or column.duplicated().any():
+            _join_first(search, time, sorted(clocks, key=lambda c: c not in begins), bool(begins))
         return
     if clock is None or usual(time) not in DATE_NAMES or not are_dates(column):
         return
@@ -207,8 +209,8 @@ def _holds_clock_text(column: pd.Series) -> bool:
     return is_text(column) and holds_clock(column)
 
 
-def _join_first(search: Search, date: str, clocks: Sequence[str]) -> None:
-    """Joins a date that repeats with a time of day, where both go one way all through each series.
+def _join_first(search: Search, date: str, clocks: Sequence[str], named: bool) -> None:
+    """Joins a date with a time of day that is called a begin, or where both go one way in each series.
 
     Of several it is the first, which begins what ends at the others: these are left out.
     """
@@ -224,7 +226,8 @@ def _join_first(search: Search, date: str, clocks: Sequence[str]) -> None:
     groups = [search.base(), *(codes_of(search.column(c)) for c in names)]
     # Where a day comes once in each series, the time of day may be anything: it is not needed.
     days = pd.factorize(search.column(date))[0]
-    if not any(orderly(codes, ticks) and not times_differ(codes, days) for codes in groups):
+    told = (orderly(codes, ticks) and not times_differ(codes, days) for codes in groups)
+    if not named and not any(told):
         return
     search.schema = schema
     search.say(f"times are those of `{first}` on the days of `{date}`")

@@ -371,8 +371,11 @@ def test_minutes_and_seconds_of_other_languages(hour, minute, second):
     table = pd.DataFrame(
         {"year": 2024, "month": 3, "day": 1, hour: 1, minute: [7, 8], second: [9, 10], "y": Y[:2]}
     )
-    found, _ = read(table)
-    assert found.table[found.schema.time].iloc[1] == pd.Timestamp("2024-03-01 01:08:10")
+    day = {"hora": "día", "Stunde": "Tag"}[hour]
+    table = table.rename(columns={"day": day})
+    told = {"time": f"year+month+{day}+{hour}+{minute}+{second}"}
+    for found, _ in (read(table), read(table, **told)):
+        assert found.table[found.schema.time].iloc[1] == pd.Timestamp("2024-03-01 01:08:10")
 
 
 def test_hours_with_their_half_of_the_day_and_nothing_else():
@@ -419,6 +422,8 @@ def test_values_in_other_languages_make_a_table_long():
 def test_epochs_from_before_2001_are_pointed_out(scale):
     seconds = (pd.date_range("1995-03-01", periods=6) - pd.Timestamp(0)) // pd.Timedelta("1s")
     name = {1: "epoch-s", 10**3: "epoch-ms", 10**6: "epoch-us"}[scale]
+    later = (seconds + 50 * 365 * 86_400) * scale  # 2045
+    assert scale == 1 or f"time_format='{name}'" in read(pd.DataFrame({"time": later, "y": Y}))[1]
     assert f"time_format='{name}'" in read(pd.DataFrame({"time": seconds * scale, "y": Y}))[1]
 
 
@@ -444,3 +449,9 @@ def test_days_and_clocks_in_german_are_joined_beside_a_value():
     found, _ = read(table)
     assert found.schema.layout == "wide" and found.schema.targets == ("Wert",)
     assert found.table[found.schema.time].dt.hour.tolist() == [6, 18] * 3
+
+
+def test_an_interval_that_begins_at_one_time_each_day_has_that_time():
+    table = pd.DataFrame({"date": DAYS, "begin": "20:00", "end": "20:10", "y": Y})
+    found, notes = read(table)
+    assert (found.table[found.schema.time].dt.hour == 20).all() and "`end` are left out" in notes
