@@ -15,8 +15,7 @@ import pandas as pd
 from latentode.data.clock_times import clock_of
 from latentode.data.columns import column_of, some_names, without_arrow
 from latentode.data.schema import Schema
-from latentode.data.time_parts import time_of_parts
-from latentode.data.time_reading import TimeForm, read_times
+from latentode.data.time_parts import days_of, time_of_parts
 from latentode.errors import SchemaError
 
 __all__ = [
@@ -93,16 +92,9 @@ def joined_times(frame: pd.DataFrame, schema: Schema) -> pd.Series:
             f"column `{schema.date}`, which holds the days of the times in `{schema.time}`, is not in "
             "the table; add it, or give whole timestamps"
         )
-    days = column_of(frame, schema.date)
     form = None if schema.time_format in ("elapsed", "number") else schema.time_format
-    read = read_times(days, f"column `{schema.date}`", TimeForm(form))
-    day = pd.to_datetime(read.column)
-    if day.dt.tz is not None:
-        raise SchemaError(
-            f"column `{schema.date}` has a time zone, so it holds whole timestamps; name it with "
-            "time= alone"
-        )
-    return (day.dt.normalize() + clock_of(column)).rename(str(column.name))
+    days = days_of(column_of(frame, schema.date), form)
+    return (days + clock_of(column)).rename(str(column.name))
 
 
 def _labels(columns: Sequence[pd.Series], name: str) -> pd.Series:

@@ -16,7 +16,7 @@ from latentode.data.time_reading import TimeForm, read_times
 from latentode.data.usual_names import DATE_NAMES, PARTS_OF_TIME, usual
 from latentode.errors import SchemaError
 
-__all__ = ["clock_parts", "parts_of_time", "time_of_parts"]
+__all__ = ["clock_parts", "days_of", "parts_of_time", "time_of_parts"]
 
 _LIMITS = {
     "year": (1000, 9999),
@@ -106,7 +106,10 @@ def time_of_parts(columns: Sequence[pd.Series], name: str) -> pd.Series:
     for part, held in numbers.items():
         low, high = _LIMITS[part]
         _refuse(columns, name, ~((held >= low) & (held <= high)))
-    day = _days(parts["date"]) if "date" in parts else _day_of_parts(columns, name, numbers)
+    if "date" in parts:
+        day = days_of(parts["date"]).to_numpy()
+    else:
+        day = _day_of_parts(columns, name, numbers)
     zero = np.zeros(len(day))
     clock = numbers.get("hhmm", zero)
     _refuse(columns, name, clock % 100 >= 60)
@@ -119,14 +122,23 @@ def time_of_parts(columns: Sequence[pd.Series], name: str) -> pd.Series:
     return pd.Series(day.astype("M8[us]") + ticks, index=columns[0].index, name=name)
 
 
-def _days(column: pd.Series) -> np.ndarray:
-    read = pd.to_datetime(read_times(column, f"column `{column.name}`", TimeForm()).column)
+def days_of(column: pd.Series, form: str | None = None) -> pd.Series:
+    """The midnights of a column of days.
+
+    Args:
+        column: of days, in any form.
+        form: that they are written in, where it is known.
+
+    Raises:
+        SchemaError: for what is no day, and for whole timestamps with a zone.
+    """
+    read = pd.to_datetime(read_times(column, f"column `{column.name}`", TimeForm(form)).column)
     if read.dt.tz is not None:
         raise SchemaError(
             f"column `{column.name}` has a time zone, so it holds whole timestamps; name it with "
             "time= alone"
         )
-    return read.to_numpy().astype("M8[D]")
+    return read.dt.normalize()
 
 
 def _day_of_parts(
