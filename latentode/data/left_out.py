@@ -106,8 +106,8 @@ def _why(column: pd.Series, schema: Schema) -> LeftOut:
 
 
 def _counts(cells: pd.Series) -> bool:
-    """Whether numbers are those of rows."""
-    return cells.iloc[0] in (0, 1) and bool((np.diff(cells) == 1).all())
+    """Whether numbers are those of rows, or there are none."""
+    return cells.empty or (cells.iloc[0] in (0, 1) and bool((np.diff(cells) == 1).all()))
 
 
 def _mostly_digits(text: pd.Series) -> bool:

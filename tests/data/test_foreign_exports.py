@@ -217,8 +217,9 @@ def test_what_nobody_named_and_looks_like_data_is_said():
     table = pd.DataFrame({"time": DAYS, "latency": pd.to_timedelta(Y, unit="s"), "y": Y})
     assert "looks like data: `latency`" in read(table)[1]
     assert "`Unnamed: 2`" in read(table.assign(**{"Unnamed: 2": Y})[["time", "y", "Unnamed: 2"]])[1]
-    counted = table[["time", "y"]].assign(**{"Unnamed: 0": range(6)})
-    assert "looks like" not in read(counted)[1]
+    for plain in (range(6), np.nan, None):
+        counted = table[["time", "y"]].assign(**{"Unnamed: 0": plain})
+        assert "looks like" not in read(counted)[1]
 
 
 def test_identifiers_that_differ_in_type_are_told_so():
