@@ -115,6 +115,11 @@ class Sample:
         jacobian = float(np.log(size[later.owner]).mean())
         return OwnUnits(replace(own, most_alike=MOST_ALIKE), float(least), more, size, jacobian)
 
+    def has_none(self, zero: float) -> bool:
+        """Whether some value is no value at all."""
+        least = min(self.seen.value.min(), self.later.value.min(initial=math.inf))
+        return bool(least - zero <= -zero * ROUNDING)
+
     def _rows_between(self, zero: float) -> float:
         """Of how many rows a mean has the variance that there is between cells."""
         seen, n = self.seen, np.diff(self.seen.begins)
@@ -248,8 +253,7 @@ class OwnUnits:
         """By how much likelier targets are in these units, in the mean of logarithms.
 
         Of counts by their deviance, in units of the dispersion that there is without: a cell of hardly
-        any counts has hardly any variance, and so a normal density beyond all reason. Contexts do not
-        tell: their units are of themselves.
+        any has hardly any variance, and a density beyond all reason. Contexts do not tell.
 
         Args:
             own: model in these units.

@@ -150,6 +150,7 @@ def _kept(sample: Sample, zero: float, counting: bool, *begun: np.ndarray) -> tu
     key = sample.digest(np.array([zero, counting]), *begun)
     found = _known.get(key)
     if found is None:
+        counting = counting and sample.has_none(zero)  # large counts are as other values
         best, sizes = _estimate(sample, *begun), (0.0, 0.0)
         own = None if math.isnan(zero) else sample.in_own_units(zero, counting)
         if own is not None:
