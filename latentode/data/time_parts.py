@@ -194,7 +194,8 @@ def _may_be(column: pd.Series, part: str) -> bool:
     low, high = _LIMITS[part]
     numbers = _numbers(column, part)
     whole = part == "second" or (numbers == np.floor(numbers))
-    return bool(((numbers >= low) & (numbers <= high) & whole).all())
+    missing = column.isna().to_numpy()  # of which the row is refused
+    return bool((((numbers >= low) & (numbers <= high) & whole) | missing).all() and not missing.all())
 
 
 def _numbers(column: pd.Series, part: str) -> np.ndarray:

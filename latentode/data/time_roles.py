@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
 
+import numpy as np
 import pandas as pd
 
 from latentode.data.columns import some_names
@@ -74,6 +75,7 @@ def find_time(search: Search) -> None:
             whole = any(looks_like_times(search.column(c)) for c in free)
             if parts and not whole:
                 search.join_times(parts)
+                _leave_out_the_same(search, parts)
                 return
             names = [] if parts else names
         time = _rather_times(search, names[0]) if names else _time_by_contents(search)
@@ -84,6 +86,17 @@ def find_time(search: Search) -> None:
             search.say(f"column `{search.schema.time}` is taken for the times; time= names another")
     elif search.schema.date is None and not search.complete:
         _join_date(search, every(search.frame.columns, DATE_NAMES, search.taken()))
+
+
+def _leave_out_the_same(search: Search, parts: Sequence[str]) -> None:
+    """Leaves out columns that say what a part of the times says, as `yr` beside `year`."""
+    known = [search.column(part).to_numpy() for part in parts]
+    called = {name for names in PARTS_OF_TIME.values() for name in names}
+    likely = {c: search.column(c).to_numpy() for c in search.free() if usual(c) in called}
+    same = [c for c, cells in likely.items() if any(np.array_equal(cells, x) for x in known)]
+    if same and search.schema.targets is None:
+        search.schema = replace(search.schema, leave_out=(*search.schema.leave_out, *same))
+        search.say(f"left out, since the times say the same: {some_names(same)}")
 
 
 def _rather_times(search: Search, name: str) -> str:

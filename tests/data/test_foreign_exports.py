@@ -456,3 +456,13 @@ def test_an_interval_that_begins_at_one_time_each_day_has_that_time():
     table = pd.DataFrame({"date": DAYS, "begin": "20:00", "end": "20:10", "y": Y})
     found, notes = read(table)
     assert (found.table[found.schema.time].dt.hour == 20).all() and "`end` are left out" in notes
+
+
+def test_an_hour_that_is_missing_is_refused_by_its_row_and_a_second_year_left_out():
+    table = pd.DataFrame(
+        {"yr": 2024, "year": 2024, "month": 3, "day": 1, "hour": [1, 2, None, 4, 5, 6], "y": Y}
+    )
+    with pytest.raises(SchemaError, match="at row 2, which is no time"):
+        read(table)
+    found, notes = read(table.assign(hour=range(6)))
+    assert found.schema.targets == ("y",) and "left out, since the times say the same: `year`" in notes
