@@ -72,6 +72,7 @@ def _parts(frame: pd.DataFrame, taken: Iterable[str], dated: bool = False) -> di
     found: dict[str, str] = {}
     for part in PARTS_OF_TIME:
         named = [c for c in free if told[c] == part and _may_be(frame[c], part)]
+        named = [c for c in named if usual(c) == part] or named  # an hour rather than "hr"
         if named and all(frame[c].equals(frame[named[0]].rename(c)) for c in named[1:]):
             found[part] = named[0]
     days = [c for c in free if told[c] == "day" and _may_be(frame[c], "doy")]  # of the year

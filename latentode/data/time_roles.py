@@ -196,7 +196,10 @@ def _join_date(search: Search, others: Sequence[str]) -> None:
     if parts and usual(time) in DATE_NAMES and are_dates(column):
         search.join_times([time, *parts])
         return
-    clock = next(iter(every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])), None)
+    named = every(search.frame.columns, CLOCK_NAMES, [*search.taken(), time])
+    clock = next(
+        (c for c in named if holds_hours(cells := search.column(c)) or holds_clock(cells)), None
+    )
     clocks = [c for c in search.free() if c != time and _holds_clock_text(search.column(c))]
     if clock is None and clocks and are_dates(column):
         begins = [c for c in clocks if set(usual(c).split("_")) & BEGINS]

@@ -465,4 +465,31 @@ def test_an_hour_that_is_missing_is_refused_by_its_row_and_a_second_year_left_ou
     with pytest.raises(SchemaError, match="at row 2, which is no time"):
         read(table)
     found, notes = read(table.assign(hour=range(6)))
-    assert found.schema.targets == ("y",) and "left out, since the times say the same: `year`" in notes
+    assert found.schema.targets == ("y",) and "left out, since the times say the same: `yr`" in notes
+
+
+def test_a_heart_rate_called_hr_is_no_hour():
+    table = pd.DataFrame(
+        {
+            "year": 2024,
+            "month": 3,
+            "day": range(1, 7),
+            "hour": 14,
+            "minute": 59,
+            "hr": [2, 3, 2, None, 0, 7],
+            "y": Y,
+        }
+    )
+    found, _ = read(table)
+    assert (found.table[found.schema.time].dt.hour == 14).all() and found.schema.targets == ("hr", "y")
+    spans = pd.DataFrame(
+        {
+            "date": DAYS,
+            "begin": "08:00",
+            "end": "08:10",
+            "hr": ["23,1", "26", "21,8", "15,7", "26", "14"],
+            "y": Y,
+        }
+    )
+    found, _ = read(spans)
+    assert (found.table[found.schema.time].dt.hour == 8).all()
