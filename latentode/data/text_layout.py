@@ -271,8 +271,8 @@ def _decimal(records: Sequence[Record], name: str, separator: str) -> str:
         if any(_GROUPS.fullmatch(cell.strip()) for _, row in records for cell in row):
             return ","
         commas, cells = list(points), points
-    elif points and commas and not any(map(_GROUPED.fullmatch, commas)):
-        return "," if all(map(_GROUPED.fullmatch, points)) else "."
+    elif points and not all(map(_GROUPED.fullmatch, commas)) and all(map(_GROUPED.fullmatch, points)):
+        return ","  # 21,7 is no group of thousands, and 31.680 is one
     elif not commas or points:
         return "."
     if any(not _GROUPED.fullmatch(cell) for cell in commas):

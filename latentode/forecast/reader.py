@@ -64,10 +64,10 @@ class Reader:
         compare_variables(frame, schema)
         try:
             dataset = self._read(frame, schema, duplicates)
-        except SchemaError as error:
+        except SchemaError:
             dataset = self._in_another_form(frame, duplicates)
             if dataset is None:
-                raise error
+                raise
         if dataset.axis.scale != self.axis.scale:
             raise SchemaError(
                 f"column `{schema.time}` holds {dataset.axis.kind} times, but the model was "
