@@ -33,6 +33,7 @@ from latentode.training.resumable import FromPlace, Loading, ResumableLoader, wh
 __all__ = ["IrregularDataModule"]
 
 CUTS_PER_SERIES, MIN_CUTS, MANY_CUTS = 5, 512, 4096
+HELD_OUT_BATCH = 4  # times a batch of training, as no gradient needs memory
 FEWEST_EXAMPLES, MOST_EXAMPLES, USUAL_EXAMPLES = 32, 512, 2  # the last of each series
 
 Table = str | Path | pd.DataFrame | SeriesDataset | ParquetFolder
@@ -269,9 +270,9 @@ class IrregularDataModule(LightningDataModule):
         counts = task.held_out_cuts(series.timeline)
         order = np.array([(0, i, draw) for i, n in enumerate(counts.tolist()) for draw in range(n)])
         data = Cuts(series, task, order.reshape(-1, 3), self.seed, named=True)
-        made, share = whole_batches(self.loading), Share(data.order)
+        made = whole_batches(self.loading)
         # By name, since Lightning builds a loader anew to predict from it.
-        return DataLoader(data, batch_size=self.batch_size, sampler=share, **made)
+        return DataLoader(data, HELD_OUT_BATCH * self.batch_size, sampler=Share(data.order), **made)
 
     @cached_property
     def climatology(self) -> Climatology:
