@@ -24,7 +24,7 @@ from latentode import (
     TrainingConfig,
 )
 from latentode.data import Scaling
-from latentode.data.time_axis import Duration
+from latentode.data.cells.time_axis import Duration
 from latentode.evaluation.baselines import BASELINES, Baseline
 from latentode.evaluation.metrics import score_frame
 from latentode.evaluation.pairs import observed_after, observed_ahead

@@ -12,9 +12,9 @@ from latentode import LatentODEForecaster, Schema, SchemaError
 from latentode.cli import door_of
 from latentode.cli.advice import in_options
 from latentode.data import SeriesDataset
-from latentode.data.file_format import FileFormat
-from latentode.data.files import read_table
-from latentode.data.reading import read_columns
+from latentode.data.files.table_files import read_table
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.reading import read_columns
 
 DOORS = {
     "inspect": ["inspect", "data.csv"],

@@ -13,7 +13,7 @@ from latentode import LatentODEError, Schema, SeriesDataset
 from latentode.adapters import CONVERTERS
 from latentode.cli.inputs import schema_options_of, settings_of, write_converted
 from latentode.cli.options import schema_of
-from latentode.data.files import read_table
+from latentode.data.files.table_files import read_table
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from making import same, tiny
 
 from latentode import SchemaError
-from latentode.data.columns import to_pandas
+from latentode.data.cells.columns import to_pandas
 from latentode.data.report import inspect
 
 KINDS = {

@@ -9,7 +9,7 @@ from making import tiny
 
 from latentode import LatentODEForecaster, OnlineForecaster, Schema, SchemaError
 from latentode.data import SeriesDataset
-from latentode.data.time_axis import TimeAxis
+from latentode.data.cells.time_axis import TimeAxis
 
 TESTS = ("CRP", "Creatinine", "Troponin")
 

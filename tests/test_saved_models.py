@@ -17,7 +17,7 @@ import torch
 from making import same, tiny
 
 from latentode import LatentODEClassifier, LatentODEError, LatentODEForecaster
-from latentode.data.whole_files import require_writable, write_file
+from latentode.data.files.whole_files import require_writable, write_file
 from latentode.estimators import persistence
 from latentode.estimators.sealed import seal, unseal
 
@@ -271,7 +271,7 @@ def test_a_link_is_replaced_and_what_it_points_to_is_left(fitted, path):
 
 WRITER = """
 import sys, pathlib
-from latentode.data.whole_files import write_file
+from latentode.data.files.whole_files import write_file
 while True:
     write_file(sys.argv[1], sys.argv[2].encode() * 200_000)
 """

@@ -31,7 +31,8 @@ ROOMS = (
     "cli",
 )
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
-MOST_ENTRIES, MOST_FILES, MOST_LINES = 14, 190, 350
+WITHIN_DATA = ("cells", "tables", "files")  # its folders in the same order, before what is beside them
+MOST_ENTRIES, MOST_FILES, MOST_LINES = 14, 193, 350
 MOST_ARGUMENTS, MOST_OF_ESTIMATORS = 8, 15
 
 
@@ -78,6 +79,17 @@ def test_a_module_imports_only_from_rooms_before_its_own(own):
             assert "." in name, f"{file.name}:{line} imports from the package's public names"
             other = name.split(".")[1]
             assert other == own or LEVEL[other] < LEVEL[own], f"{file.name}:{line} imports {name}"
+
+
+@pytest.mark.parametrize("level", range(len(WITHIN_DATA)))
+def test_a_folder_of_the_room_of_data_imports_only_from_those_before_it(level):
+    files = sorted((ROOT / "data" / WITHIN_DATA[level]).glob("*.py"))
+    assert len(files) > 1
+    before = tuple(f"latentode.data.{own}." for own in WITHIN_DATA[: level + 1])
+    for file in files:
+        for name, line in imports(file):
+            if name.startswith("latentode.data"):
+                assert name.startswith(before), f"{file.name}:{line} imports {name}"
 
 
 def test_the_map_in_contributing_is_that_of_the_rooms():

@@ -26,8 +26,8 @@ from matplotlib.figure import Figure
 from latentode import LatentODEForecaster, ModelConfig, Schema, TrainingConfig
 from latentode.adapters import medical
 from latentode.cli.demo import SCHEMA, storms_path
-from latentode.data.columns import quantile_levels, quantile_name
-from latentode.data.files import read_table
+from latentode.data.cells.columns import quantile_levels, quantile_name
+from latentode.data.files.table_files import read_table
 from latentode.evaluation.metrics import summarise
 from latentode.forecast.calibration import Calibration
 

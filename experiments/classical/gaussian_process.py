@@ -27,10 +27,10 @@ from sklearn.gaussian_process.kernels import (
     WhiteKernel,
 )
 
+from latentode.data.cells.time_axis import Duration
 from latentode.data.climatology import Climatology
 from latentode.data.dataset import SeriesDataset
-from latentode.data.schema import Schema
-from latentode.data.time_axis import Duration
+from latentode.data.tables.schema import Schema
 from latentode.evaluation.baselines import Baseline
 from latentode.forecast import ForecastQueries
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import quantile_name
+from latentode.data.cells.columns import quantile_name
 from latentode.errors import LatentODEError
 
 __all__ = ["Spread"]

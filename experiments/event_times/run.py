@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from latentode import LatentODEForecaster, ModelConfig, Schema, SolverConfig, TrainingConfig
 from latentode.cli.demo import FIRST_TEST_YEAR, SCHEMA, storms_path
-from latentode.data.files import read_table
+from latentode.data.files.table_files import read_table
 
 HERE = Path(__file__).parent
 PERIOD, BASE, AMPLITUDE, NOISE, SPAN = 6.0, 3.0, 1.2, 0.2, 24.0

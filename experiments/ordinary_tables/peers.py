@@ -24,7 +24,7 @@ from scipy.optimize import minimize_scalar
 from scipy.signal import lombscargle
 from tables import Facts, Table, clock
 
-from latentode.data.columns import quantile_name
+from latentode.data.cells.columns import quantile_name
 
 __all__ = [
     "LEVELS",

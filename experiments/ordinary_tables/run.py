@@ -33,7 +33,7 @@ from simulated import SIMULATED
 from tables import JUMP, MAE, OWN_SCALE, RATE, Table
 
 from latentode import LatentODEError, LatentODEForecaster, ModelConfig, Schema, TrainingConfig
-from latentode.data.columns import quantile_name
+from latentode.data.cells.columns import quantile_name
 from latentode.evaluation.metrics import summarise
 
 HERE = Path(__file__).parent

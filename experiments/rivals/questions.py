@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from latentode import Schema, SeriesDataset
-from latentode.data.columns import quantile_name
+from latentode.data.cells.columns import quantile_name
 from latentode.evaluation.backtest import BacktestPairs, observed_after, observed_ahead
 from latentode.evaluation.metrics import at_leads, score_frame
 
@@ -92,7 +92,7 @@ def _module(name: str) -> ModuleType:
 def storms() -> Question:
     """Every fix of later storms from every earlier one, at 24 and 48 hours."""
     from latentode.cli.demo import FIRST_TEST_YEAR, LEADS, SCHEMA, SHOWN, storms_path
-    from latentode.data.files import read_table
+    from latentode.data.files.table_files import read_table
 
     table = read_table(storms_path(), SCHEMA)
     year = pd.to_datetime(table.groupby("id")["time"].transform("min")).dt.year

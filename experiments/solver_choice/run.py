@@ -23,7 +23,7 @@ import torch
 from latentode import LatentODEForecaster, ModelConfig, TrainingConfig
 from latentode.cli.demo import FIRST_TEST_YEAR, SCHEMA, storms_path
 from latentode.data.dataset import SeriesDataset
-from latentode.data.files import read_table
+from latentode.data.files.table_files import read_table
 from latentode.data.task import Forecasting
 from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.ode import Solver

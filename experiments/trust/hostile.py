@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from latentode import LatentODEError, LatentODEForecaster, Schema
 from latentode.cli import main
 from latentode.data.dataset import SeriesDataset
-from latentode.data.files import read_table
+from latentode.data.files.table_files import read_table
 from latentode.data.report import inspect
 
 __all__ = ["Counts", "inputs", "spreadsheets"]

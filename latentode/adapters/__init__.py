@@ -16,7 +16,7 @@ import latentode.adapters.finance as finance
 import latentode.adapters.medical as medical
 import latentode.adapters.renames as renames
 import latentode.adapters.weather as weather
-from latentode.data.schema import Schema
+from latentode.data.tables.schema import Schema
 
 __all__ = ["CONVERTERS", "finance", "medical", "renames", "weather"]
 

@@ -21,9 +21,9 @@ import pandas as pd
 from latentode.adapters.handover import Notes, hand_over
 from latentode.adapters.prices import bars, quotes
 from latentode.adapters.sheets import Sheet, Source, open_sheets
-from latentode.data.columns import cell_name, column_of
-from latentode.data.reading import series_codes
-from latentode.data.schema import Schema
+from latentode.data.cells.columns import cell_name, column_of
+from latentode.data.tables.reading import series_codes
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = [

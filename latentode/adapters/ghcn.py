@@ -23,7 +23,7 @@ import pandas as pd
 
 from latentode.adapters.handover import Notes, hand_over, settle
 from latentode.adapters.sheets import Readable, Sheet, Source, lines_of, open_sheet, text_of
-from latentode.data.schema import Schema
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = ["CORE", "TENTHS", "ghcn_daily"]

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from latentode.data.duplicates import DUPLICATES, merge_duplicates
-from latentode.data.schema import Schema
-from latentode.data.time_text import second_pass
+from latentode.data.cells.time_text import second_pass
+from latentode.data.tables.duplicates import DUPLICATES, merge_duplicates
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
 
 __all__ = ["Notes", "hand_over", "settle", "to_instants"]

@@ -27,8 +27,8 @@ import pandas as pd
 
 from latentode.adapters.handover import Notes, hand_over, to_instants
 from latentode.adapters.sheets import Sheet, Source, open_sheet
-from latentode.data.columns import row_name, some_names
-from latentode.data.schema import Schema
+from latentode.data.cells.columns import row_name, some_names
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = ["Conversion", "lab_events"]

@@ -25,9 +25,9 @@ from latentode.adapters.handover import Notes, hand_over, to_instants
 from latentode.adapters.labs import Conversion, lab_events
 from latentode.adapters.physionet import physionet2012, physionet2012_outcomes
 from latentode.adapters.sheets import Sheet, Source, open_sheet, open_sheets
-from latentode.data.columns import column_of
-from latentode.data.files import MISSING
-from latentode.data.schema import Schema
+from latentode.data.cells.columns import column_of
+from latentode.data.files.table_files import MISSING
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = [

@@ -18,7 +18,7 @@ import pandas as pd
 
 from latentode.adapters.handover import Notes, hand_over
 from latentode.adapters.sheets import Source, lines_of, open_sheet, text_of
-from latentode.data.schema import Schema
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = ["DESCRIPTORS", "OUTCOMES", "physionet2012", "physionet2012_outcomes"]

@@ -15,7 +15,7 @@ import pandas as pd
 
 from latentode.adapters.handover import Notes, hand_over, to_instants
 from latentode.adapters.sheets import Sheet, Source, open_sheets
-from latentode.data.schema import Schema
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = ["bars", "quotes"]

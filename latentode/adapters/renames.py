@@ -13,8 +13,8 @@ import pandas as pd
 
 from latentode.adapters.handover import Notes, hand_over
 from latentode.adapters.sheets import Sheet, Source, open_sheet
-from latentode.data.columns import column_of
-from latentode.data.schema import Schema
+from latentode.data.cells.columns import column_of
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = ["from_gluonts", "from_nixtla", "from_prophet"]

@@ -18,9 +18,16 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, cell_name, column_of, row_name, some_names, to_pandas
-from latentode.data.files import MISSING, PARQUET, read_table
-from latentode.data.time_text import ISO, read_text
+from latentode.data.cells.columns import (
+    IntoFrame,
+    cell_name,
+    column_of,
+    row_name,
+    some_names,
+    to_pandas,
+)
+from latentode.data.cells.time_text import ISO, read_text
+from latentode.data.files.table_files import MISSING, PARQUET, read_table
 from latentode.errors import SchemaError
 
 __all__ = ["Readable", "Sheet", "Source", "lines_of", "open_sheet", "open_sheets", "text_of"]

@@ -18,8 +18,8 @@ import pandas as pd
 
 from latentode.adapters.handover import Notes, hand_over, to_instants
 from latentode.adapters.sheets import Sheet, Source, open_sheet, open_sheets
-from latentode.data.files import MISSING
-from latentode.data.schema import Schema
+from latentode.data.files.table_files import MISSING
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = ["FIELDS", "GOOD", "Field", "global_hourly", "station_table"]

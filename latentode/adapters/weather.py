@@ -22,7 +22,7 @@ from latentode.adapters.ghcn import ghcn_daily
 from latentode.adapters.handover import Notes, hand_over
 from latentode.adapters.sheets import Readable, lines_of, text_of
 from latentode.adapters.surface import Field, global_hourly, station_table
-from latentode.data.schema import Schema
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = ["Field", "ghcn_daily", "global_hourly", "hurdat2", "station_table"]

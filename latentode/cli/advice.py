@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from inspect import signature
 
 from latentode.cli.options import CONFIGS
-from latentode.data.file_format import FileFormat
-from latentode.data.schema import Schema
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.schema import Schema
 
 __all__ = ["Door", "in_options"]
 

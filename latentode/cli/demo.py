@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from latentode.data.files import read_table
-from latentode.data.schema import Schema
+from latentode.data.files.table_files import read_table
+from latentode.data.tables.schema import Schema
 from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster
 from latentode.evaluation.metrics import at_leads, summarise

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from latentode.cli.options import split, with_options
-from latentode.data.file_format import FileFormat
+from latentode.data.tables.file_format import FileFormat
 
 __all__ = ["Table", "file_options"]
 

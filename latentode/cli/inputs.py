@@ -26,14 +26,14 @@ import typer
 
 from latentode.adapters import CONVERTERS
 from latentode.cli.options import split
-from latentode.data.columns import detect, some_names
+from latentode.data.cells.columns import detect, some_names
+from latentode.data.cells.usual_names import SURE_ID_NAMES, SURE_TIME_NAMES
 from latentode.data.dataset import SeriesDataset
-from latentode.data.file_format import FileFormat
-from latentode.data.files import read_table
-from latentode.data.left_out import left_out
-from latentode.data.schema import AUTO, NONE, Schema
-from latentode.data.usual_names import SURE_ID_NAMES, SURE_TIME_NAMES
-from latentode.data.writing import check_output, check_place, write_table
+from latentode.data.files.table_files import read_table
+from latentode.data.files.writing import check_output, check_place, write_table
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.left_out import left_out
+from latentode.data.tables.schema import AUTO, NONE, Schema
 from latentode.errors import LatentODEError
 
 __all__ = [

@@ -42,12 +42,12 @@ from latentode.cli.options import (
     setting_options,
     split,
 )
-from latentode.data.columns import quantile_list, quantile_name
-from latentode.data.file_format import FileFormat
+from latentode.data.cells.columns import quantile_list, quantile_name
+from latentode.data.files.whole_files import require_writable
+from latentode.data.files.writing import replacing, write_table
 from latentode.data.report import inspect as inspect_table
-from latentode.data.schema import Schema
-from latentode.data.whole_files import require_writable
-from latentode.data.writing import replacing, write_table
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.schema import Schema
 from latentode.errors import LatentODEError
 from latentode.evaluation.metrics import METRICS, USUAL, metric_list
 

@@ -22,8 +22,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 import yaml
 
-from latentode.data.schema import AUTO, Schema
-from latentode.data.transforms import Spec, check_spec
+from latentode.data.tables.schema import AUTO, Schema
+from latentode.data.tables.transforms import Spec, check_spec
 from latentode.errors import LatentODEError
 from latentode.model.config import Config, ModelConfig
 from latentode.training.config import TrainingConfig

@@ -15,8 +15,8 @@ from latentode.cli.file_options import Table, file_options
 from latentode.cli.inputs import duration, load, table_of
 from latentode.cli.options import Adapter, Model, blame
 from latentode.cli.questions import level_of
-from latentode.data.file_format import FileFormat
-from latentode.data.writing import check_place, replacing
+from latentode.data.files.writing import check_place, replacing
+from latentode.data.tables.file_format import FileFormat
 from latentode.errors import LatentODEError
 
 if TYPE_CHECKING:

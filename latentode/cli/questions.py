@@ -19,10 +19,10 @@ import typer
 from latentode.cli.file_options import Table, file_options
 from latentode.cli.inputs import check_outputs, chosen, load, question, table_of
 from latentode.cli.options import KINDS, Adapter, Model, blame
-from latentode.data.columns import interval_levels, quantile_list
-from latentode.data.file_format import FileFormat
+from latentode.data.cells.columns import interval_levels, quantile_list
+from latentode.data.files.writing import write_table
 from latentode.data.queries import At
-from latentode.data.writing import write_table
+from latentode.data.tables.file_format import FileFormat
 from latentode.errors import LatentODEError
 
 if TYPE_CHECKING:

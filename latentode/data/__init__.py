@@ -2,6 +2,8 @@
 
 In: a pandas DataFrame (or Polars, PyArrow, a file) and a `Schema`. Out: a `SeriesDataset` of flat
 observations, cut by a `Task` into the contexts and targets of a `Batch`.
+Within it data walk from `cells` (numbers and times as people write them) through `tables` (which
+column is what, and rows as flat observations) and `files` to datasets, windows and batches beside them.
 May import: `errors`. Of libraries pandas, numpy, narwhals; torch only where a batch is made.
 Knows nothing of models.
 """
@@ -14,15 +16,15 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from latentode.data.batch import Batch, Observations, Queries, Series
+    from latentode.data.cells.time_axis import TimeAxis
     from latentode.data.climatology import Climatology
     from latentode.data.dataset import SeriesDataset
-    from latentode.data.file_format import FileFormat
-    from latentode.data.files import read_table
+    from latentode.data.files.table_files import read_table
     from latentode.data.on_disk import ParquetFolder
     from latentode.data.scaling import Scaling, Units
-    from latentode.data.schema import Schema
+    from latentode.data.tables.file_format import FileFormat
+    from latentode.data.tables.schema import Schema
     from latentode.data.task import Classification, ContextDropout, Forecasting, Interpolation, Task
-    from latentode.data.time_axis import TimeAxis
     from latentode.data.windows import Cut, Cuttable, Timeline
 
 __all__ = [
@@ -55,14 +57,14 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "batch": ["Batch", "Observations", "Queries", "Series"],
         "dataset": ["SeriesDataset"],
-        "file_format": ["FileFormat"],
-        "files": ["read_table"],
+        "tables.file_format": ["FileFormat"],
+        "files.table_files": ["read_table"],
         "on_disk": ["ParquetFolder"],
         "climatology": ["Climatology"],
         "scaling": ["Scaling", "Units"],
-        "schema": ["Schema"],
+        "tables.schema": ["Schema"],
         "task": ["Classification", "ContextDropout", "Forecasting", "Interpolation", "Task"],
-        "time_axis": ["TimeAxis"],
+        "cells.time_axis": ["TimeAxis"],
         "windows": ["Cut", "Cuttable", "Timeline"],
     },
 )

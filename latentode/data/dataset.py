@@ -13,17 +13,17 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, column_of
-from latentode.data.duplicates import DUPLICATES, merge_duplicates
-from latentode.data.reading import (
+from latentode.data.cells.columns import IntoFrame, column_of
+from latentode.data.cells.time_axis import TimeAxis
+from latentode.data.tables.duplicates import DUPLICATES, merge_duplicates
+from latentode.data.tables.reading import (
     observed_cells,
     read_columns,
     refuse_infinite,
     series_codes,
     value_columns,
 )
-from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, understood
 
 __all__ = ["Ragged", "SeriesDataset", "ranges"]

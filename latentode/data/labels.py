@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentode.data.columns import column_of, some_names
+from latentode.data.cells.columns import column_of, some_names
 from latentode.data.dataset import Ragged, SeriesDataset
-from latentode.data.joined_columns import parts_of, with_joined_columns
 from latentode.data.queries import query_times
+from latentode.data.tables.joined_columns import parts_of, with_joined_columns
 from latentode.errors import SchemaError
 
 __all__ = ["Labels", "SeriesLabels", "as_frame", "read_labels"]

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, some_names
+from latentode.data.cells.columns import column_of, some_names
+from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.dataset import SeriesDataset
+from latentode.data.files.typed_files import PARQUET, without_index
 from latentode.data.scaling import keys_of
-from latentode.data.schema import Schema
 from latentode.data.split import HELD_OUT, MANY_SERIES, HeldOut, by_key
 from latentode.data.stored import Kept, StoredDataset
-from latentode.data.time_axis import TimeAxis
-from latentode.data.typed_files import PARQUET, without_index
+from latentode.data.tables.schema import Schema
 from latentode.data.windows import uniform
 from latentode.errors import LatentODEError, SchemaError
 

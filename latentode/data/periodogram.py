@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy import fft
 
+from latentode.data.cells.time_axis import UNITS, TimeAxis
 from latentode.data.dataset import SeriesDataset
-from latentode.data.time_axis import UNITS, TimeAxis
 from latentode.errors import SchemaError
 
 __all__ = [

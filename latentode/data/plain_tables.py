@@ -11,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from latentode.data.cautions import far_times, is_far_code
-from latentode.data.columns import column_of
+from latentode.data.cells.columns import column_of
+from latentode.data.cells.time_axis import TimeAxis
+from latentode.data.cells.usual_names import CLOCK_NAMES, DATE_NAMES, UNIT_NAMES, every
 from latentode.data.dataset import Ragged, SeriesDataset
-from latentode.data.qualifiers import qualifies
-from latentode.data.reading import EXACT, LARGEST, series_codes, times_of
-from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis
-from latentode.data.usual_names import CLOCK_NAMES, DATE_NAMES, UNIT_NAMES, every
+from latentode.data.tables.cautions import far_times, is_far_code
+from latentode.data.tables.qualifiers import qualifies
+from latentode.data.tables.reading import EXACT, LARGEST, series_codes, times_of
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = ["read_plain"]

@@ -17,11 +17,11 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, column_of
+from latentode.data.cells.columns import IntoFrame, column_of
+from latentode.data.cells.time_axis import FARTHEST, Duration
 from latentode.data.dataset import SeriesDataset
-from latentode.data.joined_columns import with_joined_columns
-from latentode.data.reading import numeric_column, read_columns
-from latentode.data.time_axis import FARTHEST, Duration
+from latentode.data.tables.joined_columns import with_joined_columns
+from latentode.data.tables.reading import numeric_column, read_columns
 from latentode.errors import SchemaError, check_size, understood, warn
 
 __all__ = [

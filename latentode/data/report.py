@@ -13,26 +13,26 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.column_report import (
+from latentode.data.cells.columns import IntoFrame, column_of, some_names, to_pandas
+from latentode.data.cells.time_axis import TimeAxis
+from latentode.data.cycles import FoundCycle, describe, find_cycles
+from latentode.data.dataset import SeriesDataset
+from latentode.data.scaling import Scaling
+from latentode.data.tables.column_report import (
     FeatureReport,
     VariableReport,
     feature_reports,
     variable_reports,
 )
-from latentode.data.columns import IntoFrame, column_of, some_names, to_pandas
-from latentode.data.cycles import FoundCycle, describe, find_cycles
-from latentode.data.dataset import SeriesDataset
-from latentode.data.duplicates import DUPLICATES, merge_duplicates, other_readings
-from latentode.data.left_out import left_out
-from latentode.data.reading import (
+from latentode.data.tables.duplicates import DUPLICATES, merge_duplicates, other_readings
+from latentode.data.tables.left_out import left_out
+from latentode.data.tables.reading import (
     read_columns,
     series_codes,
     value_columns,
 )
-from latentode.data.scaling import Scaling
-from latentode.data.schema import AUTO, Schema
-from latentode.data.time_axis import TimeAxis
-from latentode.data.transforms import fit_transform
+from latentode.data.tables.schema import AUTO, Schema
+from latentode.data.tables.transforms import fit_transform
 from latentode.errors import SchemaError, understood
 
 __all__ = ["QUANTILES", "FeatureReport", "Report", "VariableReport", "describe_gap", "inspect"]

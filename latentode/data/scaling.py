@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from pandas.util import hash_array
 
-from latentode.data.columns import cell_name, column_of
+from latentode.data.cells.columns import cell_name, column_of
+from latentode.data.cells.number_text import read_numbers
 from latentode.data.dataset import SeriesDataset
-from latentode.data.number_text import read_numbers
-from latentode.data.transforms import Transform, fit_transform, restore
+from latentode.data.tables.transforms import Transform, fit_transform, restore
 from latentode.data.windows import mix
 from latentode.errors import SchemaError
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from latentode.data.cells.time_axis import Duration, TimeUnits
 from latentode.data.dataset import SeriesDataset
 from latentode.data.scaling import series_keys
-from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
 from latentode.errors import SchemaError, warn
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.data.time_axis import Duration, TimeAxis
+from latentode.data.cells.time_axis import Duration, TimeAxis
 from latentode.data.windows import (
     Cut,
     Cuttable,

@@ -13,14 +13,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from latentode.data import Classification, ContextDropout, Schema, SeriesDataset
-from latentode.data.columns import IntoFrame
+from latentode.data.cells.columns import IntoFrame
+from latentode.data.cells.time_axis import Duration, TimeUnits
+from latentode.data.files.writing import FrameT, in_kind_of
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.queries import query_times
 from latentode.data.scaling import series_keys
 from latentode.data.split import HELD_OUT, MANY_SERIES
-from latentode.data.time_axis import Duration, TimeUnits
 from latentode.data.windows import uniform
-from latentode.data.writing import FrameT, in_kind_of
 from latentode.errors import LatentODEError, SchemaError, warn
 from latentode.estimators import fitting
 from latentode.estimators.ensemble import train_ensemble

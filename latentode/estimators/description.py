@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from latentode.data.schema import Schema
-from latentode.data.time_axis import KINDS, UNITS, TimeAxis
-from latentode.data.transforms import POWERS, check_spec
+from latentode.data.cells.time_axis import KINDS, UNITS, TimeAxis
+from latentode.data.tables.schema import Schema
+from latentode.data.tables.transforms import POWERS, check_spec
 from latentode.forecast.residuals import CALIBRATED_SCORES
 from latentode.forecast.residuals import LEVELS as SHARED_LEVELS
 from latentode.model.config import ModelConfig, Sizes

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 from pandas.util import hash_array
 
-from latentode.data.columns import IntoFrame, column_of, to_pandas
-from latentode.data.joined_columns import with_joined_columns
+from latentode.data.cells.columns import IntoFrame, column_of, to_pandas
+from latentode.data.tables.joined_columns import with_joined_columns
 from latentode.errors import LatentODEError, check_whole
 from latentode.estimators.forecaster import LatentODEForecaster
 from latentode.estimators.persistence import model_file

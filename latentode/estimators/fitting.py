@@ -14,14 +14,14 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
-from latentode.data.columns import IntoFrame
+from latentode.data.cells.columns import IntoFrame
 from latentode.data.dataset import SeriesDataset
+from latentode.data.files.whole_files import require_writable
 from latentode.data.on_disk import ParquetFolder
-from latentode.data.schema import Schema
 from latentode.data.split import durations
 from latentode.data.stored import some_of
+from latentode.data.tables.schema import Schema
 from latentode.data.task import Forecasting
-from latentode.data.whole_files import require_writable
 from latentode.errors import LatentODEError, check_whole
 from latentode.estimators.ensemble import train_ensemble
 from latentode.estimators.families import Family, best_families

@@ -15,10 +15,10 @@ from sklearn.exceptions import NotFittedError
 import latentode.evaluation as evaluation
 import latentode.plotting as plotting
 from latentode.data import ParquetFolder, Schema, SeriesDataset
-from latentode.data.columns import IntoFrame, interval_levels, quantile_list
+from latentode.data.cells.columns import IntoFrame, interval_levels, quantile_list
+from latentode.data.cells.time_axis import Duration, TimeAxis
+from latentode.data.files.writing import FrameT, in_kind_of, kind_of
 from latentode.data.queries import At
-from latentode.data.time_axis import Duration, TimeAxis
-from latentode.data.writing import FrameT, in_kind_of, kind_of
 from latentode.estimators.persistence import load_checkpoint, load_model, save_model
 from latentode.evaluation.backtest import ORIGINS, BacktestPairs
 from latentode.evaluation.metrics import USUAL, metric_list

@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, to_pandas
+from latentode.data.cells.columns import IntoFrame, to_pandas
+from latentode.data.files.writing import in_kind_of, kind_of
 from latentode.data.queries import At
-from latentode.data.writing import in_kind_of, kind_of
 from latentode.errors import LatentODEError
 from latentode.estimators.forecaster import LatentODEForecaster
 from latentode.forecast.forecast import Forecast

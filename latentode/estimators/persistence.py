@@ -24,10 +24,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from latentode.data.cells.time_axis import TimeAxis, TimeUnits
 from latentode.data.climatology import Climatology
+from latentode.data.files.whole_files import write_file
 from latentode.data.scaling import Scaling
-from latentode.data.time_axis import TimeAxis, TimeUnits
-from latentode.data.whole_files import write_file
 from latentode.errors import LatentODEError
 from latentode.estimators.description import Description, first_complaint
 from latentode.estimators.sealed import damaged, seal, unseal

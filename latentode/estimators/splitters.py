@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import BaseCrossValidator
 
-from latentode.data.columns import to_pandas
-from latentode.data.reading import read_columns
-from latentode.data.schema import Schema
+from latentode.data.cells.columns import to_pandas
+from latentode.data.tables.reading import read_columns
+from latentode.data.tables.schema import Schema
 from latentode.data.windows import mix, uniform
 from latentode.errors import SchemaError, check_whole
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from latentode.data.columns import IntoFrame
+from latentode.data.cells.columns import IntoFrame
 from latentode.data.dataset import SeriesDataset
 from latentode.data.on_disk import ParquetFolder
-from latentode.data.schema import Schema
 from latentode.data.split import HeldOut, by_key, split_validation
 from latentode.data.stored import StoredDataset
+from latentode.data.tables.schema import Schema
 from latentode.data.task import ContextDropout, Forecasting
 from latentode.errors import SchemaError, warn
 from latentode.training.data_module import IrregularDataModule

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 from sklearn.base import clone
 
-from latentode.data.columns import IntoFrame
-from latentode.data.schema import Schema
+from latentode.data.cells.columns import IntoFrame
+from latentode.data.tables.schema import Schema
 from latentode.errors import LatentODEError, check_whole
 from latentode.estimators.forecaster import LatentODEForecaster
 from latentode.model.config import ModelConfig

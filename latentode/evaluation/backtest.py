@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from latentode.data.cells.time_axis import Duration
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At
-from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError, SchemaError, warn
 from latentode.evaluation.baselines import BASELINES, Baseline, LastValue
 from latentode.evaluation.metrics import figures, metric_list

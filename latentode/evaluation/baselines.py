@@ -12,11 +12,11 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from latentode.data.cells.time_axis import Duration, TimeAxis
 from latentode.data.climatology import Climatology, hour_of_day
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, query_times
-from latentode.data.schema import Schema
-from latentode.data.time_axis import Duration, TimeAxis
+from latentode.data.tables.schema import Schema
 from latentode.forecast.queries import ForecastQueries
 
 __all__ = [

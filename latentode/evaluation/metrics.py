@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import quantile_levels, quantile_name
+from latentode.data.cells.columns import quantile_levels, quantile_name
+from latentode.data.cells.time_axis import Duration
 from latentode.data.dataset import SeriesDataset
-from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError, check_whole
 
 __all__ = [

@@ -46,7 +46,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from latentode.data.columns import (
+from latentode.data.cells.columns import (
     forecast_column,
     interval_levels,
     number_column,

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from latentode.data.batch import Batch, Observations, Queries, Series
-from latentode.data.columns import IntoFrame, quantile_list
+from latentode.data.cells.columns import IntoFrame, quantile_list
+from latentode.data.files.writing import FrameT, in_kind_of
 from latentode.data.queries import At, query_times
-from latentode.data.writing import FrameT, in_kind_of
 from latentode.errors import LatentODEError, check_whole
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast

@@ -16,9 +16,9 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, quantile_list, quantile_name
-from latentode.data.time_axis import Duration, TimeAxis
-from latentode.data.writing import in_kind_of
+from latentode.data.cells.columns import IntoFrame, quantile_list, quantile_name
+from latentode.data.cells.time_axis import Duration, TimeAxis
+from latentode.data.files.writing import in_kind_of
 from latentode.errors import LatentODEError, check_number
 from latentode.forecast.fitted import Draws
 

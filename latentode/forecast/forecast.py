@@ -17,10 +17,10 @@ import torch
 from scipy import special
 from torch.distributions import Distribution
 
-from latentode.data.columns import IntoFrame, quantile_list, quantile_name
+from latentode.data.cells.columns import IntoFrame, quantile_list, quantile_name
+from latentode.data.files.writing import in_kind_of
 from latentode.data.scaling import Units
-from latentode.data.transforms import Transform
-from latentode.data.writing import in_kind_of
+from latentode.data.tables.transforms import Transform
 from latentode.errors import LatentODEError, check_draws
 from latentode.forecast.components import WITHOUT_STRUCTURE, StructuralParts
 from latentode.forecast.mixture import (

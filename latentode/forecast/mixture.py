@@ -32,7 +32,7 @@ from scipy import special
 from torch.distributions import Distribution
 
 from latentode.data.scaling import Units
-from latentode.data.transforms import Transform
+from latentode.data.tables.transforms import Transform
 from latentode.forecast.residuals import FURTHEST
 from latentode.nn.likelihoods import Likelihood, mixture, take
 

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from latentode.data.columns import IntoFrame, frame_or_as_is
+from latentode.data.cells.columns import IntoFrame, frame_or_as_is
 from latentode.data.dataset import SeriesDataset
+from latentode.data.files.writing import in_kind_of
 from latentode.data.queries import At, QueryTimes, query_times
-from latentode.data.writing import in_kind_of
 from latentode.errors import SchemaError
 from latentode.forecast.engine import EventRates
 from latentode.forecast.fitted import FittedForecaster

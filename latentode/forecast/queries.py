@@ -10,7 +10,7 @@ import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import QueryTimes, warn_of_held_values
-from latentode.data.schema import Schema
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
 
 __all__ = ["ForecastQueries", "batches_of", "chosen_variables", "queries_at", "warn_of_guesses"]

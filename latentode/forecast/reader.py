@@ -9,16 +9,16 @@ import pandas as pd
 
 from latentode.data import Scaling
 from latentode.data.batch import Series
-from latentode.data.cautions import compare_variables
-from latentode.data.columns import IntoFrame, frame_or_as_is, to_pandas
+from latentode.data.cells.columns import IntoFrame, frame_or_as_is, to_pandas
+from latentode.data.cells.time_axis import TimeAxis
+from latentode.data.cells.time_numbers import PLAIN
 from latentode.data.dataset import SeriesDataset
-from latentode.data.duplicates import DUPLICATES, known_rows, with_new_rows
 from latentode.data.plain_tables import read_plain
 from latentode.data.queries import At, with_known_values
-from latentode.data.reading import read_columns, without_its_units
-from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis
-from latentode.data.time_numbers import PLAIN
+from latentode.data.tables.cautions import compare_variables
+from latentode.data.tables.duplicates import DUPLICATES, known_rows, with_new_rows
+from latentode.data.tables.reading import read_columns, without_its_units
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, understood, warn
 
 __all__ = ["Reader"]

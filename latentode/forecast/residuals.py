@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from latentode.data.columns import quantile_name
+from latentode.data.cells.columns import quantile_name
 from latentode.errors import warn
 
 __all__ = [

@@ -24,11 +24,11 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.batch import Series
-from latentode.data.columns import IntoFrame, frame_or_as_is, quantile_list, quantile_name
+from latentode.data.cells.columns import IntoFrame, frame_or_as_is, quantile_list, quantile_name
+from latentode.data.cells.time_axis import Duration
 from latentode.data.dataset import SeriesDataset
+from latentode.data.files.writing import in_kind_of
 from latentode.data.queries import At, QueryTimes, query_times
-from latentode.data.time_axis import Duration
-from latentode.data.writing import in_kind_of
 from latentode.errors import SchemaError, check_seed, check_size, check_whole
 from latentode.forecast.first_passage import FirstPassageTime, first_passages, level_asked
 from latentode.forecast.fitted import Draws, FittedForecaster

@@ -27,9 +27,9 @@ import pandas as pd
 import torch
 
 from latentode.data.batch import Series
+from latentode.data.cells.time_axis import Duration
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, QueryTimes, query_times, times_along
-from latentode.data.time_axis import Duration
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import (

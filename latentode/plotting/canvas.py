@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from latentode.data.columns import quantile_levels, quantile_name
-from latentode.data.time_axis import UNITS
+from latentode.data.cells.columns import quantile_levels, quantile_name
+from latentode.data.cells.time_axis import UNITS
 from latentode.errors import LatentODEError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from latentode.data.columns import quantile_levels, quantile_name
+from latentode.data.cells.columns import quantile_levels, quantile_name
 from latentode.errors import LatentODEError
 from latentode.evaluation.metrics import METRICS, bin_leads, metric_list, summarise
 from latentode.plotting.canvas import ACTUAL, OWN, DrawnTimes, finish, line_styles, panels

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from latentode.data.columns import IntoFrame
-from latentode.data.time_axis import Duration
+from latentode.data.cells.columns import IntoFrame
+from latentode.data.cells.time_axis import Duration
 from latentode.ode import Context, Solver
 from latentode.ode.solver import VectorField
 from latentode.plotting.canvas import COLOURS, DASHES, finish, panels, pyplot, shown_once

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from latentode.data.columns import quantile_levels, quantile_name
+from latentode.data.cells.columns import quantile_levels, quantile_name
 from latentode.errors import LatentODEError
 from latentode.forecast.components import DATA, LEVEL
 from latentode.plotting.canvas import (

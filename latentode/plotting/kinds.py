@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, interval_levels
+from latentode.data.cells.columns import IntoFrame, interval_levels
+from latentode.data.cells.time_axis import Duration
 from latentode.data.queries import At
-from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError, warn
 from latentode.evaluation.backtest import ORIGINS, backtest_pairs, compare_with_baselines
 from latentode.evaluation.pairs import observed_ahead

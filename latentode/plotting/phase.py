@@ -15,9 +15,9 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
-from latentode.data.columns import IntoFrame
+from latentode.data.cells.columns import IntoFrame
+from latentode.data.cells.time_axis import Duration
 from latentode.data.dataset import SeriesDataset
-from latentode.data.time_axis import Duration
 from latentode.errors import LatentODEError
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.queries import ForecastQueries, chosen_variables, warn_of_guesses

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, to_pandas
+from latentode.data.cells.columns import IntoFrame, to_pandas
+from latentode.data.cells.time_axis import Duration, TimeUnits
 from latentode.data.dataset import Ragged, SeriesDataset
 from latentode.data.queries import At, QueryTimes, listed, times_along, with_known_values
-from latentode.data.time_axis import Duration, TimeUnits
 from latentode.errors import LatentODEError, check_number, check_whole, understood
 from latentode.evaluation.backtest import backtest, backtest_pairs
 from latentode.evaluation.metrics import metric_list

@@ -21,8 +21,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from latentode.data.files.whole_files import write_file
 from latentode.data.task import Task
-from latentode.data.whole_files import write_file
 from latentode.errors import LatentODEError
 from latentode.training.data_module import IrregularDataModule
 

@@ -17,13 +17,13 @@ from latentode.data.batch import Batch, Series
 from latentode.data.climatology import Climatology, observation_rates, rate_of
 from latentode.data.cycles import FoundCycle, find_cycles
 from latentode.data.dataset import SeriesDataset
-from latentode.data.files import read_table
+from latentode.data.files.table_files import read_table
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
 from latentode.data.on_disk import ParquetFolder
 from latentode.data.scaling import Scaling
-from latentode.data.schema import AUTO, Schema
 from latentode.data.split import HeldOut, tamed, usual_context
 from latentode.data.stored import StoredDataset, some_of
+from latentode.data.tables.schema import AUTO, Schema
 from latentode.data.task import Classification, Forecasting, Task
 from latentode.errors import LatentODEError, SchemaError
 from latentode.model.config import Sizes
@@ -258,9 +258,8 @@ class IrregularDataModule(LightningDataModule):
         return self._loader
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        if self.validation is None:
-            return []
-        return self._fixed(self.validation, self.validation_task)
+        held_out, task = self.validation, self.validation_task
+        return [] if held_out is None else self._fixed(held_out, task)
 
     def predict_dataloader(self) -> DataLoader | list[DataLoader]:
         """Of the validation series; `loader` makes one of any other table."""
@@ -270,9 +269,9 @@ class IrregularDataModule(LightningDataModule):
         counts = task.held_out_cuts(series.timeline)
         order = np.array([(0, i, draw) for i, n in enumerate(counts.tolist()) for draw in range(n)])
         data = Cuts(series, task, order.reshape(-1, 3), self.seed, named=True)
-        made = whole_batches(self.loading)
+        made, size = whole_batches(self.loading), HELD_OUT_BATCH * self.batch_size
         # By name, since Lightning builds a loader anew to predict from it.
-        return DataLoader(data, HELD_OUT_BATCH * self.batch_size, sampler=Share(data.order), **made)
+        return DataLoader(data, batch_size=size, sampler=Share(data.order), **made)
 
     @cached_property
     def climatology(self) -> Climatology:

@@ -9,12 +9,12 @@ import pytest
 
 from latentode import LatentODEForecaster, OnlineForecaster, TrainingConfig
 from latentode.data import Schema, SeriesDataset
-from latentode.data.file_format import FileFormat
-from latentode.data.files import read_table
-from latentode.data.joined_columns import with_joined_columns
+from latentode.data.files.table_files import read_table
 from latentode.data.labels import as_frame
 from latentode.data.queries import query_times
-from latentode.data.reading import read_columns
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.joined_columns import with_joined_columns
+from latentode.data.tables.reading import read_columns
 from latentode.errors import SchemaError
 
 TIMES = pd.date_range("2024-03-14 06:00", periods=12, freq="47min")

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from latentode.data import Schema, SeriesDataset
-from latentode.data.file_format import FileFormat
-from latentode.data.files import read_table
-from latentode.data.reading import read_columns
+from latentode.data.files.table_files import read_table
 from latentode.data.report import inspect
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.reading import read_columns
 from latentode.errors import SchemaError
 
 DAYS = ["2024-03-01", "2024-03-01", "2024-03-02", "2024-03-02"]

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from latentode.data import Schema
-from latentode.data.files import read_table
-from latentode.data.reading import read_columns
+from latentode.data.files.table_files import read_table
+from latentode.data.tables.reading import read_columns
 from latentode.errors import SchemaError
 
 DAYS = pd.date_range("2024-03-01", periods=6).strftime("%Y-%m-%d").tolist()

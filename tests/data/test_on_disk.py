@@ -8,7 +8,7 @@ from frames import wide
 
 from latentode import Forecasting, IrregularDataModule, LatentODEError, Schema, SchemaError
 from latentode.data import ParquetFolder, SeriesDataset, scaling
-from latentode.data.files import read_table
+from latentode.data.files.table_files import read_table
 from latentode.data.split import by_key, split_validation
 
 TASK = Forecasting("4h", "12h")

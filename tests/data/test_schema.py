@@ -7,7 +7,7 @@ import pytest
 from frames import melted, wide
 
 from latentode.data import Schema, SeriesDataset
-from latentode.data.usual_names import SURE_ID_NAMES, SURE_LONG_NAMES, TIME_NAMES
+from latentode.data.cells.usual_names import SURE_ID_NAMES, SURE_LONG_NAMES, TIME_NAMES
 from latentode.errors import SchemaError
 
 

@@ -9,7 +9,7 @@ import pytest
 from frames import wide
 
 from latentode.data import FileFormat, Schema, SeriesDataset
-from latentode.data.files import read_table
+from latentode.data.files.table_files import read_table
 from latentode.errors import SchemaError
 
 

@@ -11,13 +11,13 @@ import pyarrow
 import pytest
 
 from latentode.data import Schema, SeriesDataset
-from latentode.data.columns import to_pandas
-from latentode.data.file_format import FileFormat
-from latentode.data.files import read_table
+from latentode.data.cells.columns import to_pandas
+from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, VALUE_NAMES, VARIABLE_NAMES
+from latentode.data.files.table_files import read_table
 from latentode.data.queries import query_times
-from latentode.data.reading import read_columns
 from latentode.data.report import inspect
-from latentode.data.usual_names import ID_NAMES, TIME_NAMES, VALUE_NAMES, VARIABLE_NAMES
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.reading import read_columns
 from latentode.errors import SchemaError
 
 MORNING = pd.Timestamp("2024-03-01 08:00")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from latentode.data import Schema, SeriesDataset, TimeAxis
-from latentode.data.time_reading import parse_times
+from latentode.data.cells.time_reading import parse_times
 from latentode.errors import SchemaError
 
 BERLIN = pd.date_range("2024-03-31 00:30", periods=5, freq="47min", tz="Europe/Berlin")

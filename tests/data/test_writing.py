@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from latentode.data import read_table
-from latentode.data.writing import check_output, check_place, replacing, write_table
+from latentode.data.files.writing import check_output, check_place, replacing, write_table
 from latentode.errors import LatentODEError
 
 TABLE = pd.DataFrame(

@@ -12,7 +12,7 @@ from torch.distributions import Normal
 
 from latentode import LatentODEError, LatentODEForecaster, OnlineForecaster, Schema
 from latentode.data.scaling import Units
-from latentode.data.transforms import Log
+from latentode.data.tables.transforms import Log
 from latentode.forecast import Forecast
 from latentode.forecast.components import StructuralParts
 from latentode.forecast.residuals import Residuals

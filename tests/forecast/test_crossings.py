@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode.data.time_axis import TimeAxis
+from latentode.data.cells.time_axis import TimeAxis
 from latentode.errors import LatentODEError
 from latentode.forecast.first_passage import FirstPassageTime, first_at_or_above, first_reading
 

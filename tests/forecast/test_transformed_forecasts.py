@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from latentode.data.scaling import Units
-from latentode.data.transforms import BoxCox, Log, Logit, YeoJohnson, fit_transform, restore
+from latentode.data.tables.transforms import BoxCox, Log, Logit, YeoJohnson, fit_transform, restore
 from latentode.forecast.forecast import Forecast
 from latentode.nn.likelihoods import NormalLikelihood, QuantileLikelihood, mixture
 

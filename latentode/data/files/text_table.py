@@ -17,14 +17,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, detect
-from latentode.data.file_format import WHITESPACE, FileFormat
-from latentode.data.header_rows import UNNAMED, Record
-from latentode.data.joined_columns import parts_of
-from latentode.data.number_cells import exact_numbers, plain_numbers, without_thousands
-from latentode.data.resolution import resolve
-from latentode.data.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
-from latentode.data.text_layout import TextLayout, find_layout, lines_from, records_of
+from latentode.data.cells.columns import column_of, detect
+from latentode.data.cells.number_cells import exact_numbers, plain_numbers, without_thousands
+from latentode.data.files.text_layout import TextLayout, find_layout, lines_from, records_of
+from latentode.data.tables.file_format import WHITESPACE, FileFormat
+from latentode.data.tables.header_rows import UNNAMED, Record
+from latentode.data.tables.joined_columns import parts_of
+from latentode.data.tables.resolution import resolve
+from latentode.data.tables.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
 from latentode.errors import SchemaError
 
 __all__ = ["MISSING", "read_text_table"]

@@ -14,21 +14,9 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import cell_name, column_of, row_name, some_names, without_arrow
-from latentode.data.joined_columns import require
-from latentode.data.number_text import is_text, looks_numeric
-from latentode.data.roles import (
-    UNNAMED,
-    Search,
-    looks_like_times,
-    never_changes,
-    refuse_times_for_columns,
-    repeats,
-)
-from latentode.data.schema import Schema
-from latentode.data.series_roles import find_by_structure, find_id
-from latentode.data.time_roles import find_time
-from latentode.data.usual_names import (
+from latentode.data.cells.columns import cell_name, column_of, row_name, some_names, without_arrow
+from latentode.data.cells.number_text import is_text, looks_numeric
+from latentode.data.cells.usual_names import (
     ID_NAMES,
     RANGE_NAMES,
     SURE_LONG_NAMES,
@@ -38,6 +26,18 @@ from latentode.data.usual_names import (
     detect,
     usual,
 )
+from latentode.data.tables.joined_columns import require
+from latentode.data.tables.roles import (
+    UNNAMED,
+    Search,
+    looks_like_times,
+    never_changes,
+    refuse_times_for_columns,
+    repeats,
+)
+from latentode.data.tables.schema import Schema
+from latentode.data.tables.series_roles import find_by_structure, find_id
+from latentode.data.tables.time_roles import find_time
 from latentode.errors import SchemaError
 
 __all__ = ["Resolution", "resolve"]

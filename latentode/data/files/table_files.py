@@ -12,13 +12,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, detect, some_names
-from latentode.data.file_format import FileFormat
-from latentode.data.schema import ID_NAMES, TIME_NAMES, Schema
-from latentode.data.sources import Part, Source, parts_of
-from latentode.data.text_encoding import as_utf8
-from latentode.data.text_table import MISSING, read_text_table
-from latentode.data.typed_files import PARQUET, reader_of
+from latentode.data.cells.columns import column_of, detect, some_names
+from latentode.data.files.sources import Part, Source, parts_of
+from latentode.data.files.text_encoding import as_utf8
+from latentode.data.files.text_table import MISSING, read_text_table
+from latentode.data.files.typed_files import PARQUET, reader_of
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.schema import ID_NAMES, TIME_NAMES, Schema
 from latentode.errors import SchemaError, understood, warn
 
 __all__ = ["MISSING", "PARQUET", "read_table"]

@@ -9,8 +9,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import cell_name
-from latentode.data.usual_names import HOUR_NAMES, usual
+from latentode.data.cells.columns import cell_name
+from latentode.data.cells.usual_names import HOUR_NAMES, usual
 from latentode.errors import SchemaError
 
 __all__ = ["LONGEST_DAY", "are_packed", "clock_of", "is_clock"]

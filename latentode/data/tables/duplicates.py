@@ -12,12 +12,12 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import IntoFrame, column_of, row_name, some_names, to_pandas
-from latentode.data.joined_columns import joined
-from latentode.data.number_text import is_text
-from latentode.data.reading import key_columns, value_columns
-from latentode.data.roles import are_dates, codes_of, repeats
-from latentode.data.schema import Schema
+from latentode.data.cells.columns import IntoFrame, column_of, row_name, some_names, to_pandas
+from latentode.data.cells.number_text import is_text
+from latentode.data.tables.joined_columns import joined
+from latentode.data.tables.reading import key_columns, value_columns
+from latentode.data.tables.roles import are_dates, codes_of, repeats
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
 
 __all__ = ["DUPLICATES", "known_rows", "merge_duplicates", "other_readings", "with_new_rows"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of
-from latentode.data.reading import value_columns
-from latentode.data.schema import Schema
+from latentode.data.cells.columns import column_of
+from latentode.data.tables.reading import value_columns
+from latentode.data.tables.schema import Schema
 
 __all__ = ["FeatureReport", "VariableReport", "feature_reports", "variable_reports"]
 

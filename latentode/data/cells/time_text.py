@@ -19,9 +19,9 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.clock_times import is_clock
-from latentode.data.columns import cell_name, row_name
-from latentode.data.time_formats import (
+from latentode.data.cells.clock_times import is_clock
+from latentode.data.cells.columns import cell_name, row_name
+from latentode.data.cells.time_formats import (
     found_format,
     in_english,
     is_elapsed,

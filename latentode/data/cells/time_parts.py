@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import row_name, without_arrow
-from latentode.data.time_formats import month_of
-from latentode.data.time_reading import TimeForm, read_times
-from latentode.data.usual_names import DATE_NAMES, PARTS_OF_TIME, usual
+from latentode.data.cells.columns import row_name, without_arrow
+from latentode.data.cells.time_formats import month_of
+from latentode.data.cells.time_reading import TimeForm, read_times
+from latentode.data.cells.usual_names import DATE_NAMES, PARTS_OF_TIME, usual
 from latentode.errors import SchemaError
 
 __all__ = ["clock_parts", "days_of", "parts_of_time", "time_of_parts"]

@@ -16,8 +16,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import row_name
-from latentode.data.usual_names import usual
+from latentode.data.cells.columns import row_name
+from latentode.data.cells.usual_names import usual
 from latentode.errors import SchemaError
 
 __all__ = [

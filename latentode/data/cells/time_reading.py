@@ -13,12 +13,12 @@ from typing import Any, NoReturn, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import cell_name, row_name, without_arrow
-from latentode.data.number_cells import plain_numbers
-from latentode.data.number_text import is_text
-from latentode.data.time_axis import TimeAxis
-from latentode.data.time_formats import refuse_yearless
-from latentode.data.time_numbers import (
+from latentode.data.cells.columns import cell_name, row_name, without_arrow
+from latentode.data.cells.number_cells import plain_numbers
+from latentode.data.cells.number_text import is_text
+from latentode.data.cells.time_axis import TimeAxis
+from latentode.data.cells.time_formats import refuse_yearless
+from latentode.data.cells.time_numbers import (
     NUMBER_FORMS,
     PLAIN,
     are_remote,
@@ -27,7 +27,7 @@ from latentode.data.time_numbers import (
     is_number_form,
     times_of_numbers,
 )
-from latentode.data.time_text import FIX, TEXT_FORMS, place_in_zone, read_text, zone_name
+from latentode.data.cells.time_text import FIX, TEXT_FORMS, place_in_zone, read_text, zone_name
 from latentode.errors import SchemaError
 
 __all__ = [

@@ -15,16 +15,16 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.clock_times import LONGEST_DAY, are_packed, is_clock
-from latentode.data.columns import column_of, some_names, without_arrow
-from latentode.data.joined_columns import joined, joined_times, parts_of, with_joined_columns
-from latentode.data.number_text import is_text, looks_numeric
-from latentode.data.qualifiers import qualifies
-from latentode.data.schema import Schema
-from latentode.data.time_formats import month_of
-from latentode.data.time_numbers import since_when
-from latentode.data.time_reading import TimeForm, read_times
-from latentode.data.usual_names import ID_NAMES, usual
+from latentode.data.cells.clock_times import LONGEST_DAY, are_packed, is_clock
+from latentode.data.cells.columns import column_of, some_names, without_arrow
+from latentode.data.cells.number_text import is_text, looks_numeric
+from latentode.data.cells.time_formats import month_of
+from latentode.data.cells.time_numbers import since_when
+from latentode.data.cells.time_reading import TimeForm, read_times
+from latentode.data.cells.usual_names import ID_NAMES, usual
+from latentode.data.tables.joined_columns import joined, joined_times, parts_of, with_joined_columns
+from latentode.data.tables.qualifiers import qualifies
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = [

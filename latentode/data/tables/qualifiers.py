@@ -15,11 +15,11 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import cell_name, column_of, row_name, without_arrow
-from latentode.data.number_text import is_text
-from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis
-from latentode.data.usual_names import OFFSET_NAMES, UNIT_NAMES, ZONE_NAMES, usual
+from latentode.data.cells.columns import cell_name, column_of, row_name, without_arrow
+from latentode.data.cells.number_text import is_text
+from latentode.data.cells.time_axis import TimeAxis
+from latentode.data.cells.usual_names import OFFSET_NAMES, UNIT_NAMES, ZONE_NAMES, usual
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = ["Qualified", "qualifies", "qualify"]

@@ -12,10 +12,10 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.clock_times import clock_of
-from latentode.data.columns import column_of, some_names, without_arrow
-from latentode.data.schema import Schema
-from latentode.data.time_parts import days_of, time_of_parts
+from latentode.data.cells.clock_times import clock_of
+from latentode.data.cells.columns import column_of, some_names, without_arrow
+from latentode.data.cells.time_parts import days_of, time_of_parts
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = [

@@ -269,7 +269,7 @@ class TimeAxis:
         Raises:
             SchemaError: if they cannot be compared with this axis (a zone on one side only, ...).
         """
-        from latentode.data.time_reading import read_asked
+        from latentode.data.cells.time_reading import read_asked
 
         return read_asked(self, values, name)
 

@@ -16,10 +16,22 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
-from latentode.data.joined_columns import joined
-from latentode.data.number_text import is_text
-from latentode.data.qualifiers import qualifies
-from latentode.data.roles import (
+from latentode.data.cells.number_text import is_text
+from latentode.data.cells.usual_names import (
+    COUNT_ENDINGS,
+    ID_NAMES,
+    MAY_MEASURE,
+    MEASURES,
+    NUMBER_ENDINGS,
+    NUMBERED,
+    SURE_ID_NAMES,
+    UNIT_NAMES,
+    every,
+    usual,
+)
+from latentode.data.tables.joined_columns import joined
+from latentode.data.tables.qualifiers import qualifies
+from latentode.data.tables.roles import (
     UNNAMED,
     Search,
     codes_of,
@@ -31,18 +43,6 @@ from latentode.data.roles import (
     repeats,
     taken_in_turn,
     times_differ,
-)
-from latentode.data.usual_names import (
-    COUNT_ENDINGS,
-    ID_NAMES,
-    MAY_MEASURE,
-    MEASURES,
-    NUMBER_ENDINGS,
-    NUMBERED,
-    SURE_ID_NAMES,
-    UNIT_NAMES,
-    every,
-    usual,
 )
 from latentode.errors import SchemaError
 

@@ -13,17 +13,24 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.cautions import cautions
-from latentode.data.columns import IntoFrame, column_of, misread, row_name, to_pandas, without_arrow
-from latentode.data.joined_columns import JOINT, joined_times, with_joined_columns
-from latentode.data.left_out import left_out, overlooked
-from latentode.data.number_text import NumberColumn, read_numbers, without_unit
-from latentode.data.qualifiers import qualify
-from latentode.data.resolution import resolve
-from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis
-from latentode.data.time_numbers import PLAIN
-from latentode.data.time_reading import TimeColumn, TimeForm, read_times
+from latentode.data.cells.columns import (
+    IntoFrame,
+    column_of,
+    misread,
+    row_name,
+    to_pandas,
+    without_arrow,
+)
+from latentode.data.cells.number_text import NumberColumn, read_numbers, without_unit
+from latentode.data.cells.time_axis import TimeAxis
+from latentode.data.cells.time_numbers import PLAIN
+from latentode.data.cells.time_reading import TimeColumn, TimeForm, read_times
+from latentode.data.tables.cautions import cautions
+from latentode.data.tables.joined_columns import JOINT, joined_times, with_joined_columns
+from latentode.data.tables.left_out import left_out, overlooked
+from latentode.data.tables.qualifiers import qualify
+from latentode.data.tables.resolution import resolve
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
 
 __all__ = [

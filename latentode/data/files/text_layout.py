@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from latentode.data.file_format import WHITESPACE, FileFormat
-from latentode.data.header_rows import (
+from latentode.data.files.sources import ending_of
+from latentode.data.tables.file_format import WHITESPACE, FileFormat
+from latentode.data.tables.header_rows import (
     EMPTY,
     NUMBER,
     TEXT,
@@ -24,7 +25,6 @@ from latentode.data.header_rows import (
     kind_of,
     table_width,
 )
-from latentode.data.sources import ending_of
 from latentode.errors import SchemaError
 
 __all__ = ["Line", "TextLayout", "find_layout", "lines_from", "records_of"]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from narwhals.stable.v2.typing import IntoFrame
 
-from latentode.data.usual_names import ID_NAMES, TIME_NAMES, detect
+from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, detect
 from latentode.errors import LatentODEError, SchemaError, warn
 
 __all__ = [

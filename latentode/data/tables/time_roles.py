@@ -13,25 +13,12 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import some_names
-from latentode.data.header_rows import TIME, kind_of
-from latentode.data.joined_columns import joined_times
-from latentode.data.number_text import is_text
-from latentode.data.roles import (
-    Search,
-    are_dates,
-    codes_of,
-    holds_clock,
-    holds_hours,
-    looks_like_times,
-    never_changes,
-    orderly,
-    times_differ,
-)
-from latentode.data.time_formats import is_elapsed
-from latentode.data.time_numbers import DIGITS, form_of_numbers
-from latentode.data.time_parts import clock_parts, parts_of_time
-from latentode.data.usual_names import (
+from latentode.data.cells.columns import some_names
+from latentode.data.cells.number_text import is_text
+from latentode.data.cells.time_formats import is_elapsed
+from latentode.data.cells.time_numbers import DIGITS, form_of_numbers
+from latentode.data.cells.time_parts import clock_parts, parts_of_time
+from latentode.data.cells.usual_names import (
     CLOCK_NAMES,
     DATE_NAMES,
     HOUR_NAMES,
@@ -41,6 +28,19 @@ from latentode.data.usual_names import (
     TIME_NAMES,
     every,
     usual,
+)
+from latentode.data.tables.header_rows import TIME, kind_of
+from latentode.data.tables.joined_columns import joined_times
+from latentode.data.tables.roles import (
+    Search,
+    are_dates,
+    codes_of,
+    holds_clock,
+    holds_hours,
+    looks_like_times,
+    never_changes,
+    orderly,
+    times_differ,
 )
 from latentode.errors import SchemaError
 

@@ -14,12 +14,12 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, misread, row_name, some_names
-from latentode.data.joined_columns import JOINT
-from latentode.data.roles import codes_of, taken_in_turn
-from latentode.data.schema import Schema
-from latentode.data.time_axis import TimeAxis
-from latentode.data.usual_names import PARTS_OF_TIME, usual
+from latentode.data.cells.columns import column_of, misread, row_name, some_names
+from latentode.data.cells.time_axis import TimeAxis
+from latentode.data.cells.usual_names import PARTS_OF_TIME, usual
+from latentode.data.tables.joined_columns import JOINT
+from latentode.data.tables.roles import codes_of, taken_in_turn
+from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
 
 __all__ = [

@@ -15,8 +15,8 @@ from typing import Any, NoReturn, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import cell_name, without_arrow
-from latentode.data.number_cells import (
+from latentode.data.cells.columns import cell_name, without_arrow
+from latentode.data.cells.number_cells import (
     marks_of,
     number_of_digits,
     pairs_of_words,

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from latentode.data.columns import column_of, some_names, without_arrow
-from latentode.data.joined_columns import JOINT
-from latentode.data.number_text import is_text, looks_numeric
-from latentode.data.roles import UNNAMED, codes_of, is_label, looks_like_times
-from latentode.data.schema import Schema
-from latentode.data.usual_names import ID_NAMES, TIME_NAMES, UNIT_NAMES, usual
+from latentode.data.cells.columns import column_of, some_names, without_arrow
+from latentode.data.cells.number_text import is_text, looks_numeric
+from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, UNIT_NAMES, usual
+from latentode.data.tables.joined_columns import JOINT
+from latentode.data.tables.roles import UNNAMED, codes_of, is_label, looks_like_times
+from latentode.data.tables.schema import Schema
 
 __all__ = ["PROBED", "LeftOut", "left_out", "overlooked"]
 

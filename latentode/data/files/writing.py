@@ -17,9 +17,9 @@ from typing import Any, TypeVar, cast
 import narwhals.stable.v2 as nw
 import pandas as pd
 
-from latentode.data.columns import IntoFrame
-from latentode.data.sources import ending_of
-from latentode.data.typed_files import PARQUET
+from latentode.data.cells.columns import IntoFrame
+from latentode.data.files.sources import ending_of
+from latentode.data.files.typed_files import PARQUET
 from latentode.errors import LatentODEError
 
 __all__ = [

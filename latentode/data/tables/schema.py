@@ -14,13 +14,13 @@ from typing import Any, cast
 
 import pandas as pd
 
-from latentode.data.columns import some_names
-from latentode.data.file_format import FileFormat
-from latentode.data.number_text import CENSORED
-from latentode.data.time_axis import UNITS
-from latentode.data.time_text import REPEATED
-from latentode.data.transforms import Spec, check_spec
-from latentode.data.usual_names import ID_NAMES, TIME_NAMES, VALUE_NAMES, VARIABLE_NAMES
+from latentode.data.cells.columns import some_names
+from latentode.data.cells.number_text import CENSORED
+from latentode.data.cells.time_axis import UNITS
+from latentode.data.cells.time_text import REPEATED
+from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, VALUE_NAMES, VARIABLE_NAMES
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.transforms import Spec, check_spec
 from latentode.errors import SchemaError
 
 __all__ = ["AUTO", "ID_NAMES", "TIME_NAMES", "VALUE_NAMES", "VARIABLE_NAMES", "Schema"]
@@ -50,10 +50,10 @@ class Schema:
             declared.
         timezone: IANA name; naive times are taken to be in it, aware ones are converted to it.
         time_format: how times are written, unless in ISO 8601: a strptime format, or one of
-            `latentode.data.time_reading.TIME_FORMS`: "epoch-s", "epoch-ms", "epoch-us", "epoch-ns",
-            "excel", "yyyymmdd" and so on, "elapsed", "week", "quarter", "month", "decimal-year", a
-            unit since a date such as "days since 1850-01-01", or "number" for plain numbers. Found
-            where they can be nothing else.
+            `latentode.data.cells.time_reading.TIME_FORMS`: "epoch-s", "epoch-ms", "epoch-us",
+            "epoch-ns", "excel", "yyyymmdd" and so on, "elapsed", "week", "quarter", "month",
+            "decimal-year", a unit since a date such as "days since 1850-01-01", or "number" for plain
+            numbers. Found where they can be nothing else.
         repeated_hour: "first" or "second": which pass is meant of the hour that comes twice when clocks
             are set back, where the order of rows does not say.
         leave_out: columns (of a long table also variables) that have no part in the model.
@@ -140,7 +140,7 @@ class Schema:
             SchemaError: if a named column is missing, none can be detected, or a column that looks
                 like a variable holds text.
         """
-        from latentode.data.resolution import resolve
+        from latentode.data.tables.resolution import resolve
 
         return resolve(self, frame).schema
 

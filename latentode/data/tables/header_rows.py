@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from latentode.data.usual_names import TIME_NAMES, usual
+from latentode.data.cells.usual_names import TIME_NAMES, usual
 from latentode.errors import SchemaError
 
 __all__ = ["Header", "Record", "find_header", "kind_of", "table_width"]

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 import pandas as pd
 
-from latentode.data.columns import some_names
-from latentode.data.file_format import FileFormat
-from latentode.data.header_rows import Record, find_header
-from latentode.data.sources import Part, ending_of
+from latentode.data.cells.columns import some_names
+from latentode.data.files.sources import Part, ending_of
+from latentode.data.tables.file_format import FileFormat
+from latentode.data.tables.header_rows import Record, find_header
 from latentode.errors import SchemaError
 
 __all__ = ["PARQUET", "reader_of", "without_index"]
