@@ -118,11 +118,21 @@ def understood(what: str) -> Iterator[None]:
     except (LatentODEError, OSError, ImportError, Warning):
         raise
     except Exception as error:
+        if isinstance(error, TypeError) and _of_the_call(error):
+            raise  # an argument that the function has not
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise SchemaError(
             f"{what} holds something that cannot be understood: {reason}; numbers, texts and times of "
             "one kind in each column are"
         ) from error
+
+
+def _of_the_call(error: TypeError) -> bool:
+    """Whether a decorated function was called as it cannot be, so that none of its lines ran."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_code.co_filename.endswith(DECORATORS)
 
 
 def warn(message: str) -> None:

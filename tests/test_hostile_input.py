@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentode import LatentODEError, SchemaError
+from latentode import LatentODEError, SchemaError, SeriesDataset
 from latentode.data.report import inspect
 from latentode.errors import MOST_VALUES, understood
 
@@ -74,3 +74,10 @@ def test_errors_of_others_become_ours_and_keep_their_cause():
     for ours in (SchemaError("as it is"), OSError("full")):
         with pytest.raises(type(ours), match=str(ours)), understood("the table"):
             raise ours
+
+
+@pytest.mark.parametrize("door", [inspect, SeriesDataset.from_frame])
+def test_an_argument_that_is_not_there_is_a_type_error_as_everywhere(door):
+    table = pd.DataFrame({"time": [0, 1], "y": [1.0, 2.0]})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        door(table, colour="red")

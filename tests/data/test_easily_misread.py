@@ -347,3 +347,88 @@ def test_a_report_says_what_repeated_rows_may_be(columns, advice):
     assert report.duplicates
     said = [note for note in report.notes if "repeat another row's time" in note]
     assert (advice is None and not said) or advice in said[0]
+
+
+MONTHS = pd.date_range("2019-07-01", periods=30, freq="MS")
+
+
+@pytest.mark.parametrize("form", ["%b-%y", "%y-%b", "%b %y"])
+@pytest.mark.parametrize("step", [1, 3, -1])
+def test_months_with_years_of_two_digits_are_months(form, step):
+    stamps = MONTHS[::step]
+    found, _ = read(pd.DataFrame({"month": stamps.strftime(form), "y": range(len(stamps))}))
+    assert found.table["month"].tolist() == stamps.tolist()
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        pd.date_range("2024-01-01", periods=366),  # Jan-01, Jan-02, ...: of a year that is not written
+        pd.date_range("2024-01-01", periods=12, freq="MS") + pd.Timedelta("14D"),
+        pd.date_range("2010-12-01", periods=12, freq="YS"),
+    ],
+)
+def test_days_without_a_year_are_no_months(stamps):
+    form = "%b-%y" if stamps[1].year > stamps[0].year else "%b-%d"
+    table = pd.DataFrame({"date": stamps.strftime(form), "y": range(len(stamps))})
+    with pytest.raises(SchemaError, match=r"without its year; give time_format='%b-%y'"):
+        read(table, time="date")
+
+
+@pytest.mark.parametrize("form", ["%m/%d/%y", "%d-%b-%y", "%b-%y"])
+def test_years_of_two_digits_on_both_sides_of_69_are_refused(form):
+    stamps = pd.date_range("1960-01-31", periods=100, freq="61D")
+    with pytest.raises(SchemaError, match=r"two digits, of which '.*68' is read as 2068"):
+        read(pd.DataFrame({"date": stamps.strftime(form).str.strip(), "y": range(100)}), time="date")
+    later = stamps + pd.Timedelta(days=366 * 12)
+    found, _ = read(pd.DataFrame({"date": later.strftime(form), "y": range(100)}), time="date")
+    assert found.table["date"].dt.year.tolist() == later.year.tolist()
+
+
+def test_an_ambiguous_date_is_named_by_a_cell_that_shows_it():
+    table = pd.DataFrame({"date": ["01/01/2024", "02/02/2024", "03/04/2024"], "y": [1.0, 2.0, 3.0]})
+    with pytest.raises(SchemaError, match="holds '03/04/2024', which may be 03 April 2024 or 04 March"):
+        read(table, time="date")
+
+
+@pytest.mark.parametrize(
+    "below", [["Total"], ["", "Source: the office"], ["End of report", "(c) 2024"]]
+)
+def test_what_stands_below_a_table_is_refused_with_a_way_out(below, tmp_path):
+    days = pd.date_range("2024-01-01", periods=60)
+    lines = ["time,y", *(f"{d:%Y-%m-%d},{d.day + 0.5}" for d in days), *below]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    schema = Schema(time="time")
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(SchemaError, match="below the table, or name in comm"),
+    ):
+        SeriesDataset.from_frame(read_table(tmp_path / "a.csv", schema), schema)
+    first = next(line for line in below if line)
+    if len([line for line in below if line]) == 1:
+        table = read_table(tmp_path / "a.csv", schema, FileFormat(comment=first.split()[0]))
+        assert len(table) == 60
+
+
+def test_labels_that_may_name_what_is_measured_are_asked_about():
+    days = pd.date_range("2024-01-01", periods=12).repeat(2)
+    table = pd.DataFrame({"when": days, "what": ["temp", "rain"] * 12, "howmuch": range(24)})
+    found, notes = read(table)
+    assert found.schema.id == "what"
+    assert "variable='what' with value='howmuch'" in notes
+    long, _ = read(table, variable="what", value="howmuch")
+    assert long.schema.id is None and long.schema.layout == "long"
+    assert "howmuch' says" not in read(table.assign(other=1.5))[1]
+
+
+@pytest.mark.parametrize("places", [{"lat": [52.5, 48.1], "lon": [13.4, 11.6]}, {"depth": [0.5, 2.5]}])
+def test_series_one_after_the_other_are_told_apart_by_what_never_changes_within_one(places):
+    days = pd.date_range("2024-01-01", periods=12)
+    parts = [pd.DataFrame({"time": days, "y": range(12)}).assign(**{k: v[i] for k, v in places.items()})
+             for i in (0, 1)]  # fmt: skip
+    table = pd.concat(parts, ignore_index=True)
+    id_, notes = "+".join(places), inspect(table).to_text()
+    assert f"say id='{id_}', which never changes within one" in notes
+    assert len(SeriesDataset.from_frame(table, Schema(id=id_))) == 2
+    mixed = table.assign(**{name: range(len(table)) for name in places})
+    assert "name the column that tells them apart with id=" in inspect(mixed).to_text()

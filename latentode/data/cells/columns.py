@@ -27,6 +27,7 @@ __all__ = [
     "interval_levels",
     "misread",
     "number_column",
+    "or_no_row",
     "quantile_levels",
     "quantile_list",
     "quantile_name",
@@ -40,6 +41,7 @@ DIGITS = 15  # so that 0.1 + 0.2 is called 0.3, and no two levels that anybody m
 SEPARATORS = (";", "\t", "|", ",")
 MOST_HEADER = 3  # rows of units and the like
 FEWEST, LOOKED_AT = 3, 20  # rows of values below them
+LAST_ROWS = 0.05  # of a table, which notes below it may be
 PLACES = ("line", "row")  # what rows of files are counted by
 
 
@@ -68,6 +70,19 @@ def cell_name(column: pd.Series, bad: np.ndarray, longest: int | None = None) ->
     if longest is not None and len(cell) > longest:
         cell = f"{cell[:longest]}..."
     return f"{cell} at {row_name(column, bad)}"
+
+
+def or_no_row(bad: np.ndarray) -> str:
+    """Further advice where bad cells stand at the end alone, as lines do that are no rows of a table.
+
+    Example:
+        >>> or_no_row(np.array([False] * 30 + [True]))
+        "; or remove what stands below the table, or name in comment= what such a line begins with"
+    """
+    first = int(np.argmax(bad))
+    if not bad[first:].all() or not first or len(bad) - first > max(1, LAST_ROWS * len(bad)):
+        return ""
+    return "; or remove what stands below the table, or name in comment= what such a line begins with"
 
 
 def some_names(columns: Iterable[object], limit: int = 8) -> str:

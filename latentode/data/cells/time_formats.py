@@ -38,6 +38,7 @@ _DATES = (
     *("%Y%m%d%H%M%S%z", "%Y%m%d%H%M%S.%f%z", "%Y%m%d%H%M%z"),  # of HL7
     *("%y-%m-%d", "%y/%m/%d", "%y.%m.%d"),  # told from days first by how long they make the table
     *("%b %Y", "%B %Y", "%m/%Y", "%b-%Y", "%Y-%j", "%Y/%j", "%Y %b %d", "%Y-%b-%d"),
+    *("%b-%y", "%y-%b", "%b %y"),  # told from days without a year by how they go on
 )
 _CLOCKS = {
     r"\d{1,2}:\d{2}": "%H:%M",
@@ -103,6 +104,7 @@ _BESIDE = ("de", "del", "der", "den", "le", "el", "il", "er", "kl", "um", "klokk
 _KEPT = ("am", "pm", "t", "z", "utc", "gmt")
 _WORD = re.compile(r"[^\W\d_]+")
 PROBED, FEW = 50, 3
+ONE_CENTURY = 80  # years, which a table of two-digit years hardly spans
 LONGER = 10  # times as long as by another order of day and year
 
 
@@ -187,12 +189,35 @@ def found_format(text: pd.Series, what: str) -> str | None:
     if (
         other is not None and "." not in fitting[0][:3]
     ):  # with points the day nearly always stands first
+        second = _read(cells, other)
+        at = int((first != second).to_numpy().argmax())
         raise SchemaError(
-            f"{what} holds {cells.iloc[0]!r}, which may be {first.iloc[0]:%d %B %Y} or "
-            f"{_read(cells.iloc[:1], other).iloc[0]:%d %B %Y}; give "
-            f"time_format='{fitting[0]}' or time_format='{other}'"
+            f"{what} holds {cells.iloc[at]!r}, which may be {first.iloc[at]:%d %B %Y} or "
+            f"{second.iloc[at]:%d %B %Y}; give time_format='{fitting[0]}' or time_format='{other}'"
         )
+    if "%y" in fitting[0]:
+        _refuse_short_years(cells, first, fitting[0], what)
     return fitting[0]
+
+
+def _refuse_short_years(cells: pd.Series, read: pd.Series, form: str, what: str) -> None:
+    """Raises where years of two digits do not say which century or whether they are years at all."""
+    year, month = read.dt.year.to_numpy(), read.dt.month.to_numpy()
+    if year.max() - year.min() > ONE_CENTURY:  # of 68 and 69, one is read as 2068, the other as 1969
+        late, early = int(year.argmax()), int(year.argmin())
+        raise SchemaError(
+            f"{what} has years of two digits, of which {cells.iloc[late]!r} is read as {year[late]} "
+            f"and {cells.iloc[early]!r} as {year[early]}; write all of them with four digits"
+        )
+    if "%d" in form:
+        return
+    step = np.abs(np.diff(12 * year + month))
+    if not len(step) or np.median(step) >= 12 or year.min() == year.max():
+        raise SchemaError(
+            f"{what} holds {cells.iloc[0]!r}, which may be {read.iloc[0]:%B %Y} or a day of "
+            f"{read.iloc[0]:%B} without its year; give time_format='{form}' for the former, else write "
+            "the years"
+        )
 
 
 def usual_format(text: pd.Series, what: str) -> str | None:

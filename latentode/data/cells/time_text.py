@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.cells.clock_times import is_clock
-from latentode.data.cells.columns import cell_name, row_name
+from latentode.data.cells.columns import cell_name, or_no_row, row_name
 from latentode.data.cells.time_formats import (
     found_format,
     in_english,
@@ -213,7 +213,7 @@ def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: st
         fix = f"write the UTC offset, such as +01:00, for {zone[1]!r}, which may mean several zones"
     raise SchemaError(
         f"{what} holds {cell_name(column, ~readable)}, which is not a time in the format {chosen}; "
-        f"{fix}"
+        f"{fix}{or_no_row(~readable)}"
     )
 
 

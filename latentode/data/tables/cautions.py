@@ -17,7 +17,7 @@ import pandas as pd
 from latentode.data.cells.columns import column_of, misread, row_name, some_names
 from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.usual_names import PARTS_OF_TIME, usual
-from latentode.data.tables.joined_columns import JOINT
+from latentode.data.tables.joined_columns import JOINT, joined
 from latentode.data.tables.roles import codes_of, taken_in_turn
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
@@ -139,11 +139,22 @@ def _run_through_again(
     latest = pd.Series(ticks).groupby(codes).cummax().to_numpy()
     if (ticks < latest).mean() < BEHIND:
         return None
+    run = np.cumsum(back)
+    same = [name for name in schema.targets or () if _constant_in(run, column_of(table, name))]
+    told = f"say id='{joined(same)}', which never changes within one" if same else (
+        "name the column that tells them apart with id="
+    )  # fmt: skip
     return (
         f"column `{schema.time}` goes back at {row_name(column, back)} and runs through the same times "
-        "again, as where several series stand one after the other; if so, name the column that "
-        "tells them apart with id="
+        f"again, as where several series stand one after the other; if so, {told}"
     )
+
+
+def _constant_in(run: np.ndarray, column: pd.Series) -> bool:
+    """Whether values differ between runs of rows, such as places of stations, and never within one."""
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    change = np.flatnonzero(np.diff(values) != 0)
+    return len(change) > 0 and bool((np.diff(run)[change] != 0).all())
 
 
 def _in_turn(table: pd.DataFrame, schema: Schema, axis: TimeAxis, codes: np.ndarray) -> str | None:

@@ -232,10 +232,23 @@ def _id_by_structure(search: Search, labels: list[str], numbers: list[str], tick
         n = search.column(name).nunique()
         search.say(
             f"column `{name}` names the series, of which there are {n}: without it times go back or "
-            "repeat; id= names another"
+            f"repeat; id= names another{_or_variable(search, name)}"
         )
     elif labels and not search.complete:
         _refuse_labels(search, splits or labels)
+
+
+def _or_variable(search: Search, name: str) -> str:
+    """What to say if labels are not of series but of what is measured, where that can be."""
+    numeric, schema = search.numeric(), search.schema
+    if schema.layout == "long" or schema.targets is not None or len(numeric) != 1:
+        return ""
+    if not is_text(search.column(name)):
+        return ""
+    return (
+        f", and variable='{name}' with value='{numeric[0]}' says that it names what is measured, not "
+        "whose series it is"
+    )
 
 
 def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray) -> None:
