@@ -401,7 +401,7 @@ def test_what_stands_below_a_table_is_refused_with_a_way_out(below, tmp_path):
     schema = Schema(time="time")
     with (
         pytest.warns(UserWarning),
-        pytest.raises(SchemaError, match="below the table, or name in comm"),
+        pytest.raises(SchemaError, match="below the table, or in a text file say"),
     ):
         SeriesDataset.from_frame(read_table(tmp_path / "a.csv", schema), schema)
     first = next(line for line in below if line)
@@ -415,10 +415,12 @@ def test_labels_that_may_name_what_is_measured_are_asked_about():
     table = pd.DataFrame({"when": days, "what": ["temp", "rain"] * 12, "howmuch": range(24)})
     found, notes = read(table)
     assert found.schema.id == "what"
-    assert "variable='what' with value='howmuch'" in notes
+    assert "if it names what is measured, say variable='what' and value='howmuch'" in notes
     long, _ = read(table, variable="what", value="howmuch")
     assert long.schema.id is None and long.schema.layout == "long"
-    assert "howmuch' says" not in read(table.assign(other=1.5))[1]
+    codes = table.assign(what=["007", "012"] * 12)
+    for other in (table.assign(other=1.5), codes, table.rename(columns={"what": "site"})):
+        assert "what is measured" not in read(other)[1]
 
 
 @pytest.mark.parametrize("places", [{"lat": [52.5, 48.1], "lon": [13.4, 11.6]}, {"depth": [0.5, 2.5]}])

@@ -77,12 +77,12 @@ def or_no_row(bad: np.ndarray) -> str:
 
     Example:
         >>> or_no_row(np.array([False] * 30 + [True]))
-        "; or remove what stands below the table, or name in comment= what such a line begins with"
+        "; or remove what stands below the table, or in a text file say with comment= how it begins"
     """
     first = int(np.argmax(bad))
     if not bad[first:].all() or not first or len(bad) - first > max(1, LAST_ROWS * len(bad)):
         return ""
-    return "; or remove what stands below the table, or name in comment= what such a line begins with"
+    return "; or remove what stands below the table, or in a text file say with comment= how it begins"
 
 
 def some_names(columns: Iterable[object], limit: int = 8) -> str:

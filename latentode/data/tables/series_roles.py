@@ -243,12 +243,10 @@ def _or_variable(search: Search, name: str) -> str:
     numeric, schema = search.numeric(), search.schema
     if schema.layout == "long" or schema.targets is not None or len(numeric) != 1:
         return ""
-    if not is_text(search.column(name)):
+    column = search.column(name)
+    if usual(name) in ID_NAMES or not is_text(column) or is_text(_numbers(column)) != is_text(column):
         return ""
-    return (
-        f", and variable='{name}' with value='{numeric[0]}' says that it names what is measured, not "
-        "whose series it is"
-    )
+    return f"; if it names what is measured, say variable='{name}' and value='{numeric[0]}'"
 
 
 def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray) -> None:
