@@ -21,12 +21,9 @@ information criterion's $\tfrac{k}{2} \log N$ for k parameters more, and for eac
 logarithm of how many the cell could tell apart within the spread. Rows that several windows of one
 series have count once in N.
 
-At last the model is compared with simpler ones, which have no slope, no walk, no deviation, or none of
-several of them, each begun from its own start, since the sum has several lowest points. A free
-parameter then costs $\tfrac12 \log N$: a slope that one series hardly needs would be carried on far
-beyond its end. Variances that were found with k free parameters are too small, and normal tails too
-short, by what a Student-t distribution of N - k degrees of freedom has in their place: they are
-multiplied by $N / (N - k - 2)$.
+At last the model is compared with simpler ones (`latentode.model.simplest`). Variances that were found
+with k free parameters are too small, and normal tails too short, by what a Student-t distribution of
+N - k degrees of freedom has in their place: they are multiplied by $N / (N - k - 2)$.
 
 Where no value is below zero and the sizes of series differ, all of this is done once more in units of
 each cell's own (`latentode.model.structure`), and kept if its targets are likelier by the price of a
@@ -40,7 +37,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +53,14 @@ from latentode.model.candidate import (
     Candidate,
     Sample,
 )
+from latentode.model.simplest import (
+    CYCLE_PARAMETERS,
+    PRIOR_DEVIATION,
+    TRIAL_STEPS,
+    criterion,
+    simplest,
+    with_values,
+)
 from latentode.model.structure import StructuralBlock
 from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
 from latentode.nn.frequency import (
@@ -70,35 +75,18 @@ __all__ = ["estimate"]
 
 ROUNDS = 3  # of parameters, then of coefficients
 STEPS, EXPECTATIONS = 25, 2  # of each
-PRIOR_DEVIATION = 5.0  # of the logarithm of a parameter
 ENOUGH = 1e-6  # relative change of the loss at which steps end
 SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 PRECISION = PARAMETERS.index("level_precision")
 DIFFERENT = 1e-4  # variance of a tenth of the series, in that of all
 PER_SERIES = 0.05  # highest precision of a level, for each series
-CYCLE_PARAMETERS = ("cycle", "cycle_decay", "frequency", "frequency_spread")
 CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior
 NEAR = 1.25  # factor by which one frequency may leave its peak of the periodogram
 DECAY = 0.02  # of the frequency, to begin with
-TRIAL_STEPS = 10  # after which starts are compared
 LEAST_SPREAD = 0.01  # of logarithms of own frequencies
 MOVEMENTS = "walk", "slope_walk", "deviation"
 QUIET = 0.1  # of the noise, to begin with: variances of what else moves
 LEAST_SHARE = 0.25  # of its penalty that a start must gain on them
-# Movements that a simpler model is without, and what the others begin from at least.
-SIMPLER = (
-    (("slope", "slope_walk"), {"walk": 0.1}),
-    (("walk", "slope_walk"), {}),
-    (("walk", "slope", "slope_walk"), {}),
-    (("walk",), {"slope_walk": 0.1}),
-    (("slope", "slope_walk", "deviation"), {"walk": 0.1}),
-    (("walk", "slope_walk", "deviation"), {}),
-    (("slope_walk", "deviation"), {"walk": 0.1}),
-    (("walk", "slope", "slope_walk", "deviation"), {}),
-)
-MANY_ROWS = 3000  # of which simpler models are tried on some
-RATES = {"slope": "damping", "deviation": "return_rate"}
-APART = 12.0  # frequencies that a cell tells apart, times its span and the root of its rows
 MOST_KNOWN = 128  # estimates that are kept
 WORK = 2e9  # operations that an estimate without cycles may take, all variables together
 
@@ -196,44 +184,22 @@ def _estimate(sample: Sample, theta: np.ndarray, mean: np.ndarray, variance: np.
         z, weak, own = model.z.copy(), centre.copy(), [SCALE, EXCESS, PRECISION]
         z[own] = weak[own] = math.log(max(QUIET**2 * least, BOUNDS["excess"][0]))
         begun.append(replace(model, z=z, centre=weak))
-    plain = min((_improved(sample, m, ROUNDS) for m in begun), key=lambda m: _criterion(sample, m)[0])
+    plain = min((_improved(sample, m, ROUNDS) for m in begun), key=lambda m: criterion(sample, m)[0])
     some = sample.thinned()
     fewer = plain.of(len(some.seen.variable))
     starts = (_improved(some, start, 1, TRIAL_STEPS) for start in _starts(some, fewer))
     tried = [m for m in starts if _better(some, m, fewer, LEAST_SHARE)]
     if not tried:
-        return _simplest(sample, plain)
-    worth = [sum(_criterion(some, m)) for m in tried]
+        return simplest(sample, plain, _improved, ROUNDS - 1, STEPS)
+    worth = [sum(criterion(some, m)) for m in tried]
     kinds = {tried[k].own: tried[k] for k in np.argsort(worth)[::-1]}  # the best of either kind
-    best = min((_improved(some, m, 1) for m in kinds.values()), key=lambda m: sum(_criterion(some, m)))
+    best = min((_improved(some, m, 1) for m in kinds.values()), key=lambda m: sum(criterion(some, m)))
     chosen = _improved(sample, best.of(len(none)), ROUNDS - 1)
     if _better(sample, chosen, plain):  # for its cycle, or for more steps than the other had
         z = np.where(np.isin(np.arange(len(theta)), free), chosen.z, plain.z)
         plain = _improved(sample, replace(plain, z=z, prior=chosen.prior), ROUNDS - 1)
-    return _simplest(sample, chosen if _better(sample, chosen, plain) else plain)
-
-
-def _simplest(sample: Sample, full: Candidate) -> Candidate:
-    """A model, or the best of those with fewer of its movements, each parameter at its price."""
-
-    def cost(model: Candidate, of: Sample) -> float:
-        return sum(_criterion(of, model)) + _price(of, len(model.free))
-
-    some = sample if len(sample.seen.time) < MANY_ROWS else sample.thinned()
-    starts = (start.of(len(some.seen.variable)) for start in _simpler(full))
-    tried = [_improved(some, start, 1, TRIAL_STEPS) for start in starts]
-    best = min(tried, key=lambda m: cost(m, some)).of(len(sample.seen.variable))
-    return min(full, _improved(sample, best, ROUNDS - 1), key=lambda m: cost(m, sample))
-
-
-def _simpler(full: Candidate) -> Iterator[Candidate]:
-    """Models without some of its movements, to begin with."""
-    for without, begun in SIMPLER:
-        least = {name: BOUNDS[name][0] for name in without}
-        idle = [own for name, own in RATES.items() if name in without]  # the rate of what is not there
-        kept = np.isin(full.free, [PARAMETERS.index(name) for name in (*without, *idle)], invert=True)
-        more = {name: max(full.theta[PARAMETERS.index(name)], size) for name, size in begun.items()}
-        yield replace(full, z=_set(full.z, least | more), free=full.free[kept])
+    better = chosen if _better(sample, chosen, plain) else plain
+    return simplest(sample, better, _improved, ROUNDS - 1, STEPS)
 
 
 def _better(sample: Sample, model: Candidate, plain: Candidate, share: float = 1.0) -> bool:
@@ -242,8 +208,8 @@ def _better(sample: Sample, model: Candidate, plain: Candidate, share: float = 1
     Errors of a cell's forecasts go together: by rows, those of random walks would often favour cycles.
     """
     for targets in (1.0, len(sample.seen.variable) / len(sample.seen.time)):
-        total, penalty = _criterion(sample, model, targets)
-        if total + share * penalty >= _criterion(sample, plain, targets)[0]:
+        total, penalty = criterion(sample, model, targets)
+        if total + share * penalty >= criterion(sample, plain, targets)[0]:
             return False
     return True
 
@@ -307,39 +273,7 @@ def _starts(sample: Sample, plain: Candidate) -> Iterator[Candidate]:
         quiet = {"noise": found.noise} | dict.fromkeys(MOVEMENTS, QUIET * found.noise)
         names = CYCLE_PARAMETERS[: 2 if found.own else 3]
         free = np.r_[plain.free, [PARAMETERS.index(name) for name in names]]
-        centre = _set(plain.centre, CENTRE | {"frequency": found.frequency})
+        centre = with_values(plain.centre, CENTRE | {"frequency": found.frequency})
         omega = np.full(len(cells.variable), found.frequency)
         for values in (begin, begin | quiet):
-            yield replace(plain, z=_set(plain.z, values), free=free, centre=centre, omega=omega)
-
-
-def _set(z: np.ndarray, values: Mapping[Any, float]) -> np.ndarray:
-    """Logarithms of parameters, of which some are set; within their bounds."""
-    z = z.copy()
-    for name, value in values.items():
-        z[PARAMETERS.index(name)] = math.log(max(value, BOUNDS[name][0]))
-    return z
-
-
-def _criterion(sample: Sample, model: Candidate, share: float = 1.0) -> tuple[float, float]:
-    """What is lowered, times rows and with a share of the targets; and the penalty of a cycle."""
-    cells, (contexts, targets) = sample.seen, sample.losses(model)
-    rows, count = len(cells.time), np.diff(cells.begins)
-    off = (model.z - model.centre)[model.free] / PRIOR_DEVIATION
-    total = float(rows * (contexts + share * targets) + 0.5 * off @ off)
-    penalty = 0.0
-    if model.omega.any():
-        names = len(CYCLE_PARAMETERS) - (0 if model.own else 1)
-        penalty = _price(sample, names)
-    if model.own:
-        spread, span = model.theta[SPREAD], cells.last - cells.time[cells.begins[:-1]]
-        apart = 1 + spread * model.omega * span * np.sqrt(count) / APART
-        far = ((np.log(model.omega) - model.z[FREQUENCY]) / spread) ** 2
-        penalty += float(np.sum(np.log(apart) + far / 2))
-    return total, penalty
-
-
-def _price(sample: Sample, parameters: int) -> float:
-    """What so many parameters must gain, of a criterion that counts rows of all windows."""
-    n = sample.distinct
-    return 0.5 * parameters * math.log(n) * len(sample.seen.time) / n
+            yield replace(plain, z=with_values(plain.z, values), free=free, centre=centre, omega=omega)
