@@ -7,25 +7,31 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "LatentODEError",
     "SchemaError",
     "SolveError",
+    "as_float",
     "check_draws",
+    "check_length",
     "check_number",
     "check_seed",
     "check_size",
     "check_whole",
+    "shown",
     "understood",
     "warn",
 ]
 
 MOST_VALUES = 2 * 10**8  # that one answer may hold: 1.6 GB
+MOST_WHOLE = 2**63 - 1
+MOST_SHOWN = 40  # characters of what was given
 PACKAGE = f"{Path(__file__).parent}{os.sep}"
 DECORATORS = "contextlib.py"  # Python's own and torch's, `_contextlib.py`
 
@@ -54,7 +60,9 @@ def check_whole(
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise error(f"{name} must be a whole number, got {value!r}")
     if int(value) < least:
-        raise error(f"{name} must be at least {least}, got {value}")
+        raise error(f"{name} must be at least {least}, got {shown(value)}")
+    if int(value) > MOST_WHOLE:
+        raise error(f"{name} must be below 2 ** 63, got {shown(value)}")
 
 
 def check_number(name: str, value: object) -> None:
@@ -63,8 +71,42 @@ def check_number(name: str, value: object) -> None:
     Example:
         >>> check_number("above", 7.5)
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise LatentODEError(f"{name} must be a finite number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(as_float(value)):
+        raise LatentODEError(f"{name} must be a finite number, got {shown(value)}")
+
+
+def as_float(value: Any) -> float:
+    """A number as a float; infinite where it is too large for one.
+
+    Example:
+        >>> as_float(2), as_float(-(10**400))
+        (2.0, -inf)
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def shown(value: object) -> str:
+    """What was given, cut off where nobody reads on.
+
+    Example:
+        >>> shown("x" * 9), shown(10**100)
+        ("'xxxxxxxxx'", '1000000000000000000000000000000000000000...')
+    """
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def check_length(name: str, given: object) -> None:
+    """Raises a `LatentODEError` for what holds more than an answer may, such as `range(10**12)`."""
+    if isinstance(given, Sized):
+        try:
+            size = len(given)
+        except OverflowError:
+            size = math.inf
+        check_size(name, size)
 
 
 def check_seed(seed: object) -> None:
@@ -74,14 +116,12 @@ def check_seed(seed: object) -> None:
         >>> check_seed(7)
     """
     check_whole("seed", seed, least=0)
-    if seed >= 1 << 63:  # type: ignore[operator]
-        raise LatentODEError(f"seed must be below 2 ** 63, got {seed}")
 
 
 def check_draws(name: str, n: object, n_queries: int, seed: object) -> None:
     """Raises a `LatentODEError` for draws that are no whole number, too many, or of no seed."""
     check_whole(name, n)
-    check_size(f"{name} and times", float(n), n_queries)  # type: ignore[arg-type]
+    check_size(f"{name} and times", as_float(n), n_queries)
     check_seed(seed)
 
 
@@ -95,7 +135,7 @@ def check_size(what: str, *counts: float) -> None:
     Example:
         >>> check_size("draws and times", 256, 1000)
     """
-    size = math.prod(float(count) for count in counts)
+    size = math.prod(as_float(count) for count in counts)
     if not size <= MOST_VALUES:
         raise LatentODEError(
             f"so many {what} make {size:.3g} values, and an answer may hold {MOST_VALUES:.0e}; ask for "

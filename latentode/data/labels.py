@@ -135,7 +135,7 @@ def read_labels(
         (('ill', 'well'), [1, 0])
     """
     frame = as_frame(labels, dataset)
-    known = tuple(np.unique(frame["label"].to_numpy()).tolist()) if classes is None else tuple(classes)
+    known = _classes_of(frame["label"]) if classes is None else tuple(classes)
     klass = pd.Index(known).get_indexer(pd.Index(frame["label"]))
     if (klass < 0).any():
         raise SchemaError(
@@ -214,3 +214,17 @@ def _refuse_unlabelled(dataset: SeriesDataset, series: np.ndarray) -> None:
             f"series {absent[0]!r} has no label, nor have {len(absent) - 1} others; label them, or "
             "leave them out of the table"
         )
+
+
+def _classes_of(labels: pd.Series) -> tuple[Any, ...]:
+    """What labels there are, in order."""
+    try:
+        _ = [hash(label) for label in labels]
+        return tuple(np.unique(labels.to_numpy()).tolist())
+    except TypeError as error:
+        kinds = {type(label).__name__: label for label in labels}
+        some = ", ".join(f"{label!r} ({kind})" for kind, label in list(kinds.items())[:2])
+        raise SchemaError(
+            f"labels cannot be told apart and put in an order, such as {some}; write all of them as "
+            "text, or all as numbers"
+        ) from error

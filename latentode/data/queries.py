@@ -22,7 +22,7 @@ from latentode.data.cells.time_axis import FARTHEST, Duration
 from latentode.data.dataset import SeriesDataset
 from latentode.data.tables.joined_columns import with_joined_columns
 from latentode.data.tables.reading import numeric_column, read_columns
-from latentode.errors import SchemaError, check_size, understood, warn
+from latentode.errors import SchemaError, check_length, check_size, understood, warn
 
 __all__ = [
     "At",
@@ -37,6 +37,7 @@ __all__ = [
 At = Duration | dt.date | pd.DataFrame | Sequence[object] | pd.Index | pd.Series | np.ndarray
 MAY_BE = "timestamps, a frame, or a duration such as '24h'"
 SHOWN = 3
+COLUMNS = 8  # of an answer, or about as many
 ROUNDINGS = 4  # a time and a place asked for may be reached by other sums
 _DURATION = re.compile(r"^\s*[+-]?[\d.]+\s*[A-Za-z]+(\s*[\d.]+\s*[A-Za-z]+)*\s*$")
 
@@ -76,7 +77,9 @@ def query_times(history: SeriesDataset, at: At, count: int | None = None) -> Que
         raise SchemaError("count goes with a duration such as at='24h', not with timestamps")
     if isinstance(at, pd.DataFrame):
         return _from_frame(history, at)
-    column = history.axis.parse(pd.Series(listed(at, "at", MAY_BE)), "at")
+    times = listed(at, "at", MAY_BE)
+    check_size("series, times and columns", len(history), len(times), COLUMNS)
+    column = history.axis.parse(pd.Series(times), "at")
     series = np.repeat(np.arange(len(history)), len(column))
     return _make(history, series, column.iloc[np.tile(np.arange(len(column)), len(history))])
 
@@ -89,6 +92,7 @@ def listed(times: object, name: str, may_be: str = "timestamps") -> list[Any]:
     """
     if isinstance(times, str | dt.date | np.generic):
         return [times]
+    check_length(f"times of {name}", times)
     try:
         found = list(cast(Any, times))
     except TypeError as error:
@@ -255,7 +259,7 @@ def _is_duration(at: object) -> bool:
 def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes:
     if not isinstance(count, Integral) or count < 1:
         raise SchemaError(f"count must be a whole number of at least 1, got {count}")
-    check_size("series and times", len(history), count)
+    check_size("series, times and columns", len(history), count, COLUMNS)
     horizon = history.axis.duration(duration, "at")
     steps = np.arange(1, count + 1) / count * horizon * history.axis.ticks_per_unit
     # Whole ticks are added to whole ticks: an epoch in nanoseconds is too long for a float.

@@ -26,6 +26,8 @@ __all__ = [
 MANY_SERIES = 20
 HELD_OUT = 0.2
 HELD_OUT_VALUES = 200
+MOST_HORIZONS = 10**6  # of a series that are held out
+ROUNDING = 1e-9
 SPAN_SHARE = 0.25
 MANY_TIMES = 50
 CONTEXT_HORIZONS, CONTEXT_TIMES = 8, 64
@@ -90,7 +92,13 @@ def split_validation(
 
 def _horizons_held_out(dataset: SeriesDataset, horizon: float) -> np.ndarray:
     """How many of the last horizons of each series are held out, shape `(series,)`."""
-    most = np.maximum(HELD_OUT * (dataset.last - dataset.first) / horizon, 1).astype(np.int64)
+    most = np.maximum(HELD_OUT * (dataset.last - dataset.first) / horizon, 1)
+    if most.max() > MOST_HORIZONS:
+        raise SchemaError(
+            f"the horizon is too short beside the span of a series, which is "
+            f"{most.max() / HELD_OUT:.3g} times as long; give a longer horizon=, or pass validation="
+        )
+    most = most.astype(np.int64)
     before_end = dataset.last[dataset.series] - dataset.time
     number = np.floor(before_end / horizon).astype(np.int64) + 1  # of its horizon, from the end
     reachable = np.sort(number[number <= most[dataset.series]])
@@ -119,6 +127,13 @@ def durations(
     if horizon is None:
         horizon = TimeUnits(usual_horizon(dataset))
     ahead = dataset.axis.duration(horizon)
+    gaps = np.diff(dataset.time)[(np.diff(dataset.series) == 0) & (np.diff(dataset.time) > 0)]
+    if ahead < gaps.min() * (1 - ROUNDING):
+        unit = dataset.axis.unit_name
+        raise SchemaError(
+            f"nothing is observed within a horizon of {ahead:g}{unit}: the shortest gap between two "
+            f"times of a series is {gaps.min():g}{unit}; give a longer horizon="
+        )
     if context is None:
         return ahead, TimeUnits(usual_context(dataset, ahead))
     return ahead, dataset.axis.duration(context, "context_length")

@@ -54,7 +54,7 @@ __all__ = [
     "set_nested",
 ]
 
-MOST_MEMBERS = 100
+MOST_MEMBERS, MOST_THREADS = 100, 4096
 Estimator = TypeVar("Estimator", bound=BaseEstimator)
 
 
@@ -78,6 +78,11 @@ def set_nested(estimator: Estimator, params: dict[str, Any]) -> Estimator:
             raise LatentODEError(f"{head} has no settings of its own; give {head}= as a whole")
         else:
             own[name] = value
+    known = estimator.get_params(deep=False)
+    for name in own:
+        if name not in known:
+            of = type(estimator).__name__
+            raise LatentODEError(f"{of} has no parameter `{name}`; it has {', '.join(sorted(known))}")
     if own:
         BaseEstimator.set_params(estimator, **own)
     for name, changes in nested.items():
@@ -108,6 +113,8 @@ def gradients(num_threads: int | None) -> Iterator[None]:
     """
     if num_threads is not None:
         check_whole("num_threads", num_threads)
+        if num_threads > MOST_THREADS:
+            raise LatentODEError(f"num_threads must be at most {MOST_THREADS}, got {num_threads}")
     with torch.inference_mode(mode=False), torch.enable_grad(), cpu_threads(num_threads):
         yield
 

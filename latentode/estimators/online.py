@@ -15,7 +15,7 @@ import pandas as pd
 from latentode.data.cells.columns import IntoFrame, to_pandas
 from latentode.data.files.writing import in_kind_of, kind_of
 from latentode.data.queries import At
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, shown
 from latentode.estimators.forecaster import LatentODEForecaster
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.sample_paths import SamplePaths
@@ -39,6 +39,11 @@ class OnlineForecaster:
     """
 
     def __init__(self, forecaster: LatentODEForecaster, history: IntoFrame | None = None) -> None:
+        if not isinstance(forecaster, LatentODEForecaster):
+            raise LatentODEError(
+                f"forecaster is a fitted LatentODEForecaster, such as one that load gives; got "
+                f"{shown(forecaster)}"
+            )
         self.forecaster = forecaster
         self.history: pd.DataFrame | None = None
         self._kind: IntoFrame = pd.DataFrame()

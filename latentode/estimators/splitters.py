@@ -21,7 +21,7 @@ from latentode.data.cells.columns import to_pandas
 from latentode.data.tables.reading import read_columns
 from latentode.data.tables.schema import Schema
 from latentode.data.windows import mix, uniform
-from latentode.errors import SchemaError, check_whole
+from latentode.errors import SchemaError, check_number, check_whole, shown, understood
 
 __all__ = ["RollingOrigin", "SeriesKFold"]
 
@@ -59,14 +59,14 @@ class SeriesKFold(BaseCrossValidator):
             SchemaError: for a table of fewer series than folds.
         """
         check_whole("n_splits", self.n_splits, least=2)
-        read = read_columns(to_pandas(X), self.schema)
-        frame, schema = read.table, read.schema
+        frame, schema = _read(X, self.schema)[:2]
         if schema.id is None:
             raise SchemaError(
                 "SeriesKFold parts series, and this table is one series; take RollingOrigin, or name "
                 "the column that tells series apart: Schema(id=...)"
             )
-        owner, names = pd.factorize(frame[schema.id], sort=True)
+        with understood("the table"):
+            owner, names = pd.factorize(frame[schema.id], sort=True)
         if len(names) < self.n_splits:
             raise SchemaError(f"{self.n_splits} folds need as many series; this table has {len(names)}")
         keys = mix(np.arange(len(names)).astype(np.uint64), self.random_state)
@@ -109,10 +109,14 @@ class RollingOrigin(BaseCrossValidator):
             SchemaError: if a part would have no row, or `share` is no share.
         """
         check_whole("n_splits", self.n_splits)
+        check_number("share", self.share)
         if not 0 < self.share < 1:
-            raise SchemaError(f"share lies between 0 and 1, got {self.share}")
-        read = read_columns(to_pandas(X), self.schema)
-        ticks = read.axis.ticks_of(read.table[str(read.schema.time)])
+            raise SchemaError(f"share lies between 0 and 1, got {shown(self.share)}")
+        _, _, ticks = _read(X, self.schema)
+        if self.n_splits > len(ticks):
+            raise SchemaError(
+                f"{shown(self.n_splits)} folds need as many rows; this table has {len(ticks)}"
+            )
         elapsed = (ticks - ticks.min()) / max(ticks.max() - ticks.min(), np.finfo(np.float64).tiny)
         edges = np.linspace(1 - self.share, 1, self.n_splits + 1)
         for number, (low, high) in enumerate(pairwise(edges)):
@@ -123,3 +127,12 @@ class RollingOrigin(BaseCrossValidator):
                     f"take fewer folds than {self.n_splits}, or another share than {self.share}"
                 )
             yield np.nonzero(train)[0], np.nonzero(test)[0]
+
+
+@understood("the table")
+def _read(X: Any, schema: Schema | None) -> tuple[pd.DataFrame, Schema, np.ndarray]:
+    """A table as a fit reads it, its roles, and when its rows are, in ticks."""
+    if schema is not None and not isinstance(schema, Schema):
+        raise SchemaError(f"schema is a Schema, such as Schema(id='patient'); got {shown(schema)}")
+    read = read_columns(to_pandas(X), schema)
+    return read.table, read.schema, read.axis.ticks_of(read.table[str(read.schema.time)])

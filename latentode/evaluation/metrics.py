@@ -20,7 +20,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ import pandas as pd
 from latentode.data.cells.columns import quantile_levels, quantile_name
 from latentode.data.cells.time_axis import Duration
 from latentode.data.dataset import SeriesDataset
-from latentode.errors import LatentODEError, check_whole
+from latentode.errors import LatentODEError, check_whole, shown
 
 __all__ = [
     "METRICS",
@@ -59,12 +59,14 @@ def metric_list(metrics: str | Sequence[str]) -> list[str]:
         >>> metric_list("crps"), metric_list(["mae", "nll", "mae"])
         (['crps'], ['mae', 'nll'])
     """
-    names = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
-    unknown = [name for name in names if name not in METRICS]
+    if not isinstance(metrics, str | Iterable):
+        metrics = [metrics]
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    unknown = [name for name in names if not isinstance(name, str) or name not in METRICS]
     if unknown or not names:
-        said = f"{unknown[0]!r} is no metric" if unknown else "no metric is named"
+        said = f"{shown(unknown[0])} is no metric" if unknown else "no metric is named"
         raise LatentODEError(f"{said}; choose among {', '.join(METRICS)}")
-    return names
+    return list(dict.fromkeys(names))
 
 
 def score_frame(frame: pd.DataFrame, metrics: str | Sequence[str] = USUAL) -> pd.DataFrame:

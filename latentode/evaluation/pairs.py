@@ -13,7 +13,7 @@ import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, listed
-from latentode.errors import SchemaError, check_whole
+from latentode.errors import SchemaError, check_size, check_whole, understood
 from latentode.forecast.queries import ForecastQueries
 
 __all__ = ["BacktestPairs", "observed_after", "observed_ahead"]
@@ -67,6 +67,7 @@ def observed_ahead(
     return _pairs(dataset, origin, begin, (end - begin) * _spread(origin_series, usable, origins))
 
 
+@understood("cutoffs")
 def observed_after(dataset: SeriesDataset, horizon: float, cutoffs: At) -> BacktestPairs:
     """Pairs the observations of every series up to `horizon` after each cutoff with that cutoff.
 
@@ -83,6 +84,7 @@ def observed_after(dataset: SeriesDataset, horizon: float, cutoffs: At) -> Backt
             within a horizon after it.
     """
     times = [cutoffs] if pd.api.types.is_scalar(cutoffs) else listed(cutoffs, "cutoffs")
+    check_size("series and cutoffs", len(dataset), len(times))
     column = dataset.axis.parse(pd.Series(times), "cutoffs").drop_duplicates()
     ticks = np.tile(np.sort(dataset.axis.query_ticks(column)), len(dataset))
     owner = np.repeat(np.arange(len(dataset)), len(column))

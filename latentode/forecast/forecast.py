@@ -1,7 +1,6 @@
 """Forecast: the predictive distribution at queries, in data units.
 
-A forecast is an equal mixture over latent samples of one distribution per query, perhaps with normal
-scores transformed. Moments, probabilities, quantiles and draws are all of that one distribution.
+It is an equal mixture over latent samples, perhaps with normal scores transformed. All is of that one.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from latentode.data.cells.columns import IntoFrame, quantile_list, quantile_name
 from latentode.data.files.writing import in_kind_of
 from latentode.data.scaling import Units
 from latentode.data.tables.transforms import Transform
-from latentode.errors import LatentODEError, check_draws
+from latentode.errors import LatentODEError, check_draws, check_size
 from latentode.forecast.components import WITHOUT_STRUCTURE, StructuralParts
 from latentode.forecast.mixture import (
     EDGES,
@@ -318,13 +317,14 @@ class Forecast:
 
     def samples_frame(self, n: int, seed: int = 0) -> Any:
         """Draws as a long frame: the keys, `sample` (0 to n - 1) and `value`; draw by draw."""
-        value = self.sample(n, seed).reshape(-1)
+        value, number = self.sample(n, seed).reshape(-1), np.repeat(np.arange(n), len(self.keys))
         keys = pd.concat([self.keys] * n, ignore_index=True)
-        return self._in_kind(keys.assign(sample=np.repeat(np.arange(n), len(self.keys)), value=value))
+        return self._in_kind(keys.assign(sample=number, value=value))
 
     def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> Any:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""
         levels = quantile_list(quantiles)
+        check_size("forecasts and levels", len(self.keys), len(levels))
         made = {"mean": self.mean, "std": self.std}
         made |= {quantile_name(level): self.quantile(level) for level in levels}
         return self._in_kind(pd.DataFrame({**dict(self.keys.items()), **made}, index=self.keys.index))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import QueryTimes, warn_of_held_values
+from latentode.data.queries import COLUMNS, QueryTimes, warn_of_held_values
 from latentode.data.tables.schema import Schema
-from latentode.errors import SchemaError, warn
+from latentode.errors import SchemaError, check_size, shown, warn
 
 __all__ = ["ForecastQueries", "batches_of", "chosen_variables", "queries_at", "warn_of_guesses"]
 
@@ -52,13 +52,17 @@ def chosen_variables(schema: Schema, variables: Sequence[str] | None) -> np.ndar
     known = schema.targets or ()
     if variables is None:
         return np.arange(len(known))
-    variables = (variables,) if isinstance(variables, str) else tuple(variables)
+    if isinstance(variables, str):
+        variables = (variables,)
+    elif not isinstance(variables, Iterable):
+        raise SchemaError(f"variables names some of {', '.join(known)}, got {shown(variables)}")
+    variables = tuple(variables)
     if not variables:
         raise SchemaError(f"variables is empty: name some of {', '.join(known)}, or leave it out")
     for name in variables:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise SchemaError(
-                f"variable {name!r} was not among the targets of training: {', '.join(known)}"
+                f"variable {shown(name)} was not among the targets of training: {', '.join(known)}"
             )
     return np.array([known.index(v) for v in variables])
 
@@ -71,6 +75,7 @@ def queries_at(
     Raises:
         SchemaError: for a place before the first observation of its series.
     """
+    check_size("times, variables and columns", len(places.series), len(chosen), COLUMNS)
     series = np.repeat(places.series, len(chosen))
     time = np.repeat(places.time, len(chosen))
     variable = np.tile(chosen, len(places.series))

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Self, get_args, get_origin, get_type_hint
 
 import numpy as np
 
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, shown
 
 if TYPE_CHECKING:
     from latentode.model.network import LatentODE
 
 __all__ = ["AUTO", "Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
+
+MOST_WHOLE = 10**9  # of any setting
 
 AUTO = "auto"
 WIDEST, DEEPEST = 1 << 16, 1 << 10
@@ -49,7 +51,9 @@ class Config:
             if not _fits(given, hints[f.name]):
                 kind = str(hints[f.name]).replace("collections.abc.", "").replace("typing.", "")
                 kind = hints[f.name].__name__ if isinstance(hints[f.name], type) else kind
-                raise LatentODEError(f"{f.name} must be {kind}, got {given!r}")
+                raise LatentODEError(f"{f.name} must be {kind}, got {shown(given)}")
+            if isinstance(given, int) and abs(given) > MOST_WHOLE:
+                raise LatentODEError(f"{f.name} must be at most {MOST_WHOLE:,}, got {shown(given)}")
         self.check()
 
     def check(self) -> None:

@@ -118,6 +118,8 @@ class WholeFiles(TorchCheckpointIO):
 
 def _plain(path: Path) -> dict[str, Any]:
     """A checkpoint as Lightning writes it, of tensors and primitives only."""
+    if path.exists() and not path.is_file():
+        raise LatentODEError(f"{path} is not an ordinary file, so it is no checkpoint; name another")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:

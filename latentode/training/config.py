@@ -11,6 +11,7 @@ from latentode.model.config import Config, check_choice
 
 __all__ = ["BALANCES", "METRICS", "MONITORS", "SCHEDULES", "TrainingConfig"]
 
+MOST_WINDOWS, MOST_LR = 10**7, 1e6
 BALANCES = ("observations", "variables")
 SCHEDULES = ("cosine", "constant", "plateau")  # as `latentode.training.callbacks` has them
 # What held-out data are measured by, by the loss; as `latentode.training.metrics` has them.
@@ -98,11 +99,10 @@ class TrainingConfig(Config):
         for name in ("batch_size", "samples"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
         windows, minutes, decay = self.windows_per_epoch, self.max_minutes, self.ema_decay
-        self._require(
-            "windows_per_epoch", windows is None or windows >= 1, "must be at least 1, or None"
-        )
+        few = windows is None or 1 <= windows <= MOST_WINDOWS
+        self._require("windows_per_epoch", few, f"must be from 1 to {MOST_WINDOWS:,}, or None")
         self._require("max_minutes", minutes is None or minutes > 0, "must be positive, or None")
-        self._require("lr", 0 < self.lr < math.inf, "must be positive and finite")
+        self._require("lr", 0 < self.lr <= MOST_LR, f"must be positive and at most {MOST_LR:g}")
         self._require("ema_decay", decay is None or 0 <= decay < 1, "must be at least 0 and below 1")
         self._require("variance_power", 0 <= self.variance_power <= 1, "must be between 0 and 1")
         weighed = self.variance_power == 0 or self.loss == "likelihood"

@@ -16,7 +16,7 @@ import pandas as pd
 from narwhals.stable.v2.typing import IntoFrame
 
 from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, detect
-from latentode.errors import LatentODEError, SchemaError, warn
+from latentode.errors import LatentODEError, SchemaError, as_float, check_length, shown, warn
 
 __all__ = [
     "IntoFrame",
@@ -269,10 +269,12 @@ def quantile_list(levels: float | Sequence[float | str]) -> list[float]:
         [0.5]
     """
     given: Any = [levels] if isinstance(levels, Real | str) else levels
+    check_length("quantiles", given)
     try:
-        numbers = [float(level) for level in given]
+        numbers = [as_float(level) for level in given]
     except (TypeError, ValueError) as error:
-        raise LatentODEError(f"quantiles must be numbers between 0 and 1, got {levels!r}") from error
+        said = f"quantiles must be numbers between 0 and 1, got {shown(levels)}"
+        raise LatentODEError(said) from error
     for number in numbers:
         if not 0 < number < 1:
             raise LatentODEError(f"a quantile level lies between 0 and 1, got {number}")
@@ -292,10 +294,11 @@ def interval_levels(
         [0.1, 0.25, 0.5, 0.75, 0.9]
     """
     given: Any = [level] if isinstance(level, Real | str) else level
+    check_length("levels", given)
     try:
-        percents = [float(percent) for percent in given]
+        percents = [as_float(percent) for percent in given]
     except (TypeError, ValueError) as error:
-        raise LatentODEError(f"level must be per cent, such as 80, got {level!r}") from error
+        raise LatentODEError(f"level must be per cent, such as 80, got {shown(level)}") from error
     ends: set[float] = set(quantile_list(quantiles))
     for percent in percents:
         if not 1 <= percent < 100:

@@ -19,7 +19,7 @@ import pandas as pd
 from pandas.arrays import DatetimeArray, TimedeltaArray
 from pandas.errors import OutOfBoundsDatetime, OutOfBoundsTimedelta
 
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, as_float, shown
 
 __all__ = ["KINDS", "UNITS", "Duration", "TimeAxis", "TimeUnits"]
 
@@ -138,7 +138,7 @@ class TimeAxis:
             return value
         number = _number(value) if isinstance(value, str) else value
         if _is_number(number):
-            units = float(cast(float, number))
+            units = as_float(number)
         elif not self.is_calendar:
             raise SchemaError(
                 f"{name} {value!r} is a calendar duration, but the time column holds numbers; give "
@@ -146,8 +146,8 @@ class TimeAxis:
             )
         else:
             units = self._calendar_duration(value, name)
-        if not np.isfinite(units) or units <= 0:
-            raise SchemaError(f"{name} must be positive and finite, got {value!r}")
+        if not np.isfinite(units) or units < np.finfo(np.float64).tiny:
+            raise SchemaError(f"{name} must be positive and finite, got {shown(value)}")
         if _is_number(number) and not self.numbers_are_durations:
             text = str(value).strip()
             raise SchemaError(

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, shown
 
 __all__ = ["STANDARD_INPUT", "Part", "Source", "ending_of", "parts_of"]
 
@@ -112,6 +112,8 @@ def parts_of(source: Source) -> Iterator[Part]:
     several = [source] if isinstance(source, str | Path) else list(source)
     if not several:
         raise SchemaError("no file is named; give at least one")
+    if any(isinstance(one, str) and not one.strip() for one in several):
+        raise SchemaError("a file's name is empty; give one, or '.' for the folder where you are")
     if sum(str(one) == STANDARD_INPUT for one in several) > 1:
         raise SchemaError("standard input (-) can be read once; give the other table as a file")
     for one in several:
@@ -137,6 +139,11 @@ def _partitions(path: Path, source: Path) -> tuple[tuple[str, str], ...]:
 
 def _paths(path: Path) -> list[Path]:
     """The files that a path stands for."""
+    try:
+        if path.is_char_device() or path.is_block_device():
+            raise SchemaError(f"{path} is a device and no file, so it may never end; name a file")
+    except (OSError, ValueError) as error:
+        raise SchemaError(f"{shown(str(path))} is no file's name: {error}") from error
     if path.is_dir():
         found = [p for p in sorted(path.rglob("*")) if p.is_file() and _is_table(p.relative_to(path))]
         if not found:

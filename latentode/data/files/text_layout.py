@@ -137,6 +137,8 @@ def lines_from(content: bytes, skip: int = 0) -> Iterator[Line]:
     """The lines of a text with their numbers, from one on."""
     begin = 0
     for _ in range(skip):
+        if begin >= len(content):
+            return
         begin = content.find(b"\n", begin) + 1 or len(content)
     number = skip
     while begin < len(content):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from latentode.data.cells.time_text import REPEATED
 from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, VALUE_NAMES, VARIABLE_NAMES
 from latentode.data.tables.file_format import FileFormat
 from latentode.data.tables.transforms import Spec, check_spec
-from latentode.errors import SchemaError
+from latentode.errors import SchemaError, shown
 
 __all__ = ["AUTO", "ID_NAMES", "TIME_NAMES", "VALUE_NAMES", "VARIABLE_NAMES", "Schema"]
 
@@ -101,14 +101,22 @@ class Schema:
     def __post_init__(self) -> None:
         for name in ("targets", "static_covariates", "known_future", "leave_out"):
             given = getattr(self, name)
-            if given is not None:
-                columns = (given,) if isinstance(given, str) else tuple(given)
-                object.__setattr__(self, name, columns)
+            if given is None and name == "targets":
+                continue
+            several = cast(Any, given) if isinstance(given, Iterable) else (given,)
+            columns = (given,) if isinstance(given, str) else tuple(several)
+            if not all(isinstance(column, str) for column in columns):
+                raise SchemaError(f"{name} names columns, which are text; got {shown(given)}")
+            object.__setattr__(self, name, columns)
         for name in ("id", "time", "date", "variable", "value"):
             given = getattr(self, name)
             if not isinstance(given, str | None):
                 raise SchemaError(f"{name} {given!r} is no column's name; names of columns are text")
         object.__setattr__(self, "cycles", _periods(self.cycles))
+        for name in ("transforms", "units"):
+            given = getattr(self, name)
+            if not isinstance(given, Mapping):
+                raise SchemaError(f"{name} is a mapping by variable, not {shown(given)}")
         transforms = {v: check_spec(v, given) for v, given in dict(self.transforms).items()}
         object.__setattr__(self, "transforms", transforms)
         object.__setattr__(self, "units", dict(self.units))
@@ -116,7 +124,7 @@ class Schema:
             object.__setattr__(self, "file_format", FileFormat.of(self.file_format))
         if self.layout not in (None, "wide", "long"):
             raise SchemaError(f"layout {self.layout!r} is unknown; write 'wide' or 'long'")
-        if self.time_unit is not None and self.time_unit not in UNITS:
+        if self.time_unit is not None and str(self.time_unit) not in UNITS:
             raise SchemaError(f"time_unit {self.time_unit!r} is unknown; use {', '.join(UNITS)}")
         choices = {"repeated_hour": REPEATED, "censored": CENSORED}
         for name, allowed in choices.items():

@@ -202,8 +202,8 @@ def check_spec(variable: str, given: Any) -> Spec:
         >>> check_spec("saturation", ["logit", 0, 100])
         ('logit', 0.0, 100.0)
     """
-    name, *bounds = (given,) if isinstance(given, str) else tuple(given)
-    if name not in TRANSFORMS:
+    name, *bounds = tuple(given) if isinstance(given, list | tuple) and given else (given,)
+    if not isinstance(name, str) or name not in TRANSFORMS:
         raise SchemaError(
             f"transform {name!r} of `{variable}` is unknown; choose from {', '.join(TRANSFORMS)}"
         )
