@@ -270,7 +270,7 @@ def test_an_epoch_has_as_many_cuts_as_asked_and_one_per_series(cuts, per_epoch, 
         ({"monitor": "train_loss"}, "monitor 'train_loss' is unknown"),
         ({"ema_decay": 1.0}, "ema_decay must be"),
         ({"observation_dropout": 1.0}, "observation_dropout must be"),
-        ({"windows_per_epoch": 0}, "windows_per_epoch must be at least 1"),
+        ({"windows_per_epoch": 0}, "windows_per_epoch must be from 1 to"),
     ],
 )
 def test_what_the_recipe_does_not_know_is_refused_before_training(option, said):

@@ -13,7 +13,7 @@ import datetime as dt
 import json
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from latentode.data.cells.time_axis import TimeAxis, TimeUnits
 from latentode.data.climatology import Climatology
-from latentode.data.files.whole_files import require_writable, write_file
+from latentode.data.files.whole_files import write_file
 from latentode.data.scaling import Scaling
 from latentode.errors import LatentODEError
 from latentode.estimators.description import Description, first_complaint
@@ -76,7 +76,9 @@ def save_model(
             "this network was put together by hand, so nothing says how to build it again; build it by "
             "ModelConfig(...).build(sizes), or save its state_dict yourself"
         )
-    require_writable(folder)
+    with suppress(OSError):  # of a name that no file can have, which is said when it is written
+        if folder.exists() and not folder.is_dir():
+            raise LatentODEError(f"{folder} is a file; a model is saved into a folder: name another")
     state = {
         "format": FORMAT,
         "parameters": {n: v.to_dict() if isinstance(v, Config) else v for n, v in parameters.items()},

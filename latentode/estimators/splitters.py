@@ -115,7 +115,7 @@ class RollingOrigin(BaseCrossValidator):
         _, _, ticks = _read(X, self.schema)
         if self.n_splits > len(ticks):
             raise SchemaError(
-                f"{shown(self.n_splits)} folds need as many rows; this table has {len(ticks)}"
+                f"this table has {len(ticks)} rows; take fewer folds than {shown(self.n_splits)}"
             )
         elapsed = (ticks - ticks.min()) / max(ticks.max() - ticks.min(), np.finfo(np.float64).tiny)
         edges = np.linspace(1 - self.share, 1, self.n_splits + 1)

@@ -77,7 +77,7 @@ def or_no_row(bad: np.ndarray) -> str:
 
     Example:
         >>> or_no_row(np.array([False] * 30 + [True]))
-        "; or remove what stands below the table, or in a text file say with comment= how it begins"
+        '; or remove what stands below the table, or in a text file say with comment= how it begins'
     """
     first = int(np.argmax(bad))
     if not bad[first:].all() or not first or len(bad) - first > max(1, LAST_ROWS * len(bad)):
