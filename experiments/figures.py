@@ -351,8 +351,10 @@ FIGURES = [
                several(*(f"{n} observations: {model} {what}" for n in (30, 50, 100)), show="{:.3f}"))
         for what, model in (
             ("reconstruction", "latent ODE, linear"), ("reconstruction", "latent ODE"),
+            ("reconstruction", "latent ODE, values alone"),
             ("one step ahead", "RNN"), ("one step ahead", "GRU"),
             ("extrapolation", "latent ODE, linear"), ("extrapolation", "latent ODE"),
+            ("extrapolation", "latent ODE, values alone"),
             ("extrapolation", "RNN"), ("extrapolation", "GRU"),
         )
     ),
