@@ -92,11 +92,22 @@ def test_a_classifier_passes_on_and_comes_back_too(tmp_path):
         ({"callbacks": []}, r"fit\(callbacks=\)"),
         ({"acelerator": "cpu"}, "did you mean 'accelerator'"),
         ({"strategy": "ddp_spawn", "accelerator": "cpu", "devices": 2}, "strategy='ddp'"),
+        ({"accelerator": "nope"}, "cannot take: .*nope"),
+        ({"precision": "9"}, "cannot take: .*9"),
+        ({"devices": "x"}, "cannot take: .*devices"),
+        ({"limit_train_batches": -1}, "cannot take: .*limit_train_batches"),
+        ({"logger": 3}, "logger is one of Lightning's"),
     ],
 )
 def test_what_a_fit_cannot_pass_on_is_refused(frame, settings, said):
     with pytest.raises(LatentODEError, match=said):
         tiny().fit(frame, trainer=settings)
+
+
+@pytest.mark.parametrize("callbacks", [["x"], "x", 3, [None]])
+def test_what_is_no_callback_is_refused(frame, callbacks):
+    with pytest.raises(LatentODEError, match="callbacks are Lightning's"):
+        tiny().fit(frame, callbacks=callbacks)
 
 
 def test_what_is_no_checkpoint_of_a_forecaster_is_refused(frame, tmp_path):

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from difflib import get_close_matches
@@ -17,10 +17,11 @@ import pandas as pd
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from torch import distributed
 
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, shown
 from latentode.training.callbacks import BestWeights, EpochProgress, Patience, average_weights
 from latentode.training.checkpoint import EpochCheckpoint, WholeFiles
 from latentode.training.config import TrainingConfig
@@ -71,6 +72,8 @@ def run_fit(
             settings that a `Trainer` does not have, or that are those of the fit.
     """
     settings = _checked(settings or {})
+    if not isinstance(callbacks, Iterable) or not all(isinstance(c, Callback) for c in callbacks):
+        raise LatentODEError(f"callbacks are Lightning's, in a list; got {shown(callbacks)}")
     if not module.estimated:
         module.estimate(data)  # before callbacks copy the module
     minutes = config.max_minutes
@@ -97,12 +100,14 @@ def run_fit(
             "enable_model_summary": False,
             "num_sanity_val_steps": 0 if data.validation is None else -1,  # what no training does
         }
-        trainer = Trainer(
-            max_epochs=config.max_epochs,
-            max_time=None if minutes is None else timedelta(minutes=minutes),
-            callbacks=called,
-            **{**defaults, **settings, "plugins": [WholeFiles(), *_listed(settings.get("plugins"))]},
-        )
+        own = {"plugins": [WholeFiles(), *_listed(settings.get("plugins"))]}
+        with _told_plainly():
+            trainer = Trainer(
+                max_epochs=config.max_epochs,
+                max_time=None if minutes is None else timedelta(minutes=minutes),
+                callbacks=called,
+                **{**defaults, **settings, **own},
+            )
         _refuse_children(trainer)
         if trainer.precision == "64-true":
             module.double()  # before callbacks copy the module, in single precision
@@ -127,7 +132,22 @@ def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
             near = get_close_matches(name, known, 1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
             raise LatentODEError(f"a Trainer has no argument {name!r}{meant}")
+    loggers = _listed(settings.get("logger"))
+    if not all(isinstance(logger, bool | Logger) for logger in loggers):
+        raise LatentODEError(f"logger is one of Lightning's, or several; got {shown(loggers)}")
     return settings
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Has what Lightning refuses, by errors of several kinds, be one of ours."""
+    try:
+        yield
+    except LatentODEError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise LatentODEError(f"trainer= holds what a Trainer cannot take: {reason}") from error
 
 
 def _refuse_children(trainer: Trainer) -> None:
