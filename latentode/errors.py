@@ -95,7 +95,10 @@ def shown(value: object) -> str:
         >>> shown("x" * 9), shown(10**100)
         ("'xxxxxxxxx'", '1000000000000000000000000000000000000000...')
     """
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # of thousands of digits, which Python does not write
+        return f"a number of {type(value).__name__} beyond all reason"
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 

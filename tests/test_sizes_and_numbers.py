@@ -222,6 +222,7 @@ def test_on_the_command_line_such_numbers_end_in_one_line(
 def test_a_number_is_as_large_as_a_float_can_hold_and_shown_as_far_as_one_reads():
     assert as_float(HUGE) == np.inf and as_float(-HUGE) == -np.inf and as_float(3) == 3.0
     assert len(shown("x" * 10**6)) < 60
+    assert "beyond all reason" in shown(10**5000)
     check_length("them", iter([1]))
     with pytest.raises(LatentODEError, match="so many them"):
         check_length("them", range(10**40))

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 
 from latentode import LatentODEForecaster, ModelConfig, TrainingConfig
 from latentode.data.report import inspect
@@ -113,12 +113,14 @@ class Epoch(Callback):
     """CPU seconds of an epoch's optimiser steps."""
 
     begun = taken = 0.0
+    windows = 0
 
     def on_train_epoch_start(self, *_: object) -> None:
         self.begun = time.process_time()
 
-    def on_train_epoch_end(self, *_: object) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, *_: object) -> None:
         self.taken = round(time.process_time() - self.begun, 1)
+        self.windows = trainer.datamodule.windows_per_epoch  # type: ignore[attr-defined]
 
 
 def _many_series(series: int, rows: int) -> dict:
@@ -127,6 +129,7 @@ def _many_series(series: int, rows: int) -> dict:
     model = one_epoch(4.0).fit(table, callbacks=[epoch])
     laps.lap("fit of one epoch")
     laps.found["of these the epoch's steps, s"] = epoch.taken
+    laps.found["windows of that epoch"] = epoch.windows
     laps.found["memory so far, GB"] = laps.table()["most memory, GB"]
     ahead = pd.DataFrame({"id": np.arange(series)}).merge(
         pd.DataFrame({"time": 24 + np.linspace(0.08, 4, rows)}), how="cross"
