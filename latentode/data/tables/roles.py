@@ -28,6 +28,7 @@ from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = [
+    "PROBED",
     "UNNAMED",
     "Search",
     "are_dates",
@@ -56,7 +57,7 @@ _TIMES_FOR_COLUMNS = {
     r"Q[1-4]( ?(19|20)\d{2})?": 4,
 }
 MOST_MONTHS = 10
-PROBED = 200
+PROBED = 200  # first cells of a column, which say what it holds
 MOSTLY, SELDOM = 0.9, 0.6  # shares of gaps alike in a regular series, and in one that is not
 ALIKE = 0.1  # share of a gap by which one that is alike differs at most
 _OTHER_CLOCK = r"[0-2]?\d[0-5]\d|[0-2]?\d\.[0-5]\d(?:\.[0-5]\d)?|[0-2]?\d ?h ?(?:[0-5]\d)?"

@@ -32,6 +32,7 @@ from latentode.data.cells.usual_names import (
 from latentode.data.tables.joined_columns import joined
 from latentode.data.tables.qualifiers import qualifies
 from latentode.data.tables.roles import (
+    PROBED,
     UNNAMED,
     Search,
     codes_of,
@@ -49,7 +50,6 @@ from latentode.errors import SchemaError
 __all__ = ["find_by_structure", "find_id"]
 
 FEWEST = 3  # rows of one that is numbered
-PROBED = 200  # cells
 _DIGITS = r"\d{1,18}"
 _UNIT_SIGN = re.compile(r"[/%°^²³]")
 

@@ -32,6 +32,7 @@ from latentode.data.cells.usual_names import (
 from latentode.data.tables.header_rows import TIME, kind_of
 from latentode.data.tables.joined_columns import joined_times
 from latentode.data.tables.roles import (
+    PROBED,
     Search,
     are_dates,
     codes_of,
@@ -46,7 +47,6 @@ from latentode.errors import SchemaError
 
 __all__ = ["find_time"]
 
-PROBED = 200  # cells
 OFTEN = 0.5  # share of rows whose time is that of the row before
 BEGINS = frozenset(
     ("start", "begin", "from", "von", "beginn", "anfang", "de", "desde", "debut", "début")
