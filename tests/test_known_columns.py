@@ -8,7 +8,7 @@ import pytest
 import torch
 from making import START, forecaster, same, tiny, waves
 
-from latentode import LatentODEForecaster, Schema, SchemaError, SeriesDataset
+from latentode import LatentODEForecaster, Schema, SchemaError, SeriesDataset, TrainingConfig
 from latentode.data.queries import warn_of_held_values, with_known_values
 
 ROLES = Schema(static_covariates=("kind", "age"), known_future=("dose",), targets=("x", "y"))
@@ -282,3 +282,20 @@ def test_pools_that_a_dose_fills_survive_saving_and_answer_twice_the_dose_with_t
     model.save(tmp_path)
     again = LatentODEForecaster.load(tmp_path)
     same(again.predict(blank, at), model.predict(blank, at))
+
+
+def test_an_effect_of_uneven_size_is_that_of_all_that_was_seen():
+    rng = np.random.default_rng(0)
+    for i in range(10):  # the last of some tables, whose days with a promotion scatter more
+        promo = (rng.random(154) < 0.2).astype(float)
+        mean = 5 + 10 * (i % 2) * promo
+        y = rng.normal(mean, np.sqrt(mean))
+    promo, y = promo[:140], y[:140]
+    table = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=140), "promo": promo, "y": y})
+    asked = pd.DataFrame({"day": pd.date_range("2024-05-20", periods=5)})
+    schema = Schema(time="day", targets=("y",), known_future=("promo",), cycles=())
+    model = LatentODEForecaster("14D", training=TrainingConfig(max_epochs=0), verbose=False)
+    model.fit(table, schema)
+    with_, without = (model.predict(table, at=asked.assign(promo=p))["mean"] for p in (1.0, 0.0))
+    seen = y[promo == 1].mean() - y[promo == 0].mean()
+    assert (with_ - without).to_numpy() == pytest.approx(seen, rel=0.15)

@@ -118,7 +118,8 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
         sample = Sample.of(seen.some(chosen), later.some(chosen), n_series)
         if len(sample.seen.time) > 1:
             begun = theta[variable], prior[0][variable], prior[1][variable]
-            found = _kept(sample, float(block.zero[variable]), bool(block.counting[variable]), *begun)
+            zero, counting = float(block.zero[variable]), bool(block.counting[variable])
+            found = _kept(sample, zero, counting, len(block.periods) > 0, *begun)
             theta[variable], prior[0][variable], prior[1][variable] = found[:3]
             least[variable], more[variable] = found[3:]
     block.log_theta.copy_(torch.from_numpy(np.log(theta)))
@@ -128,21 +129,23 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
 
 
-def _kept(sample: Sample, zero: float, counting: bool, *begun: np.ndarray) -> tuple[Any, ...]:
+def _kept(
+    sample: Sample, zero: float, counting: bool, cycles: bool, *begun: np.ndarray
+) -> tuple[Any, ...]:
     """Parameters, mean and variance of coefficients, the least size of a cell, 0 for no own units, and
     how many rows more it counts as.
 
     As they were estimated before if they were, as where families are compared, of which most share a
     transform, and in ensembles.
     """
-    key = sample.digest(np.array([zero, counting]), *begun)
+    key = sample.digest(np.array([zero, counting, cycles]), *begun)
     found = _known.get(key)
     if found is None:
         counting = counting and sample.has_none(zero)  # large counts are as other values
-        best, sizes = _estimate(sample, *begun), (0.0, 0.0)
+        best, sizes = _estimate(sample, cycles, *begun), (0.0, 0.0)
         own = None if math.isnan(zero) else sample.in_own_units(zero, counting)
         if own is not None:
-            relative = _estimate(own.sample, *begun)
+            relative = _estimate(own.sample, cycles, *begun)
             n = sample.distinct
             if own.gain(relative, sample, best, zero, counting) > 0.5 * math.log(n) / n:
                 sample, best, sizes = own.sample, relative, (own.least, own.more)
@@ -169,10 +172,16 @@ def _as_many_as(chosen: np.ndarray, counts: np.ndarray, most: int) -> np.ndarray
     return chosen[every // 2 :: every]
 
 
-def _estimate(sample: Sample, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> Candidate:
-    """The model of one variable: without a cycle, or with the best if that is better."""
+def _estimate(
+    sample: Sample, cycles: bool, theta: np.ndarray, mean: np.ndarray, variance: np.ndarray
+) -> Candidate:
+    """The model of one variable: without a stochastic cycle, or with the best if that is better.
+
+    Coefficients may walk where there are `cycles` of a schema, whose shape may change. Those of known
+    columns alone hardly do: of a few promotions that sell unevenly it would make what has passed.
+    """
     centre = np.log(np.array([INITIAL[name] for name in PARAMETERS]))
-    kept = CYCLE_PARAMETERS if mean.size else (*CYCLE_PARAMETERS, "coefficient_walk")
+    kept = CYCLE_PARAMETERS if cycles else (*CYCLE_PARAMETERS, "coefficient_walk")
     if len(sample.seen.variable) < FEWEST_CELLS:
         kept = (*kept, "scale", "memory")  # few cells do not say how variances differ and change
     free = np.array([i for i, name in enumerate(PARAMETERS) if name not in kept])

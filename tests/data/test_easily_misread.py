@@ -1,5 +1,6 @@
 """Tables that are easily misread: hours, labels, codes and pivots, each read as meant or refused."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -434,3 +435,30 @@ def test_series_one_after_the_other_are_told_apart_by_what_never_changes_within_
     assert len(SeriesDataset.from_frame(table, Schema(id=id_))) == 2
     mixed = table.assign(**{name: range(len(table)) for name in places})
     assert "name the column that tells them apart with id=" in inspect(mixed).to_text()
+
+
+@pytest.mark.parametrize("form", ["%b-%y", "%b %y", "%m/%d/%Y", "%B %Y"])
+def test_a_line_below_a_table_is_named_whatever_the_form_of_its_dates(form):
+    stamps = pd.date_range("2019-01-01", periods=40, freq="MS") + pd.Timedelta("14D")
+    cells = [*stamps.strftime(form), "Total"]
+    with pytest.raises(SchemaError, match=r"holds 'Total' at .* not a time in the format %.*below the"):
+        read(pd.DataFrame({"date": cells, "y": range(41)}), time="date")
+
+
+def test_years_of_two_digits_that_lie_far_ahead_are_refused():
+    stamps = pd.date_range("1960-01-31", periods=40, freq="61D").strftime("%m/%d/%y")
+    with pytest.raises(SchemaError, match="read as 2060 and may be 1960; write all of them with four"):
+        read(pd.DataFrame({"date": stamps, "y": range(40)}), time="date")
+
+
+def keys_of(names):
+    return dict.fromkeys(names).keys()
+
+
+@pytest.mark.parametrize("kind", [np.array, set, pd.Index, pd.Series, keys_of])
+def test_cycles_may_be_given_by_any_collection(kind):
+    assert Schema(cycles=kind(["7D"])).cycles == ("7D",)
+    assert Schema(cycles=pd.to_timedelta(["7D"])).cycles == ("7 days 00:00:00",)
+    for odd in (b"x", [["y"]], [{}]):
+        with pytest.raises(SchemaError, match="cycles are durations"):
+            Schema(cycles=odd)

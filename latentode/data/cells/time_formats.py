@@ -105,6 +105,7 @@ _KEPT = ("am", "pm", "t", "z", "utc", "gmt")
 _WORD = re.compile(r"[^\W\d_]+")
 PROBED, FEW = 50, 3
 ONE_CENTURY = 80  # years, which a table of two-digit years hardly spans
+FAR_AHEAD = 20  # years, beyond which all of a table hardly lies
 LONGER = 10  # times as long as by another order of day and year
 
 
@@ -209,6 +210,11 @@ def _refuse_short_years(cells: pd.Series, read: pd.Series, form: str, what: str)
             f"{what} has years of two digits, of which {cells.iloc[late]!r} is read as {year[late]} "
             f"and {cells.iloc[early]!r} as {year[early]}; write all of them with four digits"
         )
+    if year.min() - pd.Timestamp.now().year > FAR_AHEAD:
+        raise SchemaError(
+            f"{what} has years of two digits, of which {cells.iloc[0]!r} is read as {year[0]} and may "
+            f"be {year[0] - 100}; write all of them with four digits"
+        )
     if "%d" in form:
         return
     step = np.abs(np.diff(12 * year + month))
@@ -221,12 +227,18 @@ def _refuse_short_years(cells: pd.Series, read: pd.Series, form: str, what: str)
 
 
 def usual_format(text: pd.Series, what: str) -> str | None:
-    """The strptime format of the first texts, if more than half of all are in it; None for none."""
-    try:
-        form = found_format(text.iloc[:FEW], what)
-    except SchemaError:
-        return None
-    return form if form is not None and _read(text, form).notna().mean() > 0.5 else None
+    """The strptime format of the first texts, or of all but the last few, if more than half are in it.
+
+    None for none.
+    """
+    for some in (text.iloc[:FEW], *(text.iloc[:-k] for k in range(1, FEW + 1) if len(text) > FEW + k)):
+        try:
+            form = found_format(some, what)
+        except SchemaError:
+            continue
+        if form is not None and _read(text, form).notna().mean() > 0.5:
+            return form
+    return None
 
 
 def _day_or_year_first(cells: pd.Series, fitting: list[str]) -> list[str]:

@@ -222,7 +222,8 @@ class Schema:
 
 def _periods(given: Any) -> str | tuple[str | float, ...]:
     """Cycles as a schema keeps them: "auto", or texts and numbers, which JSON can hold."""
-    periods: tuple[Any, ...] = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    one = isinstance(given, str | bytes) or not isinstance(given, Iterable)
+    periods: tuple[Any, ...] = (given,) if one else tuple(cast(Any, given))
     if periods == (AUTO,):
         return AUTO
     if periods in ((None,), (NONE,)):
@@ -233,7 +234,10 @@ def _periods(given: Any) -> str | tuple[str | float, ...]:
             f"cycles {mixed!r} stands beside other periods; write 'auto' to have them found, 'none' or "
             "() for none, or name the periods"
         )
-    named = tuple(p if isinstance(p, (str, int, float)) else str(pd.Timedelta(p)) for p in periods)
+    try:
+        named = tuple(p if isinstance(p, (str, int, float)) else str(pd.Timedelta(p)) for p in periods)
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"cycles are durations such as '24h', got {shown(given)}") from error
     twice = next((p for i, p in enumerate(named) if p in named[:i]), None)
     if twice is not None:
         raise SchemaError(f"cycles name {twice!r} twice; name each period once")
