@@ -178,7 +178,7 @@ def _estimate(
     """The model of one variable: without a stochastic cycle, or with the best if that is better.
 
     Coefficients may walk where there are `cycles` of a schema, whose shape may change. Those of known
-    columns alone hardly do: of a few promotions that sell unevenly it would make what has passed.
+    columns alone do not: promotions that sell unevenly would each be taken for a change.
     """
     centre = np.log(np.array([INITIAL[name] for name in PARAMETERS]))
     kept = CYCLE_PARAMETERS if cycles else (*CYCLE_PARAMETERS, "coefficient_walk")
@@ -186,7 +186,8 @@ def _estimate(
         kept = (*kept, "scale", "memory")  # few cells do not say how variances differ and change
     free = np.array([i for i, name in enumerate(PARAMETERS) if name not in kept])
     none = np.zeros(len(sample.seen.variable))
-    model = Candidate(np.log(theta), (mean[None], variance[None]), free, centre, none)
+    z = np.log(theta) if cycles else with_values(np.log(theta), {"coefficient_walk": 0.0})
+    model = Candidate(z, (mean[None], variance[None]), free, centre, none)
     begun, moving = [model], line_variances(sample.seen, sample.seen.value)
     least = float(np.quantile(moving[moving > 0], 0.1)) if moving.any() else 1.0
     if least < DIFFERENT:  # series of very different size, of which each has a variance of its own

@@ -112,7 +112,8 @@ def _with_common_coefficients(sample: Sample, model: Candidate) -> Candidate:
     worth, each = sum(criterion(sample, model)), price(sample, 1)
 
     def common(which: np.ndarray) -> Candidate:
-        means = np.where(which, near.prior[0], mean)
+        # Of some alone the mean is as it was: the others would move it if they were common too.
+        means = near.prior[0] if which.all() else mean
         return replace(model, prior=(means, np.where(which, LEAST_VARIANCE, variance)))
 
     if sum(criterion(sample, common(every))) < worth + each * mean.size:
