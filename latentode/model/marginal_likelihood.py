@@ -186,7 +186,8 @@ def _estimate(
         kept = (*kept, "scale", "memory")  # few cells do not say how variances differ and change
     free = np.array([i for i, name in enumerate(PARAMETERS) if name not in kept])
     none = np.zeros(len(sample.seen.variable))
-    z = np.log(theta) if cycles else with_values(np.log(theta), {"coefficient_walk": 0.0})
+    walks = cycles or not mean.size
+    z = np.log(theta) if walks else with_values(np.log(theta), {"coefficient_walk": 0.0})
     model = Candidate(z, (mean[None], variance[None]), free, centre, none)
     begun, moving = [model], line_variances(sample.seen, sample.seen.value)
     least = float(np.quantile(moving[moving > 0], 0.1)) if moving.any() else 1.0
