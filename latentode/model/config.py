@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AUTO", "Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
 
-MOST_WHOLE = 10**9  # of any setting
+MOST_OF_ANY = 10**9  # of any setting
 
 AUTO = "auto"
 WIDEST, DEEPEST = 1 << 16, 1 << 10
@@ -52,8 +52,8 @@ class Config:
                 kind = str(hints[f.name]).replace("collections.abc.", "").replace("typing.", "")
                 kind = hints[f.name].__name__ if isinstance(hints[f.name], type) else kind
                 raise LatentODEError(f"{f.name} must be {kind}, got {shown(given)}")
-            if isinstance(given, int) and abs(given) > MOST_WHOLE:
-                raise LatentODEError(f"{f.name} must be at most {MOST_WHOLE:,}, got {shown(given)}")
+            if isinstance(given, int) and abs(given) > MOST_OF_ANY:
+                raise LatentODEError(f"{f.name} must be at most {MOST_OF_ANY:,}, got {shown(given)}")
         self.check()
 
     def check(self) -> None:
