@@ -275,6 +275,23 @@ def test_units_of_their_own_are_those_of_any_table():
     assert np.isfinite(answer.select_dtypes(float)).all(axis=None)
 
 
+@pytest.mark.parametrize("family", ["normal", "student-t", "laplace", "log-normal", "quantile"])
+@pytest.mark.parametrize("latent", LAYOUTS)
+def test_a_series_of_thousandths_is_told_beside_one_of_millions(latent, family):
+    frame = sizes_of_waves(spread=9.0)
+    model = own_sizes(frame, latent=latent, likelihood=family)
+    model.network_.float()
+    asked_at = pd.DataFrame(
+        {"id": np.repeat(np.arange(16), 3), "time": np.tile([41.0, 43.0, 45.0], 16)}
+    )
+    found = model.predict(frame, asked_at)
+    size = 10 ** (9 * (found["id"] / 15 - 0.5))
+    wide = (found["q0.9"] - found["q0.1"]) / size
+    assert wide.max() < 3 * wide.min()
+    error = found["mean"] / size - 3 - np.sin(found["time"] / 2)
+    assert error.abs().max() < 1  # which is how far the wave goes
+
+
 def sales(seed):
     """Counts of thirty items over ten weeks, twice as many at weekends, and their rates."""
     rng, day = np.random.default_rng(seed), np.arange(84)
@@ -753,8 +770,8 @@ def test_in_single_precision_it_answers_the_same(latent):
     wanted = model(batch, queries, noise)[0]
     model = model.float()
     found = model(batch, queries, noise)[0]
-    assert found.mean.dtype == torch.float32
-    assert model.emission.structure.log_theta.dtype == torch.float64
+    assert model.dtype == torch.float32
+    assert found.mean.dtype == model.emission.structure.log_theta.dtype == torch.float64
     torch.testing.assert_close(found.mean.double(), wanted.mean, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(found.stddev.double(), wanted.stddev, rtol=1e-3, atol=1e-3)
 

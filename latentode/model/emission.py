@@ -119,7 +119,10 @@ class Emission(nn.Module):
             outlook: what the structural block says of the queries, where there is one.
         """
         if outlook is not None:
-            mean, deviation = outlook.location.to(raw.dtype), outlook.deviation.to(raw.dtype)
+            # In the precision of the structural forecast, which tells a series of thousandths beside
+            # one of millions; scaled by all, in float32 both are the same number.
+            mean, deviation = outlook.location, outlook.deviation
+            raw = raw.to(mean.dtype)
             # What never changes lies within its intervals, however it was rounded.
             rounded = ROUNDINGS * torch.finfo(raw.dtype).eps * (1 + mean.abs())
             deviation = torch.maximum(deviation, rounded)

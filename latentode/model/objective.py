@@ -213,7 +213,7 @@ def elbo_terms(
     through = model.reach(batch, reconstruct)
     distribution, state, path = model.answer(batch, asked.queries(), noise, through)
     unit = None if units is None else units.to(model.value_dtype)[asked.variable]
-    gains = gain(distribution, asked.value.to(model.value_dtype), unit)
+    gains = gain(distribution, asked.value.double(), unit)
     if variance_power:
         gains = gains * variance_weights(distribution, asked.variable, variance_power).to(gains.dtype)
     split = len(batch.target)

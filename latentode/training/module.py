@@ -291,7 +291,7 @@ class LatentODEModule(LightningModule):
             logits = self.model.label_logits(path, batch, batch.labels)
             measures.update_labels(logits, batch.labels.klass)
         if len(batch.target):
-            value = batch.target.value.to(self.model.value_dtype)
+            value = batch.target.value.double()
             unit = self.units.to(value.dtype)[batch.target.variable]
             measures.update(distribution, value, batch.target.variable, unit)
 

@@ -177,7 +177,10 @@ class LogNormalLikelihood(DataUnits):
         self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
     ) -> LogNormal:
         size, _ = self.sizes(raw, variable)
-        mean = smoothly_positive(mean, NEAR_NOTHING * size)
+        near = torch.minimum(
+            NEAR_NOTHING * size, deviation
+        )  # a small series is bent by its own scatter
+        mean = smoothly_positive(mean, near)
         c = log_spread(mean, deviation)
         step = (c * raw[..., 0]).clamp(-MAX_LOG_STEP, MAX_LOG_STEP)
         scale = (c * unit_softplus(raw[..., 1])).clamp(MIN_SCALE, MAX_LOG_SCALE)
