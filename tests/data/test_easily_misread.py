@@ -1,5 +1,7 @@
 """Tables that are easily misread: hours, labels, codes and pivots, each read as meant or refused."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -437,12 +439,172 @@ def test_series_one_after_the_other_are_told_apart_by_what_never_changes_within_
     assert "name the column that tells them apart with id=" in inspect(mixed).to_text()
 
 
-@pytest.mark.parametrize("form", ["%b-%y", "%b %y", "%m/%d/%Y", "%B %Y"])
-def test_a_line_below_a_table_is_named_whatever_the_form_of_its_dates(form):
-    stamps = pd.date_range("2019-01-01", periods=40, freq="MS") + pd.Timedelta("14D")
-    cells = [*stamps.strftime(form), "Total"]
-    with pytest.raises(SchemaError, match=r"holds 'Total' at .* not a time in the format %.*below the"):
-        read(pd.DataFrame({"date": cells, "y": range(41)}), time="date")
+MIDDLES = pd.date_range("2019-01-15", periods=40, freq="31D")
+WRITTEN = {
+    **{form: (MIDDLES.strftime(form), form) for form in ("%b-%y", "%m/%d/%Y", "%B %d, %Y")},
+    "months in words": (pd.period_range("2019-01", periods=40, freq="M").strftime("%b %Y"), "%b %Y"),
+    "months": (pd.period_range("2019-01", periods=40, freq="M").strftime("%Y-%m"), "ISO8601"),
+    "days": (MIDDLES.strftime("%Y-%m-%d"), "ISO8601"),
+    "offsets": ([f"{day:%Y-%m-%d}T08:00+0{i % 2 + 1}:00" for i, day in enumerate(MIDDLES)], "ISO8601"),
+    "quarters": ([f"{1990 + i // 4}Q{i % 4 + 1}" for i in range(40)], "quarter"),
+    "durations": ([f"{i}:00:00" for i in range(20, 60)], "elapsed"),
+    "years": ([str(1980 + i) for i in range(40)], "numbers, but"),
+    "parts of years": ([f"{1990 + i / 12:.3f}" for i in range(40)], "numbers, but"),
+    "days of eight digits": (MIDDLES.strftime("%Y%m%d"), "numbers, but"),
+}
+BELOW = ("Total", "Source: agency", "* preliminary", "Average 2019 to 2022, without May")
+
+
+@pytest.mark.parametrize("line", BELOW)
+@pytest.mark.parametrize("case", WRITTEN)
+def test_a_line_below_a_table_is_named_whatever_the_form_of_its_times(case, line):
+    cells, form = WRITTEN[case]
+    with pytest.raises(SchemaError) as raised:
+        read(pd.DataFrame({"date": [*cells, line], "y": range(41)}), time="date")
+    if form == "mixes":  # which is wrong of the rows above it
+        assert "mixes time zones" in str(raised.value)
+        return
+    assert re.search(f"{re.escape(form)}|such as", str(raised.value))
+    assert form in str(raised.value)
+    assert re.search(
+        rf"{re.escape(repr(line))} at .*; or remove what stands below the", str(raised.value)
+    )
+
+
+@pytest.mark.parametrize("line", BELOW)
+def test_below_days_that_may_be_months_it_is_these_that_have_to_be_told_first(line):
+    cells = [*pd.date_range("2019-01-01", periods=40, freq="MS").strftime("%d/%m/%Y"), line]
+    table = pd.DataFrame({"date": cells, "y": range(41)})
+    with pytest.raises(SchemaError, match=r"'01/02/2019', which may be .*time_format='%d/%m/%Y' or"):
+        read(table, time="date")
+    with pytest.raises(SchemaError, match=r"at row 40, which is not .* %d/%m/%Y.*what stands below"):
+        read(table, time="date", time_format="%d/%m/%Y")
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_what_stands_between_rows_is_named_and_is_not_below_them(case):
+    cells, form = WRITTEN[case]
+    table = pd.DataFrame({"date": [*cells[:20], "Total", *cells[20:]], "y": range(41)})
+    with pytest.raises(SchemaError) as raised:
+        read(table, time="date")
+    assert form in str(raised.value)
+    assert "what stands below" not in str(raised.value)
+
+
+JANUARY = [f"2024-01-{day:02d}" for day in range(1, 29)]
+TOTALS = {
+    "no time": ("time,y", [f"{d},3" for d in JANUARY], ",84", "`time` has no time at line 30"),
+    "a series": (
+        "id,time,y",
+        [f"a,{d},3" for d in JANUARY],
+        "Total,,84",
+        "`time` has no time at line 30",
+    ),
+    "numbers": ("id,t,y", [f"a,{i},3" for i in range(28)], "Total,,84", "`t` has no time at line 30"),
+    "days and clocks": (
+        "date,time,y",
+        [f"{d},08:00,3" for d in JANUARY],
+        ",,84",
+        "`date` has no time at line 30",
+    ),
+    "parts": ("year,month,y", [f"{2000 + i},1,3" for i in range(28)], ",,84", "nan, nan at line 30"),
+    "parts and a word": (
+        "year,month,y",
+        [f"{2000 + i},1,3" for i in range(28)],
+        "Total,,84",
+        "`year` holds 'Total' at line 30 among numbers",
+    ),
+    "weeks and a word": (
+        "year,week,y",
+        [f"2024,{i},3" for i in range(1, 29)],
+        "Total,,84",
+        "`year` holds 'Total' at line 30 among numbers",
+    ),
+    "no variable": (
+        "time,variable,value",
+        [f"{d},hr,3" for d in JANUARY],
+        "2024-02-01,,84",
+        "`variable` names no variable at line 30",
+    ),
+    "no series": (
+        "time,patient,y",
+        [f"{d},a,3" for d in JANUARY[:14]] + [f"{d},b,3" for d in JANUARY[:14]],
+        "2024-01-01,,84",
+        "`patient` names no series at line 30",
+    ),
+    "a word for a value": (
+        "time,y",
+        [f"{d},3" for d in JANUARY],
+        "2024-02-01,none",
+        "'none' at line 30",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOTALS)
+def test_a_row_that_sums_up_those_above_it_is_refused(case, tmp_path):
+    head, rows, last, expected = TOTALS[case]
+    (file := tmp_path / "a.csv").write_text("\n".join([head, *rows, last, ""]))
+    with pytest.raises(SchemaError, match=f"{expected}.*; or remove what stands below the table"):
+        SeriesDataset.from_frame(read_table(file))
+    sign = last.partition(",")[0] or ","
+    if sign in ("Total", ","):  # what is advised is of use
+        read_columns(read_table(file, file_format=FileFormat(comment=sign)), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "noted"),
+    [
+        ("Total", 1, True),
+        ("Grand total:", 1, True),
+        ("Gesamt", 1, True),
+        ("Mean", 1, True),
+        ("Total", 3, False),
+        ("Totalwerk", 1, False),
+        ("c", 1, False),
+    ],
+)
+def test_a_series_of_one_row_that_is_called_a_sum_is_pointed_out(name, rows, noted):
+    days = pd.to_datetime(JANUARY)
+    parts = {"a": days, "b": days, name: days[-rows:]}
+    table = pd.concat([pd.DataFrame({"id": i, "time": t, "y": 1.5}) for i, t in parts.items()])
+    schema = Schema(id="id", time="time", targets=("y",), layout="wide")
+    notes = " ".join(inspect(table, schema).notes)
+    assert ("of one row, which may sum up the others" in notes) == noted
+    alone = table.drop_duplicates("id")
+    assert "may sum up" not in " ".join(inspect(alone, schema).notes)
+
+
+MERGED = {
+    "series": ({"id": ["a", "", "", "b", "", ""], "time": [0, 1, 2] * 2}, "`id` names no series"),
+    "missing": ({"id": ["a", None, None, "b", None, None], "time": [0, 1, 2] * 2}, "names no series"),
+    "times": ({"id": ["a", "b"] * 3, "time": ["2024-01-01", None] * 3}, "`time` has no time"),
+    "variables": (
+        {"time": [0, 1, 2] * 2, "variable": ["hr", "", "", "bp", "", ""]},
+        "`variable` names no variable",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MERGED)
+def test_cells_that_are_meant_for_those_below_them_are_refused_with_what_fills_these_in(case):
+    columns, expected = MERGED[case]
+    value = "value" if case == "variables" else "y"
+    frame = pd.DataFrame({**columns, value: [1.5, 2.0, 2.5, 3.0, 3.5, 4.0]})
+    name = expected.partition("` ")[0].strip("`") if "`" in expected else "id"
+    told = re.escape(
+        f"with pandas frame['{name}'] = frame['{name}'].mask(frame['{name}'] == '').ffill()"
+    )
+    with pytest.raises(SchemaError, match=rf"{expected} at row 1; .*, {told}"):
+        SeriesDataset.from_frame(frame)
+    frame[name] = frame[name].mask(frame[name] == "").ffill()
+    assert len(SeriesDataset.from_frame(frame, duplicates="last").ids) == 2 - (case == "variables")
+
+
+def test_a_cell_that_somebody_forgot_is_not_taken_for_a_merged_one():
+    frame = pd.DataFrame({"id": ["a", "a", "", "b", "b", "b"], "time": [0, 1, 2] * 2, "y": 1.5})
+    with pytest.raises(SchemaError, match=r"names no series at row 2; fill it in or remove that row$"):
+        SeriesDataset.from_frame(frame)
 
 
 def test_years_of_two_digits_that_lie_far_ahead_are_refused():

@@ -14,9 +14,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from latentode.data.cells.columns import column_of, misread, row_name, some_names
+from latentode.data.cells.columns import column_of, row_name, some_names
 from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.usual_names import PARTS_OF_TIME, usual
+from latentode.data.tables.file_format import misread
 from latentode.data.tables.joined_columns import JOINT, joined
 from latentode.data.tables.roles import codes_of, taken_in_turn
 from latentode.data.tables.schema import Schema
@@ -27,6 +28,7 @@ __all__ = [
     "compare_variables",
     "far_times",
     "is_far_code",
+    "summary_rows",
 ]
 
 SHOWN = 5  # near matches
@@ -39,6 +41,13 @@ SPANS = 10  # of the bulk, beyond which a time is pointed out
 CALENDAR_NAMES = (  # numbers that follow from the time
     *(name for names in PARTS_OF_TIME.values() for name in names),
     *("weekday", "day_of_week", "dow", "week", "weekofyear", "quarter", "season", "shift"),
+)
+# What rows below a table are called that sum it up, in several languages.
+_SUMMARY = re.compile(
+    r"(?:(?:grand|sub)?[ -]?total[es]?|totaux|sum|mean|average|avg|overall|gesamt|insgesamt|summe"
+    r"|zwischensumme|mittel(?:wert)?|durchschnitt|somme|moyenne|suma|media|promedio|somma|soma|média"
+    r"|totaal|som|gemiddelde|summa)\s*:?",
+    re.IGNORECASE,
 )
 _CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
 
@@ -59,6 +68,9 @@ def cautions(
     names = (*values, *schema.known_future)
     notes = [_far_code(column_of(table, name)) for name in names]
     notes += _odd_labels(table, schema)
+    if schema.id is not None:
+        ids = pd.Index(pd.unique(column_of(table, schema.id)))
+        notes.append(summary_rows(codes, ids, schema))
     times = column_of(table, str(schema.time))
     notes += [far_times(times, axis), _yet_to_come(times, axis)]
     if not asked:
@@ -174,6 +186,29 @@ def _in_turn(table: pd.DataFrame, schema: Schema, axis: TimeAxis, codes: np.ndar
                 f"id='{name if schema.id is None else JOINT.join([schema.id, name])}'"
             )
     return None
+
+
+def summary_rows(codes: np.ndarray, ids: pd.Index, schema: Schema) -> str | None:
+    """Points out a series of one row that is called as rows are that sum up those above; None for none.
+
+    Args:
+        codes: the series of each row.
+        ids: the identifier of each series.
+        schema: names every column.
+
+    Example:
+        >>> summary_rows(np.array([0, 0, 1]), pd.Index(["a", "Total"]), Schema(id="store"))[:49]
+        "column `store` names a series 'Total' of one row,"
+    """
+    rows = np.bincount(codes, minlength=len(ids))
+    alone = ids[rows == 1]
+    single = [i for i in alone if isinstance(i, str) and _SUMMARY.fullmatch(i.strip())]
+    if not single or len(alone) == len(ids):
+        return None
+    return (
+        f"column `{schema.id}` names a series {single[0]!r} of one row, which may sum up the others; "
+        "if so, remove that row, or in a text file say with comment= how it begins"
+    )
 
 
 def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:

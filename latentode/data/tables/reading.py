@@ -16,7 +16,8 @@ import pandas as pd
 from latentode.data.cells.columns import (
     IntoFrame,
     column_of,
-    misread,
+    or_fill_down,
+    or_no_row,
     row_name,
     to_pandas,
     without_arrow,
@@ -26,6 +27,7 @@ from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.time_numbers import PLAIN
 from latentode.data.cells.time_reading import TimeColumn, TimeForm, read_times
 from latentode.data.tables.cautions import cautions
+from latentode.data.tables.file_format import misread
 from latentode.data.tables.joined_columns import JOINT, joined_times, with_joined_columns
 from latentode.data.tables.left_out import left_out, overlooked
 from latentode.data.tables.qualifiers import qualify
@@ -257,7 +259,7 @@ def _check_ids(table: pd.DataFrame, schema: Schema) -> None:
     if missing.any():
         raise SchemaError(
             f"column `{schema.id}` names no series at {row_name(column, missing)}; fill it in or "
-            "remove that row"
+            f"remove that row{or_no_row(missing) or or_fill_down(column, missing)}"
         )
 
 

@@ -14,10 +14,10 @@ from typing import Any, cast
 
 import pandas as pd
 
+from latentode.data.cells.clock_times import REPEATED
 from latentode.data.cells.columns import some_names
 from latentode.data.cells.number_text import CENSORED
 from latentode.data.cells.time_axis import UNITS
-from latentode.data.cells.time_text import REPEATED
 from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, VALUE_NAMES, VARIABLE_NAMES
 from latentode.data.tables.file_format import FileFormat
 from latentode.data.tables.transforms import Spec, check_spec

@@ -17,7 +17,7 @@ from latentode.data.cells.columns import some_names
 from latentode.data.cells.number_text import is_text
 from latentode.data.cells.time_formats import is_elapsed
 from latentode.data.cells.time_numbers import DIGITS, form_of_numbers
-from latentode.data.cells.time_parts import clock_parts, parts_of_time
+from latentode.data.cells.time_parts import clock_parts, parts_of_time, refuse_words_in_parts
 from latentode.data.cells.usual_names import (
     CLOCK_NAMES,
     DATE_NAMES,
@@ -77,6 +77,8 @@ def find_time(search: Search) -> None:
                 search.join_times(parts)
                 _leave_out_the_same(search, parts)
                 return
+            if not parts and not whole:
+                refuse_words_in_parts(search.frame, free)
             names = [] if parts else names
         time = _rather_times(search, names[0]) if names else _time_by_contents(search)
         _refuse_parts(search, time)
