@@ -1,4 +1,4 @@
-"""Clock times: what a clock on the wall shows.
+"""Clock times: what a clock on the wall shows, and how the lengths of time are spelt that it measures.
 
 Of a time of day, written as text, as a number such as 801 or as an object, it is said how long after
 midnight it is; of times without a zone, which moments they are in one.
@@ -27,6 +27,7 @@ __all__ = [
     "are_packed",
     "check_zone",
     "clock_of",
+    "in_plain_units",
     "is_clock",
     "place_in_zone",
     "second_pass",
@@ -35,6 +36,14 @@ __all__ = [
 
 _HALF = r"\s*([AaPp])\.?[Mm]\.?$"
 _CLOCK = re.compile(r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp]\.?[Mm]\.?)?$")
+# Units of a duration, of which pandas takes other spellings in part and not for ever; and what stands
+# for months and longer in one place or another, though some of it is read as minutes or milliseconds.
+_SPELT = {unit.lower(): unit for unit in ("s", "min", "h", "D", "W", "us", "ns")}
+_MONTHS = re.compile(
+    r"M|MS|Ms|mS|ME|BMS?|Q[SE]?|[YA][SE]?|y|mo|mon|months?|quarters?|yrs?|years?", re.ASCII
+)
+_WORD = re.compile(r"[^\W\d_]+")
+_ISO_MONTHS = re.compile(r"[+-]?P[^T]*\d[MY].*", re.IGNORECASE)
 SECONDS_OF_DAY = 86_400
 HOURS, LONGEST_DAY = 24, 25
 REPEATED = ("first", "second")
@@ -140,6 +149,25 @@ def _refuse(column: pd.Series, bad: np.ndarray) -> None:
             f"column `{column.name}` holds {cell_name(column, bad)}, which is no time of day; correct "
             "it or remove that row"
         )
+
+
+def in_plain_units(text: str, name: str) -> str:
+    """A duration with its units spelt in one way.
+
+    Raises:
+        SchemaError: for one in months or years, which are of several lengths.
+
+    Example:
+        >>> in_plain_units("1d 12H", "horizon")
+        '1D 12h'
+    """
+    iso, words = "P" in text, _WORD.findall(text)
+    if _ISO_MONTHS.fullmatch(text.strip()) if iso else any(map(_MONTHS.fullmatch, words)):
+        raise SchemaError(
+            f"{name} {text!r} may be in months or years, which are not all of one length; write days "
+            "or weeks, such as '30D', '365D' or '4W', or '5min' and '5ms' for minutes and milliseconds"
+        )
+    return text if iso else _WORD.sub(lambda at: _SPELT.get(at[0].lower(), at[0]), text)
 
 
 def check_zone(timezone: str) -> None:
