@@ -230,6 +230,18 @@ def quantile_levels(columns: Iterable[object]) -> list[float]:
     return sorted(float(str(c)[1:]) for c in columns if str(c).startswith("q0."))
 
 
+def _as_written(level: Any) -> float:
+    """A level as a float, one of fewer bits as the decimal number that it stands for.
+
+    Example:
+        >>> _as_written(np.float32(0.1)), _as_written("0.25")
+        (0.1, 0.25)
+    """
+    held = level if isinstance(level, Real | str) else np.asarray(level)[()]
+    short = isinstance(held, np.floating) and held.dtype.itemsize < np.dtype(np.float64).itemsize
+    return as_float(str(held) if short else held)
+
+
 def quantile_list(levels: float | Sequence[float | str]) -> list[float]:
     """Levels as numbers; one may have been given bare.
 
@@ -243,7 +255,7 @@ def quantile_list(levels: float | Sequence[float | str]) -> list[float]:
     given: Any = [levels] if isinstance(levels, Real | str) else levels
     check_length("quantiles", given)
     try:
-        numbers = [as_float(level) for level in given]
+        numbers = [_as_written(level) for level in given]
     except (TypeError, ValueError) as error:
         said = f"quantiles must be numbers between 0 and 1, got {shown(levels)}"
         raise LatentODEError(said) from error
@@ -268,7 +280,7 @@ def interval_levels(
     given: Any = [level] if isinstance(level, Real | str) else level
     check_length("levels", given)
     try:
-        percents = [as_float(percent) for percent in given]
+        percents = [_as_written(percent) for percent in given]
     except (TypeError, ValueError) as error:
         raise LatentODEError(f"level must be per cent, such as 80, got {shown(level)}") from error
     ends: set[float] = set(quantile_list(quantiles))

@@ -32,7 +32,7 @@ from latentode.data.tables.joined_columns import JOINT, joined_times, with_joine
 from latentode.data.tables.left_out import left_out, overlooked
 from latentode.data.tables.qualifiers import qualify
 from latentode.data.tables.resolution import resolve
-from latentode.data.tables.schema import Schema
+from latentode.data.tables.schema import Schema, check_schema
 from latentode.errors import SchemaError, warn
 
 __all__ = [
@@ -140,6 +140,7 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
     Raises:
         SchemaError: naming column, row and fix.
     """
+    check_schema(schema)
     frame = to_pandas(frame)
     try:
         return _read_columns(frame, schema)
