@@ -624,3 +624,133 @@ def test_cycles_may_be_given_by_any_collection(kind):
     for odd in (b"x", [["y"]], [{}]):
         with pytest.raises(SchemaError, match="cycles are durations"):
             Schema(cycles=odd)
+
+
+NIGHTS = pd.date_range("2024-01-01", periods=24)
+
+
+def series_of(places, at_once=True, days=NIGHTS, minutes=(0, 0, 0, 0), **columns):
+    """Rows of several places, all of one night together or one place after the other."""
+    parts = []
+    for place, late in zip(places, minutes, strict=False):
+        times = days + pd.Timedelta(minutes=late)
+        parts.append(pd.DataFrame({**columns, "time": times, **place, "y": np.arange(len(days))}))
+    table = pd.concat(parts, ignore_index=True)
+    return table.sort_values("time", kind="stable", ignore_index=True) if at_once else table
+
+
+TWO = [{"lat": 52.5, "lon": 13.4}, {"lat": 48.1, "lon": 11.6}]
+GRID = [{"lat": lat, "lon": lon} for lat in (52.5, 48.1) for lon in (13.4, 11.6)]
+TOGETHER = {
+    "two places": (TWO, "lat+lon"),
+    "a grid": (GRID, "lat+lon"),
+    "part of a grid": ([{"row": r, "col": c} for r, c in ((1, 5), (2, 6), (1, 6))], "row+col"),
+    "a depth": ([{"depth": 0.5}, {"depth": 2.5}], "depth"),
+}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("case", TOGETHER)
+def test_columns_that_together_name_series_of_the_same_times_are_proposed(case, at_once):
+    places, id_ = TOGETHER[case]
+    table = series_of(places, at_once)
+    assert f"say id='{id_}', if " in inspect(table).to_text()
+    with pytest.raises(SchemaError, match=rf"; say id='{re.escape(id_)}', if .*; or remove them, or"):
+        SeriesDataset.from_frame(table)
+    assert len(SeriesDataset.from_frame(table, Schema(id=id_))) == len(places)
+    named = table.assign(patient="p")
+    with pytest.raises(SchemaError, match=rf"say id='{re.escape('patient+' + id_)}', if "):
+        SeriesDataset.from_frame(named, Schema(id="patient"))
+
+
+def test_labels_that_only_together_name_the_series_are_proposed_together():
+    places = [{"region": r, "kind": k} for r in "ns" for k in "xz"]
+    for at_once in (True, False):
+        with pytest.raises(SchemaError, match=r"give id='region\+kind' if `region` and `kind` toge"):
+            read(series_of(places, at_once))
+    whole = [{"row": 1, "col": 5}, {"row": 2, "col": 6}]
+    assert "say id='row+col', if `row` and `col`, which tell" in inspect(series_of(whole)).to_text()
+    with pytest.raises(SchemaError, match=r"give id='region\+depth' if `region` and `depth` together"):
+        read(series_of([{"region": r, "depth": d} for r in "ns" for d in (5, 10)]))
+    with pytest.raises(SchemaError, match=r"give id='region' if it names the series; variable="):
+        read(series_of([{"region": r} for r in "ns"], minutes=(0, 420)))
+
+
+def test_what_repeats_now_and_then_is_not_told_apart_by_what_is_measured():
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=200, freq="h")
+    days = days.append(days[[5, 40, 90]]).sort_values()
+    for values in (rng.choice([0.5, 1.5], (203, 2)), rng.normal(size=(203, 2)).round(1)):
+        table = pd.DataFrame({"time": days, "u": values[:, 0], "v": values[:, 1], "y": days.hour + 0.5})
+        assert "which tell" not in inspect(table).to_text()
+        with pytest.raises(SchemaError, match=r"3 rows repeat another row's `time`, .*\); remove them"):
+            SeriesDataset.from_frame(table)
+
+
+@pytest.mark.parametrize("places", [TWO, GRID, [{"depth": 0.5}, {"depth": 2.5}, {"depth": 4.5}]])
+@pytest.mark.parametrize("named", [{}, {"patient": "p"}])
+def test_short_series_are_told_apart_by_what_never_changes_within_one(places, named):
+    table = series_of(places, at_once=False, days=NIGHTS[:4], minutes=(0, 7, 20, 200), **named)
+    id_ = "+".join([*named, *places[0]])
+    said = f"goes back at row 4 and runs through the same times again.*say id='{re.escape(id_)}'"
+    found, notes = read(table, **({"id": "patient"} if named else {}))
+    assert re.search(said, notes) and len(found.schema.targets) == len(places[0]) + 1
+    mixed = table.assign(**{name: np.arange(len(table)) + 0.5 for name in places[0]})
+    assert "runs through" not in read(mixed, **({"id": "patient"} if named else {}))[1]
+
+
+def test_places_that_are_recorded_in_turn_are_told_apart_by_both_numbers():
+    for places in (TWO, GRID):
+        table = series_of(
+            places, days=NIGHTS[0] + 6 * (NIGHTS - NIGHTS[0]), minutes=(0, 700, 2000, 4000)
+        )
+        assert "as where they name the series; if so, say id='lat+lon'" in read(table)[1]
+    rng = np.random.default_rng(0)
+    hours = pd.to_timedelta(np.sort(rng.uniform(0, 900, 200)), unit="h") + NIGHTS[0]
+    values = rng.choice([0.5, 1.5], (200, 2))
+    table = pd.DataFrame({"time": hours, "u": values[:, 0], "v": values[:, 1], "y": hours.minute + 0.5})
+    assert "if so" not in read(table)[1]
+    doses = [{"dose": 0.5, "rate": 1.5}, {"dose": 1.5, "rate": 2.5}]  # in the morning and the evening
+    assert "if so" not in read(series_of(doses, minutes=(0, 720)))[1]
+
+
+def measured(label, names=("hr", "temp"), patients=("p", "q")):
+    days = NIGHTS[:10]
+    index = pd.MultiIndex.from_product([patients, days, names], names=["patient", "time", label])
+    return index.to_frame(index=False).assign(val=np.arange(10 * len(names) * len(patients)) + 0.5)
+
+
+@pytest.mark.parametrize("names", [("hr", "temp"), (101, 102)])
+def test_items_beside_a_series_may_be_what_is_measured(names):
+    table = measured("item", names)
+    told = (
+        "only together name the series; if `item` names what is measured, say variable='item' and value"
+    )
+    with pytest.raises(SchemaError, match=rf"{told}='val'; else say id='patient\+item'"):
+        read(table)
+    long = read(table, id="patient", variable="item", value="val")[0].schema
+    assert (long.layout, long.id) == ("long", "patient")
+    stores = table.rename(columns={"patient": "store", "item": "product"})
+    with pytest.raises(SchemaError, match=r"only together name the series; say id='store\+product'"):
+        read(stores)
+    alone = measured("item", names, ("p",)).drop(columns="patient")
+    assert "if it names what is measured, say variable='item' and value='val'" in read(alone)[1]
+
+
+def test_labels_that_tell_nearly_all_repeated_rows_apart_are_named_before_merging_is():
+    table = measured("thing")
+    twice = pd.concat([table, table.iloc[[3]]], ignore_index=True)
+    advice = (
+        r"; say variable='thing' and value='val', if `thing`, which tells 20 of them apart, names what "
+        r"is measured; or id='patient\+thing', if it names the series too; or remove them, or choose"
+    )
+    with pytest.raises(SchemaError, match=f"21 rows repeat .*{advice}"):
+        SeriesDataset.from_frame(twice)
+    sensors = twice.rename(columns={"thing": "sensor"})
+    with pytest.raises(SchemaError, match=r"; say id='patient\+sensor', if .*; or variable='sensor'"):
+        SeriesDataset.from_frame(sensors, Schema(id="patient"))
+    quality = table.drop_duplicates(["patient", "time"]).assign(thing="good")
+    again = pd.concat([quality, quality.iloc[[3]]], ignore_index=True)
+    again.loc[5, "thing"] = "poor"
+    with pytest.raises(SchemaError, match=r"\(patient=p, time=2024-01-04 00:00:00\); remove them, or"):
+        SeriesDataset.from_frame(again, Schema(id="patient", targets=("val",)))

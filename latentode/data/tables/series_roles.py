@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import NoReturn
 
 import numpy as np
@@ -20,6 +21,7 @@ from latentode.data.cells.number_text import is_text
 from latentode.data.cells.usual_names import (
     COUNT_ENDINGS,
     ID_NAMES,
+    MAY_BE_MEASURED,
     MAY_MEASURE,
     MEASURES,
     NUMBER_ENDINGS,
@@ -47,9 +49,12 @@ from latentode.data.tables.roles import (
 )
 from latentode.errors import SchemaError
 
-__all__ = ["find_by_structure", "find_id"]
+__all__ = ["find_by_structure", "find_id", "telling_together"]
 
 FEWEST = 3  # rows of one that is numbered
+LIKELY = 8  # columns that may name series together
+SHARED = 0.25  # of the rows have the time of another, where several series are at one time
+MORE = 2  # times as many series as there are rows of one time, at most
 _DIGITS = r"\d{1,18}"
 _UNIT_SIGN = re.compile(r"[/%°^²³]")
 
@@ -74,7 +79,10 @@ def find_id(search: Search) -> None:
         name = others[0] if len(others) == 1 else _telling(search, others)
         search.schema = replace(search.schema, id=name)
         n = search.column(name).nunique()
-        search.say(f"column `{name}` names the series, of which there are {n}; id= names another")
+        search.say(
+            f"column `{name}` names the series, of which there are {n}; id= names another"
+            f"{_or_variable(search, name)}"
+        )
 
 
 def _may_name_series(search: Search, name: str) -> bool:
@@ -165,12 +173,55 @@ def _telling(search: Search, names: Sequence[str]) -> str:
             return name
     together = codes_of(base, *(search.column(c) for c in names))
     if times_differ(together, ticks):
+        measured = [c for c in names if usual(c) in MAY_BE_MEASURED][-1:]
+        told = "".join(_or_variable(search, c, f"`{c}`") for c in measured)
         raise SchemaError(
-            f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series; say "
-            f"id='{joined(names)}', or name the one that is meant and fit with "
-            "LatentODEForecaster(duplicates='mean')"
+            f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series{told}; "
+            f"{'else ' if told else ''}say id='{joined(names)}', or name the one that is meant and fit "
+            "with LatentODEForecaster(duplicates='mean')"
         )
     return names[0]
+
+
+def telling_together(
+    frame: pd.DataFrame, names: Sequence[str], base: np.ndarray, ticks: np.ndarray
+) -> list[str]:
+    """Columns that name the series together, as latitudes and longitudes do; none where none do.
+
+    One or two of them leave no time of a series twice. Their combinations come again and again, hardly
+    more of them than there are rows of one time: values that are measured would make others each time.
+
+    Args:
+        frame: the table.
+        names: of the columns that may be such.
+        base: the series of each row, as far as it is known.
+        ticks: the time of each row.
+
+    Returns:
+        Those columns; beside numbers also others that never change where they do not.
+
+    Example:
+        >>> places = pd.DataFrame({"lat": [52.5, 48.1] * 3, "lon": [13.4, 11.6] * 3, "y": range(6)})
+        >>> telling_together(places, ["lat", "lon", "y"], np.zeros(6), np.arange(6) // 2)
+        ['lat', 'lon']
+    """
+    few = [c for c in names if 2 <= frame[c].nunique() <= len(frame) / FEWEST][:LIKELY]
+    codes = {c: codes_of(frame[c]) for c in few}
+    at_once = pd.Series(codes_of(base, ticks)).value_counts()
+    if at_once[at_once > 1].sum() < SHARED * len(frame):
+        return []
+    one = pd.Series(base).groupby(codes_of(base, ticks)).first()
+    most = int(at_once.groupby(one).max().sum())
+    for chosen in (*combinations(few, 1), *combinations(few, 2)):
+        series = codes_of(base, *(codes[c] for c in chosen))
+        n = int(series.max()) + 1
+        if n > min(MORE * most, len(frame) / FEWEST) or not times_differ(series, ticks):
+            continue
+        numbers = [c for c in few if not is_text(frame[c])]
+        same = numbers if set(chosen) <= set(numbers) else ()
+        alike = [c for c in same if int(codes_of(series, codes[c]).max()) + 1 == n]
+        return [c for c in few if c in chosen or c in alike]
+    return []
 
 
 def find_by_structure(search: Search) -> None:
@@ -238,15 +289,16 @@ def _id_by_structure(search: Search, labels: list[str], numbers: list[str], tick
         _refuse_labels(search, splits or labels)
 
 
-def _or_variable(search: Search, name: str) -> str:
+def _or_variable(search: Search, name: str, it: str = "it") -> str:
     """What to say if labels are not of series but of what is measured, where that can be."""
-    numeric, schema = search.numeric(), search.schema
+    numeric, schema = [c for c in search.numeric() if c != name], search.schema
     if schema.layout == "long" or schema.targets is not None or len(numeric) != 1:
         return ""
     column = search.column(name)
-    if usual(name) in ID_NAMES or not is_text(column) or is_text(_numbers(column)) != is_text(column):
+    other = usual(name) in ID_NAMES or is_text(_numbers(column)) != is_text(column)
+    if (other or not is_text(column)) and usual(name) not in MAY_BE_MEASURED:
         return ""
-    return f"; if it names what is measured, say variable='{name}' and value='{numeric[0]}'"
+    return f"; if {it} names what is measured, say variable='{name}' and value='{numeric[0]}'"
 
 
 def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray) -> None:
@@ -276,8 +328,14 @@ def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray)
 
 def _refuse_labels(search: Search, labels: Sequence[str]) -> None:
     name, numeric = labels[0], search.numeric()
+    likely = [*labels, *(c for c in numeric if not pd.api.types.is_bool_dtype(search.column(c)))]
+    ticks = search.ticks()
+    together = [] if ticks is None else telling_together(search.frame, likely, search.base(), ticks)
     known = search.column(name).dropna().unique()[:3].tolist()
     readings = []
+    if len(together) > 1 and search.schema.id is None:
+        shown = " and ".join(f"`{c}`" for c in together)
+        readings.append(f"id='{joined(together)}' if {shown} together name the series")
     if search.schema.id is None:
         readings.append(f"id='{name}' if it names the series")
     if search.schema.layout != "long" and search.schema.targets is None and len(numeric) == 1:
