@@ -532,12 +532,6 @@ TOTALS = {
         "2024-01-01,,84",
         "`patient` names no series at line 30",
     ),
-    "a word for a value": (
-        "time,y",
-        [f"{d},3" for d in JANUARY],
-        "2024-02-01,none",
-        "'none' at line 30",
-    ),
 }
 
 
@@ -666,8 +660,12 @@ def test_columns_that_together_name_series_of_the_same_times_are_proposed(case, 
 def test_labels_that_only_together_name_the_series_are_proposed_together():
     places = [{"region": r, "kind": k} for r in "ns" for k in "xz"]
     for at_once in (True, False):
-        with pytest.raises(SchemaError, match=r"give id='region\+kind' if `region` and `kind` toge"):
+        with pytest.raises(SchemaError) as raised:
             read(series_of(places, at_once))
+        long = r"give id='region', variable='kind' and value='y' if `kind` names what is measured"
+        assert re.search(rf"{long}.*; id='region\+kind' if `region` and", str(raised.value))
+    with pytest.raises(SchemaError, match=r"give id='region\+kind' if `region` and `kind` together"):
+        read(series_of(places, other=1.5))
     whole = [{"row": 1, "col": 5}, {"row": 2, "col": 6}]
     assert "say id='row+col', if `row` and `col`, which tell" in inspect(series_of(whole)).to_text()
     with pytest.raises(SchemaError, match=r"give id='region\+depth' if `region` and `depth` together"):

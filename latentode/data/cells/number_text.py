@@ -15,7 +15,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.cells.columns import cell_name, or_no_row, without_arrow
+from latentode.data.cells.columns import cell_name, without_arrow
 from latentode.data.cells.number_cells import (
     marks_of,
     number_of_digits,
@@ -343,5 +343,5 @@ def _refuse(column: pd.Series, role: str, decimal: str | None) -> NoReturn:
         bad = column.notna().to_numpy()
     raise SchemaError(
         f"column `{name}` has dtype {column.dtype}: {cell_name(column, bad)} is not a number. Correct "
-        f"it, name it in na_values when reading the file, or {where}{or_no_row(bad)}"
+        f"it, name it in na_values when reading the file, or {where}"
     )

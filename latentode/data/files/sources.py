@@ -113,7 +113,7 @@ def parts_of(source: Source) -> Iterator[Part]:
         SchemaError: for what is not there or cannot be unpacked.
     """
     many = isinstance(source, Iterable) and not isinstance(source, str | bytes | Path | pd.DataFrame)
-    several = list(cast(Any, source)) if many else [source]
+    several = list(cast(Any, source)) if many else [cast(str | Path, source)]
     for one in several:
         as_path("the file", one)
     if not several:

@@ -19,8 +19,8 @@ from latentode.data.cells.columns import column_of, row_name, some_names
 from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.usual_names import PARTS_OF_TIME, usual
 from latentode.data.tables.file_format import misread
-from latentode.data.tables.joined_columns import joined
-from latentode.data.tables.roles import codes_of, taken_in_turn
+from latentode.data.tables.joined_columns import codes_of, joined
+from latentode.data.tables.roles import taken_in_turn
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
 

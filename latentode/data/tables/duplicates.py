@@ -15,11 +15,10 @@ import pandas as pd
 from latentode.data.cells.columns import IntoFrame, column_of, row_name, some_names, to_pandas
 from latentode.data.cells.number_text import is_text
 from latentode.data.cells.usual_names import ID_NAMES, MAY_BE_MEASURED, usual
-from latentode.data.tables.joined_columns import joined
+from latentode.data.tables.joined_columns import codes_of, joined, telling_together
 from latentode.data.tables.reading import key_columns, value_columns
-from latentode.data.tables.roles import are_dates, codes_of, is_label, repeats
+from latentode.data.tables.roles import are_dates, is_label, repeats
 from latentode.data.tables.schema import Schema
-from latentode.data.tables.series_roles import telling_together
 from latentode.errors import SchemaError, warn
 
 __all__ = ["DUPLICATES", "known_rows", "merge_duplicates", "other_readings", "with_new_rows"]
@@ -162,8 +161,9 @@ def _told_apart(frame: pd.DataFrame, table: pd.DataFrame, schema: Schema) -> str
         if are_dates(column):
             if left == 0:
                 return f"say date='{name}', if the times are those of its days"
-        elif is_text(column) and left <= ALMOST * repeated:
-            return _label_advice(name, schema, "them" if left == 0 else f"{repeated - left} of them")
+        elif is_text(column) and left <= ALMOST * repeated and (left == 0 or is_label(column)):
+            them = "them" if left == 0 else f"{repeated - left} of them"
+            return _text_advice(name, schema, them, is_label(column))
     likely = [
         name
         for name, column in free.items()
@@ -190,11 +190,11 @@ def _n_repeated(*columns: pd.Series | np.ndarray) -> int:
     return int(pd.Series(codes_of(*columns)).duplicated().sum())
 
 
-def _label_advice(name: str, schema: Schema, them: str) -> str:
-    """What labels may name that tell repeated rows apart: the series, or what is measured."""
+def _text_advice(name: str, schema: Schema, them: str, labels: bool) -> str:
+    """What text may name that tells repeated rows apart: the series or, if labels, what is measured."""
     both = joined([schema.id, name]) if schema.id is not None else name
     told = f"`{name}`, which tells {them} apart,"
-    if schema.layout == "long" or len(schema.targets or ()) != 1:
+    if not labels or schema.layout == "long" or len(schema.targets or ()) != 1:
         return f"say id='{both}', if {told} names the series too"
     long = f"variable='{name}' and value='{(schema.targets or ('',))[0]}'"
     if usual(name) in ID_NAMES and usual(name) not in MAY_BE_MEASURED:

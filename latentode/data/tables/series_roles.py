@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import NoReturn
 
 import numpy as np
@@ -31,13 +30,12 @@ from latentode.data.cells.usual_names import (
     every,
     usual,
 )
-from latentode.data.tables.joined_columns import joined
+from latentode.data.tables.joined_columns import codes_of, joined, telling_together, times_differ
 from latentode.data.tables.qualifiers import qualifies
 from latentode.data.tables.roles import (
     PROBED,
     UNNAMED,
     Search,
-    codes_of,
     equivalent,
     label_columns,
     looks_like_times,
@@ -45,16 +43,12 @@ from latentode.data.tables.roles import (
     orderly,
     repeats,
     taken_in_turn,
-    times_differ,
 )
 from latentode.errors import SchemaError
 
-__all__ = ["find_by_structure", "find_id", "telling_together"]
+__all__ = ["find_by_structure", "find_id"]
 
 FEWEST = 3  # rows of one that is numbered
-LIKELY = 8  # columns that may name series together
-SHARED = 0.25  # of the rows have the time of another, where several series are at one time
-MORE = 2  # times as many series as there are rows of one time, at most
 _DIGITS = r"\d{1,18}"
 _UNIT_SIGN = re.compile(r"[/%°^²³]")
 
@@ -183,47 +177,6 @@ def _telling(search: Search, names: Sequence[str]) -> str:
     return names[0]
 
 
-def telling_together(
-    frame: pd.DataFrame, names: Sequence[str], base: np.ndarray, ticks: np.ndarray
-) -> list[str]:
-    """Columns that name the series together, as latitudes and longitudes do; none where none do.
-
-    One or two of them leave no time of a series twice. Their combinations come again and again, hardly
-    more of them than there are rows of one time: values that are measured would make others each time.
-
-    Args:
-        frame: the table.
-        names: of the columns that may be such.
-        base: the series of each row, as far as it is known.
-        ticks: the time of each row.
-
-    Returns:
-        Those columns; beside numbers also others that never change where they do not.
-
-    Example:
-        >>> places = pd.DataFrame({"lat": [52.5, 48.1] * 3, "lon": [13.4, 11.6] * 3, "y": range(6)})
-        >>> telling_together(places, ["lat", "lon", "y"], np.zeros(6), np.arange(6) // 2)
-        ['lat', 'lon']
-    """
-    few = [c for c in names if 2 <= frame[c].nunique() <= len(frame) / FEWEST][:LIKELY]
-    codes = {c: codes_of(frame[c]) for c in few}
-    at_once = pd.Series(codes_of(base, ticks)).value_counts()
-    if at_once[at_once > 1].sum() < SHARED * len(frame):
-        return []
-    one = pd.Series(base).groupby(codes_of(base, ticks)).first()
-    most = int(at_once.groupby(one).max().sum())
-    for chosen in (*combinations(few, 1), *combinations(few, 2)):
-        series = codes_of(base, *(codes[c] for c in chosen))
-        n = int(series.max()) + 1
-        if n > min(MORE * most, len(frame) / FEWEST) or not times_differ(series, ticks):
-            continue
-        numbers = [c for c in few if not is_text(frame[c])]
-        same = numbers if set(chosen) <= set(numbers) else ()
-        alike = [c for c in same if int(codes_of(series, codes[c]).max()) + 1 == n]
-        return [c for c in few if c in chosen or c in alike]
-    return []
-
-
 def find_by_structure(search: Search) -> None:
     """Columns that nobody named and that split the table into series, or into variables."""
     schema, free = search.schema, search.free()
@@ -332,13 +285,21 @@ def _refuse_labels(search: Search, labels: Sequence[str]) -> None:
     ticks = search.ticks()
     together = [] if ticks is None else telling_together(search.frame, likely, search.base(), ticks)
     known = search.column(name).dropna().unique()[:3].tolist()
-    readings = []
-    if len(together) > 1 and search.schema.id is None:
+    readings, schema = [], search.schema
+    long = schema.layout != "long" and schema.targets is None and len(numeric) == 1
+    several = len(together) > 1 and schema.id is None
+    *first, last = together or [""]
+    if several and long and last in labels:
+        readings.append(
+            f"id='{joined(first)}', variable='{last}' and value='{numeric[0]}' if `{last}` names what "
+            "is measured in a long table"
+        )
+    if several:
         shown = " and ".join(f"`{c}`" for c in together)
         readings.append(f"id='{joined(together)}' if {shown} together name the series")
-    if search.schema.id is None:
+    if schema.id is None:
         readings.append(f"id='{name}' if it names the series")
-    if search.schema.layout != "long" and search.schema.targets is None and len(numeric) == 1:
+    if long and not several:
         readings.append(
             f"variable='{name}' and value='{numeric[0]}' if it names what is measured in a long table"
         )

@@ -30,18 +30,16 @@ from latentode.data.cells.usual_names import (
     usual,
 )
 from latentode.data.tables.header_rows import TIME, kind_of
-from latentode.data.tables.joined_columns import joined_times
+from latentode.data.tables.joined_columns import codes_of, joined_times, times_differ
 from latentode.data.tables.roles import (
     PROBED,
     Search,
     are_dates,
-    codes_of,
     holds_clock,
     holds_hours,
     looks_like_times,
     never_changes,
     orderly,
-    times_differ,
 )
 from latentode.errors import SchemaError
 
