@@ -13,12 +13,17 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 __all__ = [
     "LatentODEError",
     "SchemaError",
     "SolveError",
     "as_float",
+    "as_numbers",
+    "as_path",
     "check_draws",
+    "check_flag",
     "check_length",
     "check_number",
     "check_seed",
@@ -58,11 +63,21 @@ def check_whole(
         (None, None)
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise error(f"{name} must be a whole number, got {value!r}")
+        raise error(f"{name} must be a whole number, got {shown(value)}")
     if int(value) < least:
         raise error(f"{name} must be at least {least}, got {shown(value)}")
     if int(value) > MOST_WHOLE:
         raise error(f"{name} must be below 2 ** 63, got {shown(value)}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises a `LatentODEError` unless an argument is True or False.
+
+    Example:
+        >>> check_flag("smooth", False)
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise LatentODEError(f"{name} must be True or False, got {shown(value)}")
 
 
 def check_number(name: str, value: object) -> None:
@@ -88,6 +103,53 @@ def as_float(value: Any) -> float:
         return math.inf if value > 0 else -math.inf
 
 
+def as_numbers(name: str, given: Any, size: int, one: bool = False) -> np.ndarray:
+    """Numbers, one for each of so many forecasts, as an array of floats, shape `(size,)`.
+
+    Args:
+        name: of the argument.
+        given: an array, a list, a column or a tensor; what is missing becomes NaN.
+        size: how many there have to be.
+        one: whether a single number may stand for all of them, shape `()`.
+
+    Raises:
+        LatentODEError: for what holds anything but numbers, or another number of them.
+
+    Example:
+        >>> as_numbers("actual", [1, None, 3], 3)
+        array([ 1., nan,  3.])
+    """
+    said = (
+        f"{name} must be numbers, one per forecast, shape ({size},){', or one for all' if one else ''}"
+    )
+    try:
+        held = np.asarray(given)
+        text = held.dtype.kind == "O" and any(isinstance(cell, str) for cell in held.flat)
+        if given is None or text or held.dtype.kind not in "biufO":
+            raise TypeError
+        numbers = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise LatentODEError(f"{said}; got {shown(given)}") from error
+    if numbers.shape != (size,) and not (one and numbers.shape == ()):
+        raise LatentODEError(f"{said}; got shape {numbers.shape}")
+    return numbers
+
+
+def as_path(name: str, given: Any) -> Path:
+    """The place that an argument names.
+
+    Raises:
+        LatentODEError: for what is no name of a file or folder.
+
+    Example:
+        >>> as_path("folder", "model").name
+        'model'
+    """
+    if not isinstance(given, str | os.PathLike) or isinstance(os.fspath(given), bytes):
+        raise LatentODEError(f"{name} must be text or a pathlib.Path that names it; got {shown(given)}")
+    return Path(given)
+
+
 def shown(value: object) -> str:
     """What was given, cut off where nobody reads on.
 
@@ -99,6 +161,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # of thousands of digits, which Python does not write
         return f"a number of {type(value).__name__} beyond all reason"
+    text = " ".join(text.split()) if "\n" in text else text
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 

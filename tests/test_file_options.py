@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 
 import numpy as np
@@ -143,3 +144,31 @@ def test_every_command_that_reads_a_table_has_the_options_of_its_file():
     for name in ("inspect", "fit", "forecast", "ask", "evaluate", "calibrate", "plot"):
         options = {o for p in known[name].params for o in p.opts}
         assert wanted <= options, name
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            ("--comment", "#", "--comment", "Total"),
+            "--comment is given twice, '#' and 'Total'",
+        ),
+        (("--comment=#", "--id", "id", "--comment", "#"), "--comment is given twice"),
+        (("--comment", "--id", "--comment", "#"), "--comment is given twice, '--id' and '#'"),
+        (
+            ("--targets", "x", "--targets=y"),
+            "--targets is given twice.*, with a comma between",
+        ),
+        (("--transform", "x=log", "--transform", "y=log"), None),
+        (("--json", "--json"), None),
+        (("--comment", "--id", "--id", "id"), None),
+    ],
+    ids=str,
+)
+def test_an_option_that_may_be_given_once_is_not_given_again(latentode, tmp_path, given, said):
+    waves(2, 12).assign(x=1.5, y=2.5).to_csv(tmp_path / "a.csv", index=False)
+    status, _, err = latentode("inspect", tmp_path / "a.csv", *given)
+    if said is None:
+        assert status == 0, err
+    else:
+        assert status == 1 and re.search(f"^error: {said}", err)

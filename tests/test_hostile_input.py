@@ -6,8 +6,18 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from making import tiny
 
-from latentode import LatentODEError, SchemaError, SeriesDataset
+from latentode import (
+    Forecasting,
+    IrregularDataModule,
+    LatentODEError,
+    LatentODEForecaster,
+    Schema,
+    SchemaError,
+    SeriesDataset,
+    read_table,
+)
 from latentode.data.report import inspect
 from latentode.errors import MOST_VALUES, understood
 
@@ -81,3 +91,32 @@ def test_an_argument_that_is_not_there_is_a_type_error_as_everywhere(door):
     table = pd.DataFrame({"time": [0, 1], "y": [1.0, 2.0]})
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         door(table, colour="red")
+
+
+SCHEMA_DOORS = {
+    "dataset": lambda table, schema: SeriesDataset.from_frame(table, schema),
+    "report": lambda table, schema: inspect(table, schema),
+    "module": lambda table, schema: IrregularDataModule(table, schema=schema, task=Forecasting(1.0)),
+    "fit": lambda table, schema: tiny().fit(table, schema),
+    "file": lambda _, schema: read_table("there is none.csv", schema),
+}
+
+
+@pytest.mark.parametrize("door", SCHEMA_DOORS)
+@pytest.mark.parametrize("given", ["id", {"id": "id"}, ["id"], 5, Schema], ids=repr)
+def test_what_is_no_schema_is_refused_at_every_door(door, given, frame):
+    with pytest.raises(SchemaError, match=r"schema is a Schema, such as Schema\(id='patient'\); got "):
+        SCHEMA_DOORS[door](frame, given)
+
+
+@pytest.mark.parametrize("place", [None, 5, b"model", ["model"], pd.DataFrame({"x": [1]})], ids=repr)
+def test_what_names_no_place_is_refused(place, fitted):
+    for door in (
+        LatentODEForecaster.load,
+        LatentODEForecaster.from_checkpoint,
+        fitted.save,
+        fitted.export,
+        lambda place: read_table([place]),
+    ):
+        with pytest.raises(LatentODEError, match=r"must be text or a pathlib\.Path that names it"):
+            door(place)

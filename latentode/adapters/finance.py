@@ -21,6 +21,7 @@ import pandas as pd
 from latentode.adapters.handover import Notes, hand_over
 from latentode.adapters.prices import bars, quotes
 from latentode.adapters.sheets import Sheet, Source, open_sheets
+from latentode.data.cells.clock_times import in_plain_units
 from latentode.data.cells.columns import cell_name, column_of
 from latentode.data.tables.reading import series_codes
 from latentode.data.tables.schema import Schema
@@ -277,7 +278,8 @@ def _known_at(
 
 def _duration(sheet: Sheet, rule: str | pd.Timedelta) -> pd.Timedelta:
     try:
-        return cast(pd.Timedelta, pd.Timedelta(rule))
+        told = in_plain_units(rule, "available_at") if isinstance(rule, str) else rule
+        return cast(pd.Timedelta, pd.Timedelta(told))
     except ValueError as error:
         raise SchemaError(
             f"available_at {rule!r} is neither a column of {sheet.name} nor a duration like '45D'"

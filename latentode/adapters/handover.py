@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from latentode.data.cells.time_text import second_pass
+from latentode.data.cells.clock_times import second_pass
 from latentode.data.tables.duplicates import DUPLICATES, merge_duplicates
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn

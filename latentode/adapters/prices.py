@@ -15,6 +15,7 @@ import pandas as pd
 
 from latentode.adapters.handover import Notes, hand_over, to_instants
 from latentode.adapters.sheets import Sheet, Source, open_sheets
+from latentode.data.cells.clock_times import in_plain_units
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
@@ -194,7 +195,7 @@ def _ends(symbols: pd.Series, closes: str | Mapping[str, str] | None) -> pd.Seri
 
 def _span(text: str, what: str) -> pd.Timedelta:
     try:
-        return cast(pd.Timedelta, pd.Timedelta(text))
+        return cast(pd.Timedelta, pd.Timedelta(in_plain_units(text, what)))
     except ValueError as error:
         raise SchemaError(
             f"{what} {text.removesuffix(':00')!r} is not understood; write '16:00' for closes and "

@@ -16,7 +16,7 @@ from inspect import signature
 from typing import Annotated, cast
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 from typer.main import get_command
 
 from latentode.adapters import CONVERTERS
@@ -70,10 +70,38 @@ def main() -> None:
     warnings.showwarning = note
     os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go into files, no window is opened
     try:
+        _refuse_twice(arguments)
         app()
     except (LatentODEError, OSError) as error:
         typer.echo(f"error: {in_options(str(error), door_of(arguments))}", err=True)
         sys.exit(1)
+
+
+def _refuse_twice(arguments: Sequence[str]) -> None:
+    """Raises for an option that may be given once and is given again, of which the last would count.
+
+    Args:
+        arguments: the command and what follows it.
+    """
+    command = cast(TyperGroup, get_command(app)).commands.get(next(iter(arguments), ""))
+    options = [] if command is None else [p for p in command.params if isinstance(p, TyperOption)]
+    once = {name: o for o in options for name in o.opts if not (o.multiple or o.is_flag)}
+    given: dict[str, str] = {}
+    words = iter(arguments[1:])
+    for word in words:
+        if word == "--":
+            break
+        name, sign, value = word.partition("=")
+        if name not in once:
+            continue
+        value = value if sign else next(words, "")
+        if name in given:
+            listed = ", with a comma between" if "comma-separated" in (once[name].help or "") else ""
+            raise LatentODEError(
+                f"{name} is given twice, {given[name]!r} and {value!r}, of which one would be lost; "
+                f"give it once{listed}"
+            )
+        given[name] = value
 
 
 def door_of(arguments: Sequence[str]) -> Door:

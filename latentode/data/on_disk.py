@@ -27,7 +27,7 @@ from latentode.data.split import HELD_OUT, MANY_SERIES, HeldOut, by_key
 from latentode.data.stored import Kept, StoredDataset
 from latentode.data.tables.schema import Schema
 from latentode.data.windows import uniform
-from latentode.errors import LatentODEError, SchemaError
+from latentode.errors import LatentODEError, SchemaError, as_path
 
 __all__ = ["ParquetFolder"]
 
@@ -57,7 +57,7 @@ class ParquetFolder:
     @cached_property
     def files(self) -> list[Path]:
         """Its Parquet files by name; none where there are tables of other kinds too."""
-        found = [p for p in sorted(Path(self.path).rglob("*")) if p.is_file()]
+        found = [p for p in sorted(as_path("path", self.path).rglob("*")) if p.is_file()]
         seen = [p for p in found if not any(n[0] in "._" for n in p.relative_to(self.path).parts)]
         return seen if all(p.suffix.lower() in PARQUET for p in seen) else []
 

@@ -15,7 +15,7 @@ from latentode.data.cells.columns import column_of
 from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.usual_names import CLOCK_NAMES, DATE_NAMES, UNIT_NAMES, every
 from latentode.data.dataset import Ragged, SeriesDataset
-from latentode.data.tables.cautions import far_times, is_far_code
+from latentode.data.tables.cautions import far_times, is_far_code, summary_rows
 from latentode.data.tables.qualifiers import qualifies
 from latentode.data.tables.reading import EXACT, LARGEST, series_codes, times_of
 from latentode.data.tables.schema import Schema
@@ -134,6 +134,8 @@ def _series(frame: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, pd.Index] 
     codes, ids = series_codes(frame, schema)
     names = [str(i).strip() for i in ids]
     if (codes < 0).any() or "" in names or len(set(names)) < len(names):
+        return None
+    if summary_rows(codes, ids, schema) is not None:
         return None
     return codes, ids
 

@@ -11,7 +11,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +22,7 @@ from latentode.data.cells.time_axis import FARTHEST, Duration
 from latentode.data.dataset import SeriesDataset
 from latentode.data.tables.joined_columns import with_joined_columns
 from latentode.data.tables.reading import numeric_column, read_columns
-from latentode.errors import SchemaError, check_length, check_size, understood, warn
+from latentode.errors import SchemaError, check_length, check_size, check_whole, understood, warn
 
 __all__ = [
     "At",
@@ -257,8 +257,7 @@ def _is_duration(at: object) -> bool:
 
 
 def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes:
-    if not isinstance(count, Integral) or count < 1:
-        raise SchemaError(f"count must be a whole number of at least 1, got {count}")
+    check_whole("count", count, error=SchemaError)
     check_size("series, times and columns", len(history), count, COLUMNS)
     horizon = history.axis.duration(duration, "at")
     steps = np.arange(1, count + 1) / count * horizon * history.axis.ticks_per_unit

@@ -28,7 +28,7 @@ from latentode.data.cells.time_axis import TimeAxis, TimeUnits
 from latentode.data.climatology import Climatology
 from latentode.data.files.whole_files import write_file
 from latentode.data.scaling import Scaling
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, as_path
 from latentode.estimators.description import Description, first_complaint
 from latentode.estimators.sealed import damaged, seal, unseal
 from latentode.forecast.calibration import Calibration
@@ -52,7 +52,7 @@ LATER = {"emission.strength_unseen": 1.0} | {f"emission.{name}": 0.0 for name in
 
 def model_file(folder: str | Path, kind: str = "forecaster") -> Path:
     """Where the model of a folder is; whether there is one, the file says by being there."""
-    return Path(folder) / f"{kind}.safetensors"
+    return as_path("folder", folder) / f"{kind}.safetensors"
 
 
 def save_model(
@@ -70,7 +70,7 @@ def save_model(
         LatentODEError: for a network that no configuration has built, a value that could not be read
             again, or a place that cannot be written to; then what was there stays.
     """
-    folder, network = Path(folder), fitted.engine.network
+    folder, network = as_path("folder", folder), fitted.engine.network
     if network.config is None or network.sizes is None:
         raise LatentODEError(
             "this network was put together by hand, so nothing says how to build it again; build it by "
@@ -161,7 +161,7 @@ def load_checkpoint(path: str | Path, kind: str) -> tuple[FittedForecaster, dict
     from latentode.training.checkpoint import WholeFiles
     from latentode.training.data_module import IrregularDataModule
 
-    path = Path(path)
+    path = as_path("path", path)
     content = WholeFiles().load_checkpoint(path)
     try:
         given, data = content["hyper_parameters"], content[IrregularDataModule.__qualname__]

@@ -132,7 +132,5 @@ class RollingOrigin(BaseCrossValidator):
 @understood("the table")
 def _read(X: Any, schema: Schema | None) -> tuple[pd.DataFrame, Schema, np.ndarray]:
     """A table as a fit reads it, its roles, and when its rows are, in ticks."""
-    if schema is not None and not isinstance(schema, Schema):
-        raise SchemaError(f"schema is a Schema, such as Schema(id='patient'); got {shown(schema)}")
     read = read_columns(to_pandas(X), schema)
     return read.table, read.schema, read.axis.ticks_of(read.table[str(read.schema.time)])

@@ -12,7 +12,7 @@ from latentode.data.split import HeldOut, by_key, split_validation
 from latentode.data.stored import StoredDataset
 from latentode.data.tables.schema import Schema
 from latentode.data.task import ContextDropout, Forecasting
-from latentode.errors import SchemaError, warn
+from latentode.errors import warn
 from latentode.training.data_module import IrregularDataModule
 
 __all__ = ["forecasting_data", "read_folder", "read_training"]
@@ -32,8 +32,6 @@ def read_training(
     Warns:
         UserWarning: counting rows that were merged, as `duplicates` asks.
     """
-    if schema is not None and not isinstance(schema, Schema):
-        raise SchemaError(f"schema is a Schema, such as Schema(id='patient'); got {schema!r}")
     dataset = SeriesDataset.from_frame(df, schema, duplicates, said)
     dataset.require_observed()
     _say_merged(dataset)

@@ -11,7 +11,7 @@ import pandas as pd
 from latentode.data.cells.time_axis import Duration
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At
-from latentode.errors import LatentODEError, SchemaError, warn
+from latentode.errors import LatentODEError, SchemaError, check_flag, warn
 from latentode.evaluation.baselines import BASELINES, Baseline, LastValue
 from latentode.evaluation.metrics import figures, metric_list
 from latentode.evaluation.pairs import BacktestPairs, observed_after, observed_ahead
@@ -76,6 +76,7 @@ def backtest(
 
     With `log_prob`, the log-densities of these in data units are the last column.
     """
+    check_flag("log_prob", log_prob)
     answer = fitted.forecast(dataset, pairs.queries, pairs.keys)
     frame = answer.to_frame(levels)
     frame.insert(len(pairs.keys.columns), "actual", pairs.actual)

@@ -28,7 +28,7 @@ from latentode.data.batch import Batch, Observations, Queries, Series
 from latentode.data.cells.columns import IntoFrame, quantile_list
 from latentode.data.files.writing import FrameT, in_kind_of
 from latentode.data.queries import At, query_times
-from latentode.errors import LatentODEError, check_whole
+from latentode.errors import LatentODEError, as_path, check_whole
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import ForecastQueries, queries_at
@@ -317,9 +317,9 @@ def _save_onnx(program: Any, path: Path, names: list[str]) -> None:
 
 
 def _checked(path: str | Path) -> Path:
-    if Path(path).suffix not in KINDS:
-        raise LatentODEError(f"a forecast is exported as {' or '.join(KINDS)}, not {Path(path).name!r}")
-    return Path(path)
+    if (place := as_path("path", path)).suffix not in KINDS:
+        raise LatentODEError(f"a forecast is exported as {' or '.join(KINDS)}, not {place.name!r}")
+    return place
 
 
 def _torch_run(path: Path) -> tuple[Callable[..., Any], tuple[int, int]]:

@@ -20,7 +20,7 @@ from latentode.data.cells.columns import IntoFrame, quantile_list, quantile_name
 from latentode.data.files.writing import in_kind_of
 from latentode.data.scaling import Units
 from latentode.data.tables.transforms import Transform
-from latentode.errors import LatentODEError, check_draws, check_size
+from latentode.errors import LatentODEError, as_numbers, check_draws, check_size
 from latentode.forecast.components import WITHOUT_STRUCTURE, StructuralParts
 from latentode.forecast.mixture import (
     EDGES,
@@ -150,13 +150,9 @@ class Forecast:
         """P(x <= value) of each query, shape `(queries,)`; one value in data units for all, or of each.
 
         Raises:
-            LatentODEError: for a value of any other shape.
+            LatentODEError: for what is no number, and for a value of any other shape.
         """
-        value = np.asarray(value, dtype=np.float64)
-        if value.shape not in ((), (len(self),)):
-            raise LatentODEError(
-                f"cdf takes one value or one per query, shape ({len(self)},); got shape {value.shape}"
-            )
+        value = as_numbers("value of cdf", value, len(self), one=True)
         found = self._cdf(np.broadcast_to(value, (len(self),)))
         return found if self.score_transform is None else self.score_transform.cdf(found)
 
@@ -175,7 +171,7 @@ class Forecast:
         Returns:
             Shape `(queries,)`.
         """
-        actual = np.asarray(actual, dtype=np.float64)
+        actual = as_numbers("actual", actual, len(self))
         units = self.units
         never = units.outside(actual) | self.likelihood.impossible(self.distribution, actual)
         missing = np.isnan(actual)
@@ -309,7 +305,7 @@ class Forecast:
             actual: in data units, shape `(queries,)`.
             inside: where in its step of the cdf the score of a whole number is taken, between 0 and 1.
         """
-        scaled = self.units.to_scaled(np.asarray(actual, dtype=np.float64))
+        scaled = self.units.to_scaled(as_numbers("actual", actual, len(self)))
         found = self._scores_at(scaled, inside)
         if self.score_transform is not None:
             found = np.clip(self.score_transform.score(found), -FURTHEST, FURTHEST)

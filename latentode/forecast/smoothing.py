@@ -30,6 +30,7 @@ from latentode.data.batch import Series
 from latentode.data.cells.time_axis import Duration
 from latentode.data.dataset import SeriesDataset
 from latentode.data.queries import At, QueryTimes, query_times, times_along
+from latentode.errors import check_flag
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.queries import (
@@ -68,6 +69,7 @@ def forecast_question(
         smooth: as for `forecast_at`.
         parts: likewise.
     """
+    check_flag("smooth", smooth)
     dataset, asked = question
     places = query_times(dataset, asked, count)
     chosen = chosen_variables(fitted.reader.schema, variables)

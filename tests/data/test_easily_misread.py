@@ -1,5 +1,7 @@
 """Tables that are easily misread: hours, labels, codes and pivots, each read as meant or refused."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -437,12 +439,166 @@ def test_series_one_after_the_other_are_told_apart_by_what_never_changes_within_
     assert "name the column that tells them apart with id=" in inspect(mixed).to_text()
 
 
-@pytest.mark.parametrize("form", ["%b-%y", "%b %y", "%m/%d/%Y", "%B %Y"])
-def test_a_line_below_a_table_is_named_whatever_the_form_of_its_dates(form):
-    stamps = pd.date_range("2019-01-01", periods=40, freq="MS") + pd.Timedelta("14D")
-    cells = [*stamps.strftime(form), "Total"]
-    with pytest.raises(SchemaError, match=r"holds 'Total' at .* not a time in the format %.*below the"):
-        read(pd.DataFrame({"date": cells, "y": range(41)}), time="date")
+MIDDLES = pd.date_range("2019-01-15", periods=40, freq="31D")
+WRITTEN = {
+    **{form: (MIDDLES.strftime(form), form) for form in ("%b-%y", "%m/%d/%Y", "%B %d, %Y")},
+    "months in words": (pd.period_range("2019-01", periods=40, freq="M").strftime("%b %Y"), "%b %Y"),
+    "months": (pd.period_range("2019-01", periods=40, freq="M").strftime("%Y-%m"), "ISO8601"),
+    "days": (MIDDLES.strftime("%Y-%m-%d"), "ISO8601"),
+    "offsets": ([f"{day:%Y-%m-%d}T08:00+0{i % 2 + 1}:00" for i, day in enumerate(MIDDLES)], "ISO8601"),
+    "quarters": ([f"{1990 + i // 4}Q{i % 4 + 1}" for i in range(40)], "quarter"),
+    "durations": ([f"{i}:00:00" for i in range(20, 60)], "elapsed"),
+    "years": ([str(1980 + i) for i in range(40)], "numbers, but"),
+    "parts of years": ([f"{1990 + i / 12:.3f}" for i in range(40)], "numbers, but"),
+    "days of eight digits": (MIDDLES.strftime("%Y%m%d"), "numbers, but"),
+}
+BELOW = ("Total", "Source: agency", "* preliminary", "Average 2019 to 2022, without May")
+
+
+@pytest.mark.parametrize("line", BELOW)
+@pytest.mark.parametrize("case", WRITTEN)
+def test_a_line_below_a_table_is_named_whatever_the_form_of_its_times(case, line):
+    cells, form = WRITTEN[case]
+    with pytest.raises(SchemaError) as raised:
+        read(pd.DataFrame({"date": [*cells, line], "y": range(41)}), time="date")
+    if form == "mixes":  # which is wrong of the rows above it
+        assert "mixes time zones" in str(raised.value)
+        return
+    assert re.search(f"{re.escape(form)}|such as", str(raised.value))
+    assert form in str(raised.value)
+    assert re.search(
+        rf"{re.escape(repr(line))} at .*; or remove what stands below the", str(raised.value)
+    )
+
+
+@pytest.mark.parametrize("line", BELOW)
+def test_below_days_that_may_be_months_it_is_these_that_have_to_be_told_first(line):
+    cells = [*pd.date_range("2019-01-01", periods=40, freq="MS").strftime("%d/%m/%Y"), line]
+    table = pd.DataFrame({"date": cells, "y": range(41)})
+    with pytest.raises(SchemaError, match=r"'01/02/2019', which may be .*time_format='%d/%m/%Y' or"):
+        read(table, time="date")
+    with pytest.raises(SchemaError, match=r"at row 40, which is not .* %d/%m/%Y.*what stands below"):
+        read(table, time="date", time_format="%d/%m/%Y")
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_what_stands_between_rows_is_named_and_is_not_below_them(case):
+    cells, form = WRITTEN[case]
+    table = pd.DataFrame({"date": [*cells[:20], "Total", *cells[20:]], "y": range(41)})
+    with pytest.raises(SchemaError) as raised:
+        read(table, time="date")
+    assert form in str(raised.value)
+    assert "what stands below" not in str(raised.value)
+
+
+JANUARY = [f"2024-01-{day:02d}" for day in range(1, 29)]
+TOTALS = {
+    "no time": ("time,y", [f"{d},3" for d in JANUARY], ",84", "`time` has no time at line 30"),
+    "a series": (
+        "id,time,y",
+        [f"a,{d},3" for d in JANUARY],
+        "Total,,84",
+        "`time` has no time at line 30",
+    ),
+    "numbers": ("id,t,y", [f"a,{i},3" for i in range(28)], "Total,,84", "`t` has no time at line 30"),
+    "days and clocks": (
+        "date,time,y",
+        [f"{d},08:00,3" for d in JANUARY],
+        ",,84",
+        "`date` has no time at line 30",
+    ),
+    "parts": ("year,month,y", [f"{2000 + i},1,3" for i in range(28)], ",,84", "nan, nan at line 30"),
+    "parts and a word": (
+        "year,month,y",
+        [f"{2000 + i},1,3" for i in range(28)],
+        "Total,,84",
+        "`year` holds 'Total' at line 30 among numbers",
+    ),
+    "weeks and a word": (
+        "year,week,y",
+        [f"2024,{i},3" for i in range(1, 29)],
+        "Total,,84",
+        "`year` holds 'Total' at line 30 among numbers",
+    ),
+    "no variable": (
+        "time,variable,value",
+        [f"{d},hr,3" for d in JANUARY],
+        "2024-02-01,,84",
+        "`variable` names no variable at line 30",
+    ),
+    "no series": (
+        "time,patient,y",
+        [f"{d},a,3" for d in JANUARY[:14]] + [f"{d},b,3" for d in JANUARY[:14]],
+        "2024-01-01,,84",
+        "`patient` names no series at line 30",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOTALS)
+def test_a_row_that_sums_up_those_above_it_is_refused(case, tmp_path):
+    head, rows, last, expected = TOTALS[case]
+    (file := tmp_path / "a.csv").write_text("\n".join([head, *rows, last, ""]))
+    with pytest.raises(SchemaError, match=f"{expected}.*; or remove what stands below the table"):
+        SeriesDataset.from_frame(read_table(file))
+    sign = last.partition(",")[0] or ","
+    if sign in ("Total", ","):  # what is advised is of use
+        read_columns(read_table(file, file_format=FileFormat(comment=sign)), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "noted"),
+    [
+        ("Total", 1, True),
+        ("Grand total:", 1, True),
+        ("Gesamt", 1, True),
+        ("Mean", 1, True),
+        ("Total", 3, False),
+        ("Totalwerk", 1, False),
+        ("c", 1, False),
+    ],
+)
+def test_a_series_of_one_row_that_is_called_a_sum_is_pointed_out(name, rows, noted):
+    days = pd.to_datetime(JANUARY)
+    parts = {"a": days, "b": days, name: days[-rows:]}
+    table = pd.concat([pd.DataFrame({"id": i, "time": t, "y": 1.5}) for i, t in parts.items()])
+    schema = Schema(id="id", time="time", targets=("y",), layout="wide")
+    notes = " ".join(inspect(table, schema).notes)
+    assert ("of one row, which may sum up the others" in notes) == noted
+    alone = table.drop_duplicates("id")
+    assert "may sum up" not in " ".join(inspect(alone, schema).notes)
+
+
+MERGED = {
+    "series": ({"id": ["a", "", "", "b", "", ""], "time": [0, 1, 2] * 2}, "`id` names no series"),
+    "missing": ({"id": ["a", None, None, "b", None, None], "time": [0, 1, 2] * 2}, "names no series"),
+    "times": ({"id": ["a", "b"] * 3, "time": ["2024-01-01", None] * 3}, "`time` has no time"),
+    "variables": (
+        {"time": [0, 1, 2] * 2, "variable": ["hr", "", "", "bp", "", ""]},
+        "`variable` names no variable",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MERGED)
+def test_cells_that_are_meant_for_those_below_them_are_refused_with_what_fills_these_in(case):
+    columns, expected = MERGED[case]
+    value = "value" if case == "variables" else "y"
+    frame = pd.DataFrame({**columns, value: [1.5, 2.0, 2.5, 3.0, 3.5, 4.0]})
+    name = expected.partition("` ")[0].strip("`") if "`" in expected else "id"
+    told = re.escape(
+        f"with pandas frame['{name}'] = frame['{name}'].mask(frame['{name}'] == '').ffill()"
+    )
+    with pytest.raises(SchemaError, match=rf"{expected} at row 1; .*, {told}"):
+        SeriesDataset.from_frame(frame)
+    frame[name] = frame[name].mask(frame[name] == "").ffill()
+    assert len(SeriesDataset.from_frame(frame, duplicates="last").ids) == 2 - (case == "variables")
+
+
+def test_a_cell_that_somebody_forgot_is_not_taken_for_a_merged_one():
+    frame = pd.DataFrame({"id": ["a", "a", "", "b", "b", "b"], "time": [0, 1, 2] * 2, "y": 1.5})
+    with pytest.raises(SchemaError, match=r"names no series at row 2; fill it in or remove that row$"):
+        SeriesDataset.from_frame(frame)
 
 
 def test_years_of_two_digits_that_lie_far_ahead_are_refused():
@@ -462,3 +618,137 @@ def test_cycles_may_be_given_by_any_collection(kind):
     for odd in (b"x", [["y"]], [{}]):
         with pytest.raises(SchemaError, match="cycles are durations"):
             Schema(cycles=odd)
+
+
+NIGHTS = pd.date_range("2024-01-01", periods=24)
+
+
+def series_of(places, at_once=True, days=NIGHTS, minutes=(0, 0, 0, 0), **columns):
+    """Rows of several places, all of one night together or one place after the other."""
+    parts = []
+    for place, late in zip(places, minutes, strict=False):
+        times = days + pd.Timedelta(minutes=late)
+        parts.append(pd.DataFrame({**columns, "time": times, **place, "y": np.arange(len(days))}))
+    table = pd.concat(parts, ignore_index=True)
+    return table.sort_values("time", kind="stable", ignore_index=True) if at_once else table
+
+
+TWO = [{"lat": 52.5, "lon": 13.4}, {"lat": 48.1, "lon": 11.6}]
+GRID = [{"lat": lat, "lon": lon} for lat in (52.5, 48.1) for lon in (13.4, 11.6)]
+TOGETHER = {
+    "two places": (TWO, "lat+lon"),
+    "a grid": (GRID, "lat+lon"),
+    "part of a grid": ([{"row": r, "col": c} for r, c in ((1, 5), (2, 6), (1, 6))], "row+col"),
+    "a depth": ([{"depth": 0.5}, {"depth": 2.5}], "depth"),
+}
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("case", TOGETHER)
+def test_columns_that_together_name_series_of_the_same_times_are_proposed(case, at_once):
+    places, id_ = TOGETHER[case]
+    table = series_of(places, at_once)
+    assert f"say id='{id_}', if " in inspect(table).to_text()
+    with pytest.raises(SchemaError, match=rf"; say id='{re.escape(id_)}', if .*; or remove them, or"):
+        SeriesDataset.from_frame(table)
+    assert len(SeriesDataset.from_frame(table, Schema(id=id_))) == len(places)
+    named = table.assign(patient="p")
+    with pytest.raises(SchemaError, match=rf"say id='{re.escape('patient+' + id_)}', if "):
+        SeriesDataset.from_frame(named, Schema(id="patient"))
+
+
+def test_labels_that_only_together_name_the_series_are_proposed_together():
+    places = [{"region": r, "kind": k} for r in "ns" for k in "xz"]
+    for at_once in (True, False):
+        with pytest.raises(SchemaError) as raised:
+            read(series_of(places, at_once))
+        long = r"give id='region', variable='kind' and value='y' if `kind` names what is measured"
+        assert re.search(rf"{long}.*; id='region\+kind' if `region` and", str(raised.value))
+    with pytest.raises(SchemaError, match=r"give id='region\+kind' if `region` and `kind` together"):
+        read(series_of(places, other=1.5))
+    whole = [{"row": 1, "col": 5}, {"row": 2, "col": 6}]
+    assert "say id='row+col', if `row` and `col`, which tell" in inspect(series_of(whole)).to_text()
+    with pytest.raises(SchemaError, match=r"give id='region\+depth' if `region` and `depth` together"):
+        read(series_of([{"region": r, "depth": d} for r in "ns" for d in (5, 10)]))
+    with pytest.raises(SchemaError, match=r"give id='region' if it names the series; variable="):
+        read(series_of([{"region": r} for r in "ns"], minutes=(0, 420)))
+
+
+def test_what_repeats_now_and_then_is_not_told_apart_by_what_is_measured():
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=200, freq="h")
+    days = days.append(days[[5, 40, 90]]).sort_values()
+    for values in (rng.choice([0.5, 1.5], (203, 2)), rng.normal(size=(203, 2)).round(1)):
+        table = pd.DataFrame({"time": days, "u": values[:, 0], "v": values[:, 1], "y": days.hour + 0.5})
+        assert "which tell" not in inspect(table).to_text()
+        with pytest.raises(SchemaError, match=r"3 rows repeat another row's `time`, .*\); remove them"):
+            SeriesDataset.from_frame(table)
+
+
+@pytest.mark.parametrize("places", [TWO, GRID, [{"depth": 0.5}, {"depth": 2.5}, {"depth": 4.5}]])
+@pytest.mark.parametrize("named", [{}, {"patient": "p"}])
+def test_short_series_are_told_apart_by_what_never_changes_within_one(places, named):
+    table = series_of(places, at_once=False, days=NIGHTS[:4], minutes=(0, 7, 20, 200), **named)
+    id_ = "+".join([*named, *places[0]])
+    said = f"goes back at row 4 and runs through the same times again.*say id='{re.escape(id_)}'"
+    found, notes = read(table, **({"id": "patient"} if named else {}))
+    assert re.search(said, notes) and len(found.schema.targets) == len(places[0]) + 1
+    mixed = table.assign(**{name: np.arange(len(table)) + 0.5 for name in places[0]})
+    assert "runs through" not in read(mixed, **({"id": "patient"} if named else {}))[1]
+
+
+def test_places_that_are_recorded_in_turn_are_told_apart_by_both_numbers():
+    for places in (TWO, GRID):
+        table = series_of(
+            places, days=NIGHTS[0] + 6 * (NIGHTS - NIGHTS[0]), minutes=(0, 700, 2000, 4000)
+        )
+        assert "as where they name the series; if so, say id='lat+lon'" in read(table)[1]
+    rng = np.random.default_rng(0)
+    hours = pd.to_timedelta(np.sort(rng.uniform(0, 900, 200)), unit="h") + NIGHTS[0]
+    values = rng.choice([0.5, 1.5], (200, 2))
+    table = pd.DataFrame({"time": hours, "u": values[:, 0], "v": values[:, 1], "y": hours.minute + 0.5})
+    assert "if so" not in read(table)[1]
+    doses = [{"dose": 0.5, "rate": 1.5}, {"dose": 1.5, "rate": 2.5}]  # in the morning and the evening
+    assert "if so" not in read(series_of(doses, minutes=(0, 720)))[1]
+
+
+def measured(label, names=("hr", "temp"), patients=("p", "q")):
+    days = NIGHTS[:10]
+    index = pd.MultiIndex.from_product([patients, days, names], names=["patient", "time", label])
+    return index.to_frame(index=False).assign(val=np.arange(10 * len(names) * len(patients)) + 0.5)
+
+
+@pytest.mark.parametrize("names", [("hr", "temp"), (101, 102)])
+def test_items_beside_a_series_may_be_what_is_measured(names):
+    table = measured("item", names)
+    told = (
+        "only together name the series; if `item` names what is measured, say variable='item' and value"
+    )
+    with pytest.raises(SchemaError, match=rf"{told}='val'; else say id='patient\+item'"):
+        read(table)
+    long = read(table, id="patient", variable="item", value="val")[0].schema
+    assert (long.layout, long.id) == ("long", "patient")
+    stores = table.rename(columns={"patient": "store", "item": "product"})
+    with pytest.raises(SchemaError, match=r"only together name the series; say id='store\+product'"):
+        read(stores)
+    alone = measured("item", names, ("p",)).drop(columns="patient")
+    assert "if it names what is measured, say variable='item' and value='val'" in read(alone)[1]
+
+
+def test_labels_that_tell_nearly_all_repeated_rows_apart_are_named_before_merging_is():
+    table = measured("thing")
+    twice = pd.concat([table, table.iloc[[3]]], ignore_index=True)
+    advice = (
+        r"; say variable='thing' and value='val', if `thing`, which tells 20 of them apart, names what "
+        r"is measured; or id='patient\+thing', if it names the series too; or remove them, or choose"
+    )
+    with pytest.raises(SchemaError, match=f"21 rows repeat .*{advice}"):
+        SeriesDataset.from_frame(twice)
+    sensors = twice.rename(columns={"thing": "sensor"})
+    with pytest.raises(SchemaError, match=r"; say id='patient\+sensor', if .*; or variable='sensor'"):
+        SeriesDataset.from_frame(sensors, Schema(id="patient"))
+    quality = table.drop_duplicates(["patient", "time"]).assign(thing="good")
+    again = pd.concat([quality, quality.iloc[[3]]], ignore_index=True)
+    again.loc[5, "thing"] = "poor"
+    with pytest.raises(SchemaError, match=r"\(patient=p, time=2024-01-04 00:00:00\); remove them, or"):
+        SeriesDataset.from_frame(again, Schema(id="patient", targets=("val",)))

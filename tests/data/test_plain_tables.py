@@ -67,6 +67,7 @@ ODD = {
     "missing integers": table().astype({"y": "Int64"}),
     "truth values": table(y=[True, False] * 4),
     "dates": table(time=STAMPS.date),
+    "a series of one row that may be a sum": table(id=[*"aaabbb", "c", "Total"]),
     "no table": {"id": ["a"]},
 }
 

@@ -222,7 +222,9 @@ def test_a_question_that_cannot_be_read_says_why(dataset, at, message):
 @pytest.mark.parametrize(
     ("at", "count", "message"),
     [
-        ("24h", 0, "count must be a whole number of at least 1, got 0"),
+        ("24h", 0, "count must be at least 1, got 0"),
+        ("24h", "3", "count must be a whole number, got '3'"),
+        ("24h", True, "count must be a whole number, got True"),
         ("24h", 2.5, "whole number"),
         ([NAIVE + "Z"], 3, "count goes with a duration"),
         (pd.DataFrame({"id": ["a"], "time": [NAIVE + "Z"]}), 3, "count goes with a duration"),

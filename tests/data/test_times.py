@@ -185,6 +185,14 @@ DECLARED, DATES = TimeAxis("datetime", declared=True), TimeAxis("date", time_uni
     [
         (HOURS, "24h", 24.0),
         (HOURS, "1D 12h", 36.0),
+        (HOURS, "1d12H", 36.0),
+        (HOURS, "2w", 336.0),
+        (HOURS, "30MIN", 0.5),
+        (HOURS, "30m", 0.5),
+        (HOURS, "36S", 0.01),
+        (HOURS, "3600ms", 0.001),
+        (HOURS, "PT90M", 1.5),
+        (HOURS, "P1DT30M", 24.5),
         (HOURS, dt.timedelta(minutes=30), 0.5),
         (HOURS, pd.Timedelta("7D"), 168.0),
         (HOURS, np.timedelta64(90, "m"), 1.5),
@@ -201,6 +209,24 @@ DECLARED, DATES = TimeAxis("datetime", declared=True), TimeAxis("date", time_uni
 )
 def test_durations_are_counted_in_the_axis_own_unit(axis, duration, units):
     assert axis.duration(duration) == units
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("text", ["1h", "1H", "1d", "1D", "1S", "1w", "1US", "1 Min"])
+def test_a_unit_may_be_written_large_or_small_where_it_means_one_thing(text):
+    assert HOURS.duration(text) > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1M", "1MS", "2.5Ms", "1mS", "1ME", "1D 2M", "1Q", "1QS", "1Y", "1y", "1mo", "3 months"),
+        *("1year", "P1M", "P1Y", "P1Y2M10D", "P1MT5H"),
+    ],
+)
+def test_a_duration_in_months_or_years_is_refused(text):
+    with pytest.raises(SchemaError, match=r"may be in months or years.*'30D'.*'5min' and '5ms'"):
+        HOURS.duration(text)
 
 
 def test_a_plain_number_is_a_duration_of_datetimes_where_a_unit_was_declared():

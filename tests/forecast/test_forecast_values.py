@@ -41,6 +41,44 @@ def test_mean_and_spread_are_those_of_the_mixture(name):
     np.testing.assert_allclose(forecast.std, np.sqrt(variance), rtol=1e-10)
 
 
+NO_NUMBERS = {
+    "text": "a",
+    "a number as text": "1",
+    "numbers as text": ["1"] * 6,
+    "nothing": None,
+    "mixed": [1.0, "a", 2.0, 3.0, 4.0, 5.0],
+    "ragged": [1.0, [2.0, 3.0]],
+    "other shape": np.zeros(3),
+    "two axes": np.zeros((6, 1)),
+    "moments": pd.date_range("2024-01-01", periods=6),
+    "complex": np.zeros(6, dtype=complex),
+    "a frame": pd.DataFrame({"x": [1.0, 2.0]}),
+    "a dictionary": {"x": 1.0},
+}
+
+
+@pytest.mark.parametrize("case", NO_NUMBERS)
+@pytest.mark.parametrize("asked", ["cdf", "log_prob", "scores"])
+def test_what_is_no_number_for_each_query_is_refused(asked, case):
+    forecast, _ = mixed("normal")
+    with pytest.raises(LatentODEError, match=r"must be numbers, one per forecast, shape \(6,\)"):
+        getattr(forecast, asked)(NO_NUMBERS[case])
+
+
+@pytest.mark.parametrize(
+    "kind", [list, tuple, np.float32, pd.Series, torch.tensor, lambda v: pd.Series(v, dtype="Float64")]
+)
+def test_numbers_for_each_query_may_come_in_any_kind_of_array(kind):
+    forecast, _ = mixed("normal")
+    for asked in (forecast.cdf, forecast.log_prob, forecast.scores):
+        np.testing.assert_array_equal(asked(kind([1.0] * 6)), asked(np.ones(6)))
+    assert (
+        np.isnan(forecast.log_prob([1.0, None, np.nan, 1, 1, 1])).tolist()
+        == [False, True, True] + [False] * 3
+    )
+    np.testing.assert_array_equal(forecast.cdf(1), forecast.cdf(np.ones(6)))
+
+
 @every_kind
 def test_cdf_is_the_mean_of_the_components(name):
     forecast, parts = mixed(name)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from making import START, calendar, same, tiny, traced, waves
 
 from latentode import (
@@ -116,6 +117,30 @@ def test_every_level_has_a_column_of_its_own(fitted, frame):
     assert list(answer.columns[5:]) == names
     assert (np.diff(answer[names].to_numpy(), axis=1) > 0).all()
     assert quantile_levels(answer) == pytest.approx(levels)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, float, str])
+def test_a_level_of_few_bits_is_the_decimal_number_that_it_stands_for(fitted, frame, kind):
+    levels = [kind(0.1), kind(0.9)]
+    answer = fitted.predict(frame, 2.0, quantiles=levels)
+    same(answer, fitted.predict(frame, 2.0, quantiles=[0.1, 0.9]))
+    same(answer, fitted.predict(frame, 2.0, level=kind(80), quantiles=[]))
+
+
+@pytest.mark.parametrize("array", [np.float32, torch.tensor])
+def test_levels_may_stand_in_an_array_of_few_bits(fitted, frame, array):
+    answer = fitted.predict(frame, 2.0, quantiles=array([0.1, 0.25]))
+    assert answer.columns[-2:].tolist() == ["q0.1", "q0.25"]
+
+
+@pytest.mark.parametrize("wrong", ["no", None, 1, np.array([True, False]), pd.DataFrame({"x": [1]})])
+def test_what_is_switched_is_true_or_false(fitted, frame, wrong):
+    for name, ask in {
+        "smooth": lambda: fitted.predict(frame, 2.0, smooth=wrong),
+        "log_prob": lambda: fitted.backtest(frame, log_prob=wrong),
+    }.items():
+        with pytest.raises(LatentODEError, match=f"{name} must be True or False, got "):
+            ask()
 
 
 @pytest.mark.parametrize("wrong", [1.5, [0.1, 0.0], [float("nan")], "half", None, [None]])

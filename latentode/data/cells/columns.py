@@ -25,8 +25,9 @@ __all__ = [
     "forecast_column",
     "frame_or_as_is",
     "interval_levels",
-    "misread",
+    "names_places",
     "number_column",
+    "or_fill_down",
     "or_no_row",
     "quantile_levels",
     "quantile_list",
@@ -38,10 +39,8 @@ __all__ = [
 ]
 
 DIGITS = 15  # so that 0.1 + 0.2 is called 0.3, and no two levels that anybody means share a name
-SEPARATORS = (";", "\t", "|", ",")
-MOST_HEADER = 3  # rows of units and the like
-FEWEST, LOOKED_AT = 3, 20  # rows of values below them
-LAST_ROWS = 0.05  # of a table, which notes below it may be
+LAST_ROWS, FEW = 0.05, 3  # share or number of rows that notes below a table may be
+MERGED = 0.5  # share of cells that are empty, below others, where each stands for several rows
 PLACES = ("line", "row")  # what rows of files are counted by
 
 
@@ -50,7 +49,7 @@ def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
     return cast(pd.Series, frame[name])
 
 
-def _names_places(index: pd.Index) -> bool:
+def names_places(index: pd.Index) -> bool:
     """Whether an index says on which line of which file each row is."""
     return index.nlevels == 2 and index.names[0] == "file" and index.names[1] in PLACES
 
@@ -58,7 +57,7 @@ def _names_places(index: pd.Index) -> bool:
 def row_name(column: pd.Series, bad: np.ndarray) -> str:
     """Names the first bad row by its index label; a frame read from a file counts lines."""
     place = column.index[int(np.argmax(bad))]
-    if _names_places(column.index):
+    if names_places(column.index):
         return f"{column.index.names[1]} {place[1]} of {place[0]}"
     return f"{column.index.name or 'row'} {place}"
 
@@ -80,9 +79,26 @@ def or_no_row(bad: np.ndarray) -> str:
         '; or remove what stands below the table, or in a text file say with comment= how it begins'
     """
     first = int(np.argmax(bad))
-    if not bad[first:].all() or not first or len(bad) - first > max(1, LAST_ROWS * len(bad)):
+    below = len(bad) - first
+    if not bad[first:].all() or below > max(FEW, LAST_ROWS * len(bad)) or below >= first:
         return ""
     return "; or remove what stands below the table, or in a text file say with comment= how it begins"
+
+
+def or_fill_down(column: pd.Series, empty: np.ndarray) -> str:
+    """Further advice where most cells are empty but the first, as below merged cells of a spreadsheet.
+
+    Example:
+        >>> or_fill_down(pd.Series(["a", "", "b", ""], name="id"), np.array([False, True] * 2))[:55]
+        '; or, where a cell is meant for the empty ones below it'
+    """
+    if empty[0] or empty.mean() < MERGED:
+        return ""
+    cells = f"frame[{column.name!r}]"
+    return (
+        "; or, where a cell is meant for the empty ones below it, as merged ones of a spreadsheet are, "
+        f"fill these in, with pandas {cells} = {cells}.mask({cells} == '').ffill()"
+    )
 
 
 def some_names(columns: Iterable[object], limit: int = 8) -> str:
@@ -90,50 +106,6 @@ def some_names(columns: Iterable[object], limit: int = 8) -> str:
     columns = list(columns)
     shown = ", ".join(f"`{c}`" for c in columns[:limit])
     return shown + (f" and {len(columns) - limit} more" if len(columns) > limit else "")
-
-
-def misread(frame: pd.DataFrame) -> str:
-    """Advice where a frame looks like a file that was read without its separator or header rows.
-
-    Example:
-        >>> misread(pd.DataFrame({"meter;time;value": ["7;2024-01-01;3.5"]}))
-        "; the name of its one column holds ';': read the file with latentode.read_table, which finds \
-separators, or pandas.read_csv(sep=';')"
-        >>> misread(pd.DataFrame({"time": [1], "x": [2]}))
-        ''
-    """
-    if frame.index.name in PLACES or _names_places(frame.index):
-        return ""  # as read_table leaves it
-    if len(frame.columns) == 1:
-        name = str(frame.columns[0])
-        mark = next((mark for mark in SEPARATORS if mark in name), None)
-        if mark is not None:
-            return (
-                f"; the name of its one column holds {mark!r}: read the file with "
-                f"latentode.read_table, which finds separators, or pandas.read_csv(sep={mark!r})"
-            )
-    first = frame.iloc[: MOST_HEADER + LOOKED_AT]
-    columns = [first.iloc[:, place] for place in range(first.shape[1])]
-    texts = [c for c in columns if pd.api.types.is_string_dtype(c) or c.dtype == object]
-    for rows in range(1, MOST_HEADER + 1):
-        if sum(_begins_late(column, rows) for column in texts) > 1:
-            return (
-                f"; in several columns no values but units or the like stand above row {rows}: "
-                "read the file with latentode.read_table, which finds them, or with "
-                "pandas.read_csv(skiprows=...) without them"
-            )
-    return ""
-
-
-def _begins_late(column: pd.Series, rows: int) -> bool:
-    """Whether a column holds numbers or times from its row `rows` on, and none before."""
-    cells = column.fillna("").astype(str)
-    numbers = pd.to_numeric(cells, errors="coerce").notna()
-    times = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True).notna()
-    return any(
-        len(values) >= rows + FEWEST and not values.iloc[:rows].any() and values.iloc[rows:].all()
-        for values in (numbers, times)
-    )
 
 
 def to_pandas(frame: IntoFrame) -> pd.DataFrame:
@@ -179,7 +151,7 @@ def _with_index_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with what its index says as columns."""
     index = frame.index
     names = [n for n in index.names if n is not None]
-    if _names_places(index):
+    if names_places(index):
         return frame
     if isinstance(index, pd.MultiIndex):
         known = [n for n in names if n not in frame.columns]
@@ -258,6 +230,18 @@ def quantile_levels(columns: Iterable[object]) -> list[float]:
     return sorted(float(str(c)[1:]) for c in columns if str(c).startswith("q0."))
 
 
+def _as_written(level: Any) -> float:
+    """A level as a float, one of fewer bits as the decimal number that it stands for.
+
+    Example:
+        >>> _as_written(np.float32(0.1)), _as_written("0.25")
+        (0.1, 0.25)
+    """
+    held = level if isinstance(level, Real | str) else np.asarray(level)[()]
+    short = isinstance(held, np.floating) and held.dtype.itemsize < np.dtype(np.float64).itemsize
+    return as_float(str(held) if short else held)
+
+
 def quantile_list(levels: float | Sequence[float | str]) -> list[float]:
     """Levels as numbers; one may have been given bare.
 
@@ -271,7 +255,7 @@ def quantile_list(levels: float | Sequence[float | str]) -> list[float]:
     given: Any = [levels] if isinstance(levels, Real | str) else levels
     check_length("quantiles", given)
     try:
-        numbers = [as_float(level) for level in given]
+        numbers = [_as_written(level) for level in given]
     except (TypeError, ValueError) as error:
         said = f"quantiles must be numbers between 0 and 1, got {shown(levels)}"
         raise LatentODEError(said) from error
@@ -296,7 +280,7 @@ def interval_levels(
     given: Any = [level] if isinstance(level, Real | str) else level
     check_length("levels", given)
     try:
-        percents = [as_float(percent) for percent in given]
+        percents = [_as_written(percent) for percent in given]
     except (TypeError, ValueError) as error:
         raise LatentODEError(f"level must be per cent, such as 80, got {shown(level)}") from error
     ends: set[float] = set(quantile_list(quantiles))

@@ -19,6 +19,7 @@ import pandas as pd
 from pandas.arrays import DatetimeArray, TimedeltaArray
 from pandas.errors import OutOfBoundsDatetime, OutOfBoundsTimedelta
 
+from latentode.data.cells.clock_times import in_plain_units
 from latentode.errors import SchemaError, as_float, shown
 
 __all__ = ["KINDS", "UNITS", "Duration", "TimeAxis", "TimeUnits"]
@@ -158,8 +159,9 @@ class TimeAxis:
         return TimeUnits(units)
 
     def _calendar_duration(self, value: Duration, name: str) -> float:
+        told = in_plain_units(value, name) if isinstance(value, str) else value
         try:
-            return cast(pd.Timedelta, pd.Timedelta(value)) / _unit(UNITS[self.time_unit])
+            return cast(pd.Timedelta, pd.Timedelta(told)) / _unit(UNITS[self.time_unit])
         except (OverflowError, OutOfBoundsDatetime, OutOfBoundsTimedelta) as error:
             raise SchemaError(
                 f"{name} {value!r} lies too far ahead: 64 bits cannot hold it; ask for less"

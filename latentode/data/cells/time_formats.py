@@ -25,7 +25,7 @@ __all__ = [
     "read_elapsed",
     "read_period",
     "refuse_yearless",
-    "usual_format",
+    "written_usually",
 ]
 
 _DATES = (
@@ -103,7 +103,7 @@ _WEEKDAYS = frozenset(_DAYS.split())
 _BESIDE = ("de", "del", "der", "den", "le", "el", "il", "er", "kl", "um", "klokken", "uhr", "a", "ore")
 _KEPT = ("am", "pm", "t", "z", "utc", "gmt")
 _WORD = re.compile(r"[^\W\d_]+")
-PROBED, FEW = 50, 3
+PROBED = 50
 ONE_CENTURY = 80  # years, which a table of two-digit years hardly spans
 FAR_AHEAD = 20  # years, beyond which all of a table hardly lies
 LONGER = 10  # times as long as by another order of day and year
@@ -226,19 +226,16 @@ def _refuse_short_years(cells: pd.Series, read: pd.Series, form: str, what: str)
         )
 
 
-def usual_format(text: pd.Series, what: str) -> str | None:
-    """The strptime format of the first texts, or of all but the last few, if more than half are in it.
+def written_usually(text: pd.Series) -> np.ndarray:
+    """Mask of the texts that are written as most are, but for their digits and letters; none if none.
 
-    None for none.
+    Example:
+        >>> written_usually(pd.Series(["Jan 2020", "March 2020", "Source: agency"])).tolist()
+        [True, True, False]
     """
-    for some in (text.iloc[:FEW], *(text.iloc[:-k] for k in range(1, FEW + 1) if len(text) > FEW + k)):
-        try:
-            form = found_format(some, what)
-        except SchemaError:
-            continue
-        if form is not None and _read(text, form).notna().mean() > 0.5:
-            return form
-    return None
+    shapes = text.str.replace(r"\d+", "0", regex=True).str.replace(r"[^\W\d_]+", "a", regex=True)
+    usual = (shapes == shapes.mode()[0]).to_numpy()
+    return usual & (usual.mean() > 0.5)
 
 
 def _day_or_year_first(cells: pd.Series, fitting: list[str]) -> list[str]:

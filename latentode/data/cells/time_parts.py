@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from latentode.data.cells.columns import row_name, without_arrow
+from latentode.data.cells.columns import cell_name, or_no_row, row_name, without_arrow
 from latentode.data.cells.time_formats import month_of
 from latentode.data.cells.time_reading import TimeForm, read_times
 from latentode.data.cells.usual_names import DATE_NAMES, PARTS_OF_TIME, usual
 from latentode.errors import SchemaError
 
-__all__ = ["clock_parts", "days_of", "parts_of_time", "time_of_parts"]
+__all__ = ["clock_parts", "days_of", "parts_of_time", "refuse_words_in_parts", "time_of_parts"]
 
 _LIMITS = {
     "year": (1000, 9999),
@@ -49,6 +49,26 @@ def parts_of_time(frame: pd.DataFrame, taken: Iterable[str]) -> list[str]:
     if len(wanted) > 2 or "doy" in found:
         wanted += _clock(found)
     return [found[part] for part in wanted]
+
+
+def refuse_words_in_parts(frame: pd.DataFrame, free: Iterable[str]) -> None:
+    """Raises for a cell that is no number in a column such as of years, in which most cells are.
+
+    Args:
+        frame: a table of whose columns no others hold times.
+        free: those of its columns that have no role yet.
+    """
+    called = {name for names in PARTS_OF_TIME.values() for name in names}
+    for column in (frame[name] for name in free if usual(name) in called):
+        if not pd.api.types.is_string_dtype(column) and column.dtype != object:
+            continue
+        numbers = pd.to_numeric(column.astype(object), errors="coerce")
+        lost = (column.notna() & numbers.isna()).to_numpy(dtype=bool)
+        if lost.any() and 2 * lost.sum() < column.notna().sum():
+            raise SchemaError(
+                f"column `{column.name}` holds {cell_name(column, lost)} among numbers, as parts of "
+                f"times are; correct it or remove that row{or_no_row(lost)}"
+            )
 
 
 def clock_parts(frame: pd.DataFrame, taken: Iterable[str]) -> list[str]:
@@ -171,7 +191,7 @@ def _refuse(columns: Sequence[pd.Series], name: str, bad: np.ndarray) -> None:
         cells = ", ".join(str(column.iloc[int(np.argmax(bad))]) for column in columns)
         raise SchemaError(
             f"columns {name!r} hold {cells} at {row_name(columns[0], bad)}, which is no time; correct "
-            "it or remove that row"
+            f"it or remove that row{or_no_row(bad)}"
         )
 
 

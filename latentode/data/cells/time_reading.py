@@ -13,7 +13,8 @@ from typing import Any, NoReturn, cast
 import numpy as np
 import pandas as pd
 
-from latentode.data.cells.columns import cell_name, row_name, without_arrow
+from latentode.data.cells.clock_times import place_in_zone, zone_name
+from latentode.data.cells.columns import cell_name, or_fill_down, or_no_row, row_name, without_arrow
 from latentode.data.cells.number_cells import plain_numbers
 from latentode.data.cells.number_text import is_text
 from latentode.data.cells.time_axis import TimeAxis
@@ -27,7 +28,7 @@ from latentode.data.cells.time_numbers import (
     is_number_form,
     times_of_numbers,
 )
-from latentode.data.cells.time_text import FIX, TEXT_FORMS, place_in_zone, read_text, zone_name
+from latentode.data.cells.time_text import FIX, TEXT_FORMS, read_text
 from latentode.errors import SchemaError
 
 __all__ = [
@@ -228,7 +229,7 @@ def _as_plain_type(column: pd.Series, what: str) -> pd.Series:
     if missing.any():
         raise SchemaError(
             f"{what} has no time at {row_name(column, missing)}; give each row its time or remove "
-            "that row"
+            f"that row{or_no_row(missing) or or_fill_down(column, missing)}"
         )
     if isinstance(column.dtype, pd.PeriodDtype):
         return column.dt.to_timestamp()

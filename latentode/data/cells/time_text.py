@@ -2,10 +2,6 @@
 
 Beside ISO 8601 a clock may show 24:00 or a comma before fractions of seconds, and the zone may
 follow as a word ("UTC", "Europe/Berlin"). Other forms are found where they can be nothing else.
-
-Naive times are placed in a zone also on the two nights when its clocks change. In spring an hour does
-not exist. In autumn an hour comes twice: within a series whose rows stand in the order in which they
-were written, the second pass has begun where its clock goes back or a time repeats.
 """
 
 from __future__ import annotations
@@ -16,10 +12,9 @@ import warnings
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import pandas as pd
 
-from latentode.data.cells.clock_times import is_clock
+from latentode.data.cells.clock_times import check_zone, is_clock, place_in_zone
 from latentode.data.cells.columns import cell_name, or_no_row, row_name
 from latentode.data.cells.time_formats import (
     found_format,
@@ -28,25 +23,19 @@ from latentode.data.cells.time_formats import (
     period_form,
     read_elapsed,
     read_period,
-    usual_format,
+    written_usually,
 )
 from latentode.errors import SchemaError
 
 __all__ = [
     "FIX",
     "ISO",
-    "REPEATED",
     "TEXT_FORMS",
     "TimeText",
-    "place_in_zone",
     "read_text",
-    "second_pass",
-    "zone_name",
 ]
 
 FIX = "correct it, or give time_format= (such as '%d/%m/%Y %H:%M') if the whole column is written so"
-REPEATED = ("first", "second")
-DAY = 86_400_000_000  # microseconds
 TEXT_FORMS = ("elapsed", "week", "quarter", "month")
 ISO = "ISO8601"
 # A clock time is needed before an offset: the last field of a bare date would look like one.
@@ -108,7 +97,9 @@ def read_text(
         found = _other_iso(text, what) or _other_form(column, text, what)
         if found is not None:
             return found
-    chosen = time_format or usual_format(text, what) or ISO
+    chosen = time_format or _usual_form(column, text, what) or ISO
+    if chosen in TEXT_FORMS:
+        _in_form(column, text, what, chosen)
     _refuse_unreadable(column, text, what, chosen, fix)
     offsets = text.str.extract(_OFFSET, expand=False).fillna("").replace("Z", "+00:00")
     _refuse_mixed(column, offsets, what, convert)
@@ -187,9 +178,25 @@ def _in_form(column: pd.Series, text: pd.Series, what: str, form: str) -> pd.Ser
     if lost.any():
         raise SchemaError(
             f"{what} holds {cell_name(column, lost)}, which is not a time in the form {form}; "
-            "correct it, or give another time_format="
+            f"correct it, or give another time_format={or_no_row(lost)}"
         )
     return read
+
+
+def _usual_form(column: pd.Series, text: pd.Series, what: str) -> str | None:
+    """The form of most cells, beside which others are not written as times are; None for ISO 8601.
+
+    Raises:
+        SchemaError: for a cell among numbers, and for whatever keeps most cells from being read.
+    """
+    numbers = cast(pd.Series, pd.to_numeric(text.astype(object), errors="coerce")).notna().to_numpy()
+    if 0.5 < numbers.mean() < 1:
+        raise SchemaError(
+            f"{what} holds numbers, but {cell_name(column, ~numbers)}; correct it or remove that row"
+            f"{or_no_row(~numbers)}"
+        )
+    usual = written_usually(text)
+    return None if usual.all() or not usual.any() else read_text(column[usual], what, None, True).form
 
 
 def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: str, fix: str) -> None:
@@ -203,11 +210,6 @@ def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: st
     readable = parsed.notna().to_numpy()
     if readable.all():
         return
-    numbers = cast(pd.Series, pd.to_numeric(text.astype(object), errors="coerce")).notna().to_numpy()
-    if numbers.mean() > 0.5 and not numbers.all() and chosen == ISO:
-        raise SchemaError(
-            f"{what} holds numbers, but {cell_name(column, ~numbers)}; correct it or remove that row"
-        )
     zone = _SHORT_ZONE.search(str(text.iloc[int((~readable).argmax())]))
     if zone is not None:
         fix = f"write the UTC offset, such as +01:00, for {zone[1]!r}, which may mean several zones"
@@ -235,116 +237,3 @@ def _refuse_mixed(column: pd.Series, offsets: pd.Series, what: str, convert: boo
         f"{what} mixes time zones{where}; give timezone= (such as 'Europe/Berlin' or 'UTC') to convert "
         "all of them to"
     )
-
-
-def check_zone(timezone: str) -> None:
-    """Raises for a zone that nobody knows."""
-    try:
-        if not timezone:
-            raise ValueError
-        pd.Timestamp(0, tz=timezone)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise SchemaError(
-            f"timezone {timezone!r} is unknown; write an IANA name such as 'Europe/Berlin' or 'UTC'"
-        ) from error
-
-
-def place_in_zone(
-    column: pd.Series,
-    what: str,
-    timezone: str,
-    series: np.ndarray | None = None,
-    repeated_hour: str | None = None,
-) -> pd.Series:
-    """Aware times converted to a zone, naive ones taken to be in it.
-
-    Args:
-        column: datetimes.
-        what: names the column in messages.
-        timezone: IANA name.
-        series: of each row; None where the order of rows says nothing.
-        repeated_hour: "first" or "second": which pass of an hour that comes twice is meant where the
-            order of rows does not say.
-
-    Raises:
-        SchemaError: for an unknown zone, a clock time that the zone skipped, or one that it passed
-            twice where nothing says which pass is meant.
-    """
-    check_zone(timezone)
-    if column.dt.tz is not None:
-        return column.dt.tz_convert(timezone)
-    placed = column.dt.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT")
-    lost = placed.isna().to_numpy()
-    if not lost.any():
-        return placed
-    first = np.ones(len(column), dtype=bool)
-    skipped = column.dt.tz_localize(timezone, ambiguous=first, nonexistent="NaT").isna().to_numpy()
-    if skipped.any():
-        raise SchemaError(
-            f"{what} holds {cell_name(column.astype(str), skipped)}, which {timezone} skipped when its "
-            "clocks changed; write the times with their UTC offset, or give timezone='UTC' if the "
-            "clock "
-            "was never set forward"
-        )
-    second, told = np.zeros(len(column), dtype=bool), np.zeros(len(column), dtype=bool)
-    if series is not None:
-        second, told = second_pass(column, lost, series)
-    second = np.where(told, second, lost & (repeated_hour == "second"))
-    untold = lost & ~told
-    if untold.any() and repeated_hour is None:
-        raise SchemaError(
-            f"{what} holds {cell_name(column.astype(str), untold)}, which {timezone} passed twice when "
-            "its clocks changed, and the order of rows does not say which is meant; give "
-            "repeated_hour='first' or 'second', or write the times with their UTC offset"
-        )
-    return column.dt.tz_localize(timezone, ambiguous=~second)
-
-
-def second_pass(
-    times: pd.Series, twice: np.ndarray, series: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows in an hour that comes twice are of its second pass, and where the order of rows
-    says so.
-
-    Args:
-        times: naive datetimes.
-        twice: mask of the rows in such an hour.
-        series: of each row; rows of one stand in the order of recording, or in the reverse.
-
-    Returns:
-        Two masks, each of the length of `times`. The order says which pass a row is of if the clock of
-        its series goes back in that hour, or a time repeats, and nowhere else.
-    """
-    second, told = np.zeros(len(times), dtype=bool), np.zeros(len(times), dtype=bool)
-    wall = times.to_numpy().astype("datetime64[us]").astype(np.int64)
-    for code in np.unique(series[twice]):
-        rows = np.flatnonzero(series == code)
-        steps = np.diff(wall[rows])
-        if (steps < 0).sum() > (steps > 0).sum():  # the newest row stands first
-            rows = rows[::-1]
-        ordered = bool((np.diff(wall[rows[~twice[rows]]]) >= 0).all())
-        rows = rows[twice[rows]]
-        night = pd.Series(wall[rows] // DAY)
-        # The first row of a night follows one of another night, which is no step back.
-        back = np.append(False, (np.diff(wall[rows]) <= 0) & (np.diff(night) == 0))
-        second[rows] = pd.Series(back).groupby(night).cummax().to_numpy()
-        once = pd.Series(back).groupby(night).transform("sum").to_numpy() == 1
-        told[rows] = once & ordered
-    return second, told
-
-
-def zone_name(column: pd.Series, what: str) -> str | None:
-    """The name by which pandas finds the column's zone again; None for naive times."""
-    zone = column.dt.tz
-    if zone is None:
-        return None
-    fixed = zone.utcoffset(None)
-    name = str(zone) if fixed is None else str(dt.timezone(fixed))
-    try:
-        pd.Timestamp(0, tz=name)
-    except (ValueError, KeyError, TypeError) as error:
-        raise SchemaError(
-            f"{what} has the time zone {zone!r}, which has no name; convert the column with "
-            "dt.tz_convert to an IANA zone such as 'Europe/Berlin'"
-        ) from error
-    return name

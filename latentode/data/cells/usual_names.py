@@ -15,6 +15,7 @@ __all__ = [
     "DATE_NAMES",
     "HOUR_NAMES",
     "ID_NAMES",
+    "MAY_BE_MEASURED",
     "MAY_MEASURE",
     "MEASURES",
     "NUMBERED",
@@ -55,6 +56,8 @@ ID_NAMES = (
     *("station_name", "sensor_name", "device_name", "site_name", "store_nbr", "unit_number", "unit_nr"),
     *("unit",),
 )
+# Of these, what may as well name what is measured.
+MAY_BE_MEASURED = ("item",)
 # What is numbered where several of it are recorded, beside `ID_NAMES`; and endings of such names, of
 # which the last may as well count.
 NUMBERED = (

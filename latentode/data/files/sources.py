@@ -14,12 +14,15 @@ import lzma
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
 from urllib.parse import unquote
 
-from latentode.errors import SchemaError, shown
+import pandas as pd
+
+from latentode.errors import SchemaError, as_path, shown
 
 __all__ = ["STANDARD_INPUT", "Part", "Source", "ending_of", "parts_of"]
 
@@ -109,7 +112,10 @@ def parts_of(source: Source) -> Iterator[Part]:
     Raises:
         SchemaError: for what is not there or cannot be unpacked.
     """
-    several = [source] if isinstance(source, str | Path) else list(source)
+    many = isinstance(source, Iterable) and not isinstance(source, str | bytes | Path | pd.DataFrame)
+    several = list(cast(Any, source)) if many else [cast(str | Path, source)]
+    for one in several:
+        as_path("the file", one)
     if not several:
         raise SchemaError("no file is named; give at least one")
     if any(isinstance(one, str) and not one.strip() for one in several):

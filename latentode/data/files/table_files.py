@@ -18,7 +18,7 @@ from latentode.data.files.text_encoding import as_utf8
 from latentode.data.files.text_table import MISSING, read_text_table
 from latentode.data.files.typed_files import PARQUET, reader_of
 from latentode.data.tables.file_format import FileFormat
-from latentode.data.tables.schema import ID_NAMES, TIME_NAMES, Schema
+from latentode.data.tables.schema import ID_NAMES, TIME_NAMES, Schema, check_schema
 from latentode.errors import SchemaError, understood, warn
 
 __all__ = ["MISSING", "PARQUET", "read_table"]
@@ -49,6 +49,7 @@ def read_table(
     Raises:
         SchemaError: naming the file, the line where it can, and the fix.
     """
+    check_schema(schema)
     schema = schema or Schema()
     told = (file_format or FileFormat()).over(schema.file_format)
     parts, frames = [], []

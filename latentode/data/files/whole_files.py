@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from latentode.errors import LatentODEError
+from latentode.errors import LatentODEError, as_path
 
 __all__ = ["require_writable", "write_file"]
 
@@ -33,7 +33,7 @@ def write_file(path: str | Path, content: bytes) -> None:
     Raises:
         LatentODEError: naming the file, if there is no room, no permission, or no such place.
     """
-    path = Path(path)
+    path = as_path("path", path)
     with _disk(path):
         made = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def require_writable(folder: str | Path) -> None:
     Raises:
         LatentODEError: naming the place, if not.
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     with _disk(folder):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.stat(folder)  # which refuses a name that no file can have

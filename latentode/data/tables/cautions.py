@@ -10,15 +10,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from latentode.data.cells.columns import column_of, misread, row_name, some_names
+from latentode.data.cells.columns import column_of, row_name, some_names
 from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.usual_names import PARTS_OF_TIME, usual
-from latentode.data.tables.joined_columns import JOINT, joined
-from latentode.data.tables.roles import codes_of, taken_in_turn
+from latentode.data.tables.file_format import misread
+from latentode.data.tables.joined_columns import codes_of, joined
+from latentode.data.tables.roles import taken_in_turn
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
 
@@ -27,11 +29,14 @@ __all__ = [
     "compare_variables",
     "far_times",
     "is_far_code",
+    "summary_rows",
 ]
 
 SHOWN = 5  # near matches
 FAR = 2  # ranges of all other values
 RUNS = 10  # rows that one run through the times has at least, on average
+SHORT_RUNS, FEWEST_TOLD = 3, 3  # likewise where columns tell them apart; columns and turns in all
+TURNING = 4  # columns that may name series in turn
 BEHIND = 0.25  # share of rows before the latest time so far, beyond which these are no late ones
 YEAR = 365 * 86_400 * 10**6  # microseconds
 FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
@@ -39,6 +44,13 @@ SPANS = 10  # of the bulk, beyond which a time is pointed out
 CALENDAR_NAMES = (  # numbers that follow from the time
     *(name for names in PARTS_OF_TIME.values() for name in names),
     *("weekday", "day_of_week", "dow", "week", "weekofyear", "quarter", "season", "shift"),
+)
+# What rows below a table are called that sum it up, in several languages.
+_SUMMARY = re.compile(
+    r"(?:(?:grand|sub)?[ -]?total[es]?|totaux|sum|mean|average|avg|overall|gesamt|insgesamt|summe"
+    r"|zwischensumme|mittel(?:wert)?|durchschnitt|somme|moyenne|suma|media|promedio|somma|soma|média"
+    r"|totaal|som|gemiddelde|summa)\s*:?",
+    re.IGNORECASE,
 )
 _CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
 
@@ -59,6 +71,9 @@ def cautions(
     names = (*values, *schema.known_future)
     notes = [_far_code(column_of(table, name)) for name in names]
     notes += _odd_labels(table, schema)
+    if schema.id is not None:
+        ids = pd.Index(pd.unique(column_of(table, schema.id)))
+        notes.append(summary_rows(codes, ids, schema))
     times = column_of(table, str(schema.time))
     notes += [far_times(times, axis), _yet_to_come(times, axis)]
     if not asked:
@@ -134,14 +149,17 @@ def _run_through_again(
     column = column_of(table, str(schema.time))
     ticks = axis.ticks_of(column)
     back = np.append(False, (np.diff(ticks) < 0) & (np.diff(codes) == 0))
-    if not 0 < RUNS * int(back.sum()) <= len(ticks):
+    if not 0 < SHORT_RUNS * int(back.sum()) <= len(ticks):
         return None
     latest = pd.Series(ticks).groupby(codes).cummax().to_numpy()
     if (ticks < latest).mean() < BEHIND:
         return None
-    run = np.cumsum(back)
+    run = np.cumsum(back | np.append(False, np.diff(codes) != 0))
     same = [name for name in schema.targets or () if _constant_in(run, column_of(table, name))]
-    told = f"say id='{joined(same)}', which never changes within one" if same else (
+    if RUNS * int(back.sum()) > len(ticks) and (not same or len(same) + int(back.sum()) < FEWEST_TOLD):
+        return None
+    both = joined([*([] if schema.id is None else [schema.id]), *same])
+    told = f"say id='{both}', which never changes within one" if same else (
         "name the column that tells them apart with id="
     )  # fmt: skip
     return (
@@ -161,19 +179,59 @@ def _in_turn(table: pd.DataFrame, schema: Schema, axis: TimeAxis, codes: np.ndar
     """Points out a variable of few whole numbers whose rows look like those of several series."""
     targets = list(schema.targets or ())
     ticks = axis.ticks_of(column_of(table, str(schema.time)))
+    own = [] if schema.id is None else [schema.id]
+    few = []
     for name in targets if len(targets) > 1 else ():
         column = column_of(table, name)
-        values = column.to_numpy(np.float64, na_value=np.nan)
-        few = 2 <= column.nunique() <= len(column) / RUNS and (values == np.floor(values)).all()
-        if not few or usual(name) in CALENDAR_NAMES:
+        if not 2 <= column.nunique() <= len(column) / RUNS or usual(name) in CALENDAR_NAMES:
             continue
-        if taken_in_turn(codes, codes_of(codes, column), ticks):
+        few.append(name)
+        values = column.to_numpy(np.float64, na_value=np.nan)
+        if (values == np.floor(values)).all() and taken_in_turn(codes, codes_of(codes, column), ticks):
             return (
                 f"column `{name}` holds whole numbers, and the times of each of them are regular, but "
                 "not those of all rows, as where it names the series; if so, say "
-                f"id='{name if schema.id is None else JOINT.join([schema.id, name])}'"
+                f"id='{joined([*own, name])}'"
+            )
+    turning = [name for name in few if _turns(column_of(table, name))][:TURNING]
+    for pair in combinations(turning, 2):
+        together = codes_of(codes, *(column_of(table, name) for name in pair))
+        if taken_in_turn(codes, together, ticks):
+            return (
+                f"columns `{pair[0]}` and `{pair[1]}` hold few numbers, and the times of each pair of "
+                "them are regular, but not those of all rows, as where they name the series; if so, "
+                f"say id='{joined([*own, *pair])}'"
             )
     return None
+
+
+def _turns(column: pd.Series) -> bool:
+    """Whether a column holds another value in the next row often enough to name series in turn."""
+    values = column.to_numpy(np.float64, na_value=np.nan)
+    return 4 * int((np.diff(values) != 0).sum()) >= len(values) - 1
+
+
+def summary_rows(codes: np.ndarray, ids: pd.Index, schema: Schema) -> str | None:
+    """Points out a series of one row that is called as rows are that sum up those above; None for none.
+
+    Args:
+        codes: the series of each row.
+        ids: the identifier of each series.
+        schema: names every column.
+
+    Example:
+        >>> summary_rows(np.array([0, 0, 1]), pd.Index(["a", "Total"]), Schema(id="store"))[:49]
+        "column `store` names a series 'Total' of one row,"
+    """
+    rows = np.bincount(codes, minlength=len(ids))
+    alone = ids[rows == 1]
+    single = [i for i in alone if isinstance(i, str) and _SUMMARY.fullmatch(i.strip())]
+    if not single or len(alone) == len(ids):
+        return None
+    return (
+        f"column `{schema.id}` names a series {single[0]!r} of one row, which may sum up the others; "
+        "if so, remove that row, or in a text file say with comment= how it begins"
+    )
 
 
 def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:

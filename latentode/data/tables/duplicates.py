@@ -14,9 +14,10 @@ import pandas as pd
 
 from latentode.data.cells.columns import IntoFrame, column_of, row_name, some_names, to_pandas
 from latentode.data.cells.number_text import is_text
-from latentode.data.tables.joined_columns import joined
+from latentode.data.cells.usual_names import ID_NAMES, MAY_BE_MEASURED, usual
+from latentode.data.tables.joined_columns import codes_of, joined, telling_together
 from latentode.data.tables.reading import key_columns, value_columns
-from latentode.data.tables.roles import are_dates, codes_of, repeats
+from latentode.data.tables.roles import are_dates, is_label, repeats
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
 
@@ -24,6 +25,7 @@ __all__ = ["DUPLICATES", "known_rows", "merge_duplicates", "other_readings", "wi
 
 DUPLICATES = ("error", "mean", "last")
 MOST_TIMES = 100  # that are looked up in all time zones
+ALMOST = 0.1  # share of repeated rows that a column may leave that tells the others apart
 
 
 def merge_duplicates(
@@ -49,8 +51,9 @@ def merge_duplicates(
         otherwise = other_readings(table, schema, None if frame is None else to_pandas(frame))
         raise SchemaError(
             f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
-            f"{row_name(column_of(table, keys[0]), twice)} ({at}); remove them, or choose "
-            f"duplicates='mean' or 'last'{whose}{'; or ' + otherwise if otherwise else ''}"
+            f"{row_name(column_of(table, keys[0]), twice)} ({at}); "
+            f"{otherwise + '; or ' if otherwise else ''}remove them, or choose duplicates='mean' or "
+            f"'last'{whose}"
         )
     # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
     group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
@@ -146,20 +149,57 @@ def _as_before(new: pd.Series, old: pd.Series) -> pd.Series:
 
 
 def _told_apart(frame: pd.DataFrame, table: pd.DataFrame, schema: Schema) -> str | None:
-    """Advice about columns without a role that tell repeated rows apart."""
+    """Advice about columns without a role that tell repeated rows apart, or hold few values that do."""
     keys = [codes_of(column_of(table, c)) for c in key_columns(schema)]
     read = {*schema.columns(), schema.date, *schema.leave_out} - {*value_columns(schema)}
-    for name in frame.columns:
-        column = column_of(frame, name)
-        if name in read or not (is_text(column) or pd.api.types.is_integer_dtype(column)):
+    free = {c: column_of(frame, c) for c in frame.columns if c not in read}
+    repeated = _n_repeated(*keys)
+    for name, column in free.items():
+        if not (is_text(column) or pd.api.types.is_integer_dtype(column)) or not repeats(column):
             continue
-        if not repeats(column) or pd.Series(codes_of(*keys, column)).duplicated().any():
-            continue
+        left = _n_repeated(*keys, column)
         if are_dates(column):
-            return f"say date='{name}', if the times are those of its days"
-        both = joined([schema.id, name]) if schema.id is not None else name
-        return f"say id='{both}', if `{name}`, which tells them apart, names the series too"
-    return None
+            if left == 0:
+                return f"say date='{name}', if the times are those of its days"
+        elif is_text(column) and left <= ALMOST * repeated and (left == 0 or is_label(column)):
+            them = "them" if left == 0 else f"{repeated - left} of them"
+            return _text_advice(name, schema, them, is_label(column))
+    likely = [
+        name
+        for name, column in free.items()
+        if (is_label(column) or pd.api.types.is_numeric_dtype(column))
+        and not (pd.api.types.is_bool_dtype(column) or are_dates(column))
+    ]
+    own = [k for c, k in zip(key_columns(schema), keys, strict=True) if c != schema.time]
+    base = codes_of(*own) if own else np.zeros(len(table), dtype=np.int64)
+    ticks = codes_of(column_of(table, str(schema.time)))
+    names = telling_together(frame, likely, base, ticks)
+    whole = [c for c in likely if pd.api.types.is_integer_dtype(free[c]) and repeats(free[c])]
+    names = names or [c for c in whole if not _n_repeated(*keys, free[c])][:1]
+    if not names:
+        return None
+    both = joined([*([] if schema.id is None else [schema.id]), *names])
+    shown, plural = " and ".join(f"`{c}`" for c in names), len(names) > 1
+    return (
+        f"say id='{both}', if {shown}, which tell{'' if plural else 's'} them apart, "
+        f"name{'' if plural else 's'} the series{'' if plural else ' too'}"
+    )
+
+
+def _n_repeated(*columns: pd.Series | np.ndarray) -> int:
+    return int(pd.Series(codes_of(*columns)).duplicated().sum())
+
+
+def _text_advice(name: str, schema: Schema, them: str, labels: bool) -> str:
+    """What text may name that tells repeated rows apart: the series or, if labels, what is measured."""
+    both = joined([schema.id, name]) if schema.id is not None else name
+    told = f"`{name}`, which tells {them} apart,"
+    if not labels or schema.layout == "long" or len(schema.targets or ()) != 1:
+        return f"say id='{both}', if {told} names the series too"
+    long = f"variable='{name}' and value='{(schema.targets or ('',))[0]}'"
+    if usual(name) in ID_NAMES and usual(name) not in MAY_BE_MEASURED:
+        return f"say id='{both}', if {told} names the series too; or {long}, if what is measured"
+    return f"say {long}, if {told} names what is measured; or id='{both}', if it names the series too"
 
 
 def _set_back(times: pd.Series) -> bool:

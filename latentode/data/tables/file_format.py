@@ -1,4 +1,7 @@
-"""FileFormat: how a file holds its table. What is left open is found out from the file itself."""
+"""FileFormat: how a file holds its table. What is left open is found out from the file itself.
+
+A frame that others have read from a file without its format looks so, which is said too.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+import pandas as pd
+
+from latentode.data.cells.columns import PLACES, names_places
 from latentode.errors import SchemaError
 
-__all__ = ["WHITESPACE", "FileFormat"]
+__all__ = ["WHITESPACE", "FileFormat", "misread"]
 
 WHITESPACE = r"\s+"  # the separator of columns that are lined up with blanks or tabs
 # What a shell, or a reader of a page, can hardly write or see.
@@ -24,6 +30,9 @@ WORDS = {
 }
 WRITTEN = {WORDS[word]: word for word in ("tab", "space", "whitespace")}
 OPEN = (None, ())
+SEPARATORS = (";", "\t", "|", ",")
+MOST_HEADER = 3  # rows of units and the like
+FEWEST, LOOKED_AT = 3, 20  # rows of values below them
 
 
 @dataclass(frozen=True)
@@ -127,3 +136,47 @@ class FileFormat:
         if unknown:
             raise SchemaError(f"a file's format has no {sorted(unknown)[0]!r}")
         return cls(**given)
+
+
+def misread(frame: pd.DataFrame) -> str:
+    """Advice where a frame looks like a file that was read without its separator or header rows.
+
+    Example:
+        >>> misread(pd.DataFrame({"meter;time;value": ["7;2024-01-01;3.5"]}))
+        "; the name of its one column holds ';': read the file with latentode.read_table, which finds \
+separators, or pandas.read_csv(sep=';')"
+        >>> misread(pd.DataFrame({"time": [1], "x": [2]}))
+        ''
+    """
+    if frame.index.name in PLACES or names_places(frame.index):
+        return ""  # as read_table leaves it
+    if len(frame.columns) == 1:
+        name = str(frame.columns[0])
+        mark = next((mark for mark in SEPARATORS if mark in name), None)
+        if mark is not None:
+            return (
+                f"; the name of its one column holds {mark!r}: read the file with "
+                f"latentode.read_table, which finds separators, or pandas.read_csv(sep={mark!r})"
+            )
+    first = frame.iloc[: MOST_HEADER + LOOKED_AT]
+    columns = [first.iloc[:, place] for place in range(first.shape[1])]
+    texts = [c for c in columns if pd.api.types.is_string_dtype(c) or c.dtype == object]
+    for rows in range(1, MOST_HEADER + 1):
+        if sum(_begins_late(column, rows) for column in texts) > 1:
+            return (
+                f"; in several columns no values but units or the like stand above row {rows}: "
+                "read the file with latentode.read_table, which finds them, or with "
+                "pandas.read_csv(skiprows=...) without them"
+            )
+    return ""
+
+
+def _begins_late(column: pd.Series, rows: int) -> bool:
+    """Whether a column holds numbers or times from its row `rows` on, and none before."""
+    cells = column.fillna("").astype(str)
+    numbers = pd.to_numeric(cells, errors="coerce").notna()
+    times = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True).notna()
+    return any(
+        len(values) >= rows + FEWEST and not values.iloc[:rows].any() and values.iloc[rows:].all()
+        for values in (numbers, times)
+    )

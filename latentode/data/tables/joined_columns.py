@@ -2,11 +2,13 @@
 
 A role may name them with a plus between: `id="site+bed"`, `time="year+month+day+hour"`. The joined
 column stands in answers under that name. Days in one column and times of day in another are joined too.
+Columns that name the series only together are found by how their combinations repeat.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import cast
 
 import numpy as np
@@ -14,19 +16,27 @@ import pandas as pd
 
 from latentode.data.cells.clock_times import clock_of
 from latentode.data.cells.columns import column_of, some_names, without_arrow
+from latentode.data.cells.number_text import is_text
 from latentode.data.cells.time_parts import days_of, time_of_parts
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
 __all__ = [
     "JOINT",
+    "codes_of",
     "joined",
     "joined_times",
     "parts_of",
     "require",
+    "telling_together",
+    "times_differ",
     "with_joined_columns",
 ]
 
+FEWEST = 3  # rows of a series that columns together name
+LIKELY = 8  # columns that may name series together
+SHARED = 0.25  # of the rows have the time of another, where several series are at one time
+MORE = 2  # times as many series as there are rows of one time, at most
 JOINT = "+"
 EXACT = 2.0**53  # up to which floats are whole numbers one by one
 
@@ -137,3 +147,60 @@ def require(frame: pd.DataFrame, columns: Sequence[str]) -> None:
                 f"column `{column}` is not in the table, whose columns are "
                 f"{some_names(frame.columns)}{index if column in frame.index.names else ''}; {fix}"
             )
+
+
+def codes_of(*columns: pd.Series | np.ndarray) -> np.ndarray:
+    """The number of each row's combination of cells."""
+    codes = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        part = pd.factorize(without_arrow(column) if isinstance(column, pd.Series) else column)[0]
+        codes = pd.factorize(codes * (part.max(initial=0) + 2) + part + 1)[0].astype(np.int64)
+    return codes
+
+
+def times_differ(codes: np.ndarray, ticks: np.ndarray) -> bool:
+    """Whether no time repeats within a group."""
+    order = np.lexsort((ticks, codes))
+    same = (np.diff(codes[order]) == 0) & (np.diff(ticks[order]) == 0)
+    return not bool(same.any())
+
+
+def telling_together(
+    frame: pd.DataFrame, names: Sequence[str], base: np.ndarray, ticks: np.ndarray
+) -> list[str]:
+    """Columns that name the series together, as latitudes and longitudes do; none where none do.
+
+    One or two of them leave no time of a series twice. Their combinations come again and again, hardly
+    more of them than there are rows of one time: values that are measured would make others each time.
+
+    Args:
+        frame: the table.
+        names: of the columns that may be such.
+        base: the series of each row, as far as it is known.
+        ticks: the time of each row.
+
+    Returns:
+        Those columns; beside numbers also others that never change where they do not.
+
+    Example:
+        >>> places = pd.DataFrame({"lat": [52.5, 48.1] * 3, "lon": [13.4, 11.6] * 3, "y": range(6)})
+        >>> telling_together(places, ["lat", "lon", "y"], np.zeros(6), np.arange(6) // 2)
+        ['lat', 'lon']
+    """
+    few = [c for c in names if 2 <= frame[c].nunique() <= len(frame) / FEWEST][:LIKELY]
+    codes = {c: codes_of(frame[c]) for c in few}
+    at_once = pd.Series(codes_of(base, ticks)).value_counts()
+    if at_once[at_once > 1].sum() < SHARED * len(frame):
+        return []
+    one = pd.Series(base).groupby(codes_of(base, ticks)).first()
+    most = int(at_once.groupby(one).max().sum())
+    for chosen in (*combinations(few, 1), *combinations(few, 2)):
+        series = codes_of(base, *(codes[c] for c in chosen))
+        n = int(series.max()) + 1
+        if n > min(MORE * most, len(frame) / FEWEST) or not times_differ(series, ticks):
+            continue
+        numbers = [c for c in few if not is_text(frame[c])]
+        same = numbers if set(chosen) <= set(numbers) else ()
+        alike = [c for c in same if int(codes_of(series, codes[c]).max()) + 1 == n]
+        return [c for c in few if c in chosen or c in alike]
+    return []

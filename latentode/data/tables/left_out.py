@@ -10,8 +10,8 @@ import pandas as pd
 from latentode.data.cells.columns import column_of, some_names, without_arrow
 from latentode.data.cells.number_text import is_text, looks_numeric
 from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, UNIT_NAMES, usual
-from latentode.data.tables.joined_columns import JOINT
-from latentode.data.tables.roles import UNNAMED, codes_of, is_label, looks_like_times
+from latentode.data.tables.joined_columns import JOINT, codes_of
+from latentode.data.tables.roles import UNNAMED, is_label, looks_like_times
 from latentode.data.tables.schema import Schema
 
 __all__ = ["PROBED", "LeftOut", "left_out", "overlooked"]

@@ -16,7 +16,8 @@ import pandas as pd
 from latentode.data.cells.columns import (
     IntoFrame,
     column_of,
-    misread,
+    or_fill_down,
+    or_no_row,
     row_name,
     to_pandas,
     without_arrow,
@@ -26,11 +27,12 @@ from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.time_numbers import PLAIN
 from latentode.data.cells.time_reading import TimeColumn, TimeForm, read_times
 from latentode.data.tables.cautions import cautions
+from latentode.data.tables.file_format import misread
 from latentode.data.tables.joined_columns import JOINT, joined_times, with_joined_columns
 from latentode.data.tables.left_out import left_out, overlooked
 from latentode.data.tables.qualifiers import qualify
 from latentode.data.tables.resolution import resolve
-from latentode.data.tables.schema import Schema
+from latentode.data.tables.schema import Schema, check_schema
 from latentode.errors import SchemaError, warn
 
 __all__ = [
@@ -138,6 +140,7 @@ def read_columns(frame: IntoFrame, schema: Schema | None) -> Reading:
     Raises:
         SchemaError: naming column, row and fix.
     """
+    check_schema(schema)
     frame = to_pandas(frame)
     try:
         return _read_columns(frame, schema)
@@ -257,7 +260,7 @@ def _check_ids(table: pd.DataFrame, schema: Schema) -> None:
     if missing.any():
         raise SchemaError(
             f"column `{schema.id}` names no series at {row_name(column, missing)}; fill it in or "
-            "remove that row"
+            f"remove that row{or_no_row(missing) or or_fill_down(column, missing)}"
         )
 
 

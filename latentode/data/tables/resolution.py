@@ -14,7 +14,15 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
-from latentode.data.cells.columns import cell_name, column_of, row_name, some_names, without_arrow
+from latentode.data.cells.columns import (
+    cell_name,
+    column_of,
+    or_fill_down,
+    or_no_row,
+    row_name,
+    some_names,
+    without_arrow,
+)
 from latentode.data.cells.number_text import is_text, looks_numeric
 from latentode.data.cells.usual_names import (
     ID_NAMES,
@@ -151,10 +159,12 @@ def _is_measured(search: Search, name: str) -> bool:
 def _long_targets(search: Search) -> Schema:
     column = column_of(search.frame, str(search.schema.variable))
     missing = column.isna().to_numpy()
+    if is_text(column):
+        missing = missing | (column.astype(str).str.strip() == "").to_numpy()
     if missing.any():
         raise SchemaError(
             f"column `{search.schema.variable}` names no variable at {row_name(column, missing)}; name "
-            "it or remove that row"
+            f"it or remove that row{or_no_row(missing) or or_fill_down(column, missing)}"
         )
     present = pd.Series(column.unique()).astype(str)
     targets = search.schema.targets or tuple(sorted(present.unique()))

@@ -22,7 +22,13 @@ from latentode.data.cells.time_formats import month_of
 from latentode.data.cells.time_numbers import since_when
 from latentode.data.cells.time_reading import TimeForm, read_times
 from latentode.data.cells.usual_names import ID_NAMES, usual
-from latentode.data.tables.joined_columns import joined, joined_times, parts_of, with_joined_columns
+from latentode.data.tables.joined_columns import (
+    codes_of,
+    joined,
+    joined_times,
+    parts_of,
+    with_joined_columns,
+)
 from latentode.data.tables.qualifiers import qualifies
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
@@ -32,7 +38,6 @@ __all__ = [
     "UNNAMED",
     "Search",
     "are_dates",
-    "codes_of",
     "equivalent",
     "holds_clock",
     "holds_hours",
@@ -45,7 +50,6 @@ __all__ = [
     "refuse_times_for_columns",
     "repeats",
     "taken_in_turn",
-    "times_differ",
 ]
 
 # Forms of times as names of columns, and how many of one form are no accident.
@@ -78,15 +82,6 @@ COUNTERS = (
 )
 
 
-def codes_of(*columns: pd.Series | np.ndarray) -> np.ndarray:
-    """The number of each row's combination of cells."""
-    codes = np.zeros(len(columns[0]), dtype=np.int64)
-    for column in columns:
-        part = pd.factorize(without_arrow(column) if isinstance(column, pd.Series) else column)[0]
-        codes = pd.factorize(codes * (part.max(initial=0) + 2) + part + 1)[0].astype(np.int64)
-    return codes
-
-
 def orderly(codes: np.ndarray, ticks: np.ndarray) -> bool:
     """Whether the rows of each group stand in the order of time, or all in the reverse, none twice.
 
@@ -97,13 +92,6 @@ def orderly(codes: np.ndarray, ticks: np.ndarray) -> bool:
     order = np.argsort(codes, kind="stable")
     steps = np.diff(ticks[order])[np.diff(codes[order]) == 0]
     return bool((steps > 0).all() or (steps < 0).all())
-
-
-def times_differ(codes: np.ndarray, ticks: np.ndarray) -> bool:
-    """Whether no time repeats within a group."""
-    order = np.lexsort((ticks, codes))
-    same = (np.diff(codes[order]) == 0) & (np.diff(ticks[order]) == 0)
-    return not bool(same.any())
 
 
 def repeats(column: pd.Series) -> bool:

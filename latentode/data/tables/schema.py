@@ -14,16 +14,24 @@ from typing import Any, cast
 
 import pandas as pd
 
+from latentode.data.cells.clock_times import REPEATED
 from latentode.data.cells.columns import some_names
 from latentode.data.cells.number_text import CENSORED
 from latentode.data.cells.time_axis import UNITS
-from latentode.data.cells.time_text import REPEATED
 from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, VALUE_NAMES, VARIABLE_NAMES
 from latentode.data.tables.file_format import FileFormat
 from latentode.data.tables.transforms import Spec, check_spec
 from latentode.errors import SchemaError, shown
 
-__all__ = ["AUTO", "ID_NAMES", "TIME_NAMES", "VALUE_NAMES", "VARIABLE_NAMES", "Schema"]
+__all__ = [
+    "AUTO",
+    "ID_NAMES",
+    "TIME_NAMES",
+    "VALUE_NAMES",
+    "VARIABLE_NAMES",
+    "Schema",
+    "check_schema",
+]
 
 AUTO, NONE = "auto", "none"  # of cycles
 _QUANTILE = re.compile(r"q0?\.\d+")
@@ -218,6 +226,17 @@ class Schema:
     def named(self) -> list[str]:
         """The columns that are named for one role each."""
         return [c for c in (self.id, self.time, self.variable, self.value) if c is not None]
+
+
+def check_schema(given: object) -> None:
+    """Raises a `SchemaError` for what is given as a schema, and is none.
+
+    Example:
+        >>> check_schema(Schema(id="patient")), check_schema(None)
+        (None, None)
+    """
+    if given is not None and not isinstance(given, Schema):
+        raise SchemaError(f"schema is a Schema, such as Schema(id='patient'); got {shown(given)}")
 
 
 def _periods(given: Any) -> str | tuple[str | float, ...]:

@@ -20,6 +20,7 @@ from latentode.data.cells.number_text import is_text
 from latentode.data.cells.usual_names import (
     COUNT_ENDINGS,
     ID_NAMES,
+    MAY_BE_MEASURED,
     MAY_MEASURE,
     MEASURES,
     NUMBER_ENDINGS,
@@ -29,13 +30,12 @@ from latentode.data.cells.usual_names import (
     every,
     usual,
 )
-from latentode.data.tables.joined_columns import joined
+from latentode.data.tables.joined_columns import codes_of, joined, telling_together, times_differ
 from latentode.data.tables.qualifiers import qualifies
 from latentode.data.tables.roles import (
     PROBED,
     UNNAMED,
     Search,
-    codes_of,
     equivalent,
     label_columns,
     looks_like_times,
@@ -43,7 +43,6 @@ from latentode.data.tables.roles import (
     orderly,
     repeats,
     taken_in_turn,
-    times_differ,
 )
 from latentode.errors import SchemaError
 
@@ -74,7 +73,10 @@ def find_id(search: Search) -> None:
         name = others[0] if len(others) == 1 else _telling(search, others)
         search.schema = replace(search.schema, id=name)
         n = search.column(name).nunique()
-        search.say(f"column `{name}` names the series, of which there are {n}; id= names another")
+        search.say(
+            f"column `{name}` names the series, of which there are {n}; id= names another"
+            f"{_or_variable(search, name)}"
+        )
 
 
 def _may_name_series(search: Search, name: str) -> bool:
@@ -165,10 +167,12 @@ def _telling(search: Search, names: Sequence[str]) -> str:
             return name
     together = codes_of(base, *(search.column(c) for c in names))
     if times_differ(together, ticks):
+        measured = [c for c in names if usual(c) in MAY_BE_MEASURED][-1:]
+        told = "".join(_or_variable(search, c, f"`{c}`") for c in measured)
         raise SchemaError(
-            f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series; say "
-            f"id='{joined(names)}', or name the one that is meant and fit with "
-            "LatentODEForecaster(duplicates='mean')"
+            f"columns {' and '.join(f'`{c}`' for c in names[:3])} only together name the series{told}; "
+            f"{'else ' if told else ''}say id='{joined(names)}', or name the one that is meant and fit "
+            "with LatentODEForecaster(duplicates='mean')"
         )
     return names[0]
 
@@ -238,15 +242,16 @@ def _id_by_structure(search: Search, labels: list[str], numbers: list[str], tick
         _refuse_labels(search, splits or labels)
 
 
-def _or_variable(search: Search, name: str) -> str:
+def _or_variable(search: Search, name: str, it: str = "it") -> str:
     """What to say if labels are not of series but of what is measured, where that can be."""
-    numeric, schema = search.numeric(), search.schema
+    numeric, schema = [c for c in search.numeric() if c != name], search.schema
     if schema.layout == "long" or schema.targets is not None or len(numeric) != 1:
         return ""
     column = search.column(name)
-    if usual(name) in ID_NAMES or not is_text(column) or is_text(_numbers(column)) != is_text(column):
+    other = usual(name) in ID_NAMES or is_text(_numbers(column)) != is_text(column)
+    if (other or not is_text(column)) and usual(name) not in MAY_BE_MEASURED:
         return ""
-    return f"; if it names what is measured, say variable='{name}' and value='{numeric[0]}'"
+    return f"; if {it} names what is measured, say variable='{name}' and value='{numeric[0]}'"
 
 
 def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray) -> None:
@@ -276,11 +281,25 @@ def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray)
 
 def _refuse_labels(search: Search, labels: Sequence[str]) -> None:
     name, numeric = labels[0], search.numeric()
+    likely = [*labels, *(c for c in numeric if not pd.api.types.is_bool_dtype(search.column(c)))]
+    ticks = search.ticks()
+    together = [] if ticks is None else telling_together(search.frame, likely, search.base(), ticks)
     known = search.column(name).dropna().unique()[:3].tolist()
-    readings = []
-    if search.schema.id is None:
+    readings, schema = [], search.schema
+    long = schema.layout != "long" and schema.targets is None and len(numeric) == 1
+    several = len(together) > 1 and schema.id is None
+    *first, last = together or [""]
+    if several and long and last in labels:
+        readings.append(
+            f"id='{joined(first)}', variable='{last}' and value='{numeric[0]}' if `{last}` names what "
+            "is measured in a long table"
+        )
+    if several:
+        shown = " and ".join(f"`{c}`" for c in together)
+        readings.append(f"id='{joined(together)}' if {shown} together name the series")
+    if schema.id is None:
         readings.append(f"id='{name}' if it names the series")
-    if search.schema.layout != "long" and search.schema.targets is None and len(numeric) == 1:
+    if long and not several:
         readings.append(
             f"variable='{name}' and value='{numeric[0]}' if it names what is measured in a long table"
         )

@@ -17,7 +17,7 @@ from latentode.data.cells.columns import some_names
 from latentode.data.cells.number_text import is_text
 from latentode.data.cells.time_formats import is_elapsed
 from latentode.data.cells.time_numbers import DIGITS, form_of_numbers
-from latentode.data.cells.time_parts import clock_parts, parts_of_time
+from latentode.data.cells.time_parts import clock_parts, parts_of_time, refuse_words_in_parts
 from latentode.data.cells.usual_names import (
     CLOCK_NAMES,
     DATE_NAMES,
@@ -30,18 +30,16 @@ from latentode.data.cells.usual_names import (
     usual,
 )
 from latentode.data.tables.header_rows import TIME, kind_of
-from latentode.data.tables.joined_columns import joined_times
+from latentode.data.tables.joined_columns import codes_of, joined_times, times_differ
 from latentode.data.tables.roles import (
     PROBED,
     Search,
     are_dates,
-    codes_of,
     holds_clock,
     holds_hours,
     looks_like_times,
     never_changes,
     orderly,
-    times_differ,
 )
 from latentode.errors import SchemaError
 
@@ -77,6 +75,8 @@ def find_time(search: Search) -> None:
                 search.join_times(parts)
                 _leave_out_the_same(search, parts)
                 return
+            if not parts and not whole:
+                refuse_words_in_parts(search.frame, free)
             names = [] if parts else names
         time = _rather_times(search, names[0]) if names else _time_by_contents(search)
         _refuse_parts(search, time)
