@@ -208,6 +208,23 @@ def crossing(cure: str, figure: str = "brier") -> Read:
     return read
 
 
+def led(name: str) -> Read:
+    """Held-out MAE and CRPS of a fit, those of its block alone, and the best baseline's error."""
+
+    def read(results: Any) -> str:
+        if name not in results:
+            return "not run yet"
+        rows, told = results[name], []
+        for model in LED:
+            own = rows.get(model)
+            told.append("none" if own is None else f"{own['mae']:.3g}, {own['crps']:.3g}")
+        others = {m: r["mae"] for m, r in rows.items() if m not in LED}
+        best = min(others, key=others.__getitem__)
+        return "; ".join([*told, f"{others[best]:.3g}, {best}"])
+
+    return read
+
+
 def domain(
     experiment: str,
     what: str,
@@ -245,6 +262,19 @@ CROSSING = (
     "Gaussian process",
     "logistic regression",
 )
+LED = ("latent ODE", "structural block alone")
+LEADERBOARDS = (
+    "storms",
+    "asynchronous",
+    "both_sides",
+    "event_times",
+    "glucose",
+    "station_weather",
+    "pbc_visits",
+    "wti_cpi",
+    "remifentanil",
+    "one_or_many",
+)
 SPEED = "64/16/64", "rows"
 SOLVED = "solve and its gradients, 65536 rows of 16, width 64"
 ON_CARD = (
@@ -268,6 +298,10 @@ FIGURES = [
         Figure("rivals", f"glucose {what} ahead (mg/dL), boosting's MAE; CRPS",
                boosted("glucose", lead, "glucose"))
         for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))
+    ),
+    *(
+        Figure("leaderboards", f"{name}, held-out MAE, CRPS: latent ODE; block alone; best baseline", led(name))
+        for name in LEADERBOARDS
     ),
     Figure("rivals", "p12_hourly, validation, boosting's MSE, MAE", boosted_errors("p12_hourly")),
     Figure("gpu", "ms on a card, gradients of a solve of 65,536 rows: rk38, its CUDA graph, torchode",

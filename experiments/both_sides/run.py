@@ -31,6 +31,7 @@ SCHEMA = Schema(id="id", time="time", targets=("x",), cycles=())
 JOINT = ModelConfig(latent="joint", latent_size=4, hidden_size=32, structure="last-value")
 PER_VARIABLE = JOINT.replace(latent="per-variable", latent_size=8)
 RATES = {"joint": 0.02, "per-variable": 0.01}
+SERIES, EPOCHS = 60, 12
 System = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -135,7 +136,7 @@ def main() -> None:
     folder = arguments.out or (Path("build/both_sides") if arguments.smoke else HERE)
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    n, epochs = (12, 1) if arguments.smoke else (60, 12)
+    n, epochs = (12, 1) if arguments.smoke else (SERIES, EPOCHS)
     figures = {}
     for system in (sine, damped):
         for config in (JOINT,) if arguments.smoke else (JOINT, PER_VARIABLE):

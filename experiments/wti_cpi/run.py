@@ -48,6 +48,7 @@ MODEL = ModelConfig(
     likelihood="student-t",
 )
 TRAINING = TrainingConfig(max_epochs=14, lr=2e-3)
+YEARS = ("2011-01-01", "2013-01-01", "2018-12-31")  # starts of validation, of the test, and its end
 RECALIBRATED = "latent ODE, per variable, recalibrated"
 
 
@@ -182,7 +183,7 @@ def main() -> None:
     out = arguments.out or (Path("build/wti_cpi") if arguments.smoke else HERE)
     quiet()
     frame, schema = oil_and_prices()
-    years, training = ("2011-01-01", "2013-01-01", "2018-12-31"), TRAINING
+    years, training = YEARS, TRAINING
     if arguments.smoke:
         frame = frame[frame["time"].between("2010-01-01", "2013-05-01")]
         years = ("2012-01-01", "2013-01-01", "2013-05-01")
