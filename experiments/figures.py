@@ -300,7 +300,7 @@ FIGURES = [
         for lead, what in ((0.5, "15 to 30 min"), (1.0, "45 to 60 min"))
     ),
     *(
-        Figure("leaderboards", f"{name}, held-out MAE, CRPS: latent ODE; block alone; best baseline", led(name))
+        Figure("leaderboards", f"{name}, held out, MAE, CRPS: fit; block alone; baseline", led(name))
         for name in LEADERBOARDS
     ),
     Figure("rivals", "p12_hourly, validation, boosting's MSE, MAE", boosted_errors("p12_hourly")),
