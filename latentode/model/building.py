@@ -40,6 +40,7 @@ from latentode.ode import FIELDS, CoupledDynamics, Dynamics, FieldSizes, Solver
 __all__ = ["LAYOUTS", "LayoutEntry", "build_latent_ode", "own_draws"]
 
 INTERACTIONS = ("encoder", "dynamics")
+CHANGES, READS = "changes", ("changes", "values")
 WIDEST = 48  # of the per-variable encoder: it runs once for each variable of each series
 
 Build = Callable[[ModelConfig, Sizes, int, bool], tuple[Layout, Dynamics]]
@@ -174,6 +175,7 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     """The network that a configuration describes; see `ModelConfig.build`."""
     check_choice("latent", config.latent, LAYOUTS)
     check_choice("dynamics", config.dynamics, FIELDS)
+    check_choice("reads", config.reads, READS)
     entry = LAYOUTS[config.latent]
     named = DEFAULT if config.likelihood == AUTO else config.likelihood
     likelihood = likelihood_of(named, sizes.n_variables, sizes.variables)
@@ -182,6 +184,7 @@ def build_latent_ode(config: ModelConfig, sizes: Sizes) -> LatentODE:
     emission = Emission(likelihood, sizes.n_variables, structure, last_value, max(told, 0))
     n_raw = likelihood.n_raw + (structure is not None)
     layout, dynamics = entry.build(config, sizes, n_raw, _variational(entry, config))
+    layout.units.read = config.reads == CHANGES
     exact = CLOSED_FORM if FIELDS[config.dynamics].closed_form else {}
     suited = {"method": "rk38", "intervals": 6, **entry.solver, **exact}
     network = LatentODE(

@@ -242,6 +242,8 @@ class ModelConfig(Config):
         latent_size: size of a latent state.
         hidden_size: width of dynamics and decoder.
         encoder: "gru", or, jointly, "ode-rnn" or "linear" (parallel over events).
+        reads: "changes": the encoder is told, beside each value, how much it has changed and how fast;
+            "values": values alone, as in the 2019 paper.
         encoder_size: width of the encoder; None takes `hidden_size`, per variable at most 48.
         embedding_size: size of a variable's embedding (per variable; so are the next three).
         attention_layers: how many times the variables of a series exchange what they have seen.
@@ -286,6 +288,7 @@ class ModelConfig(Config):
     latent_size: int = 16
     hidden_size: int = 64
     encoder: str = "gru"
+    reads: str = "changes"
     encoder_size: int | None = None
     embedding_size: int = 16
     attention_layers: int = 2

@@ -57,14 +57,16 @@ class ChangeUnits(nn.Module):
 
     Args:
         n_variables: number of variables; each begins with units of 1.
+        read: whether changes are read at all; without, an encoder is told that there were none.
     """
 
     step: Tensor
     distance: Tensor
     rate: Tensor
 
-    def __init__(self, n_variables: int) -> None:
+    def __init__(self, n_variables: int, read: bool = True) -> None:
         super().__init__()
+        self.read = read
         for name in ("step", "distance", "rate"):
             self.register_buffer(name, torch.ones(n_variables))
 
@@ -109,4 +111,5 @@ class ChangeUnits(nn.Module):
             torch.asinh(changes.rate / rate),
             torch.asinh(changes.bend / rate),
         ]
-        return torch.stack(told, dim=-1)
+        found = torch.stack(told, dim=-1)
+        return found if self.read else torch.zeros_like(found)

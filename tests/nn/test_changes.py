@@ -6,9 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from making import batch_of, network, noise_for, piece
 
 from latentode import LatentODEForecaster
 from latentode.data.batch import Observations
+from latentode.nn import ENCODERS
 from latentode.nn.changes import N_CHANGES, ChangeUnits
 from latentode.nn.memory import Memory
 from latentode.nn.sequences import Events, Histories, last_values
@@ -150,3 +152,21 @@ def test_a_fit_estimates_the_units_and_a_saved_model_has_them(fitted, tmp_path):
     again = LatentODEForecaster.load(tmp_path / "model").network_.layout.units
     for one, other in zip(units.buffers(), again.buffers(), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "options", [{"latent": "per-variable"}, *({"encoder": name} for name in ENCODERS)], ids=str
+)
+def test_an_encoder_that_reads_values_alone_answers_as_if_nothing_changed(options):
+    rng = np.random.default_rng(0)
+    batch = batch_of([piece(rng, *size) for size in ((6, 5), (4, 6), (0, 3))])
+    model, alone = network(**options), network(**options, reads="values")
+    alone.load_state_dict(model.state_dict())
+    noise = noise_for(len(batch), latent=model.latent_size)
+
+    def means(of):
+        return of(batch, batch.target.queries(), noise)[0].mean
+
+    assert not torch.allclose(means(model), means(alone))
+    model.layout.units.register_forward_hook(lambda *called: 0 * called[-1])
+    torch.testing.assert_close(means(model), means(alone), rtol=1e-12, atol=1e-12)
