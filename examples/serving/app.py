@@ -14,9 +14,9 @@ import pandas as pd
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
-from latentode import LatentODEError, LatentODEForecaster
+from latentode import LatentODEError, ServedForecaster
 
-MODEL = LatentODEForecaster.load(os.environ["LATENTODE_MODEL"])
+MODEL = ServedForecaster.load(os.environ["LATENTODE_MODEL"])
 TIME = str(MODEL.schema_.time)
 gc.collect()
 gc.freeze()  # what is loaded now stays: no collection has to look at it again
