@@ -12,26 +12,33 @@ rows and revised ones included.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
+import numpy as np
 import pandas as pd
 
-from latentode.data.cells.columns import IntoFrame, interval_levels, quantile_list, to_pandas
+from latentode.data.cells.columns import (
+    IntoFrame,
+    interval_levels,
+    quantile_list,
+    to_pandas,
+)
 from latentode.data.cells.time_axis import Duration, TimeAxis
 from latentode.data.dataset import SeriesDataset
 from latentode.data.files.writing import FrameT, in_kind_of, kind_of
-from latentode.data.queries import At
+from latentode.data.queries import At, asked_times
 from latentode.data.tables.schema import Schema
-from latentode.errors import LatentODEError, shown
+from latentode.errors import LatentODEError, shown, understood
 from latentode.estimators.persistence import load_model
 from latentode.forecast.fitted import FittedForecaster
 from latentode.forecast.forecast import Forecast
 from latentode.forecast.observation_times import ObservationTimes
+from latentode.forecast.queries import chosen_variables, flat_queries
 from latentode.forecast.sample_paths import SamplePaths
-from latentode.forecast.smoothing import forecast_question
+from latentode.forecast.smoothing import forecast_queries, forecast_question
 
 if TYPE_CHECKING:
     from latentode.estimators.forecaster import LatentODEForecaster
@@ -77,6 +84,49 @@ class ServedForecaster:
         levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
         made = self._answer(history, at, count, variables, smooth)
         return made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
+
+    def predict_arrays(
+        self,
+        history: Mapping[str, Any],
+        at: At | IntoFrame,
+        count: int | None = None,
+        quantiles: float | Sequence[float] = QUANTILES,
+        variables: Sequence[str] | None = None,
+        level: float | Sequence[float] | None = None,
+        smooth: bool = True,
+    ) -> dict[str, np.ndarray]:
+        """`predict` from arrays to arrays, number for number, as a server has them and gives them on.
+
+        It takes least of one series of a wide table without covariates, its times an array of
+        datetimes or numbers, or text; whatever else is in a table is read as `predict` reads it.
+
+        Args:
+            history: columns of the table by name, arrays of numpy or lists; None or NaN for what was
+                not observed, and one identifier for all rows. An array of datetimes is in UTC where
+                those of training had a zone.
+            at, count, quantiles, variables, level, smooth: as for `predict`.
+
+        Returns:
+            Columns of what `predict` returns, by name; times of a zone are in UTC.
+
+        Raises:
+            SchemaError: for a history or a question that cannot be read, as by `predict`.
+        """
+        levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
+        fitted = self.fitted_
+        dataset, asked = fitted.reader.read_arrays(history, at, self.duplicates)
+        schema, axis, chosen = self.schema_, dataset.axis, chosen_variables(self.schema_, variables)
+        with understood("at"):
+            series, column = asked_times(dataset, asked, count)
+            time = axis.to_units(axis.query_ticks(column), dataset.start[series])
+        queries = flat_queries(dataset, series, time, chosen)
+        unnamed = pd.DataFrame(index=range(len(queries)))
+        made = forecast_queries(fitted, dataset, queries, unnamed, smooth)
+        names = np.asarray(dataset.variables, dtype=object)[queries.variable]
+        keys = {str(schema.time): _plain(column).repeat(len(chosen))}
+        if schema.id is not None:
+            keys = {schema.id: dataset.ids.to_numpy()[queries.series], **keys}
+        return {**keys, "variable": names, **made.columns(levels)}
 
     def forecast(
         self,
@@ -130,6 +180,12 @@ class ServedForecaster:
     def _answer(self, history: Any, at: Any, *how: Any) -> Forecast:
         question = self.fitted_.reader.read_question(history, at, self.duplicates)
         return replace(forecast_question(self.fitted_, question, *how), kind=kind_of(history))
+
+
+def _plain(column: pd.Series) -> np.ndarray:
+    """A column as an array of numpy, times of a zone in UTC."""
+    zoned = isinstance(column.dtype, pd.DatetimeTZDtype)
+    return (column.dt.tz_convert(None) if zoned else column).to_numpy()
 
 
 class OnlineForecaster:
