@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         OnlineForecaster,
         RollingOrigin,
         SeriesKFold,
+        ServedForecaster,
     )
     from latentode.forecast import Forecast
     from latentode.model import LatentODE, ModelConfig, SolverConfig
@@ -47,6 +48,7 @@ __all__ = [
     "SchemaError",
     "SeriesDataset",
     "SeriesKFold",
+    "ServedForecaster",
     "SolveError",
     "SolverConfig",
     "TrainingConfig",
@@ -72,6 +74,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
             "OnlineForecaster",
             "RollingOrigin",
             "SeriesKFold",
+            "ServedForecaster",
         ],
         "forecast": ["Forecast"],
         "model": ["LatentODE", "ModelConfig", "SolverConfig"],

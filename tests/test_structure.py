@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from making import tiny, waves
 
 import latentode
 
@@ -270,3 +271,30 @@ def test_a_command_that_needs_no_network_imports_neither_torch_nor_lightning(com
     loaded = set(done.stderr.split())
     assert "pandas" in loaded
     assert loaded & {"torch", "lightning", "sklearn", "matplotlib"} == set()
+
+
+SERVE = """
+import sys
+from latentode import ServedForecaster
+import pandas as pd
+table = pd.read_csv({history!r})
+model = ServedForecaster.load({model!r})
+answers = [model.predict(table, 1.0, 2), model.forecast(table, [9.0]).to_frame((0.5,))]
+answers.append(model.sample_paths(table, draws=3).value(1.0))
+assert all(len(answer) for answer in answers)
+print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize("latent", ["per-variable", "joint"])
+def test_a_served_model_answers_without_lightning_and_without_scikit_learn(latent, tmp_path):
+    frame = waves(3, 12, seed=1)
+    tiny(latent=latent).fit(frame).save(tmp_path)
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    code = SERVE.format(history=str(tmp_path / "table.csv"), model=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "torch" in loaded
+    unneeded = {"lightning", "torchmetrics", "sklearn", "scipy.stats", "scipy.optimize", "matplotlib"}
+    unneeded |= {"latentode.evaluation", "latentode.plotting", "torch._dynamo", "joblib"}
+    assert loaded & unneeded == set()

@@ -10,14 +10,14 @@ import gc
 import os
 from typing import Any
 
-import pandas as pd
+import numpy as np
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 
-from latentode import LatentODEError, LatentODEForecaster
+from latentode import LatentODEError, ServedForecaster
 
-MODEL = LatentODEForecaster.load(os.environ["LATENTODE_MODEL"])
-TIME = str(MODEL.schema_.time)
+MODEL = ServedForecaster.load(os.environ["LATENTODE_MODEL"])
+ZONE = "naive" if MODEL.axis_.timezone is None else "UTC"
 gc.collect()
 gc.freeze()  # what is loaded now stays: no collection has to look at it again
 app = FastAPI(title="latentode")
@@ -48,9 +48,18 @@ def health() -> dict[str, Any]:
 @app.post("/forecast")
 def forecast(question: Question) -> list[dict[str, Any]]:
     """Rows of identifier, time, variable, mean, std and quantiles; 422 with the fix for a bad table."""
-    history = pd.DataFrame(question.history)
+    names = {name: None for row in question.history for name in row}
+    history = {name: [row.get(name) for row in question.history] for name in names}
     try:
-        answer = MODEL.predict(history, question.at, question.count, question.quantiles)
+        answer = MODEL.predict_arrays(history, question.at, question.count, question.quantiles)
     except LatentODEError as error:
         raise HTTPException(422, str(error)) from error
-    return answer.astype({TIME: str}).to_dict("records")
+    columns = [_cells(column) for column in answer.values()]
+    return [dict(zip(answer, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _cells(column: np.ndarray) -> list[Any]:
+    """A column as JSON has it."""
+    if column.dtype.kind == "M":
+        return np.datetime_as_string(column, timezone=ZONE).tolist()
+    return column.tolist()

@@ -47,6 +47,7 @@ __all__ = [
     "read_source",
     "refuse_unreadable",
     "schema_options_of",
+    "served",
     "settings_of",
     "table_of",
     "tell_left_out",
@@ -158,6 +159,7 @@ if TYPE_CHECKING:
     from latentode.data.on_disk import ParquetFolder
     from latentode.data.queries import At
     from latentode.estimators.forecaster import LatentODEForecaster
+    from latentode.estimators.serving import AnyForecaster, ServedForecaster
 
 
 def read(
@@ -205,7 +207,7 @@ def folder_of(data: Sequence[Path], adapter: str | None, on_disk: bool | None) -
 
 
 def table_of(
-    fitted: LatentODEForecaster, data: Sequence[Path], file_format: FileFormat, adapter: str | None
+    fitted: AnyForecaster, data: Sequence[Path], file_format: FileFormat, adapter: str | None
 ) -> pd.DataFrame:
     """A table for a fitted model, read as its own was where the options do not say otherwise."""
     if adapter is not None:
@@ -248,14 +250,21 @@ def check_outputs(
 
 
 def load(folder: Path) -> LatentODEForecaster:
-    """The model in a folder."""
+    """The model in a folder, for what scikit-learn has a part in."""
     from latentode.estimators.forecaster import LatentODEForecaster
 
     return LatentODEForecaster.load(folder)
 
 
+def served(folder: Path) -> ServedForecaster:
+    """The model in a folder, to be asked."""
+    from latentode.estimators.serving import ServedForecaster
+
+    return ServedForecaster.load(folder)
+
+
 def question(
-    fitted: LatentODEForecaster,
+    fitted: ServedForecaster,
     at: list[str] | None,
     queries: Path | None,
     ahead: str | None,
@@ -274,7 +283,7 @@ def duration(fitted: LatentODEForecaster, text: str | None, option: str) -> floa
     return None if text is None else fitted.axis_.duration(text, option)
 
 
-def chosen(fitted: LatentODEForecaster, variables: str | None) -> tuple[str, ...] | None:
+def chosen(fitted: ServedForecaster, variables: str | None) -> tuple[str, ...] | None:
     """Names of variables, if any were given, each of which the model knows."""
     names, known = split(variables), fitted.schema_.targets or ()
     for name in names or ():

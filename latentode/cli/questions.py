@@ -17,7 +17,7 @@ import pandas as pd
 import typer
 
 from latentode.cli.file_options import Table, file_options
-from latentode.cli.inputs import check_outputs, chosen, load, question, table_of
+from latentode.cli.inputs import check_outputs, chosen, question, served, table_of
 from latentode.cli.options import KINDS, Adapter, Model, blame
 from latentode.data.cells.columns import interval_levels, quantile_list
 from latentode.data.files.writing import write_table
@@ -26,7 +26,7 @@ from latentode.data.tables.file_format import FileFormat
 from latentode.errors import LatentODEError
 
 if TYPE_CHECKING:
-    from latentode.estimators.forecaster import LatentODEForecaster
+    from latentode.estimators.serving import AnyForecaster
 
 __all__ = ["When", "answer", "ask", "forecast", "level_of"]
 
@@ -74,7 +74,7 @@ def forecast(
 ) -> None:
     """Forecast after, or fill in within, the histories of a table, at any timestamps."""
     check_outputs(tables={"--out": out, "--components": components})
-    fitted = load(model)
+    fitted = served(model)
     if sum(x is not None for x in (at or None, queries, ahead)) != 1:
         raise LatentODEError("say when: exactly one of --at, --queries, --ahead")
     if count is not None and ahead is None:
@@ -143,7 +143,7 @@ def level_of(text: str) -> tuple[str, str, float]:
 
 
 def answer(
-    model: LatentODEForecaster,
+    model: AnyForecaster,
     history: pd.DataFrame,
     question: tuple[str, str],
     when: When,
@@ -195,7 +195,7 @@ def _refuse_others(option: str, when: When) -> None:
             raise LatentODEError(f"{names.get(name, f'--{name}')} does not go with {option}")
 
 
-def _place(model: LatentODEForecaster, when: When, option: str) -> At:
+def _place(model: AnyForecaster, when: When, option: str) -> At:
     if bool(when.at) == (when.ahead is not None):
         raise LatentODEError(f"say when, for {option}: either --at or --ahead")
     if when.at:
@@ -203,11 +203,11 @@ def _place(model: LatentODEForecaster, when: When, option: str) -> At:
     return model.axis_.duration(str(when.ahead), "--ahead")
 
 
-def _stamp(model: LatentODEForecaster, text: str, option: str) -> At:
+def _stamp(model: AnyForecaster, text: str, option: str) -> At:
     return list(model.axis_.parse(pd.Series([text]), option))
 
 
-def _span(model: LatentODEForecaster, text: str | None, option: str) -> float | None:
+def _span(model: AnyForecaster, text: str | None, option: str) -> float | None:
     return None if text is None else model.axis_.duration(text, option)
 
 
@@ -253,7 +253,7 @@ def ask(
         raise LatentODEError("ask one thing: exactly one of --first-passage, --rate, --integral")
 
     check_outputs(tables={"--out": out})
-    fitted = load(model)
+    fitted = served(model)
     frame = table_of(fitted, history, file_format, adapter)
     with blame("--quantiles"):
         levels = quantile_list(quantiles.split(","))

@@ -28,6 +28,8 @@ from latentode.errors import SchemaError, understood
 
 __all__ = ["Ragged", "SeriesDataset", "ranges"]
 
+FEW = 4096  # elements of one row that are looked at all at once
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -45,17 +47,17 @@ class Ragged:
         Args:
             indices: which rows, shape `(n,)`; a row may occur more than once.
             early: from positions, one for each of these rows, to a mask; within a row it holds up to
-                some position and not from there on.
+                some position and not from there on. Of a single row it is asked about many at once.
 
         Returns:
             Shape `(n,)`; the end of a row at all of whose positions it holds.
         """
         low, high = self.offsets[indices], self.offsets[indices + 1]
-        last = self.offsets[-1] - 1
+        if len(indices) == 1 and high[0] - low[0] <= FEW:  # all at once, which is sooner done
+            return low + np.count_nonzero(early(np.arange(low[0], high[0])))
         while (low < high).any():
-            middle = np.minimum((low + high) // 2, last)
-            inside = low < high
-            holds = early(middle)
+            middle = np.minimum((low + high) // 2, self.offsets[-1] - 1)
+            inside, holds = low < high, early(middle)
             low = np.where(inside & holds, middle + 1, low)
             high = np.where(inside & ~holds, middle, high)
         return low
@@ -325,8 +327,7 @@ class SeriesDataset:
         A cell without a value leaves the one before it in force; cells before the first value take
         that one.
         """
-        columns = list(self.schema.known_future)
-        ticks = self.row_ticks
+        columns, ticks = list(self.schema.known_future), self.row_ticks
         order = np.lexsort((ticks, self.series_of_row))
         table = self.keys[columns].astype(float).reset_index(drop=True).iloc[order]
         series = self.series_of_row[order]
@@ -344,7 +345,6 @@ class SeriesDataset:
     def _edge(self, first: bool) -> np.ndarray:
         offsets = self.parts.offsets
         edge = offsets[:-1] if first else offsets[1:] - 1
-        result = np.zeros(len(self))
-        some = np.diff(offsets) > 0
+        result, some = np.zeros(len(self)), np.diff(offsets) > 0
         result[some] = self.time[edge[some]]
         return result

@@ -8,6 +8,9 @@ read in full it does not read at all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -21,8 +24,9 @@ from latentode.data.tables.reading import EXACT, LARGEST, series_codes, times_of
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
 
-__all__ = ["read_plain"]
+__all__ = ["read_arrays", "read_plain"]
 
+NUMBERS = {float, int}
 IN_THE_INDEX = (pd.MultiIndex, pd.DatetimeIndex, pd.PeriodIndex, pd.TimedeltaIndex)
 
 
@@ -35,24 +39,77 @@ def read_plain(frame: object, schema: Schema) -> SeriesDataset | None:
     """
     if not isinstance(frame, pd.DataFrame) or not _names_all(schema) or not _is_named_by(frame, schema):
         return None
-    values = _values(frame, schema)
+    columns = [column_of(frame, c) for c in schema.targets or ()]
+    if not all(isinstance(c.dtype, np.dtype) for c in columns):
+        return None
+    values = _values([c.to_numpy() for c in columns])
     labels = None if values is None else _series(frame, schema)
     if values is None or labels is None:
         return None
+    own = {} if schema.id is None else {schema.id: column_of(frame, schema.id)}
+    dtypes = [c.dtype for c in columns]
+    return _read(schema, own, column_of(frame, str(schema.time)), dtypes, values, *labels)
+
+
+def read_arrays(table: Mapping[str, Any], schema: Schema) -> SeriesDataset | None:
+    """What `SeriesDataset.from_frame` makes of a plain table of one series; None where it is not.
+
+    Args:
+        table: arrays of numpy, lists or tuples by column; the identifier may be given once.
+        schema: of any kind.
+    """
+    if not _names_all(schema) or set(table) != set(schema.columns()):
+        return None
+    time, columns = table[str(schema.time)], [_array(table[c]) for c in schema.targets or ()]
+    if type(time) not in (np.ndarray, list, tuple, pd.DatetimeIndex) or not len(time):
+        return None
+    arrays = [c for c in columns if c is not None and c.shape == (len(time),)]
+    values = _values(arrays) if len(arrays) == len(columns) else None
+    if values is None:
+        return None
+    codes, ids = np.zeros(len(time), dtype=np.int64), pd.Index(["series"])
+    own = {}
+    if schema.id is not None:
+        name = _one_of(table[schema.id], len(time))
+        if not _is_name(name):
+            return None
+        ids = pd.Index([name])
+        own = {schema.id: ids[codes]}
+    stamps = pd.Series(time, name=schema.time)
+    return _read(schema, own, stamps, [c.dtype for c in arrays], values, codes, ids)
+
+
+def _read(
+    schema: Schema,
+    own: Mapping[str, pd.Series | pd.Index],
+    time: pd.Series,
+    dtypes: Sequence[Any],
+    values: np.ndarray,
+    codes: np.ndarray,
+    ids: pd.Index,
+) -> SeriesDataset | None:
+    """The dataset of values, shape `(rows, variables)`; None where a time is to be looked at.
+
+    Args:
+        schema: names every column.
+        own: the column of identifiers by its name, if there is one.
+        time: the column of times.
+        dtypes: of each variable's column.
+        values: in order of rows.
+        codes: the series of each row.
+        ids: of each series.
+    """
     try:
-        times = _times(frame, schema, labels[0])
+        times = _times(time, schema, codes)
     except SchemaError:  # which is said of the whole table, in the order of its checks
         return None
     if times is None:
         return None
     column, schema, axis = times
     ticks = axis.ticks_of(column)
-    codes, ids = labels
     order = _in_order(codes, ticks)
     if order is None:
         return None
-    targets, time = schema.targets or (), str(schema.time)
-    keys = {c: column if c == time else frame[c] for c in schema.columns() if c not in targets}
     start = np.full(len(ids), ticks.max(initial=0), dtype=ticks.dtype)
     np.minimum.at(start, codes, ticks)
     place, variable = np.nonzero(~np.isnan(values[order]))
@@ -61,8 +118,8 @@ def read_plain(frame: object, schema: Schema) -> SeriesDataset | None:
         schema,
         axis,
         ids,
-        pd.DataFrame(keys),
-        {c: column_of(frame, c).dtype for c in targets},
+        pd.DataFrame({**own, str(schema.time): column}),
+        dict(zip(schema.targets or (), dtypes, strict=True)),
         row,
         variable,
         axis.to_units(ticks[row], start[codes[row]]),
@@ -108,20 +165,45 @@ def _is_named_by(frame: pd.DataFrame, schema: Schema) -> bool:
     return not free or (schema.id is not None and not named)
 
 
-def _values(frame: pd.DataFrame, schema: Schema) -> np.ndarray | None:
+def _values(columns: Sequence[np.ndarray]) -> np.ndarray | None:
     """The values of all variables, shape `(rows, variables)`; None where one is to be looked at."""
-    columns = [column_of(frame, c) for c in schema.targets or ()]
     for column in columns:
-        kind = column.dtype
-        if not isinstance(kind, np.dtype) or kind.kind not in "fi" or kind.itemsize > 8:
+        if column.dtype.kind not in "fi" or column.dtype.itemsize > 8:
             return None
-        if kind.kind == "i" and (np.abs(column.to_numpy(np.float64)) >= EXACT).any():
+        if column.dtype.kind == "i" and (np.abs(column.astype(np.float64)) >= EXACT).any():
             return None
-    values = np.stack([c.to_numpy(np.float64) for c in columns], axis=1)
+    values = np.stack(columns, axis=1, dtype=np.float64)
     low, high = np.fmin.reduce(values), np.fmax.reduce(values)
     if (low < -LARGEST).any() or (high > LARGEST).any():  # or infinite
         return None
     return None if any(is_far_code(edge) for edge in (*low.tolist(), *high.tolist())) else values
+
+
+def _array(cells: object) -> np.ndarray | None:
+    """Cells that are numbers or missing as an array; None where they are to be looked at."""
+    if type(cells) is np.ndarray:
+        return cells
+    if not isinstance(cells, list | tuple):
+        return None
+    kinds = {type(cell) for cell in cells}
+    if not kinds <= {*NUMBERS, type(None)} or not kinds & NUMBERS:
+        return None
+    return np.array([np.nan if cell is None else cell for cell in cells])
+
+
+def _one_of(cells: Any, n: int) -> object:
+    """What all `n` rows hold, which may be given once; None where they differ."""
+    if type(cells) is np.ndarray and cells.dtype == object and cells.ndim == 1:
+        cells = cells.tolist()
+    if not isinstance(cells, list | tuple):
+        return cells
+    alike = len(cells) == n and {type(cell) for cell in cells} in ({str}, {int})
+    return cells[0] if alike and len(set(cells)) == 1 else None
+
+
+def _is_name(given: object) -> bool:
+    """Whether this is one identifier that nothing has to be said of."""
+    return type(given) is int or (type(given) is str and given.strip() != "")
 
 
 def _series(frame: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, pd.Index] | None:
@@ -141,10 +223,10 @@ def _series(frame: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, pd.Index] 
 
 
 def _times(
-    frame: pd.DataFrame, schema: Schema, codes: np.ndarray
+    column: pd.Series, schema: Schema, codes: np.ndarray
 ) -> tuple[pd.Series, Schema, TimeAxis] | None:
     """The times, and what schema and axis are then, as `read_columns` has them; None with a note."""
-    read, schema, axis = times_of(column_of(frame, str(schema.time)), schema, codes)
+    read, schema, axis = times_of(column, schema, codes)
     if read.note is not None or far_times(read.column, axis) is not None:
         return None
     return read.column, schema, axis

@@ -27,6 +27,7 @@ from latentode.errors import SchemaError, check_length, check_size, check_whole,
 __all__ = [
     "At",
     "QueryTimes",
+    "asked_times",
     "listed",
     "query_times",
     "times_along",
@@ -71,6 +72,13 @@ def query_times(history: SeriesDataset, at: At, count: int | None = None) -> Que
     Raises:
         SchemaError: for an unknown series, a frame without a time, times that cannot be read.
     """
+    return _make(history, *asked_times(history, at, count))
+
+
+def asked_times(
+    history: SeriesDataset, at: At, count: int | None = None
+) -> tuple[np.ndarray, pd.Series]:
+    """The series and the time of each place of `query_times`, in the table's own type of times."""
     if _is_duration(at):
         return _ahead(history, cast(Duration, at), 1 if count is None else count)
     if count is not None:
@@ -81,7 +89,7 @@ def query_times(history: SeriesDataset, at: At, count: int | None = None) -> Que
     check_size("series, times and columns", len(history), len(times), COLUMNS)
     column = history.axis.parse(pd.Series(times), "at")
     series = np.repeat(np.arange(len(history)), len(column))
-    return _make(history, series, column.iloc[np.tile(np.arange(len(column)), len(history))])
+    return series, column.iloc[np.tile(np.arange(len(column)), len(history))]
 
 
 def listed(times: object, name: str, may_be: str = "timestamps") -> list[Any]:
@@ -256,7 +264,7 @@ def _is_duration(at: object) -> bool:
     return isinstance(at, Real | dt.timedelta | np.timedelta64) and not isinstance(at, bool)
 
 
-def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes:
+def _ahead(history: SeriesDataset, duration: Duration, count: int) -> tuple[np.ndarray, pd.Series]:
     check_whole("count", count, error=SchemaError)
     check_size("series, times and columns", len(history), count, COLUMNS)
     horizon = history.axis.duration(duration, "at")
@@ -275,11 +283,10 @@ def _ahead(history: SeriesDataset, duration: Duration, count: int) -> QueryTimes
             "time; "
             "ask for a nearer one"
         )
-    ticks = last + ahead
-    return _make(history, series, history.axis.restore(ticks))
+    return series, history.axis.restore(last + ahead)
 
 
-def _from_frame(history: SeriesDataset, at: pd.DataFrame) -> QueryTimes:
+def _from_frame(history: SeriesDataset, at: pd.DataFrame) -> tuple[np.ndarray, pd.Series]:
     schema = history.schema
     at = with_joined_columns(at, schema)
     needed = [c for c in (schema.id, schema.time) if c is not None]
@@ -295,7 +302,7 @@ def _from_frame(history: SeriesDataset, at: pd.DataFrame) -> QueryTimes:
         series = history.index_of(column_of(at, schema.id))
     times = column_of(at, str(schema.time))
     column = history.axis.parse(times, f"column `{schema.time}` of at")
-    return _make(history, series, column.reset_index(drop=True))
+    return series, column.reset_index(drop=True)
 
 
 def _make(history: SeriesDataset, series: np.ndarray, column: pd.Series) -> QueryTimes:

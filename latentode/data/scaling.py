@@ -247,7 +247,7 @@ def keys_of(ids: pd.Index) -> np.ndarray:
     """The random keys of series of these identifiers, uint64."""
     # One by one: pandas formats an index of datetimes by all of its entries together.
     names = np.array([str(i) for i in ids], dtype=object)
-    return mix(hash_array(names), 0)
+    return mix(hash_array(names, categorize=False), 0)
 
 
 def _fit_transforms(dataset: SeriesDataset) -> tuple[Transform | None, ...]:

@@ -13,8 +13,8 @@ import lazy_loader
 if TYPE_CHECKING:
     from latentode.estimators.classifier import LatentODEClassifier
     from latentode.estimators.forecaster import LatentODEForecaster
-    from latentode.estimators.online import OnlineForecaster
     from latentode.estimators.persistence import load_model, save_model
+    from latentode.estimators.serving import OnlineForecaster, ServedForecaster
     from latentode.estimators.splitters import RollingOrigin, SeriesKFold
     from latentode.estimators.tuning import Tuned, tune
 
@@ -24,6 +24,7 @@ __all__ = [
     "OnlineForecaster",
     "RollingOrigin",
     "SeriesKFold",
+    "ServedForecaster",
     "Tuned",
     "load_model",
     "save_model",
@@ -36,8 +37,8 @@ __getattr__, __dir__, _ = lazy_loader.attach(
     submod_attrs={
         "classifier": ["LatentODEClassifier"],
         "forecaster": ["LatentODEForecaster"],
-        "online": ["OnlineForecaster"],
         "persistence": ["load_model", "save_model"],
+        "serving": ["OnlineForecaster", "ServedForecaster"],
         "splitters": ["RollingOrigin", "SeriesKFold"],
         "tuning": ["Tuned", "tune"],
     },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,15 +14,15 @@ from sklearn.exceptions import NotFittedError
 import latentode.evaluation as evaluation
 import latentode.plotting as plotting
 from latentode.data import ParquetFolder, Schema, SeriesDataset
-from latentode.data.cells.columns import IntoFrame, interval_levels, quantile_list
+from latentode.data.cells.columns import IntoFrame, quantile_list
 from latentode.data.cells.time_axis import Duration, TimeAxis
-from latentode.data.files.writing import FrameT, in_kind_of, kind_of
+from latentode.data.files.writing import FrameT, in_kind_of
 from latentode.data.queries import At
 from latentode.estimators.persistence import load_checkpoint, load_model, save_model
+from latentode.estimators.serving import QUANTILES, ServedForecaster
 from latentode.evaluation.backtest import ORIGINS, BacktestPairs
 from latentode.evaluation.metrics import USUAL, metric_list
 from latentode.forecast import FittedForecaster, Forecast, ObservationTimes, SamplePaths
-from latentode.forecast.smoothing import forecast_question
 from latentode.model import LatentODE, ModelConfig
 from latentode.training.config import TrainingConfig
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from latentode.training import IrregularDataModule, LatentODEModule
 
 __all__ = ["LatentODEForecaster"]
-QUANTILES = (0.1, 0.5, 0.9)
 
 
 class LatentODEForecaster(BaseEstimator):
@@ -139,9 +137,8 @@ class LatentODEForecaster(BaseEstimator):
             A long frame in data units, of the history's library: identifier, time, `variable`, `mean`,
             `std` and `q0.1`, ... per level; with `samples` `sample` and `value` in their place.
         """
-        levels = quantile_list(quantiles) if level is None else interval_levels(level, quantiles)
-        made = self._answer(history, at, count, variables, smooth)
-        return made.to_frame(levels) if samples is None else made.samples_frame(samples, seed)
+        how = (count, quantiles, variables, level, samples, seed, smooth)
+        return self.served_.predict(history, at, *how)
 
     def forecast(
         self,
@@ -152,7 +149,7 @@ class LatentODEForecaster(BaseEstimator):
         smooth: bool = True,
     ) -> Forecast:
         """The predictive distribution itself, with its components; arguments as for `predict`."""
-        return self._answer(history, at, count, variables, smooth, True)
+        return self.served_.forecast(history, at, count, variables, smooth)
 
     def sample_paths(
         self,
@@ -170,15 +167,11 @@ class LatentODEForecaster(BaseEstimator):
             draws, seed: how many, and which; those of a series depend on nothing but it.
             at: a frame of identifier, time and known-future covariates that drive the futures.
         """
-        fitted, dataset = self._fitted, self.read(history)
-        if at is not None:
-            dataset, _ = fitted.reader.read_question(history, at, self.duplicates)
-        ahead = fitted.horizon if horizon is None else fitted.reader.axis.duration(horizon)
-        return SamplePaths(fitted, dataset, ahead, draws, seed, kind_of(history))
+        return self.served_.sample_paths(history, horizon, draws, seed, at)
 
     def observation_times(self, history: IntoFrame) -> ObservationTimes:
         """When series are observed, for a model with `ModelConfig(observation_times=...)`."""
-        return ObservationTimes(self._fitted, self.read(history), kind_of(history))
+        return self.served_.observation_times(history)
 
     def backtest(
         self,
@@ -262,7 +255,7 @@ class LatentODEForecaster(BaseEstimator):
 
     def read(self, frame: IntoFrame) -> SeriesDataset:
         """A table as the fitted model reads it."""
-        return self._fitted.reader.read(frame, self.duplicates)
+        return self.served_.read(frame)
 
     def save(self, folder: str | Path) -> None:
         """Writes `forecaster.safetensors` into a folder, which is made if need be; see `save_model`."""
@@ -300,6 +293,11 @@ class LatentODEForecaster(BaseEstimator):
         )
 
     @property
+    def served_(self) -> ServedForecaster:
+        """What answers, without what fits."""
+        return ServedForecaster(self._fitted, self.duplicates)
+
+    @property
     def network_(self) -> LatentODE:
         """The trained `nn.Module`; of an ensemble the first, of those in `fitted_.engine.networks`."""
         return self._fitted.engine.network
@@ -334,10 +332,6 @@ class LatentODEForecaster(BaseEstimator):
         if not hasattr(self, "fitted_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
         return self.fitted_
-
-    def _answer(self, history: Any, at: Any, *how: Any) -> Forecast:
-        question = self._fitted.reader.read_question(history, at, self.duplicates)
-        return replace(forecast_question(self._fitted, question, *how), kind=kind_of(history))
 
     def _pairs(self, df: Any, **asked: Any) -> tuple[FittedForecaster, SeriesDataset, BacktestPairs]:
         fitted, dataset = self._fitted, self.read(df)

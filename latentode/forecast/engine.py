@@ -40,7 +40,7 @@ from latentode.model.network import LatentODE
 from latentode.model.structure import Outlook
 from latentode.nn.latent_state import shared_noise
 from latentode.nn.likelihoods import join, parameters_of, take, with_parameters
-from latentode.ode.kernels import untouched
+from latentode.ode.kernels import every_module, untouched
 
 __all__ = ["Engine", "EventRates"]
 
@@ -230,7 +230,7 @@ class Engine:
 
 def _evaluating(network: LatentODE) -> LatentODE:
     """The network in evaluation mode, without changing a mode that another thread may rely on."""
-    if not any(module.training for module in network.modules()):
+    if not any(module.training for module in every_module(network)):
         return network
     return deepcopy(network).eval()
 
@@ -247,15 +247,16 @@ def _distribution(
     if outlook is not None:
         chosen = torch.from_numpy(place)
         outlook = outlook.each(lambda x: x[chosen].to(queries.time.device))
-    plain = type(network) is LatentODE and type(network.emission) is Emission and untouched(network)
-    if plain and network.emission.silent(queries.variable):  # no path whose decoder is not believed
-        like = noise.to(network.value_dtype)
-        distribution = network.emission.alone(like, batch, queries, network.time_scale, outlook)
-    elif outlook is None:
-        distribution, _ = network(batch, queries, noise)
-    else:
-        (z,) = _states(network, batch, queries, noise)
-        distribution = network.emit(z, batch, queries, outlook)
+    with torch.inference_mode():  # in which torch does less beside each operation
+        plain = type(network) is LatentODE and type(network.emission) is Emission and untouched(network)
+        if plain and network.emission.silent(queries.variable):  # no path whose decoder is not believed
+            like = noise.to(network.value_dtype)
+            distribution = network.emission.alone(like, batch, queries, network.time_scale, outlook)
+        elif outlook is None:
+            distribution, _ = network(batch, queries, noise)
+        else:
+            (z,) = _states(network, batch, queries, noise)
+            distribution = network.emit(z, batch, queries, outlook)
     return with_parameters(distribution, _plain)
 
 
@@ -320,7 +321,8 @@ def _class_probabilities(
 
 
 def _plain(parameter: Tensor) -> Tensor:
-    return parameter.detach().cpu().double()
+    found = parameter.detach().cpu().double()
+    return found.clone() if found.is_inference() else found  # which no later gradient may meet
 
 
 def _with(distribution: Distribution, parameters: Sequence[Tensor]) -> Distribution:
@@ -338,5 +340,7 @@ def _mixed(members: Sequence[Distribution]) -> Distribution:
 
 
 def _restored(parts: list[Distribution], places: list[np.ndarray]) -> Distribution:
-    """Parts joined, their queries in the order in which they were asked."""
+    """Parts joined, their queries in the order in which they were asked, as those of each part are."""
+    if len(parts) == 1:
+        return parts[0]
     return take(join(parts), torch.from_numpy(np.argsort(np.concatenate(places))))

@@ -78,7 +78,8 @@ class FittedForecaster:
             SchemaError: for an observation that a likelihood or a transform cannot take.
         """
         refuse_unexplained(dataset, self.engine.network.likelihood)
-        unknown = self.reader.scaling.unknown_categories(dataset)
+        scaling = self.reader.scaling
+        unknown = scaling.unknown_categories(dataset) if scaling.categories else []
         if unknown:
             named = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
             warn(f"training had no {named}: answered as what is not known")

@@ -171,11 +171,9 @@ class Forecast:
         Returns:
             Shape `(queries,)`.
         """
-        actual = as_numbers("actual", actual, len(self))
-        units = self.units
+        actual, units = as_numbers("actual", actual, len(self)), self.units
         never = units.outside(actual) | self.likelihood.impossible(self.distribution, actual)
-        missing = np.isnan(actual)
-        odd = never | missing
+        odd = never | (missing := np.isnan(actual))
         possible = np.where(odd, self.quantile(0.5), actual) if odd.any() else actual
         scaled = torch.from_numpy(units.to_scaled(possible))
         found = mixture(self.distribution).log_prob(scaled).numpy() + units.log_slope(possible)
@@ -224,8 +222,7 @@ class Forecast:
         else:
             parts = pick(self.distribution, torch.from_numpy(self.joint.took(n, self.n_samples)))
             scores = self.joint.scores(parts.variance.numpy(), seed)
-        level = _level(scores)
-        values = self.likelihood.icdf(parts, level)
+        values = self.likelihood.icdf(parts, level := _level(scores))
         return self.units.to_data(self._transformed(values, self._inside_step(parts, values, level)))
 
     def quantity(self, took: np.ndarray, waves: np.ndarray) -> np.ndarray:
@@ -319,11 +316,14 @@ class Forecast:
 
     def to_frame(self, quantiles: float | Sequence[float] = (0.1, 0.5, 0.9)) -> Any:
         """A long frame: the keys, `mean`, `std`, and a column such as `q0.1` per level."""
-        levels = quantile_list(quantiles)
+        made = dict(self.keys.items()) | self.columns(quantile_list(quantiles))
+        return self._in_kind(pd.DataFrame(made, index=self.keys.index))
+
+    def columns(self, levels: Sequence[float]) -> dict[str, np.ndarray]:
+        """The columns of `to_frame` that are no keys, by name."""
         check_size("forecasts and levels", len(self.keys), len(levels))
-        made = {"mean": self.mean, "std": self.std}
-        made |= {quantile_name(level): self.quantile(level) for level in levels}
-        return self._in_kind(pd.DataFrame({**dict(self.keys.items()), **made}, index=self.keys.index))
+        quantiles = {quantile_name(level): self.quantile(level) for level in levels}
+        return {"mean": self.mean, "std": self.std, **quantiles}
 
     def components(self) -> Any:
         """What adds up to the mean: keys, `component`, `value`, `unit`; see `StructuralParts.frame`.

@@ -13,7 +13,14 @@ from latentode.data.queries import COLUMNS, QueryTimes, warn_of_held_values
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, check_size, shown, warn
 
-__all__ = ["ForecastQueries", "batches_of", "chosen_variables", "queries_at", "warn_of_guesses"]
+__all__ = [
+    "ForecastQueries",
+    "batches_of",
+    "chosen_variables",
+    "flat_queries",
+    "queries_at",
+    "warn_of_guesses",
+]
 
 FAR = 3.0  # horizons up to which forecasts are taken to hold
 
@@ -75,17 +82,27 @@ def queries_at(
     Raises:
         SchemaError: for a place before the first observation of its series.
     """
-    check_size("times, variables and columns", len(places.series), len(chosen), COLUMNS)
-    series = np.repeat(places.series, len(chosen))
-    time = np.repeat(places.time, len(chosen))
-    variable = np.tile(chosen, len(places.series))
-    _refuse_before_history(dataset, series, time)
-    keys = places.keys
+    queries, keys = flat_queries(dataset, places.series, places.time, chosen), places.keys
     if len(chosen) != 1:  # taken, not built anew, which would ask each identifier again what it is
         keys = keys.take(np.repeat(np.arange(len(keys)), len(chosen)))
     keys = keys.reset_index(drop=True)
-    keys["variable"] = np.asarray(dataset.variables, dtype=object)[variable]
-    return ForecastQueries(series, variable, time, _origins(dataset, series, time)), keys
+    keys["variable"] = np.asarray(dataset.variables, dtype=object)[queries.variable]
+    return queries, keys
+
+
+def flat_queries(
+    dataset: SeriesDataset, series: np.ndarray, time: np.ndarray, chosen: np.ndarray
+) -> ForecastQueries:
+    """Each of the chosen variables at each time, since its series' start, in time units.
+
+    Raises:
+        SchemaError: for a time before the first observation of its series.
+    """
+    check_size("times, variables and columns", len(series), len(chosen), COLUMNS)
+    variable = np.tile(chosen, len(series))
+    series, time = (np.repeat(x, len(chosen)) for x in (series, time))
+    _refuse_before_history(dataset, series, time)
+    return ForecastQueries(series, variable, time, _origins(dataset, series, time))
 
 
 def warn_of_guesses(dataset: SeriesDataset, queries: ForecastQueries, horizon: float) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from latentode.data import Scaling
@@ -13,13 +15,13 @@ from latentode.data.cells.columns import IntoFrame, frame_or_as_is, to_pandas
 from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.time_numbers import PLAIN
 from latentode.data.dataset import SeriesDataset
-from latentode.data.plain_tables import read_plain
+from latentode.data.plain_tables import read_arrays, read_plain
 from latentode.data.queries import At, with_known_values
 from latentode.data.tables.cautions import compare_variables
 from latentode.data.tables.duplicates import DUPLICATES, known_rows, with_new_rows
 from latentode.data.tables.reading import read_columns, without_its_units
 from latentode.data.tables.schema import Schema
-from latentode.errors import SchemaError, understood, warn
+from latentode.errors import SchemaError, shown, understood, warn
 
 __all__ = ["Reader"]
 
@@ -68,6 +70,50 @@ class Reader:
             dataset = self._in_another_form(frame, duplicates)
             if dataset is None:
                 raise
+        return self._comparable(dataset)
+
+    @understood("the table")
+    def read_arrays(
+        self, history: Mapping[str, Any], at: At | IntoFrame, duplicates: str = "error"
+    ) -> tuple[SeriesDataset, At]:
+        """As `read_question`, of a table whose columns are arrays, best of one series and all plain.
+
+        Where training's times had a zone, arrays of datetimes, which have none, are in UTC.
+
+        Args:
+            history: a column each by name, of numpy or a list; what is the same in all rows may be one
+                value.
+            at: as for `read_question`.
+            duplicates: as for `read`.
+        """
+        if not isinstance(history, Mapping):
+            raise SchemaError(f"a table is given as arrays by column here; got {shown(history)}")
+        name, asked = (
+            str(self.schema.time),
+            self._in_utc(at if isinstance(at, str) else frame_or_as_is(at)),
+        )
+        table = {**history, name: self._in_utc(history[name])} if name in history else history
+        if isinstance(asked, pd.DataFrame):
+            return self.read_question(pd.DataFrame(table), asked, duplicates)
+        dataset = read_arrays(table, self.schema) if duplicates in DUPLICATES else None
+        if dataset is None:
+            return self.read(pd.DataFrame(table), duplicates), asked
+        return self._comparable(dataset), asked
+
+    def _in_utc(self, times: Any) -> Any:
+        """An array of datetimes as times in UTC, where the model's have a zone that none declared."""
+        zoned = self.axis.timezone is not None and self.schema.timezone is None
+        if not zoned or not isinstance(times, np.ndarray) or times.dtype.kind != "M":
+            return times
+        return pd.DatetimeIndex(times, tz="UTC")
+
+    def _comparable(self, dataset: SeriesDataset) -> SeriesDataset:
+        """What was read, with times that mean what those of training do.
+
+        Raises:
+            SchemaError: for times of another kind.
+        """
+        schema = self.schema
         if dataset.axis.scale != self.axis.scale:
             raise SchemaError(
                 f"column `{schema.time}` holds {dataset.axis.kind} times, but the model was "

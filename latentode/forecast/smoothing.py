@@ -42,7 +42,7 @@ from latentode.forecast.queries import (
 from latentode.forecast.residuals import ScoreTransform, matern
 from latentode.model.structure import Outlook
 
-__all__ = ["forecast_along", "forecast_at", "forecast_question"]
+__all__ = ["forecast_along", "forecast_at", "forecast_queries", "forecast_question"]
 
 WINDOWS = 4  # context lengths that a structural block looks at around times inside a history
 AFTER = 4  # observations that are looked at: further ones are hidden behind them
@@ -97,7 +97,18 @@ def forecast_at(
     Warns:
         UserWarning: as `warn_of_guesses` does.
     """
-    queries, keys = queries_at(dataset, places, chosen)
+    return forecast_queries(fitted, dataset, *queries_at(dataset, places, chosen), smooth, parts)
+
+
+def forecast_queries(
+    fitted: FittedForecaster,
+    dataset: SeriesDataset,
+    queries: ForecastQueries,
+    keys: pd.DataFrame,
+    smooth: bool = True,
+    parts: bool = False,
+) -> Forecast:
+    """As `forecast_at`, of queries that are called by a row of `keys` each."""
     warn_of_guesses(dataset, queries, fitted.horizon)
     if fitted.engine.network.emission.structure is None:
         return (_conditioned if smooth else FittedForecaster.forecast)(fitted, dataset, queries, keys)

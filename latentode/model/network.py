@@ -102,7 +102,7 @@ class LatentODE(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the parameters and of latent paths."""
-        return next(self.parameters()).dtype
+        return next(p for m in self.modules() for p in m._parameters.values() if p is not None).dtype
 
     @property
     def value_dtype(self) -> torch.dtype:

@@ -163,8 +163,9 @@ class StructuralBlock(nn.Module):
         """
         # Where derivatives are taken, tensors have no numbers to be seen until the function is applied.
         context = cache(partial(self._context, seen, asked, n_series, control, phase))
-        found = (x.to(asked.time.device) for x in _Answer.apply(asked.time, context))
-        location, variance, own, parts, given = found
+        plain = torch.is_inference_mode_enabled()  # where no derivative can be asked for
+        answer = context().answer() if plain else _Answer.apply(asked.time, context)
+        location, variance, own, parts, given = (x.to(asked.time.device) for x in answer)
         return Outlook(location, variance.sqrt(), own.sqrt(), parts, given)
 
     def _context(self, seen: Observations, asked: Queries, *clocks: Any) -> _Context:

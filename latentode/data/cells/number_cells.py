@@ -34,13 +34,6 @@ _PAIRS = (
     *(("verdadero", "falso"), ("sí", "no"), ("si", "no"), ("verdadeiro", "falso"), ("sim", "não")),
     *(("waar", "onwaar"), ("ja", "nee"), ("tak", "nie"), ("prawda", "fałsz")),
 )
-# The digits of every script, the wide forms of Latin characters, and what typography has for signs.
-_CHARACTERS = {
-    **{i: str(unicodedata.decimal(chr(i))) for i in range(0x80, 0x10000) if chr(i).isdecimal()},
-    **{i: chr(i - 0xFEE0) for i in range(0xFF01, 0xFF5F)},
-    **dict.fromkeys(map(ord, "\u00a0\u202f\u2009\u2007\u3000"), " "),
-    **{0x2212: "-", 0x2019: "'", 0x066B: ".", 0x066C: ","},
-}
 _GROUPED = re.compile(r"\s*[-+]?\d{1,3}(?:\.\d{3})*(?:,\d+)?\s*")
 _LETTERS = ("t", "f")  # of databases, where both occur: one alone may be any code
 _EXPONENT = r"[eE][+-]?\d+|[dD][+-]\d+"  # Fortran writes a D
@@ -76,7 +69,20 @@ def text_of(cells: pd.Series) -> pd.Series:
         >>> text_of(pd.Series(["７０", "\u2212 1\u202f234"])).tolist()
         ['70', '- 1 234']
     """
-    return cells.map(lambda cell: str(cell).translate(_CHARACTERS).strip()).astype(object)
+    known = _characters()
+    return cells.map(lambda cell: str(cell).translate(known).strip()).astype(object)
+
+
+@cache
+def _characters() -> dict[int, str]:
+    """The digits of every script, the wide forms of Latin characters, and what is set for signs."""
+    every = range(0x80, 0x10000)
+    return {
+        **{i: str(unicodedata.decimal(chr(i))) for i in every if chr(i).isdecimal()},
+        **{i: chr(i - 0xFEE0) for i in range(0xFF01, 0xFF5F)},
+        **dict.fromkeys(map(ord, "\u00a0\u202f\u2009\u2007\u3000"), " "),
+        **{0x2212: "-", 0x2019: "'", 0x066B: ".", 0x066C: ","},
+    }
 
 
 def plain_numbers(text: pd.Series) -> pd.Series:

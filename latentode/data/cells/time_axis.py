@@ -11,6 +11,7 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from numbers import Real
 from typing import Any, cast
 
@@ -259,7 +260,8 @@ class TimeAxis:
             stamps = coarse if (coarse == stamps).all() else stamps
         if self.timezone is None:
             return stamps
-        return stamps.dt.tz_localize("UTC").dt.tz_convert(self.timezone)
+        zoned = stamps.dt.tz_localize("UTC")
+        return zoned if self.timezone == "UTC" else zoned.dt.tz_convert(self.timezone)
 
     def parse(self, values: pd.Series, name: str) -> pd.Series:
         """Times that a caller asks for, as a column of this axis' type or a finer one.
@@ -282,6 +284,7 @@ class TimeAxis:
         return self.ticks_of(column)
 
 
+@cache
 def _unit(text: str) -> pd.Timedelta:
     return cast(pd.Timedelta, pd.Timedelta(text))
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 import pandas as pd
+from pandas.arrays import DatetimeArray
 
 from latentode.data.cells.clock_times import place_in_zone, zone_name
 from latentode.data.cells.columns import cell_name, or_fill_down, or_no_row, row_name, without_arrow
@@ -119,6 +120,9 @@ def read_times(
         convert: whether times of several offsets may be brought to UTC; by default if a zone is named.
         fix: what to advise where a cell is not a time.
     """
+    held = column.array
+    if how.timezone is None and isinstance(held, DatetimeArray) and not column.hasnans:
+        return TimeColumn(column, TimeAxis("datetime", held.unit, zone_name(column, what)))
     column = _as_plain_type(without_arrow(column), what)
     convert = how.timezone is not None if convert is None else convert
     form = how.form

@@ -38,6 +38,7 @@ ARROW = (*PARQUET, ".feather", ".arrow")
 LINES = (".jsonl", ".ndjson")
 TEXT = (".csv", ".tsv", ".txt")
 PACKED = (".gz", ".bz2", ".xz", ".zip")  # by what pandas itself has
+_NOTHING = pd.DataFrame()
 
 
 def kind_of(given: IntoFrame) -> IntoFrame:
@@ -47,7 +48,7 @@ def kind_of(given: IntoFrame) -> IntoFrame:
         >>> len(kind_of(pd.DataFrame({"x": [1.0]})))
         0
     """
-    return in_kind_of(given, pd.DataFrame())
+    return _NOTHING if isinstance(given, pd.DataFrame) else in_kind_of(given, pd.DataFrame())
 
 
 def in_kind_of(given: FrameT, answer: pd.DataFrame) -> FrameT:

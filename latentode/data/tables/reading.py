@@ -108,12 +108,13 @@ def times_of(
     if axis.is_calendar:
         declared = schema.time_unit is not None
         axis = replace(axis, time_unit=schema.time_unit or axis.time_unit, declared=declared)
-        schema = replace(schema, time_unit=axis.time_unit)
+        schema = schema if declared else replace(schema, time_unit=axis.time_unit)
     if schema.timezone is not None:
         axis = replace(axis, zone_declared=True, repeated_hour=schema.repeated_hour)
     # Also that numbers are plain: later ones may look like dates, and are not.
     found = read.form or (PLAIN if axis.kind in ("integer", "float") else None)
-    schema = replace(schema, time_format=schema.time_format or found)
+    if found is not None and schema.time_format is None:
+        schema = replace(schema, time_format=found)
     for cycle in schema.periods:
         axis.duration(cycle, "cycles")
     return read, schema, axis

@@ -35,6 +35,7 @@ __all__ = [
     "closed_form",
     "constant",
     "divergence_of",
+    "every_module",
     "interpolate",
     "kernel_of",
     "perceptron_of",
@@ -68,13 +69,25 @@ def untouched(module: nn.Module) -> bool:
     if any(getattr(modules, name) for name in GLOBAL_HOOKS):
         return False
     return all(
-        not any(name in part.__dict__ for name in METHODS)
+        part.__dict__.keys().isdisjoint(METHODS)
         and not part._forward_hooks
         and not part._forward_pre_hooks
         and not part._backward_hooks
         and not part._backward_pre_hooks
-        for part in module.modules()
+        for part in every_module(module)
     )
+
+
+def every_module(module: nn.Module) -> list[nn.Module]:
+    """A module and all within it, each once: as its `modules()`, but without making up names."""
+    found: dict[nn.Module, None] = {}
+    waiting = [module]
+    while waiting:
+        part = waiting.pop()
+        if part not in found:
+            found[part] = None
+            waiting += [child for child in part._modules.values() if child is not None]
+    return [*found]
 
 
 def readable(x: Tensor, *others: Tensor) -> bool:
