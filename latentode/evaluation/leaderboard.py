@@ -1,6 +1,6 @@
 """Leaderboard: a fitted model on held-out data beside its structural block alone and every baseline.
 
-A variable's errors are in its own unit; together they are in standard deviations of training, a
+A variable's errors are in its own unit; together in standard deviations of the held-out values, a
 variable that never changes left out. A single value is its own distribution, so that the CRPS of a
 baseline is its absolute error.
 """
