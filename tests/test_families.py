@@ -103,3 +103,22 @@ def test_what_never_changes_lies_within_its_intervals_and_counts_nothing():
         found = model.fit(rows, Schema(id="id")).predict(rows, 2.0).iloc[1:]
         assert (found["q0.1"] <= level[1:]).all() and (level[1:] <= found["q0.9"]).all()
         assert (found["std"] < 0.5).all()
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 1.0])
+def test_rare_events_are_counts_however_dense_a_normal_is_at_none(rate):
+    random = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "id": np.repeat(np.arange(12), 120),
+            "time": np.tile(np.arange(120.0), 12),
+            "sold": random.poisson(rate, 12 * 120),
+        }
+    )
+    fitted = LatentODEForecaster(
+        horizon=10.0, training=TrainingConfig(max_epochs=0), verbose=False
+    ).fit(table)
+    found = dict(fitted.network_.config.likelihood)["sold"]
+    assert found in ("poisson", "negative-binomial")
+    asked = pd.DataFrame({"id": np.arange(12), "time": 125.0})
+    assert (fitted.predict(table, asked)["q0.1"] >= 0).all()

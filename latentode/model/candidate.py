@@ -76,7 +76,7 @@ ALIKE = 12  # rows on end, of which the values say whether they are rows met bef
 class Sample:
     """Contexts and targets of the cells of one variable, and room for their states.
 
-    Its cells' variances are alike by at most so many degrees of freedom.
+    Its cells' variances are alike by at most so many degrees of freedom; `heavy` are tails of errors.
     """
 
     seen: Cells
@@ -91,6 +91,7 @@ class Sample:
     spread: np.ndarray
     n_series: int
     most_alike: float = math.inf
+    heavy: bool = True
 
     def in_own_units(self, zero: float, counting: bool) -> OwnUnits | None:
         """The sample in units of each cell's own; None if these cannot matter.
@@ -113,7 +114,8 @@ class Sample:
         size = seen.sizes(every, np.full(n, least), np.full(n, more))
         own = Sample.of(seen.in_units(every, size), later.in_units(every, size), self.n_series)
         jacobian = float(np.log(size[later.owner]).mean())
-        return OwnUnits(replace(own, most_alike=MOST_ALIKE), float(least), more, size, jacobian)
+        own = replace(own, most_alike=MOST_ALIKE, heavy=self.heavy)
+        return OwnUnits(own, float(least), more, size, jacobian)
 
     def has_none(self, zero: float) -> bool:
         """Whether some value is no value at all."""
@@ -153,7 +155,7 @@ class Sample:
         n = len(self.seen.variable)
         chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
         some = Sample.of(self.seen.some(chosen), self.later.some(chosen), self.n_series)
-        return replace(some, most_alike=self.most_alike)
+        return replace(some, most_alike=self.most_alike, heavy=self.heavy)
 
     @classmethod
     def of(cls, seen: Cells, later: Cells, n_series: int) -> Sample:
@@ -202,16 +204,14 @@ class Sample:
         return window_losses(
             z, moved, step, frequency, c.begins, c.variable, c.time, c.value, c.basis, model.omega,
             *model.prior, self.means, self.covs, self.sums, self.innovations,
-            self.owner, self.elapsed, later.value, later.basis, self.parts, self.spread,
+            self.owner, self.elapsed, later.value, later.basis, self.parts, self.spread, self.heavy,
         )  # fmt: skip
 
     def run(self, model: Candidate) -> None:
         """Filters with the parameters of one variable."""
-        c = self.seen
-        run(
-            c.begins, c.variable, c.time, c.value, c.basis, model.theta[None], model.omega,
-            *model.prior, self.means, self.covs, self.sums, self.innovations,
-        )  # fmt: skip
+        c, room = self.seen, (self.means, self.covs, self.sums, self.innovations)
+        rows = c.begins, c.variable, c.time, c.value, c.basis
+        run(*rows, model.theta[None], model.omega, *model.prior, *room)
 
     def variances(self, theta: np.ndarray) -> np.ndarray:
         """Of each cell its own, after `run`."""

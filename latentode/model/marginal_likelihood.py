@@ -80,6 +80,7 @@ SCALE, EXCESS = PARAMETERS.index("scale"), PARAMETERS.index("excess")
 PRECISION = PARAMETERS.index("level_precision")
 DIFFERENT = 1e-4  # variance of a tenth of the series, in that of all
 PER_SERIES = 0.05  # highest precision of a level, for each series
+SEVERAL, PER_SERIES_ALIKE = 4, 2.0  # series that tell of each other; degrees of freedom for each
 CENTRE = {"cycle": 0.2, "cycle_decay": 0.1}  # of the weak prior
 NEAR = 1.25  # factor by which one frequency may leave its peak of the periodogram
 DECAY = 0.02  # of the frequency, to begin with
@@ -142,6 +143,7 @@ def _kept(
     found = _known.get(key)
     if found is None:
         counting = counting and sample.has_none(zero)  # large counts are as other values
+        sample = replace(sample, heavy=not counting)  # the mean of few counts is that of rare many
         best, sizes = _estimate(sample, cycles, *begun), (0.0, 0.0)
         own = None if math.isnan(zero) else sample.in_own_units(zero, counting)
         if own is not None:
@@ -234,7 +236,9 @@ def _improved(sample: Sample, model: Candidate, rounds: int, steps: int = STEPS)
     # Levels of windows of one series are one: they do not say how near the mean another level is.
     bounds[PRECISION, 1] = min(bounds[PRECISION, 1], math.log(PER_SERIES * sample.n_series))
     bounds[SCALE, 0] = min(bounds[SCALE, 0], model.centre[SCALE])
-    bounds[SCALE, 1] = min(bounds[SCALE, 1], math.log(sample.most_alike))
+    # Nor do windows of one series, all of one noise, say how alike the noise of other series is.
+    alike = sample.most_alike if sample.n_series < SEVERAL else PER_SERIES_ALIKE * sample.n_series
+    bounds[SCALE, 1] = min(bounds[SCALE, 1], math.log(min(sample.most_alike, alike)))
     bounds[FREQUENCY] = model.centre[FREQUENCY] + np.log([1 / NEAR, NEAR])
 
     def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:

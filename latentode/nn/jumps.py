@@ -72,7 +72,7 @@ def jumps(begins: Any, innovations: Any) -> np.ndarray:
         sizes = np.sort(np.abs(innovations[first : first + n]))
         quiet = sizes[int(QUIET[0] * n)] / QUIET[1]  # also where many innovations are after a jump
         found, most, largest = 0, CLEAR, 0.0
-        for k in range(1, min(n // 2, n - BEFORE) + 1):
+        for k in range(1, min(3 * n // 4, n - BEFORE) + 1):  # longer runs have too little before them
             newest = innovations[first + n - k]
             largest = newest if abs(newest) > abs(largest) else largest
             whole, usual = sums[n] - sums[n - k], math.sqrt(squares[n - k] / (n - k))

@@ -22,6 +22,9 @@ __all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "window_l
 
 SCALE, MEMORY = PARAMETERS.index("scale"), PARAMETERS.index("memory")
 EXCESS = PARAMETERS.index("excess")
+# Degrees of freedom t of errors, and the a at which (t + 1) a z^2 / (t + a z^2) is 1 in the mean of
+# normal z, so that such errors ask for their own variance.
+TAILS, AS_NORMAL = 4.0, 1.4480858
 
 
 @compiled_in_order
@@ -55,9 +58,12 @@ def window_losses(
     z: Any, moved: Any, step: float, frequency: int,
     begins: Any, variable: Any, time: Any, value: Any, basis: Any, omega: Any,
     mean: Any, variance: Any, means: Any, covs: Any, sums: Any, innovations: Any,
-    owner: Any, elapsed: Any, later: Any, later_basis: Any, parts: Any, spread: Any,
+    owner: Any, elapsed: Any, later: Any, later_basis: Any, parts: Any, spread: Any, heavy: bool,
 ) -> np.ndarray:  # fmt: skip
     """Mean losses of contexts and of what came later, at parameters and where each is moved.
+
+    One series that jumps must not say how far all others may be off: errors of what came later have
+    the tails of Student's t, in units by which errors that are normal ask for their own variance.
 
     Args:
         z: logarithms of the parameters of one variable.
@@ -69,6 +75,7 @@ def window_losses(
         owner, elapsed, later, later_basis: of later values, their cell, time since its last row, value
             and columns.
         parts, spread: room that forecasts fill.
+        heavy: whether errors have these tails; else they are normal.
 
     Returns:
         Shape `(1 + moved, 2)`.
@@ -104,7 +111,10 @@ def window_losses(
             wide, error = spread[q] * own[owner[q]] + theta[0, EXCESS], later[q]
             for j in range(parts.shape[1]):
                 error -= parts[q, j]
-            ahead += math.log(wide) + error * error / wide
+            square = error * error / wide
+            if heavy:
+                square = (TAILS + 1) * math.log1p(AS_NORMAL * square / TAILS)
+            ahead += math.log(wide) + square
         found[k, 1] = ahead / len(owner) / 2
     return found
 
