@@ -336,7 +336,8 @@ def _mixed(members: Sequence[Distribution]) -> Distribution:
     if len(members) == 1:
         return members[0]
     parameters = zip(*(parameters_of(member) for member in members), strict=True)
-    return _with(members[0], [torch.cat(own) for own in parameters])
+    # What is of queries alone, the units of each one's family, is the same of all.
+    return _with(members[0], [torch.cat(own) if own[0].dim() > 1 else own[0] for own in parameters])
 
 
 def _restored(parts: list[Distribution], places: list[np.ndarray]) -> Distribution:

@@ -69,7 +69,7 @@ def untouched(module: nn.Module) -> bool:
     if any(getattr(modules, name) for name in GLOBAL_HOOKS):
         return False
     return all(
-        part.__dict__.keys().isdisjoint(METHODS)
+        not any(name in part.__dict__ for name in METHODS)
         and not part._forward_hooks
         and not part._forward_pre_hooks
         and not part._backward_hooks
