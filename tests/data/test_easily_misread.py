@@ -752,3 +752,22 @@ def test_labels_that_tell_nearly_all_repeated_rows_apart_are_named_before_mergin
     again.loc[5, "thing"] = "poor"
     with pytest.raises(SchemaError, match=r"\(patient=p, time=2024-01-04 00:00:00\); remove them, or"):
         SeriesDataset.from_frame(again, Schema(id="patient", targets=("val",)))
+
+
+@pytest.mark.parametrize("name", ["serial", "serial_number", "mpan", "Serial No"])
+def test_a_number_of_a_meter_names_its_series(name):
+    table = pd.DataFrame(
+        {
+            name: [7, 8] * 6,
+            "time": np.repeat(pd.date_range("2024-03-11", periods=6, freq="h"), 2),
+            "kwh": [900.0, 51.0] * 6,
+        }
+    )
+    assert SeriesDataset.from_frame(table, Schema()).schema.id == name
+
+
+def test_a_cell_that_is_infinite_is_said_without_words_of_a_library(tmp_path, recwarn):
+    table = pd.DataFrame({"time": np.arange(40.0), "x": np.r_[np.inf, np.arange(39.0)]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    inspect(read_table(tmp_path / "t.csv"))
+    assert not [w for w in recwarn if "encountered" in str(w.message)]

@@ -59,6 +59,8 @@ def are_packed(numbers: np.ndarray) -> bool:
         >>> are_packed(np.array([0, 3600, 7200]))
         False
     """
+    if not np.isfinite(numbers).all():
+        return False
     seconds = 100 if numbers.max(initial=0.0) > SECONDS_OF_DAY else 1
     minutes = numbers // seconds
     whole = (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers % seconds < 60)

@@ -53,6 +53,7 @@ ID_NAMES = (
     *(f"{thing}id" for thing in _THINGS if thing != "item"),
     *(thing for thing in _THINGS if thing != "unit"),
     *("ric", "cusip", "mrn", "pid", "sid", "uid", "uuid", "usubjid", "rid", "subj", "ts_id"),
+    *("serial", "serial_number", "serialnumber", "mpan", "mprn", "imei", "vin"),
     *("station_name", "sensor_name", "device_name", "site_name", "store_nbr", "unit_number", "unit_nr"),
     *("unit",),
 )
