@@ -177,10 +177,8 @@ class LogNormalLikelihood(DataUnits):
         self, raw: Tensor, mean: Tensor, deviation: Tensor, variable: Tensor | None = None
     ) -> LogNormal:
         size, _ = self.sizes(raw, variable)
-        near = torch.minimum(
-            NEAR_NOTHING * size, deviation
-        )  # a small series is bent by its own scatter
-        mean = smoothly_positive(mean, near)
+        # A series that is small beside the others is bent where its own scatter reaches nothing.
+        mean = smoothly_positive(mean, torch.minimum(NEAR_NOTHING * size, deviation))
         c = log_spread(mean, deviation)
         step = (c * raw[..., 0]).clamp(-MAX_LOG_STEP, MAX_LOG_STEP)
         scale = (c * unit_softplus(raw[..., 1])).clamp(MIN_SCALE, MAX_LOG_SCALE)
