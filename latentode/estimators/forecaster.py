@@ -305,17 +305,17 @@ class LatentODEForecaster(BaseEstimator):
     @property
     def schema_(self) -> Schema:
         """What each column means."""
-        return self._fitted.reader.schema
+        return self.served_.schema_
 
     @property
     def axis_(self) -> TimeAxis:
         """What times mean."""
-        return self._fitted.reader.axis
+        return self.served_.axis_
 
     @property
     def horizon_(self) -> float:
         """How far it has learnt to look, in time units."""
-        return self._fitted.horizon
+        return self.served_.horizon_
 
     @property
     def history_(self) -> pd.DataFrame:

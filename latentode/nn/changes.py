@@ -57,6 +57,8 @@ class ChangeUnits(nn.Module):
 
     Args:
         n_variables: number of variables; each begins with units of 1.
+
+    Attributes:
         read: whether changes are read at all; without, an encoder is told that there were none.
     """
 
@@ -64,9 +66,9 @@ class ChangeUnits(nn.Module):
     distance: Tensor
     rate: Tensor
 
-    def __init__(self, n_variables: int, read: bool = True) -> None:
+    def __init__(self, n_variables: int) -> None:
         super().__init__()
-        self.read = read
+        self.read = True
         for name in ("step", "distance", "rate"):
             self.register_buffer(name, torch.ones(n_variables))
 
