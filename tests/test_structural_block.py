@@ -106,7 +106,10 @@ def dense(block, time, value, query, control):
     n = len(time)
     residual = value - columns[:n] @ mean
     weights = np.linalg.solve(k[:n, :n], residual)
-    scale = (own["scale"] + residual @ weights) / (own["scale"] + n)
+    innovations = np.abs(np.linalg.solve(np.linalg.cholesky(k[:n, :n]), residual))
+    if n > 1:  # the first says how far the level is off, too
+        innovations[0] = min(innovations[0], innovations[1:].max())
+    scale = (own["scale"] + np.square(innovations).sum()) / (own["scale"] + n)
     location = columns[n:] @ mean + k[n:, :n] @ weights
     rest = k[n:, n:] - k[n:, :n] @ np.linalg.solve(k[:n, :n], k[:n, n:])
     return location, scale * np.diag(rest) + own["excess"]
@@ -149,7 +152,7 @@ def test_values_in_units_of_each_cells_own_are_answered_in_those_of_the_table(ki
 
 
 class Stepping:
-    """A block with the column of a jump beside its own, as `dense` asks for it."""
+    """A block with columns of jumps beside its own, as `dense` asks for it."""
 
     def __init__(self, block, since):
         self.block, self.since, self.lag = block, since, block.lag
@@ -159,10 +162,11 @@ class Stepping:
 
     def prior(self):
         mean, variance = self.block.prior()
-        return np.c_[mean, 0.0], np.c_[variance, 1e6]
+        more = np.ones((1, len(self.since)))
+        return np.c_[mean, 0 * more], np.c_[variance, 1e6 * more]
 
     def columns(self, series, time, clocks):
-        return np.c_[self.block.columns(series, time, clocks), time >= self.since]
+        return np.c_[self.block.columns(series, time, clocks), time[:, None] >= self.since]
 
 
 def steady(block):
@@ -174,6 +178,10 @@ def steady(block):
     return block
 
 
+def undisturbed(block, time, value, control=None):
+    return block._context(observed(time, value), asked(np.ones(1)), 1, control, None).undisturbed
+
+
 @pytest.mark.parametrize("ago", [3, 9])
 def test_a_level_that_jumped_is_as_the_density_with_a_step_says(ago):
     rng, block = np.random.default_rng(0), steady(StructuralBlock(1, 1, PERIODS, harmonics=1))
@@ -181,15 +189,90 @@ def test_a_level_that_jumped_is_as_the_density_with_a_step_says(ago):
     value = 0.2 * rng.normal(size=60) + 5.0 * (np.arange(60) >= 60 - ago)
     query = np.r_[time[20] + 1e-3, time[-ago] - 1e-3, time[-2] + 1e-3, time[-1], 0.5, 3.0]
     found = block(observed(time, value), asked(query), 1, control)
-    context = block._context(observed(time, value), asked(query), 1, control, None)
-    assert context.steps.since[0] == time[-ago]
-    stepping = Stepping(block, context.steps.since[0])
+    since = undisturbed(block, time, value, control).since[0]
+    assert since.tolist() == [time[-ago]]
+    stepping = Stepping(block, since)
     location, variance = dense(stepping, time, value, query, control)
     np.testing.assert_allclose(found.location, location, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(found.deviation.square(), variance, rtol=1e-6)
     torch.testing.assert_close(found.parts.sum(dim=1), found.location)
     assert (found.parts[:2, 0] < 1).all() and (found.parts[2:, 0] > 4).all()  # it is the level's
     assert found.parts.shape[1] == 4 + len(PERIODS) + 1
+
+
+def calm_rows(n=60, seed=0):
+    """Times and values of noise about 0, and a block that knows it to be."""
+    rng, block = np.random.default_rng(seed), steady(StructuralBlock(1, 1, PERIODS, harmonics=1))
+    return block, np.sort(rng.uniform(-6, 0, n)), 0.2 * rng.normal(size=n)
+
+
+@pytest.mark.parametrize("size", [5.0, -300.0, 1e5])
+@pytest.mark.parametrize("wild", [[30], [40, 41, 42, 43, 44], [20, 21, 50], [58]])
+def test_wild_values_are_left_out_of_account(wild, size):
+    block, time, value = calm_rows()
+    query, control = asked(np.r_[time[20] + 1e-3, time[-2] + 1e-3, 0.5, 3.0]), path()
+    spoilt = value + size * np.isin(np.arange(60), wild)
+    found = block(observed(time, spoilt), query, 1, control)
+    without = block(observed(np.delete(time, wild), np.delete(value, wild)), query, 1, control)
+    torch.testing.assert_close(found.location, without.location)
+    torch.testing.assert_close(found.deviation, without.deviation)
+
+
+@pytest.mark.parametrize("size", [5.0, 300.0])
+@pytest.mark.parametrize("back", [True, False])
+def test_a_level_that_shifted_twice_is_as_the_density_with_two_steps_says(back, size):
+    block, time, value = calm_rows(90)
+    row, control = np.arange(90), path()
+    value += size * ((row >= 30).astype(float) + (row >= 60) * (-1.0 if back else 1.0))
+    since = undisturbed(block, time, value, control).since[0]
+    assert sorted(since) == [time[30], time[60]]
+    query = np.r_[time[20] + 1e-3, time[45] + 1e-3, time[-2] + 1e-3, 0.5, 3.0]
+    found = block(observed(time, value), asked(query), 1, control)
+    location, variance = dense(Stepping(block, since), time, value, query, control)
+    np.testing.assert_allclose(found.location, location, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.deviation.square(), variance, rtol=1e-5)
+    torch.testing.assert_close(found.parts.sum(dim=1), found.location)
+
+
+def spikes(n, rng):
+    return 5.0 * (np.arange(n) % 24 == 7)
+
+
+ORDINARY = {
+    "noise": lambda n, rng: 0 * rng.normal(size=n),
+    "heavy tails": lambda n, rng: 0.2 * rng.standard_t(4, size=n),
+    "a spike each day": spikes,
+    "a weekend of three": lambda n, rng: 5.0 * (np.arange(n) % 20 >= 17),
+    "a wave": lambda n, rng: 5.0 * np.sin(np.arange(n) / 9),
+    "a slope": lambda n, rng: 0.3 * np.arange(n),
+    "more noise by and by": lambda n, rng: np.linspace(0, 2, n) * rng.normal(size=n),
+    "all of one value": lambda n, rng: np.zeros(n),
+}
+
+
+@pytest.mark.parametrize("kind", ORDINARY)
+def test_what_a_series_is_made_of_is_no_outlier(kind):
+    lost = []
+    for seed in range(20):
+        block, time, value = calm_rows(240, seed)
+        value = ORDINARY[kind](240, np.random.default_rng(seed)) + value * (kind != "all of one value")
+        found = undisturbed(block, time, value)
+        lost.append(240 - len(found.cells.time))
+    assert np.mean(lost) < 0.6, lost
+
+
+def test_an_outlier_that_a_known_column_explains_is_that_columns_and_few_counts_have_none():
+    block, time, value = calm_rows()
+    value[30] += 5.0
+    begins, known = torch.tensor(time[None] - 1e-9), torch.zeros(1, 60, 1)
+    known[0, 30] = 1.0
+    for control, n in ((path(), 59), (StepControl(begins, known), 60)):
+        assert len(undisturbed(block, time, value, control).cells.time) == n
+    rng, block = np.random.default_rng(0), steady(StructuralBlock(1, zero=[-0.5], counting=[True]))
+    for rate, wild, n in ((0.3, 12.0, 60), (100.0, 400.0, 59)):
+        counts = rng.poisson(rate, size=60) * 1.0
+        counts[30] = wild
+        assert len(undisturbed(block, time, counts - 0.5).cells.time) == n
 
 
 def test_what_comes_by_chance_or_came_before_is_no_jump():
@@ -232,8 +315,7 @@ def test_a_jump_that_a_known_column_explains_is_that_columns():
     late = StepControl(torch.tensor([[-50.0, -20.0]]), path.values)
     value = 0.2 * rng.normal(size=40) + 8.0 * (time >= -6)
     for control, jumped in ((path, False), (late, True)):
-        context = block._context(observed(time, value), asked(np.ones(1)), 1, control, None)
-        assert (context.steps is not None) == jumped
+        assert (undisturbed(block, time, value, control).since.shape[1] > 0) == jumped
     assert jumps(np.array([0, 0, 2]), np.ones(2)).tolist() == [-1, -1]
 
 
@@ -319,6 +401,17 @@ def test_one_series_that_jumps_does_not_say_how_far_the_others_may_be_off(jump, 
     _, (wide, mean) = ahead_of(calm(jump), latent=latent)
     assert (wide[1:] < 2 * usual[1:]).all()
     assert (np.abs(mean[1:] - np.arange(1, 8)) < 0.3).all()
+
+
+@pytest.mark.parametrize("rows", [[60], [60, 61, 62, 63], [30, 90], [118]])
+@pytest.mark.parametrize("series", [1, 8])
+def test_a_wild_value_spoils_no_forecast(series, rows):
+    some = calm().query("id < @series")
+    spoilt = some["id"].eq(0) & some["time"].isin(rows)
+    _, (usual, calmly) = ahead_of(some)
+    _, (wide, mean) = ahead_of(some.assign(x=some["x"].mask(spoilt, -999.0)))
+    assert (wide < 1.6 * usual).all() and (wide > usual / 1.6).all()
+    assert (np.abs(mean - calmly) < 0.15).all()
 
 
 @pytest.mark.parametrize("factor", [3.0, 30.0, 1000.0])

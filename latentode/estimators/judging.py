@@ -156,7 +156,7 @@ def _decisions(
         more = f", and {len(values) - 1} more" if len(values) > 1 else ""
         yield (
             f"`{known.variables[v]}`: {values[0]:g} is wild beside its neighbours{more}, and drawn in "
-            "where the structural forecast is estimated"
+            "where the structural forecast is estimated; where it is made, such are left out of account"
         )
     if data.validation is None:
         yield "held out: nothing, there is too little"

@@ -14,7 +14,7 @@ import numpy as np
 
 from latentode.nn.compiled_filter import COLUMNS, DYNAMIC, PARAMETERS, run
 from latentode.nn.frequency import ONE_FREQUENCY
-from latentode.nn.state_space import Cells, Clocks, own_variances, window_losses
+from latentode.nn.state_space import ROUNDING, Cells, Clocks, own_variances, window_losses
 
 __all__ = ["BOUNDS", "INITIAL", "Candidate", "OwnUnits", "Sample", "response_time"]
 
@@ -59,7 +59,6 @@ BOUNDS = {
 DIFFERENCE = 1e-4  # of a logarithm, for gradients
 LEAST_VARIANCE = 1e-8
 SMALL = 0.1  # the quantile of sizes of cells that is a small one
-ROUNDING = 1e-6  # of how far zero is
 MOST_SHARED = 1000.0  # rows that a size of all cells may count as
 LEAST_RATE = 0.02  # of the mean count: no rate is less
 MOST_ALIKE = 30.0  # degrees of freedom; cells in units of their own never say that all are alike
@@ -119,8 +118,8 @@ class Sample:
 
     def has_none(self, zero: float) -> bool:
         """Whether some value is no value at all."""
-        least = min(self.seen.value.min(), self.later.value.min(initial=math.inf))
-        return bool(least - zero <= -zero * ROUNDING)
+        of = np.full(len(self.seen.variable), zero)
+        return any(cells.reach(of).any() for cells in (self.seen, self.later))
 
     def _rows_between(self, zero: float) -> float:
         """Of how many rows a mean has the variance that there is between cells."""

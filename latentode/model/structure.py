@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import Any
 
@@ -45,8 +45,8 @@ from latentode.model.candidate import INITIAL
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import COLUMNS, PAIR, PARAMETERS
 from latentode.nn.frequency import FLAT, frequencies
-from latentode.nn.jumps import Steps
-from latentode.nn.state_space import Cells, Clocks, Filtered, array_of
+from latentode.nn.jumps import Undisturbed
+from latentode.nn.state_space import Cells, Clocks, array_of
 from latentode.ode import StepControl
 
 __all__ = ["N_FEATURES", "Outlook", "StructuralBlock"]
@@ -280,30 +280,30 @@ class _Context:
         self.cells = cells.in_units(self.zero, self.sizes)
         flat = 0.0 if block.training else FLAT
         self.omega = frequencies(self.cells, self.theta, self.prior, flat)
-        self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
-        self.steps = Steps.of(self.cells, self.found, block.n_known)
-        if self.steps is not None:
-            basis = self.steps.beside(self.cells.basis, self.cells.owner, self.cells.time)
-            self.cells, self.prior = replace(self.cells, basis=basis), Steps.before(self.prior)
-            self.found = Filtered.of(self.cells, self.theta, self.prior, self.omega)
+        how = block.counting[variable] & cells.reach(zero), block.n_known, self.theta, self.prior
+        self.undisturbed = Undisturbed.of(self.cells, *how, self.omega)
+        if self.undisturbed.cells is not self.cells:  # of which the frequencies are known better
+            self.cells, self.prior = self.undisturbed.cells, self.undisturbed.prior
+            self.omega = frequencies(self.cells, self.theta, self.prior, flat)
+            self.undisturbed = self.undisturbed.filtered(self.theta, self.omega)
+        self.found = self.undisturbed.found
 
     def answer(self, shift: float = 0.0) -> tuple[Tensor, ...]:
         """Location, variance, the cell's own, and parts of queries moved on by `shift`."""
         basis = self.block.columns(self.series, self.time, self.clocks, shift)
         empty = np.diff(self.cells.begins) == 0  # nothing lies inside of these
         given = basis[:, self.block.told]
-        if self.steps is not None:
-            basis = self.steps.beside(basis, self.cell, self.time)
+        basis = self.undisturbed.beside(basis, self.cell, self.time)
         ahead = (self.time >= self.cells.last[self.cell]) | empty[self.cell]
         moved = self.time + shift
         parts = np.zeros((len(moved), self.found.means.shape[1]))
         relative = np.zeros(len(moved))
         self._ahead(np.flatnonzero(ahead), moved, basis, parts, relative)
         self._inside(np.flatnonzero(~ahead), moved, basis, parts, relative)
-        if self.steps is not None:  # they are of the level
-            last = parts.shape[1] - PAIR - 1
-            parts[:, 0] += parts[:, last]
-            parts = np.delete(parts, last, axis=1)
+        end = parts.shape[1] - PAIR
+        jumps = slice(end - self.undisturbed.since.shape[1], end)
+        parts[:, 0] += parts[:, jumps].sum(axis=1)  # they are of the level
+        parts = np.delete(parts, jumps, axis=1)
         theta, own = self.theta[self.cells.variable[self.cell]], self.found.variance[self.cell]
         size, zero = self.sizes[self.cell], self.zero[self.cell]
         variance = (own * relative + theta[:, PARAMETERS.index("excess")]) * size**2

@@ -33,14 +33,15 @@ import numpy as np
 from latentode.ode.kernels.compiled import Array
 from latentode.ode.kernels.machine_code import compiled_in_order
 
-__all__ = ["COLUMNS", "DYNAMIC", "PAIR", "PARAMETERS", "forecast", "run", "smooth"]
+__all__ = ["COLUMNS", "DYNAMIC", "NOISE", "PAIR", "PARAMETERS", "advance", "begin", "forecast"]
+__all__ += ["in_use", "look_at", "run", "smooth", "tell", "tell_first"]
 
 Number = Any  # one of an array's, which to type checkers is an array
 COLUMNS, PAIR = 3, 2  # after level, slope and deviation come the coefficients, and at the end the pair
 DYNAMIC = COLUMNS + PAIR  # what is no coefficient
-# The order of a variable's parameters. `scale` is the degrees of freedom of a cell's own variance and
-# `memory` the half-life of what it is told by, `excess` a variance of forecasts that is not relative to
-# it, `frequency_spread` that of logarithms of frequencies over cells. None of them moves the filter.
+# A variable's parameters. `scale` is the degrees of freedom of a cell's own variance, `memory` the
+# half-life of what it is told by, `excess` a variance of forecasts that is not relative to it,
+# `frequency_spread` that of logarithms of frequencies over cells. None of them moves the filter.
 PARAMETERS = (
     "noise",
     "walk",
@@ -64,7 +65,7 @@ SMALL = 1e-3  # of damping times elapsed time, below which closed forms cancel a
 
 
 @compiled_in_order
-def _size(state: int, omega: Number) -> int:
+def in_use(state: int, omega: Number) -> int:
     """How much of a state is in use."""
     return state if omega > 0.0 else state - PAIR
 
@@ -83,11 +84,11 @@ def _turn(vector: Array, matrix: Array, cosine: float, sine: float) -> None:
 
 
 @compiled_in_order
-def _advance(mean: Array, cov: Array, elapsed: Number, theta: Array, omega: Number) -> None:
+def advance(mean: Array, cov: Array, elapsed: Number, theta: Array, omega: Number) -> None:
     """Carries mean and covariance over a gap."""
     if elapsed <= 0.0:
         return
-    kappa, size = theta[DAMPING], _size(len(mean), omega)
+    kappa, size = theta[DAMPING], in_use(len(mean), omega)
     kept = math.exp(-kappa * elapsed)
     reach = -math.expm1(-kappa * elapsed) / kappa
     left = math.exp(-theta[RETURN] * elapsed)
@@ -137,7 +138,7 @@ def _times(matrix: Array, vector: Array, product: Array) -> float:
 
 
 @compiled_in_order
-def _look(row: Array, look: Array) -> None:
+def look_at(row: Array, look: Array) -> None:
     """What a row observes of the state."""
     look[:] = 0.0
     look[0], look[2] = 1.0, 1.0
@@ -148,7 +149,7 @@ def _look(row: Array, look: Array) -> None:
 
 
 @compiled_in_order
-def _begin(mean: Array, cov: Array, theta: Array, prior_mean: Array, prior_variance: Array) -> None:
+def begin(mean: Array, cov: Array, theta: Array, prior_mean: Array, prior_variance: Array) -> None:
     """The state before anything was observed, without its level."""
     mean[:] = 0.0
     cov[:, :] = 0.0
@@ -162,8 +163,8 @@ def _begin(mean: Array, cov: Array, theta: Array, prior_mean: Array, prior_varia
 
 
 @compiled_in_order
-def _first(mean: Array, cov: Array, look: Array, gain: Array, value: Number, theta: Array) -> tuple:
-    """Tells the first value; the innovation's variance times the precision of the level, and it."""
+def tell_first(mean: Array, cov: Array, look: Array, gain: Array, value: Number, theta: Array) -> tuple:
+    """Tells the first value; its innovation and that one's variance."""
     size, precision, innovation = len(look), theta[PRECISION], value
     spread = theta[NOISE] + _times(cov, look, gain)
     for j in range(1, size):
@@ -181,7 +182,7 @@ def _first(mean: Array, cov: Array, look: Array, gain: Array, value: Number, the
 
 
 @compiled_in_order
-def _tell(mean: Array, cov: Array, look: Array, gain: Array, value: Number, noise: float) -> tuple:
+def tell(mean: Array, cov: Array, look: Array, gain: Array, value: Number, noise: float) -> tuple:
     """Tells a value; its innovation and that one's variance."""
     size, expected, variance = len(look), 0.0, noise
     for j in range(size):  # not by `_times`, which takes longer
@@ -224,19 +225,18 @@ def run(
         innovations: filled with innovations in units of their deviations, `(rows,)`.
     """
     for c in range(len(variable)):
-        v, size = variable[c], _size(means.shape[1], omega[c])
+        v, size = variable[c], in_use(means.shape[1], omega[c])
         look, gain = np.zeros(size), np.zeros(size)
         own, mean, cov = theta[v], means[c], covs[c]
-        _begin(mean, cov, own, prior_mean[v], prior_variance[v])
-        sums[c, 0] = 0.0
-        sums[c, 1] = 0.0
+        begin(mean, cov, own, prior_mean[v], prior_variance[v])
+        sums[c, :] = 0.0
         for i in range(begins[c], begins[c + 1]):
-            _look(basis[i], look)
+            look_at(basis[i], look)
             if i == begins[c]:
-                innovation, variance = _first(mean, cov, look, gain, value[i], own)
+                innovation, variance = tell_first(mean, cov, look, gain, value[i], own)
             else:
-                _advance(mean, cov, time[i] - time[i - 1], own, omega[c])
-                innovation, variance = _tell(mean, cov, look, gain, value[i], own[NOISE])
+                advance(mean, cov, time[i] - time[i - 1], own, omega[c])
+                innovation, variance = tell(mean, cov, look, gain, value[i], own[NOISE])
             sums[c, 0] += math.log(variance)
             sums[c, 1] += innovation * innovation / variance
             innovations[i] = innovation / math.sqrt(variance)
@@ -261,11 +261,11 @@ def forecast(
     """
     for q in range(len(cell)):
         c = cell[q]
-        size = _size(means.shape[1], omega[c])
+        size = in_use(means.shape[1], omega[c])
         mean, cov, look, room = means[c].copy(), covs[c].copy(), np.zeros(size), np.zeros(size)
-        _look(basis[q], look)
+        look_at(basis[q], look)
         level = mean[0]
-        _advance(mean, cov, elapsed[q], theta[c], omega[c])
+        advance(mean, cov, elapsed[q], theta[c], omega[c])
         variance[q] = theta[c][NOISE] + _times(cov, look, room)
         for j in range(size):
             parts[q, j] = look[j] * mean[j]
@@ -287,26 +287,26 @@ def smooth(
         first, count = begins[c], begins[c + 1] - begins[c]
         v, turn = variable[c], omega[c]
         own, whole = theta[v], parts.shape[1]
-        size = _size(whole, turn)
+        size = in_use(whole, turn)
         look, gain, moved = np.zeros(size), np.zeros(size), np.zeros(size)
         r, n = np.zeros(size), np.zeros((size, size))
         means, covs = np.zeros((count, whole)), np.zeros((count, whole, whole))
         gains, errors, spreads = np.zeros((count, size)), np.zeros(count), np.ones(count)
         mean, cov = np.zeros(whole), np.zeros((whole, whole))
-        _begin(mean, cov, own, prior_mean[v], prior_variance[v])
+        begin(mean, cov, own, prior_mean[v], prior_variance[v])
         for i in range(count):
-            _look(basis[first + i], look)
+            look_at(basis[first + i], look)
             if i == 0:
-                _first(mean, cov, look, gain, value[first], own)
+                tell_first(mean, cov, look, gain, value[first], own)
             else:
-                _advance(mean, cov, time[first + i] - time[first + i - 1], own, turn)
+                advance(mean, cov, time[first + i] - time[first + i - 1], own, turn)
                 if observed[first + i]:
-                    errors[i], spreads[i] = _tell(mean, cov, look, gain, value[first + i], own[NOISE])
+                    errors[i], spreads[i] = tell(mean, cov, look, gain, value[first + i], own[NOISE])
                     gains[i] = gain / spreads[i]
             means[i], covs[i] = mean, cov
         for i in range(count - 1, -1, -1):
             # r and n belong to the state after row i was told, seen from later rows.
-            _look(basis[first + i], look)
+            look_at(basis[first + i], look)
             _times(covs[i], r, moved)
             for j in range(size):
                 parts[first + i, j] = look[j] * (means[i, j] + moved[j])

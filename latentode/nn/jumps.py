@@ -7,15 +7,16 @@ the last rows tell of one, its step is one more column of the cell's rows.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
+from latentode.nn.outliers import UNKNOWN, explained, outliers
 from latentode.nn.state_space import Cells, Filtered
 from latentode.ode.kernels.machine_code import compiled_in_order
 
-__all__ = ["Steps", "jumps"]
+__all__ = ["Undisturbed", "jumps"]
 
 TINY = 1e-300
 SHORTEST_RUN, BEFORE = 3, 10  # rows since a jump, and rows before it, at least
@@ -24,8 +25,7 @@ CLEAR, UNSEEN = 5.0, 1.5  # times what is usual, and the most that there was bef
 # follows a jump by and by, and times what is usual of so many.
 FIRST_SHARE, LAST_SHARE, CHANCE = 0.5, 0.35, 3.0
 QUIET = 0.25, 0.3186  # a quantile of sizes of innovations, and that of the standard normal distribution
-ABRUPT = 0.5  # of a known column's range in a cell, by which it moves when it explains a jump
-UNKNOWN = 1e6  # variance of a jump beforehand, in units of the training data: as good as unknown
+PASSES = 3  # what is usual is known better once the wildest are out
 
 
 @compiled_in_order
@@ -90,34 +90,79 @@ def jumps(begins: Any, innovations: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Jumps of levels, each a column of its cell's rows whose coefficient is unknown beforehand.
+class Undisturbed:
+    """Cells whose outliers and jumps are out of account.
+
+    A jump is a column of its cell's rows whose coefficient is unknown beforehand; what a known column
+    explains is none.
 
     Args:
-        since: when the level of each cell jumped, infinite where it did not, shape `(cells,)`.
+        cells: without rows that are outliers, and with these columns after their own.
+        found: what filtering them has told.
+        prior: mean and variance of coefficients of all columns, each `(variables, columns)`.
+        since: when the level of each cell jumped, infinite where it did not, shape `(cells, jumps)`.
     """
 
+    cells: Cells
+    found: Filtered
+    prior: tuple[np.ndarray, np.ndarray]
     since: np.ndarray
 
     @classmethod
-    def of(cls, cells: Cells, found: Filtered, n_known: int) -> Steps | None:
-        """The jumps of cells that were filtered, if there are any that no known column explains."""
-        row = jumps(cells.begins, found.innovations)
-        known = cells.basis[:, cells.basis.shape[1] - 2 * n_known :][:, :n_known]
-        for cell in np.flatnonzero(row >= 0) if n_known else ():
-            own = known[cells.begins[cell] : cells.begins[cell + 1]]
-            at = row[cell] - cells.begins[cell]
-            moved = np.abs(np.diff(own[max(at - 2, 0) : at + 2], axis=0)).max(axis=0)
-            if (moved > ABRUPT * np.ptp(own, axis=0)).any():
-                row[cell] = -1
-        return None if (row < 0).all() else cls(np.where(row < 0, np.inf, cells.time[row]))
+    def of(
+        cls,
+        cells: Cells,
+        told: np.ndarray,
+        n_known: int,
+        theta: np.ndarray,
+        prior: Any,
+        omega: np.ndarray,
+    ) -> Self:
+        """Filters cells and looks for what disturbs them.
+
+        Args:
+            cells: in units of the model; known columns are the last of the basis, at once and slow.
+            told: cells that have no outliers, shape `(cells,)`.
+            n_known: how many known columns there are.
+            theta, prior, omega: as for `Filtered.of`.
+        """
+        own = cells.basis.shape[1]
+        known = own - 2 * n_known, own - n_known
+        made = cls(cells, Filtered.of(cells, theta, prior, omega), prior, np.zeros((len(omega), 0)))
+        for _ in range(PASSES):
+            now = made.cells
+            rows = now.begins, now.variable, now.time, now.value, now.basis
+            how = theta, omega, *made.prior, made.found.innovations, told, known
+            wild, shifted = outliers(*rows, *how)
+            if not wild.any() and not shifted.any():
+                break
+            made = made._jumping(shifted)
+            made = replace(made, cells=made.cells.without(wild)).filtered(theta, omega)
+        now, last = made.cells, np.zeros(len(made.cells.time), dtype=bool)
+        for cell, row in enumerate(jumps(now.begins, made.found.innovations)):
+            if row >= 0:
+                begin, end = now.begins[cell : cell + 2]
+                last[row] = not explained(now.basis[begin:end], row - begin, known)
+        return made._jumping(last).filtered(theta, omega) if last.any() else made
 
     def beside(self, basis: np.ndarray, cell: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """Columns of rows of cells, and one more after them."""
-        return np.column_stack([basis, time >= self.since[cell]])
+        """Columns of rows of cells, and those of jumps after them."""
+        return np.column_stack([basis, time[:, None] >= self.since[cell]])
 
-    @staticmethod
-    def before(prior: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of coefficients, `(variables, columns)`, and of the column more."""
-        ones = np.ones((len(prior[0]), 1))
-        return np.hstack([prior[0], 0 * ones]), np.hstack([prior[1], UNKNOWN * ones])
+    def _jumping(self, rows: np.ndarray) -> Self:
+        """With jumps at rows of a mask too."""
+        at, cells = np.flatnonzero(rows), self.cells
+        owner = cells.owner
+        number = np.arange(len(at)) - np.searchsorted(owner[at], owner[at])  # in its cell
+        since = np.full((len(cells.variable), number.max(initial=-1) + 1), np.inf)
+        since[owner[at], number] = cells.time[at]
+        basis = np.column_stack([cells.basis, cells.time[:, None] >= since[owner]])
+        ones = np.ones((len(self.prior[0]), since.shape[1]))
+        mean, variance = self.prior
+        prior = np.hstack([mean, 0 * ones]), np.hstack([variance, UNKNOWN * ones])
+        cells, since = replace(cells, basis=basis), np.hstack([self.since, since])
+        return replace(self, cells=cells, prior=prior, since=since)
+
+    def filtered(self, theta: np.ndarray, omega: np.ndarray) -> Self:
+        """The same cells filtered anew."""
+        return replace(self, found=Filtered.of(self.cells, theta, self.prior, omega))

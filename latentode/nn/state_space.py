@@ -18,10 +18,11 @@ from latentode.nn.compiled_filter import DYNAMIC, PARAMETERS, forecast, run
 from latentode.ode import StepControl
 from latentode.ode.kernels.machine_code import compiled_in_order
 
-__all__ = ["Cells", "Clocks", "Filtered", "array_of", "own_variances", "window_losses"]
+__all__ = ["ROUNDING", "Cells", "Clocks", "Filtered", "array_of", "own_variances", "window_losses"]
 
 SCALE, MEMORY = PARAMETERS.index("scale"), PARAMETERS.index("memory")
 EXCESS = PARAMETERS.index("excess")
+ROUNDING = 1e-6  # of how far zero is
 # Degrees of freedom t of errors, and the a at which (t + 1) a z^2 / (t + a z^2) is 1 in the mean of
 # normal z, so that such errors ask for their own variance.
 TAILS, AS_NORMAL = 4.0, 1.4480858
@@ -30,6 +31,8 @@ TAILS, AS_NORMAL = 4.0, 1.4480858
 @compiled_in_order
 def own_variances(begins: Any, variable: Any, time: Any, innovations: Any, theta: Any) -> np.ndarray:
     """Each cell's own variance by its innovations, of which old ones count less.
+
+    The first, which says how far the level is off, too, counts at most as the largest of the others.
 
     Args:
         begins, variable, time: of rows, as for the filter.
@@ -44,10 +47,13 @@ def own_variances(begins: Any, variable: Any, time: Any, innovations: Any, theta
         freedom, memory = theta[variable[c], SCALE], theta[variable[c], MEMORY]
         total, count = freedom, freedom
         if begins[c + 1] > begins[c]:
-            last = time[begins[c + 1] - 1]
-            for i in range(begins[c], begins[c + 1]):
+            last, first = time[begins[c + 1] - 1], begins[c]
+            largest = 0.0 if begins[c + 1] > first + 1 else abs(innovations[first])
+            for i in range(begins[c + 1] - 1, first - 1, -1):
                 weight = 2.0 ** ((time[i] - last) / memory)
-                total += weight * innovations[i] * innovations[i]
+                size = abs(innovations[i]) if i > first else min(abs(innovations[i]), largest)
+                largest = max(largest, size)
+                total += weight * size * size
                 count += weight
         own[c] = total / count
     return own
@@ -160,6 +166,12 @@ class Cells:
         basis = np.ascontiguousarray(self.basis[rows])
         return Cells(begins, none, self.time[rows], self.value[rows], basis)
 
+    def without(self, rows: np.ndarray) -> Cells:
+        """Cells without the rows of a mask."""
+        begins = np.r_[0, np.cumsum(~rows)][self.begins]
+        time, value, basis = self.time[~rows], self.value[~rows], self.basis[~rows]
+        return replace(self, begins=begins, time=time, value=value, basis=basis)
+
     @property
     def owner(self) -> np.ndarray:
         """The cell of each row."""
@@ -179,6 +191,12 @@ class Cells:
         total = np.bincount(self.owner, self.value - zero[self.owner], len(n))
         mean = (np.maximum(total, 0.0) + (1 + more) * least) / (n + 1 + more)
         return np.where(own, mean / np.where(own, -zero, 1.0), 1.0)
+
+    def reach(self, zero: np.ndarray) -> np.ndarray:
+        """Whether some value of each cell is no value at all; `zero` as for `sizes`, or NaN."""
+        least = zero[self.owner]
+        none = self.value - least <= -least * ROUNDING
+        return np.bincount(self.owner, none, len(self.variable)) > 0
 
     def in_units(self, zero: np.ndarray, size: np.ndarray) -> Cells:
         """With values in units of each cell's own about its zero."""

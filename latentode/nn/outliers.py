@@ -1,0 +1,178 @@
+"""Additive outliers and level shifts, found by a filter that leaves out of account what is wild.
+
+A sensor's fault or a code for what is missing moves a level by its share of thousands of deviations,
+and makes intervals as wide. Rows far off what those before let expect tell nothing, if soon after rows
+are again as they were expected without them. Where all that follow are as far off the level has
+shifted, and where such rows come often they are what the series is made of.
+
+References:
+    Joint estimation of model parameters and outlier effects in time series (Chen and Liu, 1993).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from latentode.nn.compiled_filter import (
+    DYNAMIC,
+    NOISE,
+    advance,
+    begin,
+    in_use,
+    look_at,
+    tell,
+    tell_first,
+)
+from latentode.ode.kernels.machine_code import compiled_in_order
+
+__all__ = ["UNKNOWN", "explained", "outliers"]
+
+WILD, AS_BEFORE = (
+    6.0,
+    3.0,
+)  # usual innovations: a wild one is beyond the first, one after it within the other
+LONGEST, BEFORE, AFTER = 8, 3, 2  # rows of a run of them, and rows as expected before and after it
+LEARNT = 8  # rows that a state is learnt from, before which all are far off
+FEWEST, PARTS = 12, 3  # rows of a cell, of which fewer do not tell; parts of as many at least
+EVENTS, EVENT_SHARE, ROW_SHARE = (
+    2,
+    0.02,
+    0.1,
+)  # runs and shifts of a cell, as a share of rows, and rows in runs
+ALIKE = 0.5  # share of what rows after a shift are off in the mean, that each may be off it
+QUIET, MEDIAN = (0.25, 0.3186), (0.5, 0.6745)  # quantiles of sizes, also those of the standard normal
+ABRUPT = 0.5  # of a known column's range in a cell, by which it moves when it explains what happens
+UNKNOWN = 1e6  # variance of a jump beforehand, in units of the training data: as good as unknown
+
+
+@compiled_in_order
+def _usual(innovations: Any) -> np.ndarray:
+    """How large innovations of each row's part of a cell are, in deviations of normal ones, `(rows,)`.
+
+    What follows a shift is off by more than is usual, but by as much from row to row; and one part at
+    least is not spoilt.
+    """
+    n, least, usual = len(innovations), np.inf, np.zeros(len(innovations))
+    parts = PARTS if n >= FEWEST * PARTS else 1
+    for k in range(parts):
+        own = innovations[k * n // parts : (k + 1) * n // parts]
+        least = min(least, _scale(own))
+        usual[k * n // parts : (k + 1) * n // parts] = _scale(np.diff(own)) / math.sqrt(2.0)
+    return np.maximum(usual, least)
+
+
+@compiled_in_order
+def _scale(x: Any) -> float:
+    """The deviation of normal numbers, also where a part of them is spoilt; 0 where many are 0."""
+    sizes = np.sort(np.abs(x))
+    n = len(sizes)
+    quiet, half = sizes[int(QUIET[0] * n)] / QUIET[1], sizes[int(MEDIAN[0] * n)] / MEDIAN[1]
+    return max(quiet, half / 2) if quiet > 0.0 else 0.0
+
+
+@compiled_in_order
+def explained(basis: Any, row: int, known: tuple[int, int]) -> bool:
+    """Whether a known column has just moved by much of its range in a cell, whose rows are given."""
+    for j in range(known[0], known[1]):
+        own = basis[:, j]
+        least = ABRUPT * (own.max() - own.min())
+        for i in range(max(row - 2, 0), min(row + 1, len(own) - 1)):
+            if abs(basis[i + 1, j] - basis[i, j]) > least:
+                return True
+    return False
+
+
+@compiled_in_order
+def _alike(off: Any, usual: float) -> bool:
+    """Whether rows are off what was expected by about as much each."""
+    mean = off.mean()
+    return np.abs(off - mean).max() <= ALIKE * abs(mean) + AS_BEFORE * usual
+
+
+@compiled_in_order
+def outliers(
+    begins: Any, variable: Any, time: Any, value: Any, basis: Any, theta: Any, omega: Any,
+    prior_mean: Any, prior_variance: Any, innovations: Any, told: Any, known: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Which rows are wild, and at which the level has shifted; arguments as `run` has and fills them.
+
+    Args:
+        told: cells that are told as they are, `(cells,)`: of few counts large ones are no outliers.
+        known: the first column that is known and the one after the last, whose moves explain what then
+            happens.
+
+    Returns:
+        Two masks of shape `(rows,)`.
+    """
+    wild, shifted = np.zeros(len(time), dtype=np.bool_), np.zeros(len(time), dtype=np.bool_)
+    for c in range(len(variable)):
+        first, end = begins[c], begins[c + 1]
+        if end - first < FEWEST or told[c]:
+            continue
+        usual = _usual(innovations[first:end])
+        limit = math.sqrt(np.square(innovations[first + 1 : end]).mean())  # also where few are noise
+        beyond = np.abs(innovations[first:end]) > np.maximum(WILD * usual, limit)
+        if usual.min() > 0.0 and beyond[LEARNT:].any():
+            v = variable[c]
+            events, rows = _outliers_of_a_cell(
+                time[first:end], value[first:end], basis[first:end], theta[v], omega[c], prior_mean[v],
+                prior_variance[v], usual, limit, known, wild[first:end], shifted[first:end],
+            )  # fmt: skip
+            if events > max(EVENTS, EVENT_SHARE * (end - first)) or rows > ROW_SHARE * (end - first):
+                wild[first:end] = False
+                shifted[first:end] = False
+    return wild, shifted
+
+
+@compiled_in_order
+def _outliers_of_a_cell(
+    time: Any, value: Any, basis: Any, theta: Any, omega: float, prior_mean: Any, prior_variance: Any,
+    usual: Any, limit: float, known: tuple[int, int], wild: Any, shifted: Any,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Fills the masks of one cell; how many runs and shifts there are, and rows in runs."""
+    whole, n, off = DYNAMIC + basis.shape[1], len(time), np.zeros(len(time))
+    size = in_use(whole, omega)
+    look, gain = np.zeros(size), np.zeros(size)
+    mean, cov = np.zeros(whole), np.zeros((whole, whole))
+    begin(mean, cov, theta, prior_mean, prior_variance)
+    look_at(basis[0], look)
+    tell_first(mean, cov, look, gain, value[0], theta)
+    kept_mean, kept_cov = mean.copy(), cov.copy()  # before the first row that is suspected
+    i, suspect, told_until, calm, after, events, rows = 1, -1, 0, 1, 0, 0, 0
+    while i < n:
+        if suspect < 0:
+            kept_mean[:], kept_cov[:] = mean, cov
+        look_at(basis[i], look)
+        advance(mean, cov, time[i] - time[i - 1], theta, omega)
+        if shifted[i]:
+            cov[0, 0] += UNKNOWN
+        ahead_mean, ahead_cov = mean.copy(), cov.copy()
+        innovation, variance = tell(mean, cov, look, gain, value[i], theta[NOISE])
+        off[i] = innovation / math.sqrt(variance)
+        beyond = abs(off[i]) > max(limit, WILD * usual[i]) and i >= LEARNT
+        if suspect < 0 and beyond and i > told_until and calm >= BEFORE:
+            suspect, after = (-1 if explained(basis, i, known) else i), 0
+        if suspect < 0:
+            calm = 0 if abs(off[i]) > WILD * usual[i] else calm + 1
+            i += 1
+            continue
+        wild[i] = abs(off[i]) > AS_BEFORE * usual[i]
+        after = 0 if wild[i] else after + 1
+        if wild[i]:
+            mean[:], cov[:] = ahead_mean, ahead_cov
+        i += 1
+        # At the end of a series one row as before is all that there may be.
+        if after >= AFTER or (i == n and after > 0):
+            events, rows = events + 1, rows + np.count_nonzero(wild[suspect:i])
+            suspect, calm = -1, after
+        elif i == n or i - suspect > LONGEST + AFTER:
+            wild[suspect:i] = False
+            mean[:], cov[:] = kept_mean, kept_cov
+            shifted[suspect] = i - suspect > LONGEST + AFTER and _alike(off[suspect:i], usual[suspect])
+            events += shifted[suspect]
+            told_until = suspect if shifted[suspect] else i - 1
+            i, suspect, calm = suspect, -1, 0
+    return events, rows
