@@ -74,6 +74,26 @@ def test_a_saved_model_forecasts_without_what_only_training_needs():
     assert set(done.stdout.split()) & slow == set()
 
 
+SERVE_COUNTS = """
+import sys
+import pandas as pd
+from latentode import ServedForecaster
+history = pd.read_csv({folder!r} + "/history.csv")
+ServedForecaster.load({folder!r}).predict(history, 3.0)
+print(*sys.modules)
+"""
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative-binomial", "student-t", "quantile"])
+def test_a_server_loads_no_statistics_package_whatever_the_family(likelihood, tmp_path, frame):
+    counts = frame.assign(x=frame["x"].abs().round(), y=frame["y"].abs().round())
+    tiny(likelihood=likelihood, max_epochs=0).fit(counts).save(tmp_path)
+    counts.to_csv(tmp_path / "history.csv", index=False)
+    code = SERVE_COUNTS.format(folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & {"scipy.stats", "sklearn", "lightning"} == set()
+
+
 def test_the_saved_models_are_small():
     assert all(f.stat().st_size < 40_000 for folder in SAVED for f in folder.iterdir())
 

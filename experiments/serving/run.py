@@ -105,7 +105,9 @@ def exported(model: LatentODEForecaster, history: pd.DataFrame, folder: Path) ->
         found[f"{kind} s to export"] = time.process_time() - begin
         graph = ExportedForecast.load(model.fitted_, folder / f"model{kind}")
         one, other = (m.predict(history, "48h", 4)[NUMBERS].to_numpy() for m in (model, graph))
-        found[f"{kind} relative difference"] = float((np.abs(one - other) / np.abs(one)).max())
+        apart, same = np.abs(one - other), np.zeros_like(one)  # as of counts that are none in both
+        relative = np.divide(apart, np.abs(one), out=same, where=apart > 0)
+        found[f"{kind} relative difference"] = float(relative.max())
         found[f"{kind} predict, ms"] = milliseconds(lambda g=graph: g.predict(history, "48h", 4))
     return found
 

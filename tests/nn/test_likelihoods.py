@@ -18,6 +18,7 @@ from latentode.nn.likelihoods import (
     mixture,
     quantiles,
 )
+from latentode.nn.likelihoods.counts import Counts
 
 pytestmark = pytest.mark.usefixtures("float64")
 LEVELS = (1e-4, 0.01, 0.1, 0.37, 0.5, 0.9, 0.99, 0.9999)
@@ -270,3 +271,13 @@ def test_counts_about_a_forecast_are_poissons_and_wider_where_the_rate_is_hardly
     dispersion = float(wide.dispersion)
     nbinom = stats.nbinom(1 / dispersion, 1 / (1 + dispersion * rate))
     np.testing.assert_allclose(family.cdf(wide, at), nbinom.cdf(at)[None], rtol=1e-6)
+
+
+@pytest.mark.parametrize("level", [1e-12, 0.1, 0.5, 0.9, 0.999, None])
+def test_quantiles_of_bursts_are_those_of_scipy_over_many_sizes(level):
+    rng, n = np.random.default_rng(0), 2000
+    rate, dispersion = 10 ** rng.uniform(-6, 7, n), 10 ** rng.uniform(-4, 3, n)
+    counts = Counts(torch.tensor(rate), torch.tensor(dispersion), validate_args=False)
+    q = rng.uniform(size=n) if level is None else level
+    theirs = stats.nbinom(1 / dispersion, 1 / (1 + dispersion * rate)).ppf(q)
+    np.testing.assert_array_equal(LIKELIHOODS["negative-binomial"]().icdf(counts, q), theirs)

@@ -46,6 +46,7 @@ NEAR_NOTHING = 0.02  # of the mean of training: at what size an expected count i
 UNSURE = 0.1  # probability that is left, untrained, to what was not seen last
 MAX_LOGIT = 15.0
 NO_MORE = 1e-12  # the least dispersion, next to none
+SKEWED_BELOW = 9.0  # successes: skewness 2 / 3 and more
 UNSURE_RATE = 4.0  # times Poisson's variance, up to which more than that may be chance
 DISPERSIONS = (1e-4, 1e3)  # below, a count of that size is Poisson; above, nearly always 0
 
@@ -254,9 +255,13 @@ class NegativeBinomialLikelihood(DataUnits):
         return _log_view(self, value, variable)
 
     def icdf(self, distribution: Distribution, q: float | np.ndarray) -> np.ndarray:
-        from scipy import stats  # here, since it is slow to load and few models count
-
-        return np.asarray(stats.nbinom.ppf(q, *_trials(distribution)))
+        n, p = _trials(distribution)
+        odds, level = (1 - p) / p, np.clip(q, *LEVELS)
+        t, variance = special.ndtri(level), n * odds * (1 + odds)
+        near = n * odds + t * np.sqrt(variance) + (t**2 - 1) / 6 * (1 + 2 * odds)
+        few = n < SKEWED_BELOW  # of whose rates, a gamma distribution's, a quantile is nearer
+        near = np.where(few, special.gammaincinv(np.where(few, n, 1.0), level) * odds, near)
+        return least_count(lambda count: special.betainc(n, count + 1, p), np.asarray(q), near)
 
     def cdf(self, distribution: Distribution, value: np.ndarray) -> np.ndarray:
         n, p = _trials(distribution)
