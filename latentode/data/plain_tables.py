@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.cells.columns import column_of
+from latentode.data.cells.number_cells import is_far_code
 from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.usual_names import CLOCK_NAMES, DATE_NAMES, UNIT_NAMES, every
 from latentode.data.dataset import Ragged, SeriesDataset
-from latentode.data.tables.cautions import far_times, is_far_code, summary_rows
+from latentode.data.tables.cautions import disorder, far_times, summary_rows
 from latentode.data.tables.qualifiers import qualifies
 from latentode.data.tables.reading import EXACT, LARGEST, series_codes, times_of
 from latentode.data.tables.schema import Schema
@@ -228,5 +229,7 @@ def _times(
     """The times, and what schema and axis are then, as `read_columns` has them; None with a note."""
     read, schema, axis = times_of(column, schema, codes)
     if read.note is not None or far_times(read.column, axis) is not None:
+        return None
+    if disorder(read.column, axis, codes) is not None:
         return None
     return read.column, schema, axis

@@ -39,6 +39,7 @@ __all__ = ["QUANTILES", "FeatureReport", "Report", "VariableReport", "describe_g
 
 MOST, MOST_COLUMNS = 20, 12  # names in a line, columns of rows that are shown
 ROWS_SHOWN = 5
+OF_REPEATED = "of rows that repeat another row's time"
 SEARCHED = 1_000_000  # rows of a large table, of whole series, in which cycles are looked for
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 
@@ -164,7 +165,9 @@ class Report:
         keys = "(series, time, variable)" if self.schema.layout == "long" else "(series, time)"
         repeated = f"{self.duplicates} rows repeat another row's {keys}"
         if self.duplicates and not self.merged:
-            repeated += "; remove them, or say how a fit merges them: duplicates='mean' or 'last' of "
+            told = any(note.startswith(OF_REPEATED) for note in self.notes)
+            repeated += ": a note says what they may be; else" if told else ";"
+            repeated += " remove them, or say how a fit merges them: duplicates='mean' or 'last' of "
             repeated += "LatentODEForecaster, `latentode fit --duplicates mean` or `last`"
         elif self.merged:
             repeated += f"; {self.merged} merged into others"
@@ -239,7 +242,7 @@ def inspect(frame: IntoFrame, schema: Schema | None = None, duplicates: str = "e
     repeated = _repeats(codes[order], ticks[order], variable[order])
     repeated = int((repeated & (variable[order] >= 0)).sum())
     otherwise = other_readings(table, schema, frame) if repeated else None
-    otherwise = otherwise and f"of rows that repeat another row's time: {otherwise}"
+    otherwise = otherwise and f"{OF_REPEATED}: {otherwise}"
     rows = np.bincount(codes, minlength=len(ids))
     # Of a large table, series that lie evenly spread among all.
     searched = codes % max(1, round(len(table) / SEARCHED)) == 0

@@ -17,8 +17,8 @@ from latentode.data.cells.time_numbers import PLAIN
 from latentode.data.dataset import SeriesDataset
 from latentode.data.plain_tables import read_arrays, read_plain
 from latentode.data.queries import At, with_known_values
-from latentode.data.tables.cautions import compare_variables
 from latentode.data.tables.duplicates import DUPLICATES, known_rows, with_new_rows
+from latentode.data.tables.left_out import compare_variables
 from latentode.data.tables.reading import read_columns, without_its_units
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, shown, understood, warn

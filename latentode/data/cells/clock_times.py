@@ -29,6 +29,7 @@ __all__ = [
     "clock_of",
     "in_plain_units",
     "is_clock",
+    "pass_twice_a_day",
     "place_in_zone",
     "second_pass",
     "zone_name",
@@ -47,6 +48,7 @@ _ISO_MONTHS = re.compile(r"[+-]?P[^T]*\d[MY].*", re.IGNORECASE)
 SECONDS_OF_DAY = 86_400
 HOURS, LONGEST_DAY = 24, 25
 REPEATED = ("first", "second")
+LEAST_SPAN, LATE = 6, 0.25  # hours between times of half a day, and share of rows in the second half
 DAY = 86_400_000_000  # microseconds
 
 
@@ -266,6 +268,35 @@ def second_pass(
         once = pd.Series(back).groupby(night).transform("sum").to_numpy() == 1
         told[rows] = once & ordered
     return second, told
+
+
+def pass_twice_a_day(times: pd.Series, series: np.ndarray) -> bool:
+    """Whether times go from 1 to 12 o'clock twice on a day, as by a clock of 12 hours without AM or PM.
+
+    Args:
+        times: datetimes, rows of one series in the order of recording or in the reverse.
+        series: of each row.
+
+    Example:
+        >>> clock = pd.Series(pd.to_datetime([f"2024-03-01 {h:02}:30" for h in (12, 4, 8)] * 2))
+        >>> pass_twice_a_day(clock, np.zeros(6))
+        True
+    """
+    hours = times.dt.hour.to_numpy()
+    if hours.min() < 1 or hours.max() > HOURS // 2 or np.ptp(hours % (HOURS // 2)) < LEAST_SPAN:
+        return False
+    wall = times.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+    day, clock = wall // DAY, wall % (DAY // 2)
+    rows = np.argsort(series, kind="stable")
+    for order in (rows, rows[::-1]):
+        new = np.diff(series[order]) != 0
+        same = ~new & (np.diff(day[order]) == 0)
+        back = np.append(False, same & (np.diff(clock[order]) <= 0))
+        half = pd.Series(back).groupby(np.cumsum(np.append(True, ~same))).cummax().to_numpy()
+        moments = day[order] * DAY + clock[order] + half * (DAY // 2)
+        if half.mean() >= LATE and (np.diff(moments)[~new] > 0).all():
+            return True
+    return False
 
 
 def zone_name(column: pd.Series, what: str) -> str | None:

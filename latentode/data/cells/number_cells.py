@@ -1,7 +1,7 @@
 """Cells of numbers: how one number is written, and which signs a column of them agrees on.
 
 A cell is *sign, currency, digits, unit*. The marks among the digits are read as the decimal sign and
-the sign between thousands where only one reading fits every cell.
+the sign between thousands where only one reading fits every cell. Some numbers stand for a missing one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pandas.api.types import is_float_dtype
 
 __all__ = [
     "exact_numbers",
+    "far_code",
+    "is_far_code",
     "marks_of",
     "number_of_digits",
     "pairs_of_words",
@@ -54,6 +56,13 @@ _MARKS = (
     ("'", "."),
     ("_", "."),
 )
+
+
+# Numbers that may stand for a missing one; -1 and -9 are values where others are negative.
+_CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?|-[19]")
+_SHORT_CODES = (-1, -9)
+FAR = 2  # ranges of all other values
+FEWEST_OTHERS, JUMP = 3, 2  # values beside such a code; how much longer steps to it are than others
 
 
 def pairs_of_words(lowered: pd.Series) -> list[tuple[str, str]]:
@@ -175,3 +184,43 @@ def without_thousands(column: pd.Series) -> pd.Series:
         return column
     plain = cells.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
     return plain_numbers(plain).reindex(column.index)
+
+
+def is_far_code(value: float) -> bool:
+    """Whether a number is written as those are that stand for a missing one, such as -9999."""
+    return _CODE.fullmatch(f"{value:.10g}") is not None
+
+
+def far_code(column: pd.Series, codes: np.ndarray) -> str | None:
+    """Points out a number such as -9999 unlike all others, which may stand for a missing value."""
+    every = column.to_numpy(np.float64, na_value=np.nan)
+    known = np.isfinite(every)
+    values = every[known]
+    for code in {values.min(), values.max()} if len(values) > 2 else ():
+        others = values[values != code]
+        if not is_far_code(code) or len(others) < 2:
+            continue
+        plain = others.min() >= 0 and len(np.unique(others)) >= FEWEST_OTHERS
+        short = code in _SHORT_CODES and not plain
+        far = np.abs(others - code).min() > FAR * max(np.ptp(others), 1e-300)
+        if (far and not short) or _is_lone(code, values, others, codes[known]):
+            return (
+                f"column `{column.name}` holds {code:.10g} in {len(values) - len(others)} rows, "
+                f"{'far from all other values' if far else 'its only negative value'}; name it in "
+                "na_values if it stands for a missing one"
+            )
+    return None
+
+
+def _is_lone(code: float, values: np.ndarray, others: np.ndarray, codes: np.ndarray) -> bool:
+    """Whether the one negative number stands in several rows, to which whole numbers do not lead up."""
+    several = len(values) - len(others) > 1 and len(np.unique(others)) >= FEWEST_OTHERS
+    if code >= 0 or others.min() < 0 or not several:
+        return False
+    if code not in _SHORT_CODES or 2 * (others != np.floor(others)).sum() > len(others):
+        return True
+    at, same = values == code, np.diff(codes) == 0
+    steps, to_it = np.abs(np.diff(values)), at[1:] ^ at[:-1]
+    plain = same & ~at[1:] & ~at[:-1]
+    there, elsewhere = steps[same & to_it], steps[plain]
+    return bool(len(there) and len(elsewhere) and there.mean() > JUMP * elsewhere.mean())

@@ -2,43 +2,41 @@
 
 Hardly any of it is an error: columns without a part in the model, numbers that may stand for missing
 ones, names that differ in blanks, times far from all others, a variable that is a property of its
-series, rows that may be of several series, and a later table whose variables the model does not know.
+series, and rows that may be of several series.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
+from latentode.data.cells.clock_times import pass_twice_a_day
 from latentode.data.cells.columns import column_of, row_name, some_names
+from latentode.data.cells.number_cells import far_code, is_far_code
 from latentode.data.cells.time_axis import TimeAxis
 from latentode.data.cells.usual_names import PARTS_OF_TIME, usual
-from latentode.data.tables.file_format import misread
 from latentode.data.tables.joined_columns import codes_of, joined
 from latentode.data.tables.roles import taken_in_turn
 from latentode.data.tables.schema import Schema
-from latentode.errors import SchemaError, warn
 
 __all__ = [
+    "TWELVE_HOURS",
     "cautions",
-    "compare_variables",
+    "disorder",
     "far_times",
-    "is_far_code",
     "summary_rows",
 ]
 
-SHOWN = 5  # near matches
-FAR = 2  # ranges of all other values
 RUNS = 10  # rows that one run through the times has at least, on average
 SHORT_RUNS, FEWEST_TOLD = 3, 3  # likewise where columns tell them apart; columns and turns in all
 TURNING = 4  # columns that may name series in turn
 BEHIND = 0.25  # share of rows before the latest time so far, beyond which these are no late ones
-YEAR = 365 * 86_400 * 10**6  # microseconds
+DAY = 86_400 * 10**6  # microseconds
+YEAR = 365 * DAY
+ISLAMIC_YEARS = (1300, 1500)  # which all of a table hardly lies in by the Gregorian calendar
 FEWEST = 5  # times of which a tenth at either end may lie far from the bulk
 SPANS = 10  # of the bulk, beyond which a time is pointed out
 CALENDAR_NAMES = (  # numbers that follow from the time
@@ -52,7 +50,8 @@ _SUMMARY = re.compile(
     r"|totaal|som|gemiddelde|summa)\s*:?",
     re.IGNORECASE,
 )
-_CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?")
+PLACES = ("lat", "latitude", "lon", "long", "lng", "longitude")  # of which few are come back to
+TWELVE_HOURS = "write AM and PM into the times, or hours of 24, if they are by a clock of 12"
 
 
 def cautions(
@@ -67,35 +66,101 @@ def cautions(
         codes: the series of each row.
         asked: whether somebody named the targets.
     """
-    values = list(schema.targets or ()) if schema.layout == "wide" else [str(schema.value)]
-    names = (*values, *schema.known_future)
-    notes = [_far_code(column_of(table, name)) for name in names]
+    values = list(schema.targets or ()) if schema.layout == "wide" else []
+    notes = [far_code(column_of(table, name), codes) for name in (*values, *schema.known_future)]
+    if schema.layout == "long":
+        notes += _far_codes_of_variables(table, schema, codes)
     notes += _odd_labels(table, schema)
     if schema.id is not None:
         ids = pd.Index(pd.unique(column_of(table, schema.id)))
         notes.append(summary_rows(codes, ids, schema))
     times = column_of(table, str(schema.time))
-    notes += [far_times(times, axis), _yet_to_come(times, axis)]
+    odd = disorder(times, axis, codes)
+    notes += [far_times(times, axis), _other_calendar(times, axis), odd]
     if not asked:
         if (np.diff(codes) < 0).any():
             order = np.argsort(codes, kind="stable")
             table, codes = table.iloc[order], codes[order]
         if schema.layout == "wide":
             notes.append(_constant_within(table, values, codes))
-            notes.append(_run_through_again(table, schema, axis, codes))
+            notes.append(None if odd else _run_through_again(table, schema, axis, codes))
             notes.append(_in_turn(table, schema, axis, codes))
     return [note for note in notes if note is not None]
 
 
-def _yet_to_come(column: pd.Series, axis: TimeAxis) -> str | None:
-    """Points out a table whose times all lie in the future, as years of another calendar do."""
-    first = pd.Timestamp(column.min()) if axis.scale == "calendar" else None
-    if first is None or first <= pd.Timestamp.now(tz=first.tz) + pd.Timedelta(days=1):  # of all zones
+def _other_calendar(column: pd.Series, axis: TimeAxis) -> str | None:
+    """Points out a table whose times are all in the future or centuries ago, as by another calendar."""
+    if axis.scale != "calendar":
+        return None
+    first, last = pd.Timestamp(column.min()), pd.Timestamp(column.max())
+    if first > pd.Timestamp.now(tz=first.tz) + pd.Timedelta(days=1):  # of all zones
+        return (
+            f"column `{column.name}` has all its times in the future, from {first} on; write them in "
+            "the Gregorian calendar if its years are of another, such as the Buddhist one"
+        )
+    if first.year < ISLAMIC_YEARS[0] or last.year > ISLAMIC_YEARS[1]:
         return None
     return (
-        f"column `{column.name}` has all its times in the future, from {first} on; write them in the "
-        "Gregorian calendar if its years are of another, such as the Buddhist one"
+        f"column `{column.name}` has all its times from {first} to {last}; write them in the Gregorian "
+        "calendar if its years are of another, such as the Persian or the Islamic one"
     )
+
+
+def disorder(column: pd.Series, axis: TimeAxis, codes: np.ndarray) -> str | None:
+    """Points out times in an order that is none, and would be one if they were read otherwise.
+
+    These are dates whose day and month a spreadsheet has exchanged wherever both are below 13, and
+    those of a clock of 12 hours without AM or PM.
+
+    Args:
+        column: of times that were read.
+        axis: what they mean.
+        codes: the series of each row.
+
+    Example:
+        >>> days = pd.to_datetime(["2024-11-01", "2024-12-01", "2024-01-13", "2024-01-14"])
+        >>> disorder(pd.Series(days, name="day"), TimeAxis("datetime"), np.zeros(4))[:41]
+        'column `day` turns at row 2, and does not'
+    """
+    ticks = axis.ticks_of(column) if axis.scale == "calendar" else np.zeros(0)
+    same = np.diff(codes) == 0 if len(ticks) > 2 else np.zeros(0, dtype=bool)
+    steps = np.diff(ticks)[same] if len(same) else ticks
+    if not same.any() or (steps > 0).all() or (steps < 0).all():
+        return None
+    stamps = pd.to_datetime(column)
+    if axis.kind == "datetime" and pass_twice_a_day(stamps, codes):
+        return (
+            f"column `{column.name}` goes from 1 to 12 o'clock twice a day, in the order of its rows; "
+            f"{TWELVE_HOURS}"
+        )
+    if (steps >= 0).all() or (steps <= 0).all():
+        return None
+    turned = _turned(stamps)
+    mended = np.diff(turned)[same]
+    if not ((mended >= 0).all() or (mended <= 0).all()):
+        return None
+    usual_way = np.sign((steps > 0).sum() - (steps < 0).sum()) or 1
+    turns = np.append(False, same & (np.sign(np.diff(ticks)) == -usual_way))
+    at = int((turned != _wall(stamps)).argmax())
+    other = pd.Timestamp(int(turned[at]), unit="us")
+    return (
+        f"column `{column.name}` turns at {row_name(column, turns)}, and does not if day and month "
+        "change places where both are below 13, as spreadsheets exchange them; if so, correct these "
+        f"dates, such as {stamps.iloc[at]:%Y-%m-%d} to {other:%Y-%m-%d}"
+    )
+
+
+def _turned(stamps: pd.Series) -> np.ndarray:
+    """Microseconds of times whose day and month have changed places where both are below 13."""
+    wall, day = _wall(stamps), stamps.dt.day.to_numpy()
+    months = 12 * (stamps.dt.year.to_numpy() - 1970) + np.minimum(day, 12) - 1
+    days = months.astype("M8[M]").astype("M8[D]").astype(np.int64) + stamps.dt.month.to_numpy() - 1
+    return np.where(day <= 12, days * DAY + wall % DAY, wall)
+
+
+def _wall(stamps: pd.Series) -> np.ndarray:
+    """What the clock and the calendar show, in microseconds."""
+    return stamps.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
 
 
 def far_times(column: pd.Series, axis: TimeAxis) -> str | None:
@@ -194,6 +259,12 @@ def _in_turn(table: pd.DataFrame, schema: Schema, axis: TimeAxis, codes: np.ndar
                 f"id='{joined([*own, name])}'"
             )
     turning = [name for name in few if _turns(column_of(table, name))][:TURNING]
+    places = [name for name in turning if usual(name) in PLACES]
+    if len(places) == 2:
+        return (
+            f"columns `{places[0]}` and `{places[1]}` hold few places, to which rows come back in "
+            f"turn, as where they name the series; if so, say id='{joined([*own, *places])}'"
+        )
     for pair in combinations(turning, 2):
         together = codes_of(codes, *(column_of(table, name) for name in pair))
         if taken_in_turn(codes, together, ticks):
@@ -251,74 +322,14 @@ def _odd_labels(table: pd.DataFrame, schema: Schema) -> list[str]:
     return notes
 
 
-def is_far_code(value: float) -> bool:
-    """Whether a number is written as those are that stand for a missing one, such as -9999."""
-    return _CODE.fullmatch(f"{value:.10g}") is not None
-
-
-def _far_code(column: pd.Series) -> str | None:
-    """Points out a number such as -9999 far from all others, which may stand for a missing value."""
-    values = column.to_numpy(np.float64, na_value=np.nan)
-    values = values[np.isfinite(values)]
-    for code in {values.min(), values.max()} if len(values) > 2 else ():
-        if not is_far_code(code):
-            continue
-        others = values[values != code]
-        if len(others) > 1 and np.abs(others - code).min() > FAR * max(np.ptp(others), 1e-300):
-            return (
-                f"column `{column.name}` holds {code:.10g} in {len(values) - len(others)} rows, far "
-                "from all other values; name it in na_values if it stands for a missing one"
-            )
-    return None
-
-
-def compare_variables(frame: pd.DataFrame, schema: Schema) -> None:
-    """Compares the variables of a later table with those that a model was trained on.
-
-    Of a long table each may be absent, as where it was not measured; but not all of them.
-
-    Args:
-        frame: the later table.
-        schema: of the model.
-
-    Raises:
-        SchemaError: for a wide table that lacks one of them, a long one that has none.
-
-    Warns:
-        UserWarning: naming variables of a long table that the model does not know.
-    """
-    known = [*(schema.targets or ())]
-    if schema.layout == "wide":
-        absent = next((v for v in known if v not in frame.columns), None)
-        if absent is not None:
-            free = [c for c in frame.columns if c not in schema.columns()]
-            raise SchemaError(
-                f"column `{absent}`, which the model was trained on, is not in the table, whose "
-                f"columns are {some_names(frame.columns)}{_alike([absent], free)}; correct "
-                f"its name, or add it empty if nothing was observed of it{misread(frame)}"
-            )
-    if schema.layout == "wide" or schema.variable not in frame.columns:
-        return
-    names = [str(n) for n in column_of(frame, str(schema.variable)).dropna().unique()]
-    other = [n for n in names if n not in known and n not in schema.leave_out]
-    if not other:
-        return
-    alike = _alike([v for v in known if v not in names], other)
-    if not set(names) & set(known):
-        raise SchemaError(
-            f"column `{schema.variable}` names {some_names(other)}, but the model was trained on "
-            f"{some_names(known)}, of which the table has none{alike}; write names as the training "
-            "table did"
-        )
-    warn(
-        f"column `{schema.variable}` names {some_names(other)}, which the model was not trained on, "
-        f"so that their rows say nothing{alike}; it knows {some_names(known)}"
-    )
-
-
-def _alike(absent: Sequence[str], other: Collection[str]) -> str:
-    """Which absent names are written nearly as others are; nothing if none is."""
-    written = {name.casefold(): name for name in map(str, other)}
-    near = {v: difflib.get_close_matches(v.casefold(), written, n=1) for v in absent}
-    found = [f"`{v}` may be {written[like[0]]!r} there" for v, like in near.items() if like]
-    return f" ({', '.join(found[:SHOWN])})" if found else ""
+def _far_codes_of_variables(table: pd.DataFrame, schema: Schema, codes: np.ndarray) -> list[str]:
+    """What `far_code` says of each variable of a long table."""
+    names = column_of(table, str(schema.variable)).astype(str)
+    values = column_of(table, str(schema.value))
+    low = values.groupby(names).agg(["min", "max"])
+    edges = low.to_numpy(np.float64)
+    likely = low.index[[any(map(is_far_code, pair)) for pair in edges]]
+    found = {
+        v: far_code(values[own], codes[own]) for v in likely if (own := (names == v).to_numpy()).any()
+    }
+    return [f"{note} of variable `{v}`" for v, note in found.items() if note is not None]

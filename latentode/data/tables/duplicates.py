@@ -12,11 +12,13 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from latentode.data.cells.clock_times import pass_twice_a_day
 from latentode.data.cells.columns import IntoFrame, column_of, row_name, some_names, to_pandas
 from latentode.data.cells.number_text import is_text
 from latentode.data.cells.usual_names import ID_NAMES, MAY_BE_MEASURED, usual
+from latentode.data.tables.cautions import TWELVE_HOURS
 from latentode.data.tables.joined_columns import codes_of, joined, telling_together
-from latentode.data.tables.reading import key_columns, value_columns
+from latentode.data.tables.reading import key_columns, series_codes, value_columns
 from latentode.data.tables.roles import are_dates, is_label, repeats
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError, warn
@@ -49,11 +51,13 @@ def merge_duplicates(
         whose = " of the estimator, as in LatentODEForecaster(duplicates='mean')"
         whose = "" if frame is None else whose
         otherwise = other_readings(table, schema, None if frame is None else to_pandas(frame))
+        merging = f"remove them, or choose duplicates='mean' or 'last'{whose}"
+        if otherwise is not None:  # of a clock of 12 hours nothing is to be merged
+            merging = otherwise if otherwise == TWELVE_HOURS else f"{otherwise}; or {merging}"
         raise SchemaError(
             f"{twice.sum()} rows repeat another row's {' and '.join(f'`{k}`' for k in keys)}, first "
             f"{row_name(column_of(table, keys[0]), twice)} ({at}); "
-            f"{otherwise + '; or ' if otherwise else ''}remove them, or choose duplicates='mean' or "
-            f"'last'{whose}"
+            f"{merging}"
         )
     # Numbered by first appearance, so group i is row i of what is left; labels of rows stay.
     group = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
@@ -75,8 +79,12 @@ def other_readings(table: pd.DataFrame, schema: Schema, frame: pd.DataFrame | No
     Returns:
         What to do about them; None where they are nothing else.
     """
+    times = column_of(table, str(schema.time))
+    codes, _ = series_codes(table, schema)
+    if pd.api.types.is_datetime64_any_dtype(times) and pass_twice_a_day(times, codes):
+        return TWELVE_HOURS
     twice = table.duplicated(subset=key_columns(schema)).to_numpy()
-    clocks = _set_back(column_of(table, str(schema.time))[twice])
+    clocks = _set_back(times[twice])
     readings = ["give timezone= if clocks were set back then"] if clocks else []
     apart = None if frame is None else _told_apart(frame, table, schema)
     return "; or ".join(readings + ([] if apart is None else [apart])) or None

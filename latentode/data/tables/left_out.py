@@ -1,7 +1,12 @@
-"""Left out: columns without a role, and why; what looks like data is pointed out."""
+"""Left out: columns without a role, and why; what looks like data is pointed out.
+
+So are the variables of a later table that a model was not trained on, and that say nothing to it.
+"""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +15,16 @@ import pandas as pd
 from latentode.data.cells.columns import column_of, some_names, without_arrow
 from latentode.data.cells.number_text import is_text, looks_numeric
 from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, UNIT_NAMES, usual
+from latentode.data.tables.file_format import misread
 from latentode.data.tables.joined_columns import JOINT, codes_of
 from latentode.data.tables.roles import UNNAMED, is_label, looks_like_times
 from latentode.data.tables.schema import Schema
+from latentode.errors import SchemaError, warn
 
-__all__ = ["PROBED", "LeftOut", "left_out", "overlooked"]
+__all__ = ["PROBED", "LeftOut", "compare_variables", "left_out", "overlooked"]
 
 PROBED = 10_000  # cells of a column without a role
+SHOWN = 5  # near matches
 
 
 @dataclass(frozen=True)
@@ -113,3 +121,55 @@ def _counts(cells: pd.Series) -> bool:
 def _mostly_digits(text: pd.Series) -> bool:
     """Whether most cells begin with a digit, as "120/80" and "1.2M" do."""
     return bool(text.str.match(r"[^\w]*\d").mean() > 0.5)
+
+
+def compare_variables(frame: pd.DataFrame, schema: Schema) -> None:
+    """Compares the variables of a later table with those that a model was trained on.
+
+    Of a long table each may be absent, as where it was not measured; but not all of them.
+
+    Args:
+        frame: the later table.
+        schema: of the model.
+
+    Raises:
+        SchemaError: for a wide table that lacks one of them, a long one that has none.
+
+    Warns:
+        UserWarning: naming variables of a long table that the model does not know.
+    """
+    known = [*(schema.targets or ())]
+    if schema.layout == "wide":
+        absent = next((v for v in known if v not in frame.columns), None)
+        if absent is not None:
+            free = [c for c in frame.columns if c not in schema.columns()]
+            raise SchemaError(
+                f"column `{absent}`, which the model was trained on, is not in the table, whose "
+                f"columns are {some_names(frame.columns)}{_alike([absent], free)}; correct "
+                f"its name, or add it empty if nothing was observed of it{misread(frame)}"
+            )
+    if schema.layout == "wide" or schema.variable not in frame.columns:
+        return
+    names = [str(n) for n in column_of(frame, str(schema.variable)).dropna().unique()]
+    other = [n for n in names if n not in known and n not in schema.leave_out]
+    if not other:
+        return
+    alike = _alike([v for v in known if v not in names], other)
+    if not set(names) & set(known):
+        raise SchemaError(
+            f"column `{schema.variable}` names {some_names(other)}, but the model was trained on "
+            f"{some_names(known)}, of which the table has none{alike}; write names as the training "
+            "table did"
+        )
+    warn(
+        f"column `{schema.variable}` names {some_names(other)}, which the model was not trained on, "
+        f"so that their rows say nothing{alike}; it knows {some_names(known)}"
+    )
+
+
+def _alike(absent: Sequence[str], other: Collection[str]) -> str:
+    """Which absent names are written nearly as others are; nothing if none is."""
+    written = {name.casefold(): name for name in map(str, other)}
+    near = {v: difflib.get_close_matches(v.casefold(), written, n=1) for v in absent}
+    found = [f"`{v}` may be {written[like[0]]!r} there" for v, like in near.items() if like]
+    return f" ({', '.join(found[:SHOWN])})" if found else ""
