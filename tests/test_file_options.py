@@ -140,7 +140,7 @@ def test_files_that_a_shell_has_listed_are_one_table(latentode, tmp_path):
 def test_every_command_that_reads_a_table_has_the_options_of_its_file():
     known = typer.main.get_command(app).commands
     wanted = {"--separator", "--decimal", "--encoding", "--skip-rows", "--comment", "--header-rows"}
-    wanted |= {"--na-values", "--file-column", "--sheet"}
+    wanted |= {"--na-values", "--flags", "--file-column", "--sheet"}
     for name in ("inspect", "fit", "forecast", "ask", "evaluate", "calibrate", "plot"):
         options = {o for p in known[name].params for o in p.opts}
         assert wanted <= options, name
@@ -150,11 +150,12 @@ def test_every_command_that_reads_a_table_has_the_options_of_its_file():
     ("given", "said"),
     [
         (
-            ("--comment", "#", "--comment", "Total"),
-            "--comment is given twice, '#' and 'Total'",
+            ("--sheet", "#", "--sheet", "Total"),
+            "--sheet is given twice, '#' and 'Total'",
         ),
-        (("--comment=#", "--id", "id", "--comment", "#"), "--comment is given twice"),
-        (("--comment", "--id", "--comment", "#"), "--comment is given twice, '--id' and '#'"),
+        (("--sheet=#", "--id", "id", "--sheet", "#"), "--sheet is given twice"),
+        (("--sheet", "--id", "--sheet", "#"), "--sheet is given twice, '--id' and '#'"),
+        (("--comment", "#", "--comment", "Total", "--comment", "Mean"), None),
         (
             ("--targets", "x", "--targets=y"),
             "--targets is given twice.*, with a comma between",

@@ -45,7 +45,11 @@ def format_of(
         int | None, typer.Option(min=0, help="Lines before the header.", rich_help_panel=PANEL)
     ] = None,
     comment: Annotated[
-        Text, typer.Option(help="What lines begin with that are no rows.", rich_help_panel=PANEL)
+        list[str] | None,
+        typer.Option(
+            help="What lines begin with that are no rows; once for each beginning.",
+            rich_help_panel=PANEL,
+        ),
     ] = None,
     header_rows: Annotated[
         int | None,
@@ -53,6 +57,13 @@ def format_of(
     ] = None,
     na_values: Annotated[
         Text, typer.Option(help="Texts that mean missing, comma-separated.", rich_help_panel=PANEL)
+    ] = None,
+    flags: Annotated[
+        Text,
+        typer.Option(
+            help="What stands behind numbers and is left aside, such as e,*, comma-separated.",
+            rich_help_panel=PANEL,
+        ),
     ] = None,
     file_column: Annotated[
         Text,
@@ -70,9 +81,10 @@ def format_of(
         decimal=decimal,
         encoding=encoding,
         skip_rows=skip_rows,
-        comment=comment,
+        comment=tuple(comment) if comment else None,
         header_rows=header_rows,
         na_values=split(na_values) or (),
+        flags=split(flags) or (),
         file_column=file_column,
         sheet=sheet,
     )

@@ -89,6 +89,12 @@ class ParquetFolder:
         Raises:
             SchemaError: for what cannot be read, naming the file, or is not read from disk.
         """
+        told = None if schema is None else schema.file_format
+        if told is not None and (told.na_values or told.flags):
+            raise SchemaError(
+                f"na_values and flags ({told.describe()}) are read in memory only; read the folder by "
+                "read_table (--in-memory), or leave such cells empty in its files"
+            )
         begun = SeriesDataset.from_frame(self.first, schema, duplicates)
         schema = begun.schema
         if schema.known_future:

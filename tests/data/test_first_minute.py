@@ -1,12 +1,20 @@
 """Tables as a user brings them in the first minute: read as they are meant, said, or refused."""
 
+import contextlib
+import io
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from latentode.cli import main
 from latentode.data import Schema, SeriesDataset
+from latentode.data.files.table_files import read_table
 from latentode.data.plain_tables import read_plain
 from latentode.data.report import inspect
+from latentode.data.tables.file_format import FileFormat
 from latentode.data.tables.reading import read_columns
 from latentode.errors import SchemaError
 
@@ -112,3 +120,139 @@ def test_years_of_the_persian_calendar_are_pointed_out():
     assert "such as the Persian" in read(pd.DataFrame({"date": dates, "y": np.arange(28.0)}))[1]
     old = [f"{year}-06-01" for year in range(1400, 1900)]
     assert "Persian" not in read(pd.DataFrame({"date": old, "y": np.arange(500.0)}))[1]
+
+
+def written(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+ROWS = [(f"{hour:%Y-%m-%d %H:%M}", value) for hour, value in zip(HOURS, WAVE, strict=True)]
+SUMMARY = "Mean,20.1\nMax value,23\nStd. dev.,1.2\n"
+
+
+@pytest.mark.parametrize("kind", ["options", "format"])
+def test_lines_of_several_beginnings_are_no_rows(kind, tmp_path):
+    body = "time,x\n" + "".join(f"{t},{v}\n" for t, v in ROWS)
+    path = written(tmp_path / "a.csv", f"{body}{SUMMARY}\nReport by me\n")
+    with pytest.raises(SchemaError, match=r"'Mean' at line 98.*say with comment= how it begins"):
+        read(read_table(path))
+    begins = ("Mean", "Max", "Std", "Report")
+    if kind == "options":
+        options = [part for sign in begins for part in ("--comment", sign)]
+        report = in_this_process("inspect", path, "--json", *options)
+        assert json.loads(report)["n_rows"] == 96
+        return
+    told = FileFormat(comment=begins)
+    assert FileFormat.of(json.loads(json.dumps(told.to_dict()))) == told
+    table = read_table(path, Schema(file_format=told))
+    assert len(table) == 96 and table["x"].dtype.kind == "f"
+
+
+def in_this_process(*arguments):
+    """What the command line prints."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setattr("sys.argv", ["latentode", *map(str, arguments)])
+        with contextlib.suppress(SystemExit):
+            main()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("flags", "marks"),
+    [("e", ["e"]), ("*", ["*"]), ("A,P", [" A", " P"]), ("R,s", ["s", "R", ""]), ("(e)", ["(e)", ""])],
+)
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "xlsx"])
+def test_flags_behind_numbers_are_refused_with_the_option_that_reads_them(
+    flags, marks, ending, tmp_path
+):
+    if ending == "xlsx":
+        pytest.importorskip("openpyxl")
+    marked = [f"{v}{marks[i % len(marks)] if len(marks) > 1 or i % 7 == 3 else ''}"
+              for i, (_, v) in enumerate(ROWS)]  # fmt: skip
+    table, path = pd.DataFrame({"time": [t for t, _ in ROWS], "x": marked}), tmp_path / f"a.{ending}"
+    if ending == "csv":
+        table.to_csv(path, index=False)
+    elif ending == "jsonl":
+        table.to_json(path, orient="records", lines=True)
+    else:
+        table.to_excel(path, index=False)
+    with pytest.raises(SchemaError, match=rf"say flags='{re.escape(flags)}' when reading the file"):
+        read(read_table(path))
+    with pytest.warns(UserWarning, match=r"behind \d+ numbers, first .* left aside"):
+        found = read_table(path, file_format=FileFormat(flags=flags))
+    np.testing.assert_array_equal(read(found)[0].table["x"], WAVE)
+
+
+@pytest.mark.parametrize(
+    "cells", [["98.6 F", "37 C"], ["5 mg", "7 ml"], ["5 mg", "7"], ["30 min", "1 h"], ["n/e", "12"]]
+)
+def test_units_and_words_are_no_flags(cells):
+    table = pd.DataFrame({"time": range(20), "x": [cells[i % 4 == 3] for i in range(20)]})
+    with pytest.raises(SchemaError) as told:
+        read(table, targets=("x",))
+    assert "flags=" not in str(told.value)
+
+
+def test_a_flag_is_no_digit():
+    with pytest.raises(SchemaError, match="flags='e1' holds a digit"):
+        FileFormat(flags="e1")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "xlsx", "parquet"])
+def test_what_stands_for_missing_cells_is_missing_in_files_with_types_too(ending, tmp_path):
+    pytest.importorskip({"xlsx": "openpyxl", "parquet": "pyarrow"}.get(ending, "json"))
+    path = tmp_path / f"a.{ending}"
+    table = pd.DataFrame({"id": ["n/e", *"abcde"], "time": range(6), "x": [1.5, "n/e", 2, -999, 3, 4]})
+    if ending == "jsonl":
+        table.to_json(path, orient="records", lines=True)
+    elif ending == "xlsx":
+        table.to_excel(path, index=False)
+    else:
+        table.astype({"x": str}).to_parquet(path)
+    with pytest.raises(SchemaError, match=r"'n/e' at .* name it in na_values"):
+        read(read_table(path))
+    found = read_table(path, file_format=FileFormat(na_values=("n/e", "-999")))
+    assert found["id"].tolist() == ["n/e", *"abcde"]
+    assert read(found)[0].table["x"].dropna().tolist() == [1.5, 2, 3, 4]
+
+
+HEADERS = ["time,x,z", '"time","x","z"', "time, x, z", "TIME,X,Z", "Time,X,Z", " time , x , z "]
+
+
+@pytest.mark.parametrize("again", HEADERS)
+@pytest.mark.parametrize("rows", [10, 600])
+def test_a_header_within_a_file_is_left_out_however_it_is_written(again, rows, tmp_path):
+    blocks = ["".join(f"{1.7e9 + 60 * (i + k):.0f},{i}.5,{k}\n" for i in range(rows)) for k in (0, 600)]
+    path = written(tmp_path / "a.csv", f"time,x,z\n{blocks[0]}{again}\n{blocks[1]}")
+    with pytest.warns(UserWarning, match="1 repeated header line left out"):
+        table = read_table(path)
+    assert table["x"].dtype.kind == "f" and len(table) == 2 * rows
+    assert table.index[[rows - 1, rows]].tolist() == [rows + 1, rows + 3]
+
+
+@pytest.mark.parametrize("rows", [10, 600])
+def test_a_header_in_another_order_is_refused_by_its_line(rows, tmp_path):
+    days = pd.date_range("2024-03-01", periods=rows, freq="h").strftime("%Y-%m-%d %H:%M")
+    body = "time,x,z\n" + "".join(f"{day},{i}.5,7\n" for i, day in enumerate(days))
+    other = "time,z,x\n" + "".join(f"{day},7,{i}.5\n" for i, day in enumerate(days))
+    with pytest.raises(SchemaError, match=rf"line {rows + 2} holds 'time', 'z', 'x' where the header"):
+        read_table(written(tmp_path / "a.csv", body + other))
+    later = other.replace("2024", "2025")
+    parts = [written(tmp_path / f"{i}.csv", text) for i, text in enumerate((body, later))]
+    table = read_table(parts)  # as is advised
+    assert len(table) == 2 * rows and (table["z"] == 7).all()
+    with pytest.raises(SchemaError, match=r"put each .*into a file of its own"):
+        read_table(
+            written(tmp_path / "b.csv", body + other.replace("x\n", "x,w\n", 1) + f"{days[0]},1,2,3\n")
+        )
+
+
+def test_a_header_within_a_frame_is_named():
+    table = pd.DataFrame({"time": ["2024-03-01", "time", "2024-03-02"], "x": ["1.5", "x", "2.5"]})
+    with pytest.raises(SchemaError, match="; row 1 repeats the names of the columns: remove such rows"):
+        read(table)
+    assert len(read(table.drop(index=1))[0].table) == 2
+    labels = pd.DataFrame({"id": ["id", "x", "id"], "time": [1, 2, 3], "x": [1.5, 2.5, 3.5]})
+    assert len(read(labels)[0].table) == 3

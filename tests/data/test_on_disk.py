@@ -10,6 +10,7 @@ from latentode import Forecasting, IrregularDataModule, LatentODEError, Schema, 
 from latentode.data import ParquetFolder, SeriesDataset, scaling
 from latentode.data.files.table_files import read_table
 from latentode.data.split import by_key, split_validation
+from latentode.data.tables.file_format import FileFormat
 
 TASK = Forecasting("4h", "12h")
 SCHEMA = Schema(static_covariates=("age", "ward"), transforms={"b": "yeo-johnson"}, cycles=())
@@ -168,6 +169,8 @@ def test_what_is_not_read_from_disk_is_refused(tmp_path):
     folder = ParquetFolder(tmp_path / "folder")
     with pytest.raises(SchemaError, match="in memory only"):
         folder.stored(Schema(known_future=("dose",)))
+    with pytest.raises(SchemaError, match=r"na_values and flags .*read in memory only"):
+        folder.stored(Schema(file_format=FileFormat(na_values=("-999",))))
     train, _ = folder.stored(SCHEMA)
     with pytest.raises(LatentODEError, match="no table is made again"):
         train.select([0])

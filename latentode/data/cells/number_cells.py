@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from typing import cast
@@ -16,16 +17,23 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype
 
+from latentode.data.cells.usual_names import MEASURES
+from latentode.errors import SchemaError
+
 __all__ = [
     "exact_numbers",
     "far_code",
+    "flags_advice",
     "is_far_code",
     "marks_of",
     "number_of_digits",
     "pairs_of_words",
     "pieces_of",
     "plain_numbers",
+    "refuse_other_degrees",
     "text_of",
+    "without_codes",
+    "without_flags",
     "without_thousands",
 ]
 
@@ -58,6 +66,12 @@ _MARKS = (
 )
 
 
+# A number and what says how it was come by: a letter or two, a sign, or a letter in brackets.
+_FLAGGED = re.compile(
+    r"\s*[<>]?\s*[-+]?\s?(?:\d[\d.,']*|[.,]\d+)\s*(?P<flag>[^\W\d_]{1,2}|[*#?!†‡^~]+|[(\[][^\W\d_]{1,2}[)\]])\s*"
+)
+_NUMBER = r"[<>]?\s*[-+−(]?\s?(?:\d[\d.,' ]*|[.,]\d+)(?:[eE][-+]?\d+)?\)?"
+MOST_FLAGS = 6
 # Numbers that may stand for a missing one; -1 and -9 are values where others are negative.
 _CODE = re.compile(r"-?(?:9{2,}|8{3,}|7{3,})(?:\.[09]+)?|-[19]")
 _SHORT_CODES = (-1, -9)
@@ -224,3 +238,79 @@ def _is_lone(code: float, values: np.ndarray, others: np.ndarray, codes: np.ndar
     plain = same & ~at[1:] & ~at[:-1]
     there, elsewhere = steps[same & to_it], steps[plain]
     return bool(len(there) and len(elsewhere) and there.mean() > JUMP * elsewhere.mean())
+
+
+def without_codes(column: pd.Series, missing: Sequence[str]) -> pd.Series:
+    """A column without what stands for missing cells, be it padded or written with other decimals.
+
+    Example:
+        >>> without_codes(pd.Series([" n/e", 15, 16], dtype=object), ["n/e"]).tolist()
+        [nan, 15.0, 16.0]
+    """
+    if column.dtype == object:
+        held = column.map(lambda cell: isinstance(cell, str) and cell.strip() in missing)
+        column = column.mask(held.astype(bool)).infer_objects() if held.any() else column
+    if pd.api.types.is_numeric_dtype(column):
+        codes = plain_numbers(pd.Series(list(missing), dtype=object)).dropna()
+        return column.mask(column.isin(codes)) if column.isin(codes).any() else column
+    if column.dtype == object or not pd.api.types.is_string_dtype(column):
+        return column
+    return column.mask(column.str.strip().isin(list(missing)))
+
+
+def without_flags(column: pd.Series, flags: Sequence[str]) -> tuple[pd.Series, np.ndarray]:
+    """A column without the flags behind its numbers, as numbers if all are; and a mask of the flagged.
+
+    Example:
+        >>> without_flags(pd.Series(["20.5e", "21", "7 *e"]), ["e", "*"])[0].tolist()
+        [20.5, 21.0, 7.0]
+    """
+    none = np.zeros(len(column), dtype=bool)
+    if not (pd.api.types.is_string_dtype(column) or column.dtype == object):
+        return column, none
+    signs = "|".join(re.escape(flag) for flag in sorted(flags, key=len, reverse=True))
+    form = re.compile(rf"^\s*({_NUMBER})\s*(?:(?:{signs})\s*)+$")
+    text = column.astype(object)
+    cells = {cell: form.match(cell) for cell in text.dropna().unique() if isinstance(cell, str)}
+    plain = {cell: found[1] for cell, found in cells.items() if found is not None}
+    if not plain:
+        return column, none
+    flagged = text.isin(plain).to_numpy()
+    text = text.map(lambda cell: plain.get(cell, cell), na_action="ignore")
+    numbers = plain_numbers(text)
+    return (numbers if numbers.notna().equals(text.notna()) else text), flagged
+
+
+def flags_advice(text: pd.Series) -> str:
+    """What to say where letters or signs behind some numbers may say how these were come by.
+
+    Example:
+        >>> flags_advice(pd.Series(["20.5e", "21", "7 *"]))
+        ", or say flags='*,e' when reading the file, if these only say how a number was come by"
+        >>> flags_advice(pd.Series(["n/e", "21"]))
+        ''
+    """
+    cells = [cell.strip() for cell in text.astype(str).unique()]
+    found = [_FLAGGED.fullmatch(cell) for cell in cells]
+    flags = sorted({at["flag"] for at in found if at is not None})
+    units = [flag for flag in flags if flag.casefold() in MEASURES]
+    if not 0 < len(flags) <= MOST_FLAGS or len(units) > 1 or max(map(len, units), default=1) > 1:
+        return ""
+    other = (cell for cell, at in zip(cells, found, strict=True) if at is None and cell[:1].isdigit())
+    if plain_numbers(pd.Series(list(other), dtype=object)).isna().any():
+        return ""
+    these = "these only say" if len(flags) > 1 else "this only says"
+    return (
+        f", or say flags='{','.join(flags)}' when reading the file, if {these} how a number was come by"
+    )
+
+
+def refuse_other_degrees(name: str, unit: str | None, cell: object) -> None:
+    """Raises for degrees Fahrenheit in a column that is called one of degrees Celsius, and the like."""
+    named = re.search(r"[(\[]\s*°?\s*([CFK])\s*[)\]]\s*$", name)
+    held = re.fullmatch(r"°?\s*([CFK])", unit or "")
+    if named and held and named.group(1) != held.group(1):
+        raise SchemaError(
+            f"column `{name}` holds degrees {held.group(1)}, as {cell!r}; convert them, or call the "
+            "column what it holds"
+        )

@@ -17,11 +17,13 @@ import pandas as pd
 
 from latentode.data.cells.columns import cell_name, without_arrow
 from latentode.data.cells.number_cells import (
+    flags_advice,
     marks_of,
     number_of_digits,
     pairs_of_words,
     pieces_of,
     plain_numbers,
+    refuse_other_degrees,
     text_of,
 )
 from latentode.errors import SchemaError
@@ -145,24 +147,13 @@ def read_numbers(
             f"column `{column.name}` is in {read.unit!r}, such as {cells.iloc[0]!r}, where it was in "
             f"{unit!r} before; convert it"
         )
-    _refuse_other_degrees(column, read.unit)
+    refuse_other_degrees(str(column.name), read.unit, next(iter(cells), None))
     return read
 
 
 def without_unit(column: pd.Series, unit: str) -> str:
     """What to say of numbers without the unit that the column was in before."""
     return f"column `{column.name}` has no unit, was in {unit!r} before, and is taken to be in it"
-
-
-def _refuse_other_degrees(column: pd.Series, unit: str | None) -> None:
-    """Raises for degrees Fahrenheit in a column that is called one of degrees Celsius, and the like."""
-    named = re.search(r"[(\[]\s*°?\s*([CFK])\s*[)\]]\s*$", str(column.name))
-    held = re.fullmatch(r"°?\s*([CFK])", unit or "")
-    if named and held and named.group(1) != held.group(1):
-        raise SchemaError(
-            f"column `{column.name}` holds degrees {held.group(1)}, as {_cells(column).iloc[0]!r}; "
-            "convert them, or call the column what it holds"
-        )
 
 
 def _cells(column: pd.Series) -> pd.Series:
@@ -330,7 +321,8 @@ def _refuse(column: pd.Series, role: str, decimal: str | None) -> NoReturn:
         bad = column.isin(odd).to_numpy()
         raise SchemaError(
             f"column `{name}` is not all in one unit: {cell_name(column, bad)}, where most are in "
-            f"{usual!r}; convert it, name it in na_values when reading the file, or {where}"
+            f"{usual!r}; convert it, name it in na_values when reading the file"
+            f"{flags_advice(text)}, or {where}"
         )
     plain, words = plain_numbers(text).notna(), text.str.lower().isin(_TRUTHS)
     numbers = words if words.sum() > plain.sum() else plain | (digits.notna() & units.isin(["", usual]))
@@ -343,5 +335,5 @@ def _refuse(column: pd.Series, role: str, decimal: str | None) -> NoReturn:
         bad = column.notna().to_numpy()
     raise SchemaError(
         f"column `{name}` has dtype {column.dtype}: {cell_name(column, bad)} is not a number. Correct "
-        f"it, name it in na_values when reading the file, or {where}"
+        f"it, name it in na_values when reading the file{flags_advice(text)}, or {where}"
     )

@@ -12,10 +12,11 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from latentode.data.cells.columns import column_of, detect, some_names
+from latentode.data.cells.columns import cell_name, column_of, detect, some_names
+from latentode.data.cells.number_cells import without_codes, without_flags
 from latentode.data.files.sources import Part, Source, parts_of
 from latentode.data.files.text_encoding import as_utf8
-from latentode.data.files.text_table import MISSING, read_text_table
+from latentode.data.files.text_table import MISSING, labels_of, read_text_table
 from latentode.data.files.typed_files import PARQUET, reader_of
 from latentode.data.tables.file_format import FileFormat
 from latentode.data.tables.schema import ID_NAMES, TIME_NAMES, Schema, check_schema
@@ -72,14 +73,33 @@ def _read(part: Part, schema: Schema, told: FileFormat) -> pd.DataFrame:
     """The table of one file."""
     reader = reader_of(part)
     if reader is not None:
-        return reader(part, told)
+        return _without_told(reader(part, told), part.name, schema, told, told.na_values)
     content, encoding = as_utf8(part.content, part.name, told.encoding)
     frame, _, found = read_text_table(content, part.name, schema, told)
     if told.encoding is None and encoding not in PLAIN:
         found.insert(0, f"encoding={encoding!r}")
     if found:
         warn(f"{part.name} is read with {', '.join(found)}")
-    return frame
+    return _without_told(frame, part.name, schema, told)
+
+
+def _without_told(
+    frame: pd.DataFrame, name: str, schema: Schema, told: FileFormat, missing: Sequence[str] = ()
+) -> pd.DataFrame:
+    """A table without what stands for missing cells and without flags, of which it says how many."""
+    if not (missing or told.flags):
+        return frame
+    labels = labels_of([str(c) for c in frame.columns], schema)
+    read = {c: column_of(frame, c) for c in frame.columns if c not in labels}
+    for label, column in read.items():
+        column = without_codes(column, missing) if missing else column
+        read[label], flagged = without_flags(column, told.flags) if told.flags else (column, None)
+        if flagged is not None and flagged.any():
+            warn(
+                f"{name}: column `{label}` has {', '.join(map(repr, told.flags))} behind "
+                f"{int(flagged.sum())} numbers, first {cell_name(column, flagged)}, left aside"
+            )
+    return frame.assign(**read)
 
 
 def _add_partition(frame: pd.DataFrame, name: str, cell: str, part: Part) -> None:

@@ -3,17 +3,19 @@
 A byte-order mark says what follows it. Text without one is UTF-8 if it can be, UTF-16 if every other
 byte is zero, and otherwise of a single-byte encoding or one of the Far East. Windows-1252 is taken
 where what lies beyond ASCII are single characters, as in "°C" or "Müller"; a run of them is another
-script, of which nothing can be known.
+script, of which nothing can be known. Lines that are no rows are blanked, so that the others keep
+their numbers.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Sequence
 
 from latentode.errors import SchemaError
 
-__all__ = ["as_utf8"]
+__all__ = ["as_utf8", "offset_of", "without_comments", "without_lines", "without_rules"]
 
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -22,6 +24,8 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_RULE = re.compile(rb"^[ \t]*[|+]?-{3,}[-+|=]*[ \t]*$", re.MULTILINE)
+_COUNT = re.compile(rb"^\(?\d+ rows?(?: in set.*)?\)?[ \t]*$", re.MULTILINE)
 UTF_8 = "utf-8"
 WESTERN = "cp1252"
 FOREIGN_RUN = re.compile(rb"[\x80-\xff]{3}")
@@ -137,3 +141,38 @@ def _place(content: bytes, place: int) -> tuple[int, int]:
     """The line and the byte at a place."""
     before = content[:place].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return before.count(b"\n") + 1, content[place]
+
+
+def offset_of(content: bytes, line: int) -> int:
+    """Where a line begins."""
+    begin = 0
+    for _ in range(line - 1):
+        begin = content.find(b"\n", begin) + 1 or len(content)
+    return begin
+
+
+def without_comments(content: bytes, signs: Sequence[str]) -> bytes:
+    """The text without the lines that begin with one of some signs."""
+    for sign in map(str.encode, signs):
+        if content.startswith(sign) or b"\n" + sign in content:
+            content = re.sub(rb"^" + re.escape(sign) + rb".*$", b"", content, flags=re.MULTILINE)
+    return content
+
+
+def without_rules(content: bytes) -> bytes:
+    """Without the lines that clients of databases draw, nor the count of rows below them."""
+    found = _RULE.search(content)
+    return _COUNT.sub(b"", _RULE.sub(b"", content)) if found else content
+
+
+def without_lines(content: bytes, lines: Sequence[int]) -> bytes:
+    """The text without some of its lines.
+
+    Example:
+        >>> without_lines(b"a\\nb\\nc\\n", [2])
+        b'a\\n\\nc\\n'
+    """
+    every = content.split(b"\n")
+    for line in lines:
+        every[line - 1] = b""
+    return b"\n".join(every)

@@ -87,7 +87,8 @@ def find_layout(content: bytes, name: str, told: FileFormat) -> TextLayout:
     if declared is not None:
         told = replace(told, separator=told.separator or declared[1])
         head = head[1:]
-    plain = _without(head, _likely_comment(head) if told.comment is None else told.comment)
+    likely = _likely_comment(head)
+    plain = _without(head, told.comments if told.comment is not None else (likely,))
     if not plain:
         raise SchemaError(f"{name} is empty; check the export that wrote it")
     usual = USUAL.get(ending_of(name), ",")
@@ -97,13 +98,14 @@ def find_layout(content: bytes, name: str, told: FileFormat) -> TextLayout:
         _refuse_one_column(plain, name, separator, usual)
     comment = told.comment
     if comment is None:
-        comment = _comment(content, _likely_comment(head) or "#", plain[0][0], separator, width)
-    rows = _without(head, comment)
+        comment = _comment(content, likely or "#", plain[0][0], separator, width)
+    signs = FileFormat(comment=comment).comments
+    rows = _without(head, signs)
     records = list(records_of(rows, separator))
     header = find_header(records, name, told.skip_rows is not None, told.header_rows)
     marked = None
     if told.header_rows is None and not header.rows:
-        marked = _marked_header(head, records[header.first :], separator, comment)
+        marked = _marked_header(head, records[header.first :], separator, signs)
     first_line = records[header.first][0] if header.first < len(records) else rows[-1][0] + 1
     begin = records[header.rows[0]][0] if header.rows else first_line
     written = dict(head)
@@ -171,9 +173,10 @@ def records_of(lines: Iterable[Line], separator: str) -> Iterator[Record]:
         read.clear()
 
 
-def _without(lines: Sequence[Line], comment: str) -> list[Line]:
+def _without(lines: Sequence[Line], signs: Sequence[str]) -> list[Line]:
     """The lines that are neither blank nor comments."""
-    return [(n, x) for n, x in lines if x.strip() and not (comment and x.startswith(comment))]
+    begins = tuple(filter(None, signs))
+    return [(n, x) for n, x in lines if x.strip() and not x.startswith(begins)]
 
 
 def _likely_comment(head: Sequence[Line]) -> str:
@@ -286,15 +289,16 @@ def _decimal(records: Sequence[Record], name: str, separator: str) -> str:
 
 
 def _marked_header(
-    head: Sequence[Line], records: Sequence[Record], separator: str, comment: str
+    head: Sequence[Line], records: Sequence[Record], separator: str, signs: tuple[str, ...]
 ) -> tuple[int, tuple[str, ...]] | None:
     """Line and names of a header that is written as the last comment above the first row."""
-    if not comment or not records:
+    if not signs or not records:
         return None
-    above = [(n, x) for n, x in head if n < records[0][0] and x.startswith(comment)]
+    above = [(n, x) for n, x in head if n < records[0][0] and x.startswith(signs)]
     found: tuple[int, tuple[str, ...]] | None = None
     for line, text in reversed(above[-2:]):  # a line of names, and maybe one of units below it
-        cells = next(iter(records_of([(line, text.lstrip(comment).strip())], separator)), (line, []))[1]
+        sign = next(sign for sign in signs if text.startswith(sign))
+        cells = next(iter(records_of([(line, text.lstrip(sign).strip())], separator)), (line, []))[1]
         names = tuple(cell.strip() for cell in cells)
         if len(names) != len(records[0][1]) or not all(kind_of(n) == TEXT for n in names):
             break

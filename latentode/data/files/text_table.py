@@ -11,29 +11,33 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from latentode.data.cells.columns import column_of, detect
-from latentode.data.cells.number_cells import exact_numbers, plain_numbers, without_thousands
+from latentode.data.cells.number_cells import exact_numbers, without_codes, without_thousands
+from latentode.data.files.text_encoding import (
+    offset_of,
+    without_comments,
+    without_lines,
+    without_rules,
+)
 from latentode.data.files.text_layout import TextLayout, find_layout, lines_from, records_of
-from latentode.data.tables.file_format import WHITESPACE, FileFormat
+from latentode.data.tables.file_format import WHITESPACE, FileFormat, empty_rows, header_within
 from latentode.data.tables.header_rows import UNNAMED, Record
 from latentode.data.tables.joined_columns import parts_of
 from latentode.data.tables.resolution import resolve
 from latentode.data.tables.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
 from latentode.errors import SchemaError
 
-__all__ = ["MISSING", "read_text_table"]
+__all__ = ["MISSING", "labels_of", "read_text_table"]
 
 # What is usually written where nothing was observed; "" is an empty cell.
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "null", "NULL", "None", "<NA>", "#N/A")
 MISSING += ("#NA", "NaT", "NAN", "-NAN", "Null", r"\N")
-_RULE = re.compile(rb"^[ \t]*[|+]?-{3,}[-+|=]*[ \t]*$", re.MULTILINE)
-_COUNT = re.compile(rb"^\(?\d+ rows?(?: in set.*)?\)?[ \t]*$", re.MULTILINE)
 _BLANK_LINE = re.compile(rb"^[ \t]*$", re.MULTILINE)
 
 
@@ -56,11 +60,16 @@ def read_text_table(
     """
     layout = find_layout(content, name, told)
     said = list(layout.found)
-    content, repeated = _without_marked(content, layout)
-    if repeated:
-        said.append(f"{repeated} repeated header line{'s' * (repeated > 1)} left out")
+    content, n_repeated = _without_marked(content, layout)
     text = _Text(content, name, layout)
     frame = text.read(schema)
+    headers = text.other_headers(frame)
+    if headers:
+        text = replace(text, content=without_lines(content, headers))
+        frame = text.read(schema)
+    n_repeated += len(headers)
+    if n_repeated:
+        said.append(f"{n_repeated} repeated header line{'s' * (n_repeated > 1)} left out")
     codes = text.codes(frame, schema)
     if codes:
         frame = text.read(schema, codes)
@@ -70,7 +79,7 @@ def read_text_table(
     short = text.short_rows(frame)
     if short:
         said.append(short)
-    empty = _empty_rows(frame)
+    empty = empty_rows(frame)
     if empty.any():
         first = frame.index[empty][0]
         said.append(f"{_rows(int(empty.sum()))} without a single cell left out, first line {first}")
@@ -80,46 +89,15 @@ def read_text_table(
 
 def _without_marked(content: bytes, layout: TextLayout) -> tuple[bytes, int]:
     """The text with its comments and whatever repeats the header blanked, and how often that does."""
-    sign = (layout.format.comment or "").encode()
-    if sign and (content.startswith(sign) or b"\n" + sign in content):
-        content = re.sub(rb"^" + re.escape(sign) + rb".*$", b"", content, flags=re.MULTILINE)
-    content = _without_rules(content)
+    content = without_rules(without_comments(content, layout.format.comments))
     header = layout.header.encode()
-    begin = _offset(content, layout.first_line)
+    begin = offset_of(content, layout.first_line)
     repeated = 0
     if header and content.find(b"\n" + header + b"\n", max(0, begin - 1)) >= 0:
         line = re.compile(rb"^" + re.escape(header) + rb"$", re.MULTILINE)
         rows, repeated = line.subn(b"", content[begin:])
         content = content[:begin] + rows
     return content, repeated
-
-
-def _without_rules(content: bytes) -> bytes:
-    """Without the lines that clients of databases draw, nor the count of rows below them."""
-    found = _RULE.search(content)
-    return _COUNT.sub(b"", _RULE.sub(b"", content)) if found else content
-
-
-def _offset(content: bytes, line: int) -> int:
-    """Where a line begins."""
-    begin = 0
-    for _ in range(line - 1):
-        begin = content.find(b"\n", begin) + 1 or len(content)
-    return begin
-
-
-def _empty_rows(frame: pd.DataFrame) -> np.ndarray:
-    """Mask of the rows in which nothing is written."""
-    empty = np.ones(len(frame), dtype=bool)
-    for name in reversed(frame.columns):  # the first one is seldom empty, and text, which is slower
-        if not empty.any():
-            break
-        column = column_of(frame, name)
-        blank = column.isna().to_numpy()
-        if empty[~blank].any() and not pd.api.types.is_numeric_dtype(column):
-            blank = blank | (column == "").to_numpy(dtype=bool)
-        empty &= blank
-    return empty
 
 
 def _without_nameless(frame: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +143,7 @@ class _Text:
         """Whether some cell is of digits alone, of which the first is a zero."""
         separator = str(self.layout.format.separator)
         between = b" " if separator == WHITESPACE else separator.encode()
-        begin = max(0, _offset(self.content, self.layout.first_line) - 1)
+        begin = max(0, offset_of(self.content, self.layout.first_line) - 1)
         ends = re.escape(between + b' "\r\n')
         starts = dict.fromkeys((between, b" ", b'"', b"\t", b"\n"))  # each alone is found quickly
         cells = (re.compile(re.escape(x) + rb"0\d+(?:[%b]|$)" % ends) for x in starts)
@@ -190,10 +168,27 @@ class _Text:
         names += [f"{UNNAMED}{i}" for i in range(len(names), widest)]
         return self._parsed(names, schema, as_text)
 
+    def other_headers(self, frame: pd.DataFrame) -> list[int]:
+        """Lines that repeat the names of the columns in another case or with other blanks.
+
+        Raises:
+            SchemaError: for one that has other names, or has them in another order.
+        """
+        again, odd = header_within(frame)
+        if not again.any() and odd is None:
+            return []
+        again, odd = header_within(frame.set_axis(self.lines_of_rows(len(frame)), axis="index"))
+        if odd is not None:
+            raise SchemaError(
+                f"{self.name}: {odd}, as where another table stands below the first; put each into a "
+                "file of its own, and give these together if they have the same columns"
+            )
+        return self.lines_of_rows(len(frame))[again].tolist()
+
     def lines_of_rows(self, n_rows: int) -> pd.Index:
         """The line on which each row begins."""
         first = self.layout.first_line
-        body = self.content[_offset(self.content, first) :]
+        body = self.content[offset_of(self.content, first) :]
         n_lines = body.count(b"\n") + (not body.endswith(b"\n"))
         if n_lines == n_rows and (b'"' not in body or not _BLANK_LINE.search(body.rstrip(b"\n"))):
             return pd.RangeIndex(first, first + n_rows, name="line")
@@ -217,7 +212,7 @@ class _Text:
             self._refuse_short(width)
             return ""
         between = separator.encode()
-        body = memoryview(self.content)[_offset(self.content, self.layout.first_line) :]
+        body = memoryview(self.content)[offset_of(self.content, self.layout.first_line) :]
         if b'"' not in self.content and bytes(body).count(between) >= len(frame) * (width - 1):
             return ""
         short = [(line, len(cells)) for line, cells in self._records() if len(cells) < width]
@@ -243,10 +238,10 @@ class _Text:
 
     def _parsed(self, names: list[str], schema: Schema, as_text: Sequence[str]) -> pd.DataFrame:
         told = self.layout.format
-        labels = [*_labels(names, schema), *as_text]
+        labels = [*labels_of(names, schema), *as_text]
         missing = [*MISSING, *told.na_values]
         text = io.BytesIO(self.content)
-        text.seek(_offset(self.content, self.layout.first_line))
+        text.seek(offset_of(self.content, self.layout.first_line))
         with warnings.catch_warnings():
             # Without an index column pandas cuts off cells too many, and warns.
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -269,7 +264,9 @@ class _Text:
                 return pd.DataFrame(columns=pd.Index(names))
         if told.na_values:
             plain = (name for name in names if name not in labels)
-            frame = frame.assign(**{c: _without(column_of(frame, c), told.na_values) for c in plain})
+            frame = frame.assign(
+                **{c: without_codes(column_of(frame, c), told.na_values) for c in plain}
+            )
         if told.decimal == ",":  # so that points stand between thousands
             for name in (c for c in names if c not in labels):
                 frame[name] = without_thousands(column_of(frame, name))
@@ -312,6 +309,8 @@ class _Text:
                 "if numbers are written with a decimal comma, export the table with semicolons or "
                 "points instead; if text holds a comma, put it in quotation marks"
             )
+        if 2 * len({*cells} & {*self.layout.names}) > width:
+            fix = "put each table into a file of its own, if another one begins there"
         raise SchemaError(
             f"{self.name}: line {line} has {len(cells)} cells, but the header has {width}; {fix}"
         )
@@ -328,17 +327,7 @@ def _counts(cells: Sequence[str]) -> bool:
     return begin >= 0 and len(cells) > 1 and all(c == str(begin + i) for i, c in enumerate(cells))
 
 
-def _without(column: pd.Series, missing: Sequence[str]) -> pd.Series:
-    """A column without what stands for missing cells, be it padded or written with other decimals."""
-    if pd.api.types.is_numeric_dtype(column):
-        codes = plain_numbers(pd.Series(list(missing), dtype=object)).dropna()
-        return column.mask(column.isin(codes)) if column.isin(codes).any() else column
-    if not pd.api.types.is_string_dtype(column):
-        return column
-    return column.mask(column.str.strip().isin(list(missing)))
-
-
-def _labels(header: Sequence[str], schema: Schema) -> list[str]:
+def labels_of(header: Sequence[str], schema: Schema) -> list[str]:
     """The columns whose text is kept as it is written."""
     id_ = schema.id or detect(
         header, ID_NAMES, (schema.time, *schema.static_covariates, *schema.known_future)

@@ -23,6 +23,7 @@ from latentode.data.cells.columns import (
     some_names,
     without_arrow,
 )
+from latentode.data.cells.number_cells import flags_advice
 from latentode.data.cells.number_text import is_text, looks_numeric
 from latentode.data.cells.usual_names import (
     ID_NAMES,
@@ -197,7 +198,9 @@ def _refuse_without_targets(search: Search) -> NoReturn:
     told = "name them with targets="
     if not any(map(pd.api.types.is_numeric_dtype, free)):
         shown = ", ".join(islice(filter(None, map(_no_number, free)), 3))
+        advice = next(filter(None, (flags_advice(c.dropna()) for c in free if is_text(c))), "")
         told = f"{shown}, which is no number; write what is to be modelled as numbers in one unit"
+        told += advice
         told = told if shown else "add a column of values"
     raise SchemaError(
         f"no numeric column is left to model among {some_names(search.frame.columns)}; {told}"
