@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -18,6 +19,7 @@ import pandas as pd
 
 from latentode.adapters.handover import Notes, hand_over, to_instants
 from latentode.adapters.sheets import Sheet, Source, open_sheet, open_sheets
+from latentode.data.cells.columns import some_names
 from latentode.data.files.table_files import MISSING
 from latentode.data.tables.schema import Schema
 from latentode.errors import SchemaError
@@ -136,7 +138,19 @@ def _reports(
 def _values(
     sheet: Sheet, part: Field, variable: str, quality: Sequence[str], notes: Notes
 ) -> pd.Series:
-    column = sheet.need(part.column)
+    column = sheet.find(part.column)
+    if column is None:
+        held = [v for v, field in FIELDS.items() if sheet.find(field.column)]
+        fix = "is this the file you mean?"
+        if held:
+            fix = (
+                f"name those that it has in variables={held!r}, on the command line by `latentode "
+                f"convert global-hourly` with --set 'variables={json.dumps(held)}' --out table.csv"
+            )
+        raise SchemaError(
+            f"{sheet.name} has no column `{part.column}`; its columns are "
+            f"{some_names(sheet.frame.columns)}; {fix}"
+        )
     cells = sheet.text(column)
     parts = cells.str.split(",", expand=True).reindex(columns=range(part.quality + 1))
     written = (cells != "").to_numpy()

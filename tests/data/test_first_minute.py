@@ -3,14 +3,19 @@
 import contextlib
 import io
 import json
+import os
 import re
+import threading
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from latentode.adapters.weather import global_hourly
 from latentode.cli import main
 from latentode.data import Schema, SeriesDataset
+from latentode.data.files import sources
 from latentode.data.files.table_files import read_table
 from latentode.data.plain_tables import read_plain
 from latentode.data.report import inspect
@@ -256,3 +261,217 @@ def test_a_header_within_a_frame_is_named():
     assert len(read(table.drop(index=1))[0].table) == 2
     labels = pd.DataFrame({"id": ["id", "x", "id"], "time": [1, 2, 3], "x": [1.5, 2.5, 3.5]})
     assert len(read(labels)[0].table) == 3
+
+
+def visits(cells):
+    n = len(cells)
+    return pd.DataFrame(
+        {"subject": np.repeat(list("abc"), n), "visit": cells * 3, "y": np.arange(3.0 * n)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "days"),
+    [
+        ("Week {}", 7),
+        ("WEEK{}", 7),
+        ("Visit Week {}", 7),
+        ("Day {}", 1),
+        ("{} days", 1),
+        ("{} weeks", 7),
+        ("Woche {}", 7),
+        ("Hour {}", 1 / 24),
+        ("Semana {}", 7),
+    ],
+)
+def test_visits_that_count_weeks_or_days_are_times(form, days):
+    table = visits([form.format(number) for number in (0, 2, 4, 12)])
+    found, notes = read(table)
+    assert (found.schema.time, found.schema.id, found.axis.kind) == ("visit", "subject", "elapsed")
+    assert "is taken for the times" in notes and "'elapsed'" in notes
+    numbers = found.table["visit"].dt.total_seconds() / 86_400 / days
+    assert numbers.tolist() == [0, 2, 4, 12] * 3
+    later, _ = read(visits([form.format(16), "3 days"]), **{"time": "visit", "time_format": "elapsed"})
+    assert later.table["visit"].iloc[1] == pd.Timedelta("3D")
+    assert found.axis.parse(pd.Series([form.format(16)]), "at").iloc[0] == pd.Timedelta(days=16 * days)
+
+
+def test_single_letters_count_where_the_column_is_named():
+    table = visits(["W0", "W4", "W8"])
+    with pytest.raises(SchemaError, match="no time column"):  # which may be codes
+        read(table)
+    assert read(table, time="visit")[0].table["visit"].iloc[2] == pd.Timedelta("56D")
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (
+            ["Month 1", "Month 2"],
+            "'Month 1' at row 0, and months are not all of one length; write dates",
+        ),
+        (["Year 1", "Year 2"], "and years are not all of one length"),
+        (
+            ["Day 1", "Day 7", "Week 2"],
+            "'Week 2' at row 2 beside 'Day 1'; write all of them in one unit",
+        ),
+        (
+            ["Baseline", "Week 2", "Week 4"],
+            "'Baseline' at row 0, where most cells are written as 'Week 2'",
+        ),
+    ],
+)
+def test_visits_that_are_no_times_are_refused_with_what_to_write(cells, said):
+    with pytest.raises(SchemaError, match=said):
+        read(visits(cells))
+
+
+ARABIC, PERSIAN = "٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹"
+
+
+@pytest.mark.parametrize("digits", [ARABIC, PERSIAN, "०१२३४५६७८९", "０１２３４５６７８９"])
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M", "%Y/%m/%d %H:%M"])
+def test_digits_of_other_scripts_are_read_in_times_too(digits, form, tmp_path):
+    other = str.maketrans("0123456789", digits)
+    cells = [hour.strftime(form).translate(other) for hour in HOURS]
+    values = [str(value).translate(other).replace(".", "٫") for value in WAVE]
+    text = "time,x\n" + "".join(f"{t},{v}\n" for t, v in zip(cells, values, strict=True))
+    found, _ = read(read_table(written(tmp_path / "a.csv", text)))
+    assert found.table["time"].tolist() == HOURS.tolist() and found.table["x"].tolist() == WAVE.tolist()
+
+
+@pytest.mark.parametrize("digits", ["0123456789", PERSIAN])
+def test_a_day_that_only_another_calendar_has_is_said_to_be_of_one(digits):
+    days = [f"1403/{1 + i // 31:02}/{1 + i % 31:02}" for i in range(62)]
+    cells = [day.translate(str.maketrans("0123456789", digits)) for day in days]
+    with pytest.raises(
+        SchemaError, match="write it in the Gregorian calendar if its year is a Persian"
+    ):
+        read(pd.DataFrame({"date": cells, "y": np.arange(62.0)}))
+
+
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+WIDE = {
+    "years": (["country"], ["2019", "2020", "2021"], "year"),
+    "years and their codes": (["country"], [f"{y} [YR{y}]" for y in (2000, 2001, 2002)], "year"),
+    "years of R": (["country"], ["X1990", "X1991", "X1992"], "year"),
+    "years of the FAO": (["Area", "Unit"], ["Y1990", "Y1991", "Y1992"], "year"),
+    "months": (["year"], MONTHS, "year+month"),
+    "quarters": (["year"], ["Q1", "Q2", "Q3", "Q4"], "year+quarter"),
+    "quarters of years": (["country"], ["Q1 2000", "Q2 2000", "Q3 2000", "Q4 2000"], "time"),
+    "quarters behind years": (["country"], ["2000-Q1", "2000-Q2", "2000-Q3", "2000-Q4"], "time"),
+    "days": (["country"], ["1/22/20", "1/23/20", "1/24/20"], "time"),
+    "days of R": (["country"], ["X2020.01.22", "X2020.01.23", "X2020.01.24"], "time"),
+    "months of years": (["country"], ["2024-01", "2024-02", "2024-03"], "time"),
+    "times of day": (["date"], ["00:00", "00:30", "01:00"], "time"),
+    "hours": (["meter", "date"], [f"H{i}" for i in range(1, 25)], "hour"),
+}
+KEYS = {
+    "country": ["DE", "FR"], "Area": ["DE", "FR"], "Unit": ["t", "t"], "meter": ["a", "b"],
+    "year": [2001, 2002], "date": ["2024-01-01", "2024-01-02"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_what_is_advised_of_times_for_columns_reads_them(kind):
+    keys, names, timed = WIDE[kind]
+    columns = {name: [i + 0.5, i + 7] for i, name in enumerate(names)}
+    frame = pd.DataFrame({**{k: KEYS[k] for k in keys}, **columns})
+    with pytest.raises(SchemaError, match="called by times") as told:
+        read(frame)
+    advice = re.search(r"by (rows = .*?); or name those", str(told.value))
+    assert advice is not None
+    scope = {"pandas": pd, "frame": frame}
+    exec(advice[1], scope)
+    found, _ = read(scope["rows"])
+    assert found.schema.time == timed and found.schema.targets == ("value",)
+    assert not found.table.duplicated([c for c in (found.schema.id, found.schema.time) if c]).any()
+    assert sorted(found.table["value"]) == sorted(frame[names].to_numpy().ravel())
+
+
+def test_months_without_a_year_ask_for_it():
+    table = pd.DataFrame({"country": ["DE", "FR"], **{month: [1.5, 2.5] for month in MONTHS}})
+    with pytest.raises(SchemaError, match="and add a column `year`, since these names have none"):
+        read(table)
+
+
+@pytest.mark.parametrize("name", ["status", "Quality Flag", "qc_flag", "Messwertstatus"])
+@pytest.mark.parametrize("meters", [1, 2])
+def test_labels_of_how_good_rows_are_are_left_out_and_said(name, meters):
+    table = pd.concat([
+        pd.DataFrame({"meter_id": meter, "time": HOURS, "kwh": WAVE, name: ["OK", "OK", "ERR"] * 32})
+        for meter in range(meters)
+    ])  # fmt: skip
+    found, notes = read(table)
+    assert found.schema.targets == ("kwh",) and found.schema.layout == "wide"
+    assert f"rows are read whatever `{name}` says, so remove those that should not be" in notes
+    assert "looks like" not in read(table, leave_out=name)[1]
+    with pytest.raises(
+        SchemaError, match=f"`{name}`"
+    ):  # of which each names the variable, or the series
+        read(table.assign(time=np.repeat(HOURS[:48], 2).tolist() * meters).drop(columns="meter_id"))
+
+
+def test_a_value_with_its_quality_is_refused_with_the_adapter_that_reads_it(tmp_path):
+    rows = "".join(f'"01001",{t:%Y-%m-%dT%H:%M:%S},"+{200 + i:04},1"\n' for i, t in enumerate(HOURS))
+    path = written(tmp_path / "isd.csv", f"STATION,DATE,TMP\n{rows}")
+    with pytest.raises(
+        SchemaError, match=r"'\+0200,1' at line 2 is not a number.*--adapter global-hourly"
+    ):
+        read(read_table(path))
+    with pytest.raises(SchemaError, match=r"no column `DEW`.*name those that it has in variables="):
+        global_hourly(path)
+    out = tmp_path / "table.csv"  # as is advised
+    told = ("--set", 'variables=["temperature"]', "--out", out)
+    in_this_process("convert", "global-hourly", path, *told)
+    assert read(read_table(out))[0].table["temperature"].iloc[1] == 20.1
+
+
+def test_one_variable_of_a_long_table_does_not_swallow_those_beside_it():
+    table = pd.DataFrame(
+        {"time": HOURS, "parameter": "x", "value": WAVE, "temp": WAVE + np.arange(96) / 7}
+    )
+    with pytest.raises(
+        SchemaError, match=r"long table of 'x' alone, in which `temp` would have no part"
+    ):
+        read(table)
+    assert read(table, layout="wide")[0].schema.targets == ("value", "temp")
+    assert read(table, layout="long")[0].schema.targets == ("x",)
+    places = table.drop(columns="temp").assign(lat=[52.5, 48.1, 50.1, 49.9] * 24)
+    assert read(places)[0].schema.targets == ("x",)
+
+
+def test_words_beyond_a_limit_say_which_number_they_become():
+    cells = ["LO", "70", "140", "HI", "250", "Low"] * 4
+    table = pd.DataFrame({"time": range(24), "glucose": cells})
+    with pytest.raises(SchemaError, match=r"their limit \(words as the least or the largest number of"):
+        read(table)
+    found, notes = read(table, censored="limit")
+    assert "'LO' as 70, 'HI' as 250, 'Low' as 70, the least or the largest number" in notes
+    assert found.table["glucose"].iloc[[0, 3, 5]].tolist() == [70, 250, 70]
+    signs = table.assign(glucose=["<40", "70"] * 12)
+    with pytest.raises(SchemaError, match="to take them as their limit, or censored='drop'"):
+        read(signs)
+    assert "the least or the largest" not in read(signs, censored="limit")[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_named_pipe_is_read_as_standard_input_is(tmp_path, monkeypatch):
+    path, text = tmp_path / "pipe", b"time,x\n2024-03-01,1.5\n2024-03-02,2.5\n"
+    os.mkfifo(path)
+    monkeypatch.setattr(sources, "PATIENCE", 0.05)
+    with pytest.raises(SchemaError, match="is a named pipe into which nobody writes; begin to write"):
+        read_table(path)
+    for wait in (0.0, 0.2):  # somebody may hold its other end before anything comes
+        handle = os.open(path, os.O_RDWR)
+
+        def write(handle=handle, wait=wait):
+            time.sleep(wait)
+            os.write(handle, text)
+            time.sleep(0.1)
+            os.close(handle)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert read_table(path)["x"].tolist() == [1.5, 2.5]
+        writer.join()

@@ -48,6 +48,7 @@ _CODES = frozenset({"no", "on", "y", "n", "si", "ja", "oui", "non", "tak", "nie"
 _LIMIT = re.compile(r"^(?P<side>[<>≤≥])\s*=?\s*(?P<number>\S.*)$")
 _SIZES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9}
 _SIZED = "K, M, B"  # the unit of a column of thousands beside millions
+_PACKED = re.compile(r"[+-]\d{4,5},\w")  # a value and its quality
 _LOW, _HIGH = frozenset({"lo", "low"}), frozenset({"hi", "high"})
 
 
@@ -260,11 +261,13 @@ def _censored(
     cells = pd.Series(_cells(column))
     text = text_of(cells)
     rows = pd.Index(cells[beyond]).get_indexer(pd.Index(without_arrow(column).astype(object))) >= 0
+    named = text[beyond].str.lower().isin(_LOW | _HIGH).any()
+    ends = " (words as the least or the largest number of the column)" if named else ""
     if policy is None:
         raise SchemaError(
             f"column `{column.name}` has {int(rows.sum())} censored cells, which only give a limit, "
-            f"first {cell_name(column, rows)}; choose censored='limit' to take them as their limit, or "
-            "censored='drop' to take them as missing"
+            f"first {cell_name(column, rows)}; choose censored='limit' to take them as their limit"
+            f"{ends}, or censored='drop' to take them as missing"
         )
     inner = text.where(~beyond, text.str.replace(r"^[<>≤≥]\s*=?\s*", "", regex=True))
     word = inner.str.lower().isin(_LOW | _HIGH).to_numpy(dtype=bool)
@@ -284,6 +287,9 @@ def _censored(
     if policy == "drop":
         numbers[beyond] = np.nan
     taken = "their limit" if policy == "limit" else "missing"
+    if policy == "limit" and word.any():  # such a word says on which side the limit lies, and not where
+        ends = [f"{cell!r} as {numbers[cells == cell][0]:.10g}" for cell in cells[word]]
+        taken += f", {', '.join(ends)}, the least or the largest number in the column"
     first = f"{int(rows.sum())} censored cells, first {cell_name(column, rows)}"
     note = f"column `{column.name}`: {first}, taken as {taken}"
     return NumberColumn(_placed(column, cells, numbers), note, own)
@@ -333,7 +339,12 @@ def _refuse(column: pd.Series, role: str, decimal: str | None) -> NoReturn:
         bad = column.isin(cells[odd if 2 * odd.sum() < len(cells) else ~odd]).to_numpy()
     if not bad.any():
         bad = column.notna().to_numpy()
+    packed = "" if not text.str.fullmatch(_PACKED).all() else (
+        "; of NOAA's hourly files, whose cells hold a value and the code of its quality, "
+        "latentode.adapters.weather.global_hourly makes a table, `latentode inspect` and others with "
+        "--adapter global-hourly"
+    )  # fmt: skip
     raise SchemaError(
         f"column `{name}` has dtype {column.dtype}: {cell_name(column, bad)} is not a number. Correct "
-        f"it, name it in na_values when reading the file{flags_advice(text)}, or {where}"
+        f"it, name it in na_values when reading the file{flags_advice(text)}, or {where}{packed}"
     )

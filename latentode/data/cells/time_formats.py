@@ -19,10 +19,8 @@ from latentode.errors import SchemaError
 __all__ = [
     "found_format",
     "in_english",
-    "is_elapsed",
     "month_of",
     "period_form",
-    "read_elapsed",
     "read_period",
     "refuse_yearless",
     "written_usually",
@@ -61,13 +59,6 @@ _CLOCKS = {
 _SPLIT = re.compile(
     r"^(?P<date>.*?[\d日])(?P<joint> - |, |[ T:_-])(?P<clock>\d[\d:.]*(?: ?[AaPp][Mm])?)"
     r"(?P<zone> ?(?:GMT|UTC)?(?:[+-]\d{2}:?\d{2}|Z))?$"
-)
-_ELAPSED = re.compile(
-    r"^-?(?:\d+\s*d(?:ays?)?,?\s*)?[+-]?\d+:[0-5]?\d(?::[0-5]?\d(?:[.,]\d+)?)?$|^-?\d+\s*d(?:ays?)?$"
-    r"|^-?P(?=[\dT])(?:\d+W)?(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?$"
-)
-_ISO_ELAPSED = re.compile(
-    r"^(?P<sign>-?)P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>[\d.]+)S)?)?$"
 )
 _PERIODS = {
     "quarter": re.compile(r"^(?P<year>\d{4})[-\s/]?[Qq](?P<part>[1-4])$|^[Qq]([1-4])[-\s/]?(\d{4})$"),
@@ -286,31 +277,6 @@ def _fits(cells: pd.Series, form: str) -> bool:
 
 def _read(cells: pd.Series, form: str) -> pd.Series:
     return pd.to_datetime(cells, format=form, errors="coerce", utc=True)
-
-
-def is_elapsed(text: pd.Series) -> bool:
-    """Whether all texts are durations, such as "30:15:00", "1 days 02:00:00" or "PT2H"."""
-    return bool(text.str.fullmatch(_ELAPSED).all())
-
-
-def read_elapsed(text: pd.Series) -> pd.Series:
-    """Durations from text, a duration per row; those that are none are NaT, as numbers are."""
-    short = text.str.fullmatch(r"[^:]*\d+:\d{1,2}")  # hours and minutes
-    whole = text.str.replace(",", ".", regex=False).where(~short, text + ":00")
-    whole = whole.str.replace(r"(?<=\d)\s*d(?:ays?)?\b[.,]?", " days", regex=True)
-    plain = text.str.fullmatch(r"[+-]?[\d.]+")  # which pandas takes for nanoseconds
-    read = pd.to_timedelta(whole.mask(plain | text.str.contains("P")), errors="coerce")
-    return read.fillna(_of_iso(text)) if text.str.contains("P").any() else read
-
-
-def _of_iso(text: pd.Series) -> pd.Series:
-    """Durations of ISO 8601, such as PT108H; NaT for what is none."""
-    parts: Any = text.str.extract(_ISO_ELAPSED)
-    told = parts["sign"].notna()
-    amounts = parts.drop(columns="sign").astype(np.float64).fillna(0.0)
-    seconds = amounts @ np.array([7 * 86_400, 86_400, 3600, 60, 1])
-    signed = seconds.where(parts["sign"] != "-", -seconds)
-    return pd.to_timedelta((signed * 10**6).round().where(told), unit="us")
 
 
 def period_form(text: pd.Series) -> str | None:

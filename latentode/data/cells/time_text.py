@@ -10,18 +10,18 @@ import datetime as dt
 import re
 import warnings
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from latentode.data.cells.clock_times import check_zone, is_clock, place_in_zone
 from latentode.data.cells.columns import cell_name, or_no_row, row_name
+from latentode.data.cells.number_cells import text_of
 from latentode.data.cells.time_formats import (
     found_format,
     in_english,
-    is_elapsed,
     period_form,
-    read_elapsed,
     read_period,
     written_usually,
 )
@@ -32,6 +32,8 @@ __all__ = [
     "ISO",
     "TEXT_FORMS",
     "TimeText",
+    "counts_units",
+    "is_elapsed",
     "read_text",
 ]
 
@@ -41,11 +43,33 @@ ISO = "ISO8601"
 # A clock time is needed before an offset: the last field of a bare date would look like one.
 _OFFSET = r"[Tt ].*?(Z|[+-]\d\d(?::?\d\d)?)$"
 _ZONE_WORD = re.compile(r"\s*\[?((?:[A-Z][A-Za-z_]+/[A-Za-z_+\-/0-9]+)|UTC|GMT|Etc/UTC)\]?$")
+_ISLAMIC = re.compile(r"1[34]\d\d[-/.]\d{1,2}[-/.]\d{1,2}\b")
 _SHORT_ZONE = re.compile(r"\d\s*([A-Z]{3,5})$")  # CET, EST
 _BLANKS = "[\u00a0\u2009\u202f]"  # themselves: not every engine of patterns knows such escapes
 _GUESSES_ZONES = pd.__version__.startswith("2.")  # of times without one, after one that has it
 _END_OF_DAY = r"(?<=\d)[Tt ]24:00(?::00(?:\.0+)?)?"
 _AT_LEAST_A_DAY = r"^(?:2[4-9]|[3-9]\d|\d{3,}):"
+_ELAPSED = re.compile(
+    r"^-?(?:\d+\s*d(?:ays?)?,?\s*)?[+-]?\d+:[0-5]?\d(?::[0-5]?\d(?:[.,]\d+)?)?$|^-?\d+\s*d(?:ays?)?$"
+    r"|^-?P(?=[\dT])(?:\d+W)?(?:\d+D)?(?:T(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?)?$"
+)
+_ISO_ELAPSED = re.compile(
+    r"^(?P<sign>-?)P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>[\d.]+)S)?)?$"
+)
+# What is counted from the begin of a study; months and years are not all of one length.
+_UNITS = {
+    "min": ("min", "mins", "minute", "minutes", "minuten", "minuto", "minutos"),
+    "h": ("h", "hr", "hrs", "hour", "hours", "stunde", "heure", "hora", "ora"),
+    "D": ("d", "day", "days", "tag", "tage", "jour", "día", "dia", "giorno", "dag"),
+    "W": ("w", "wk", "wks", "week", "weeks", "woche", "semaine", "semana", "settimana", "vecka"),
+    "months": ("m", "mo", "mos", "mon", "month", "months", "monat", "mois", "mes", "mese", "maand"),
+    "years": ("y", "yr", "yrs", "year", "years", "jahr", "année", "año", "anno", "jaar"),
+}
+_UNIT_OF = {word: unit for unit, words in _UNITS.items() for word in words}
+_COUNTED = (
+    r"(?:visit\s*[:-]?\s*)?(?P<unit>[^\W\d_]+)[\s._#-]*?(?P<number>-?\d+(?:[.,]\d+)?)"
+    r"|(?P<before>-?\d+(?:[.,]\d+)?)\s*(?P<behind>[^\W\d_]+)"
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,8 @@ def read_text(
     if column.dtype == object:
         text = column.map(lambda v: v.isoformat() if isinstance(v, dt.datetime | dt.time) else str(v))
     text = text.astype(str).str.replace(_BLANKS, " ", regex=True).str.strip()
+    if not all(map(str.isascii, text)):  # digits of another script, maybe
+        text = text_of(text).astype(str)
     if time_format in TEXT_FORMS:
         return TimeText(_in_form(column, text, what, str(time_format)), time_format)
     read = _by_format(text, time_format or ISO)
@@ -144,6 +170,10 @@ def _other_iso(text: pd.Series, what: str) -> TimeText | None:
 
 def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | None:
     """Durations, weeks, quarters and other formats, where all cells are written in one of them."""
+    counted = _counted(text)
+    if 2 * counted["unit"].notna().sum() > len(text):
+        _refuse_counts(column, counted, what)
+        return TimeText(_in_form(column, text, what, "elapsed"), "elapsed")
     if is_elapsed(text):
         if not is_clock(text) or text.str.contains(_AT_LEAST_A_DAY, regex=True).any():
             return TimeText(_in_form(column, text, what, "elapsed"), "elapsed")
@@ -213,6 +243,8 @@ def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: st
     zone = _SHORT_ZONE.search(str(text.iloc[int((~readable).argmax())]))
     if zone is not None:
         fix = f"write the UTC offset, such as +01:00, for {zone[1]!r}, which may mean several zones"
+    elif text[~readable].str.match(_ISLAMIC).all():
+        fix = f"write it in the Gregorian calendar if its year is a Persian or an Islamic one; {fix}"
     raise SchemaError(
         f"{what} holds {cell_name(column, ~readable)}, which is not a time in the format {chosen}; "
         f"{fix}{or_no_row(~readable)}"
@@ -237,3 +269,80 @@ def _refuse_mixed(column: pd.Series, offsets: pd.Series, what: str, convert: boo
         f"{what} mixes time zones{where}; give timezone= (such as 'Europe/Berlin' or 'UTC') to convert "
         "all of them to"
     )
+
+
+def is_elapsed(text: pd.Series) -> bool:
+    """Whether all texts are durations, such as "30:15:00", "1 days 02:00:00" or "PT2H"."""
+    return bool(text.str.fullmatch(_ELAPSED).all())
+
+
+def read_elapsed(text: pd.Series) -> pd.Series:
+    """Durations from text, a duration per row; those that are none are NaT, as numbers are."""
+    short = text.str.fullmatch(r"[^:]*\d+:\d{1,2}")  # hours and minutes
+    whole = text.str.replace(",", ".", regex=False).where(~short, text + ":00")
+    whole = whole.str.replace(r"(?<=\d)\s*d(?:ays?)?\b[.,]?", " days", regex=True)
+    plain = text.str.fullmatch(r"[+-]?[\d.]+")  # which pandas takes for nanoseconds
+    counted = _of_counts(text)
+    unread = plain | text.str.contains("P") | counted.notna()
+    read = pd.to_timedelta(whole.mask(unread), errors="coerce").fillna(counted)
+    return read.fillna(_of_iso(text)) if text.str.contains("P").any() else read
+
+
+def _of_iso(text: pd.Series) -> pd.Series:
+    """Durations of ISO 8601, such as PT108H; NaT for what is none."""
+    parts: Any = text.str.extract(_ISO_ELAPSED)
+    told = parts["sign"].notna()
+    amounts = parts.drop(columns="sign").astype(np.float64).fillna(0.0)
+    seconds = amounts @ np.array([7 * 86_400, 86_400, 3600, 60, 1])
+    signed = seconds.where(parts["sign"] != "-", -seconds)
+    return pd.to_timedelta((signed * 10**6).round().where(told), unit="us")
+
+
+def counts_units(text: pd.Series) -> bool:
+    """Whether most texts count weeks, days or the like in words, such as "Week 2" or "14 days"."""
+    counted = _counted(text)
+    words = counted["word"].str.len() > 1
+    return bool(2 * (counted["unit"].notna() & words).sum() > len(text))
+
+
+def _counted(text: pd.Series) -> pd.DataFrame:
+    """The unit, the number and the word for the unit of each text; NaN for what counts none."""
+    form = f"^(?:{_COUNTED})$"
+    parts: pd.DataFrame = text.astype(object).str.extract(form, flags=re.IGNORECASE)
+    word = parts["unit"].fillna(parts["behind"]).str.lower()
+    number = parts["number"].fillna(parts["before"]).str.replace(",", ".", regex=False)
+    return pd.DataFrame({"unit": word.map(_UNIT_OF), "number": pd.to_numeric(number), "word": word})
+
+
+def _of_counts(text: pd.Series) -> pd.Series:
+    """Durations such as "Week 2"; NaT for what is none."""
+    counted = _counted(text)
+    read = pd.Series(pd.NaT, index=text.index, dtype="timedelta64[us]")
+    for unit in ("min", "h", "D", "W"):
+        own = (counted["unit"] == unit).to_numpy()
+        read[own] = pd.to_timedelta(counted["number"][own], unit=unit)
+    return read
+
+
+def _refuse_counts(column: pd.Series, counted: pd.DataFrame, what: str) -> None:
+    """Raises for what does not count one unit of one length alone."""
+    units = counted["unit"].dropna().unique()
+    none = counted["unit"].isna().to_numpy()
+    long = counted["unit"].isin(["months", "years"]).to_numpy()
+    if long.any():
+        raise SchemaError(
+            f"{what} holds {cell_name(column, long)}, and {counted['unit'][long].iloc[0]} are not all "
+            "of one length; write dates or days, or the number alone, which is then a plain number"
+        )
+    if none.any():
+        most = column[~none].iloc[0]
+        raise SchemaError(
+            f"{what} holds {cell_name(column, none)}, where most cells are written as {most!r} is; "
+            "write it in the same way, or remove that row"
+        )
+    if len(units) > 1:
+        odd = (counted["unit"] != units[0]).to_numpy()
+        raise SchemaError(
+            f"{what} holds {cell_name(column, odd)} beside {column[~odd].iloc[0]!r}; write all of them "
+            "in one unit, such as days"
+        )

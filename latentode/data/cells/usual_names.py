@@ -23,6 +23,7 @@ __all__ = [
     "OFFSET_NAMES",
     "PARTS_OF_TIME",
     "RANGE_NAMES",
+    "STATE_NAMES",
     "SURE_ID_NAMES",
     "SURE_LONG_NAMES",
     "SURE_TIME_NAMES",
@@ -204,6 +205,34 @@ UNIT_NAMES = (
     *("unit_concept_name", "unit_source_concept_id", "ucum", "ucum_code", "einheit", "einheiten"),
     *("unidad", "unidades", "unite", "unité", "unités"),
     *(f"{of}{gap}unit{s}" for of in _MEASURED for gap in ("", "_") for s in ("", "s")),
+)
+# Labels that say of a row how good it is, or what became of it.
+STATE_NAMES = (
+    *(
+        "status",
+        "state",
+        "flag",
+        "flags",
+        "quality",
+        "qualifier",
+        "validity",
+        "valid",
+        "qc",
+        "qa",
+        "qaqc",
+    ),
+    *("qc_flag", "quality_flag", "quality_code", "qualitycode", "data_quality", "qc_status", "qf"),
+    *("reading_status", "read_status", "reading_type", "read_type", "value_status", "obs_status"),
+    *(
+        "approval",
+        "approval_status",
+        "grade",
+        "quality_indicator",
+        "quality_method",
+        "statut",
+        "estado",
+    ),
+    *("qualität", "qualitaet", "qualité", "calidad", "stato", "qualità", "zustand", "messwertstatus"),
 )
 # Numbers beside a value that say between what others usually lie.
 RANGE_NAMES = tuple(

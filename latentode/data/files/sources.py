@@ -11,6 +11,8 @@ import glob
 import gzip
 import io
 import lzma
+import os
+import select
 import sys
 import zipfile
 import zlib
@@ -51,6 +53,7 @@ FOREIGN = {
 }
 WEB_PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
 START = 512  # bytes that say what a file is
+PATIENCE = 5.0  # seconds for somebody to begin to write into a pipe
 ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".parquet", ".pq", ".feather", ".arrow", ".ipc")
 ENDINGS += (".jsonl", ".ndjson", ".json", ".xlsx")
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
@@ -181,10 +184,36 @@ def _read(path: Path) -> Iterator[Part]:
             if start.startswith((b"PAR1", b"ARROW1")):
                 yield Part(str(path), start, path)
                 return
-        content = path.read_bytes()
+        content = _piped(path) if path.is_fifo() else path.read_bytes()
     except OSError as error:
         raise SchemaError(f"{path} cannot be read: {error.strerror or error}") from error
     yield from _unpacked(str(path), content)
+
+
+def _piped(path: Path) -> bytes:
+    """All that is written into a named pipe.
+
+    Raises:
+        SchemaError: where nobody begins to write within some seconds.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as pipe:
+        if not select.select([pipe], [], [], PATIENCE)[0] and not _has_writer(handle):
+            raise SchemaError(
+                f"{path} is a named pipe into which nobody writes; begin to write before it is read, "
+                "or name a file"
+            )
+        os.set_blocking(handle, True)
+        return pipe.read()
+
+
+def _has_writer(handle: int) -> bool:
+    """Whether somebody holds the other end of a pipe, of which nothing has come yet."""
+    try:
+        os.read(handle, 0)
+        return os.read(handle, 1) != b""
+    except BlockingIOError:
+        return True
 
 
 def _unpacked(name: str, content: bytes) -> Iterator[Part]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from latentode.data.cells.columns import column_of, some_names, without_arrow
 from latentode.data.cells.number_text import is_text, looks_numeric
-from latentode.data.cells.usual_names import ID_NAMES, TIME_NAMES, UNIT_NAMES, usual
+from latentode.data.cells.usual_names import ID_NAMES, STATE_NAMES, TIME_NAMES, UNIT_NAMES, usual
 from latentode.data.tables.file_format import misread
 from latentode.data.tables.joined_columns import JOINT, codes_of
 from latentode.data.tables.roles import UNNAMED, is_label, looks_like_times
@@ -80,9 +80,11 @@ def overlooked(found: tuple[LeftOut, ...]) -> str | None:
     names = [one.name for one in found if one.looks_like_data]
     if not names:
         return None
+    states = [name for name in names if usual(name) in STATE_NAMES]
+    alike = f"; rows are read whatever {some_names(states)} says, so remove those that should not be"
     return (
         f"left out, though it looks like data: {some_names(names)}; say leave_out= if that is meant, "
-        "or name the columns that matter with targets="
+        f"or name the columns that matter with targets={alike if states else ''}"
     )
 
 

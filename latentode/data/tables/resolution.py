@@ -41,17 +41,17 @@ from latentode.data.tables.roles import (
     Search,
     looks_like_times,
     never_changes,
-    refuse_times_for_columns,
     repeats,
 )
 from latentode.data.tables.schema import Schema
 from latentode.data.tables.series_roles import find_by_structure, find_id
-from latentode.data.tables.time_roles import find_time
+from latentode.data.tables.time_roles import find_time, refuse_times_for_columns
 from latentode.errors import SchemaError
 
 __all__ = ["Resolution", "resolve"]
 
 SHOWN = 60  # characters of a cell
+MANY = 4  # a column with more values than a part of the rows so large holds more than places
 # The columns of answers, beside which a table's identifier and time stand.
 ANSWERS = ("variable", "mean", "std", "sample", "value")
 
@@ -85,7 +85,9 @@ def resolve(schema: Schema, frame: pd.DataFrame) -> Resolution:
     named = [*schema.named(), *schema.static_covariates, *schema.known_future]
     require(search.frame, named)
     if schema.targets is None and schema.layout != "long":
-        refuse_times_for_columns(search.free())
+        refuse_times_for_columns(
+            search.free(), [c for c in search.frame.columns if c in search.taken()]
+        )
     _find_long(search)
     find_time(search)
     find_id(search)
@@ -122,12 +124,29 @@ def _find_long(search: Search) -> None:
                 f"a long table: `{variable}` names the variable and `{value}` holds its value; "
                 "layout='wide' says otherwise"
             )
+    if found and not declared:
+        _refuse_one_name(search, str(variable), str(value))
     if found:
         search.schema = replace(schema, layout="long", variable=variable, value=value)
     elif declared:
         raise SchemaError(
             f"a long table needs a column of variable names and one of values; name them with "
             f"variable= and value=; there are {some_names(search.frame.columns)}"
+        )
+
+
+def _refuse_one_name(search: Search, variable: str, value: str) -> None:
+    """Raises where a long table would be of one variable, and leave out what was measured beside it."""
+    names = search.column(variable).dropna().unique()
+    if len(names) != 1 or search.schema.targets is not None or usual(variable) == "variable":
+        return
+    others = [c for c in search.free() if c not in (variable, value) and _is_measured(search, c)]
+    others = [c for c in others if MANY * search.column(c).nunique() > len(search.frame)]
+    if others:
+        raise SchemaError(
+            f"columns `{variable}` and `{value}` make a long table of {names[0]!r} alone, in which "
+            f"{some_names(others)} would have no part; say layout='wide' if `{value}` is one variable "
+            "beside others, layout='long' if it is the only one"
         )
 
 

@@ -7,7 +7,6 @@ series, a column that tells them apart names the variable of a long table.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import cast
@@ -18,7 +17,6 @@ import pandas as pd
 from latentode.data.cells.clock_times import LONGEST_DAY, are_packed, is_clock
 from latentode.data.cells.columns import column_of, some_names, without_arrow
 from latentode.data.cells.number_text import is_text, looks_numeric
-from latentode.data.cells.time_formats import month_of
 from latentode.data.cells.time_numbers import since_when
 from latentode.data.cells.time_reading import TimeForm, read_times
 from latentode.data.cells.usual_names import ID_NAMES, usual
@@ -47,20 +45,10 @@ __all__ = [
     "never_changes",
     "numbered_in_blocks",
     "orderly",
-    "refuse_times_for_columns",
     "repeats",
     "taken_in_turn",
 ]
 
-# Forms of times as names of columns, and how many of one form are no accident.
-_TIMES_FOR_COLUMNS = {
-    r"\d{1,2}[:h]\d{2}(:\d{2})?": 3,
-    r"(19|20)\d{2}": 3,
-    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}( .*)?|(19|20)\d{2}-\d{2}": 3,
-    r"[Hh]\d{1,2}": 12,
-    r"Q[1-4]( ?(19|20)\d{2})?": 4,
-}
-MOST_MONTHS = 10
 PROBED = 200  # first cells of a column, which say what it holds
 MOSTLY, SELDOM = 0.9, 0.6  # shares of gaps alike in a regular series, and in one that is not
 ALIKE = 0.1  # share of a gap by which one that is alike differs at most
@@ -154,24 +142,6 @@ def holds_clock(column: pd.Series) -> bool:
         return are_packed(first.to_numpy(np.float64))
     text = first.iloc[:PROBED].astype(str).str.strip()
     return is_clock(text) or bool(text.str.fullmatch(_OTHER_CLOCK).all())
-
-
-def refuse_times_for_columns(names: Iterable[str]) -> None:
-    """Raises where columns are called by times: each of their rows holds many times of one variable."""
-    plain = [str(name).strip() for name in names]
-    for form, fewest in _TIMES_FOR_COLUMNS.items():
-        found = [name for name in plain if re.fullmatch(form, name)]
-        if len(found) >= fewest:
-            break
-    else:
-        found = [name for name in plain if name.isalpha() and month_of(name)]
-        if len({month_of(name) for name in found}) < MOST_MONTHS:
-            return
-    raise SchemaError(
-        f"columns are called by times, such as `{found[0]}` and `{found[1]}`: each row holds several "
-        "times. Make a row of each with pandas.melt, and join its time with that of the row; or name "
-        "those that are variables with targets="
-    )
 
 
 def never_changes(column: pd.Series) -> bool:

@@ -25,6 +25,7 @@ from latentode.data.cells.usual_names import (
     MEASURES,
     NUMBER_ENDINGS,
     NUMBERED,
+    STATE_NAMES,
     SURE_ID_NAMES,
     UNIT_NAMES,
     every,
@@ -189,7 +190,7 @@ def find_by_structure(search: Search) -> None:
     units = UNIT_NAMES if schema.variable is not None else ()
     named = [c for c in free if not c.startswith(UNNAMED) and usual(c) not in units]
     named = [c for c in named if not _says_units(search, c)]
-    labels = label_columns(search.frame, named)
+    labels = _without_states(search, label_columns(search.frame, named))
     open_ = schema.id is None and not search.complete
     numbers = [c for c in free if _is_numbered(search, c) or _in_blocks(search, c)] if open_ else []
     if not labels and not numbers:
@@ -201,6 +202,15 @@ def find_by_structure(search: Search) -> None:
         _id_by_structure(search, labels, numbers, ticks)
     else:
         _variable_by_structure(search, labels, ticks)
+
+
+def _without_states(search: Search, labels: list[str]) -> list[str]:
+    """Labels without those that say how good rows are, where times go one way without them."""
+    states = [c for c in labels if usual(c) in STATE_NAMES]
+    ticks = search.ticks() if states else None
+    if ticks is None or not orderly(search.base(), ticks):
+        return labels
+    return [c for c in labels if c not in states]
 
 
 def _in_blocks(search: Search, name: str) -> bool:

@@ -6,6 +6,7 @@ day in another. Several columns of times are refused, unless their names say whi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
@@ -15,9 +16,10 @@ import pandas as pd
 
 from latentode.data.cells.columns import some_names
 from latentode.data.cells.number_text import is_text
-from latentode.data.cells.time_formats import is_elapsed
+from latentode.data.cells.time_formats import month_of
 from latentode.data.cells.time_numbers import DIGITS, form_of_numbers
 from latentode.data.cells.time_parts import clock_parts, parts_of_time, refuse_words_in_parts
+from latentode.data.cells.time_text import counts_units, is_elapsed
 from latentode.data.cells.usual_names import (
     CLOCK_NAMES,
     DATE_NAMES,
@@ -43,7 +45,17 @@ from latentode.data.tables.roles import (
 )
 from latentode.errors import SchemaError
 
-__all__ = ["find_time"]
+__all__ = ["find_time", "refuse_times_for_columns"]
+
+# Forms of times as names of columns, how many of one form are no accident, and what they are called.
+_TIMES_FOR_COLUMNS = {
+    r"\d{1,2}[:h]\d{2}(:\d{2})?": (3, "time"),
+    r"(?:X|YR?|F)?(?:19|20)\d{2}(?: ?\[.*\])?": (3, "year"),
+    r"X?\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}( .*)?|X?(19|20)\d{2}[-.]\d{2}": (3, "time"),
+    r"[Hh]\d{1,2}": (12, "hour"),
+    r"Q[1-4]( ?(19|20)\d{2})?|(19|20)\d{2}[- ]?Q[1-4]": (4, "quarter"),
+}
+MOST_MONTHS = 10
 
 OFTEN = 0.5  # share of rows whose time is that of the row before
 BEGINS = frozenset(
@@ -88,6 +100,46 @@ def find_time(search: Search) -> None:
         _join_date(search, every(search.frame.columns, DATE_NAMES, search.taken()))
 
 
+def _called_by_times(names: Sequence[str]) -> tuple[str, list[str]]:
+    """What the times are called that columns are called by, and these columns; none if too few are."""
+    for form, (fewest, part) in _TIMES_FOR_COLUMNS.items():
+        found = [name for name in names if re.fullmatch(form, name)]
+        if len(found) >= fewest:
+            return part, found
+    found = [name for name in names if name.isalpha() and month_of(name)]
+    return "month", found if len({month_of(name) for name in found}) >= MOST_MONTHS else []
+
+
+def refuse_times_for_columns(names: Sequence[str], others: Sequence[str]) -> None:
+    """Raises where columns are called by times: each of their rows holds many times of one variable.
+
+    Args:
+        names: of the columns without a role.
+        others: of those that have one.
+    """
+    plain = [str(name).strip() for name in names]
+    part, found = _called_by_times(plain)
+    if not found:
+        return
+    kept = [*others, *(name for name in names if str(name).strip() not in found)]
+    has_year = all(re.search(r"\d{4}", name) for name in found) or part == "time"
+    needs = ""
+    if not has_year and not {usual(n) for n in kept} & {*PARTS_OF_TIME["year"], *DATE_NAMES}:
+        needs = ", and add a column `year`, since these names have none"
+    part, rest = "time" if has_year and part == "quarter" else part, ""
+    if part in ("year", "hour") and not all(map(str.isdecimal, found)):
+        digits = r"(\d{4})" if part == "year" else r"(\d+)"
+        rest = f".str.extract(r'{digits}', expand=False).astype(int)"
+    elif found[0].startswith("X"):  # as R writes what begins with a digit
+        rest = ".str[1:]"
+    rest = rest and f"; rows['{part}'] = rows['{part}']{rest}"
+    raise SchemaError(
+        f"columns are called by times, such as `{found[0]}` and `{found[1]}`: each row holds several "
+        f"times. Make a row of each, by rows = pandas.melt(frame, {kept!r}, var_name='{part}', "
+        f"value_name='value'){rest}{needs}; or name those that are variables with targets="
+    )
+
+
 def _leave_out_the_same(search: Search, parts: Sequence[str]) -> None:
     """Leaves out columns that say what a part of the times says, as `yr` beside `year`."""
     known = [search.column(part).to_numpy() for part in parts]
@@ -129,6 +181,7 @@ def _refuse_parts(search: Search, time: str) -> None:
 def _time_by_contents(search: Search) -> str:
     free = [c for c in search.free() if looks_like_times(search.column(c))]
     free = free or [c for c in search.free() if _are_written_times(search.column(c))]
+    free = free or [c for c in search.free() if _counts_units(search.column(c))]
     if free:
         return _only(search, free)
     raise SchemaError(
@@ -164,6 +217,11 @@ def _are_written_times(column: pd.Series) -> bool:
         return False
     first = column.dropna().iloc[:PROBED].astype(str)
     return not first.empty and not is_elapsed(first) and all(kind_of(cell) == TIME for cell in first)
+
+
+def _counts_units(column: pd.Series) -> bool:
+    """Whether cells count weeks or the like since a begin, as visits of a study do."""
+    return is_text(column) and counts_units(column.dropna().iloc[:PROBED].astype(str).str.strip())
 
 
 def _join_date(search: Search, others: Sequence[str]) -> None:
