@@ -475,3 +475,113 @@ def test_a_named_pipe_is_read_as_standard_input_is(tmp_path, monkeypatch):
         writer.start()
         assert read_table(path)["x"].tolist() == [1.5, 2.5]
         writer.join()
+
+
+@pytest.mark.parametrize("kind", ["am", "AM", "a.m."])
+def test_halves_of_the_day_in_a_column_of_their_own_are_no_series(kind):
+    halves = [kind if hour.hour < 12 else kind.replace("a", "p").replace("A", "P") for hour in HOURS]
+    table = pd.DataFrame(
+        {"Date": HOURS.strftime("%Y-%m-%d"), "Time": HOURS.strftime("%I:%M"), "half": halves, "x": WAVE}
+    )
+    with pytest.raises(
+        SchemaError, match=r"`half` says which half of the day .*frame\['Time'\] \+ ' '"
+    ):
+        read(table)
+    joined = table.assign(Time=table["Time"] + " " + table["half"]).drop(columns="half")
+    found, _ = read(joined)  # as is advised
+    assert found.table["Time"].tolist() == HOURS.tolist() and found.schema.id is None
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%Y %H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"])
+@pytest.mark.parametrize("sign", [" - ", " – ", "/"])
+def test_of_intervals_in_one_column_the_begin_is_the_time(form, sign):
+    ends = HOURS + pd.Timedelta("1h")
+    cells = [f"{a:{form}}{sign}{b:{form}}" for a, b in zip(HOURS, ends, strict=True)]
+    found, notes = read(pd.DataFrame({"MTU (CET/CEST)": cells, "load": WAVE}))
+    assert found.table["MTU (CET/CEST)"].tolist() == HOURS.tolist() and "'interval'" in notes
+    later, _ = read(pd.DataFrame({"t": cells[:3], "load": WAVE[:3]}), time="t", time_format="interval")
+    assert later.table["t"].tolist() == HOURS[:3].tolist()
+
+
+def test_a_comma_stands_before_fractions_in_every_form():
+    cells = [f"{hour:%d.%m.%Y %H:%M:%S},250" for hour in HOURS]
+    found, _ = read(pd.DataFrame({"time": cells, "x": WAVE}))
+    assert (found.table["time"] - HOURS == pd.Timedelta("250ms")).all()
+
+
+BOX = "┌────┬─────────────────────┬───────┐\n│ id │         ts          │ value │\n"
+BOX += "├────┼─────────────────────┼───────┤\n"
+
+
+@pytest.mark.parametrize("drawn", ["box", "mysql"])
+def test_a_table_in_a_box_is_read(drawn, tmp_path):
+    rows = "".join(f"│ 7  │ {t}:00 │ {v}  │\n" for t, v in ROWS)
+    text = BOX + rows + "└────┴─────────────────────┴───────┘\n"
+    if drawn == "mysql":
+        text = text.translate(
+            {ord("│"): "|", ord("─"): "-", **dict.fromkeys(map(ord, "┌┬┐├┼┤└┴┘"), "+")}
+        )
+    found, _ = read(read_table(written(tmp_path / "a.txt", text)))
+    assert (found.schema.id, found.schema.time, found.schema.targets) == ("id", "ts", ("value",))
+    assert found.table["value"].tolist() == WAVE.tolist()
+
+
+def test_names_of_rows_that_are_times_are_the_times(tmp_path):
+    days = "".join(f'"{t[:10]}" {v} 7\n' for t, v in ROWS[::24])
+    found, _ = read(read_table(written(tmp_path / "xts.txt", f'"x" "z"\n{days}')))
+    assert found.table["x"].tolist() == WAVE[::24].tolist()
+    head = "      " + "  ".join(MONTHS)
+    text = (
+        head
+        + "\n"
+        + "".join(f"{y} " + " ".join(str(y + m) for m in range(12)) + "\n" for y in (1949, 1950))
+    )
+    with pytest.raises(SchemaError, match=r"pandas\.melt\(frame, \['year'\], var_name='month'"):
+        read(read_table(written(tmp_path / "ts.txt", text)))
+
+
+@pytest.mark.parametrize(("unit", "size"), [("s", 1), ("ms", 1000)])
+def test_what_is_counted_since_1960_is_said_to_be(unit, size):
+    since = (HOURS - pd.Timestamp("1960-01-01")).total_seconds().to_numpy() * size
+    table = pd.DataFrame({"time": since.astype(np.int64), "x": WAVE})
+    advice = f"time_format='{unit} since 1960-01-01' if they are counted since 1960"
+    assert advice in read(table)[1]
+    found, _ = read(table, time_format=f"{unit} since 1960-01-01")
+    assert found.table["time"].tolist() == HOURS.tolist()
+
+
+def test_where_times_may_be_is_said():
+    tables = {
+        "column1": {"column1": (HOURS.asi8 // 10**9).astype(np.int64) // 10**3, "column2": WAVE},
+        "hours_from_dose": {"hours_from_dose": np.arange(96.0), "conc": WAVE},
+        "R.Time (min)": {"R.Time (min)": np.arange(96) / 7, "Intensity": WAVE},
+        "datenum": {"datenum": 739_312 + np.arange(96) / 24, "x": WAVE},
+    }
+    tables["column1"]["column1"] = [int(hour.timestamp()) for hour in HOURS]
+    for name, columns in tables.items():
+        with pytest.raises(SchemaError, match=re.escape(f"name it, maybe `{name}`, with time=")):
+            read(pd.DataFrame(columns))
+        assert read(pd.DataFrame(columns), time=name)[0].schema.time == name
+
+
+def test_subtotals_between_rows_are_refused_with_the_option_that_leaves_them_out(tmp_path):
+    body = "".join(f"{t},{v}\n" + "Subtotal,300.1\n" * (i % 12 == 11) for i, (t, v) in enumerate(ROWS))
+    path = written(tmp_path / "a.csv", f"date,amount\n{body}")
+    with pytest.raises(SchemaError, match=r"'Subtotal' at line 14.*say with comment= how lines begin"):
+        read(read_table(path))
+    assert len(read(read_table(path, file_format=FileFormat(comment="Subtotal")))[0].table) == 96
+
+
+def test_a_flowsheet_is_offered_to_be_long(tmp_path):
+    names = ["PULSE", "TEMPERATURE", "RESP"]
+    table = pd.DataFrame(
+        {
+            "PAT_ENC_CSN_ID": np.repeat([101, 102], 48),
+            "RECORDED_TIME": [f"{t}" for t, _ in ROWS[:16] for _ in names] * 2,
+            "FLO_MEAS_NAME": names * 32,
+            "MEAS_VALUE": WAVE,
+        }
+    )
+    found, notes = read(table)
+    assert found.schema.id == "PAT_ENC_CSN_ID" and found.schema.variable == "FLO_MEAS_NAME"
+    assert "a long table" in notes

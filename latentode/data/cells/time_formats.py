@@ -17,10 +17,13 @@ import pandas as pd
 from latentode.errors import SchemaError
 
 __all__ = [
+    "counted_units",
+    "counts_units",
     "found_format",
     "in_english",
     "month_of",
     "period_form",
+    "read_counted",
     "read_period",
     "refuse_yearless",
     "written_usually",
@@ -65,6 +68,20 @@ _PERIODS = {
     "week": re.compile(r"^(?P<year>\d{4})[-\s]?[Ww](?P<part>\d{1,2})(?:-?(?P<day>[1-7]))?$"),
     "month": re.compile(r"^(?P<year>\d{4})[-\s]?[Mm](?P<part>\d{1,2})$"),
 }
+# What is counted from the begin of a study; months and years are not all of one length.
+_UNITS = {
+    "min": ("min", "mins", "minute", "minutes", "minuten", "minuto", "minutos"),
+    "h": ("h", "hr", "hrs", "hour", "hours", "stunde", "heure", "hora", "ora"),
+    "D": ("d", "day", "days", "tag", "tage", "jour", "día", "dia", "giorno", "dag"),
+    "W": ("w", "wk", "wks", "week", "weeks", "woche", "semaine", "semana", "settimana", "vecka"),
+    "months": ("m", "mo", "mos", "mon", "month", "months", "monat", "mois", "mes", "mese", "maand"),
+    "years": ("y", "yr", "yrs", "year", "years", "jahr", "année", "año", "anno", "jaar"),
+}
+_UNIT_OF = {word: unit for unit, words in _UNITS.items() for word in words}
+_COUNTED = (
+    r"(?:visit\s*[:-]?\s*)?(?P<unit>[^\W\d_]+)[\s._#-]*?(?P<number>-?\d+(?:[.,]\d+)?)"
+    r"|(?P<before>-?\d+(?:[.,]\d+)?)\s*(?P<behind>[^\W\d_]+)"
+)
 # How months begin, without accents, in English, German, French, Spanish, Italian, Portuguese, Dutch,
 # Swedish, Danish and Norwegian (Unicode CLDR): one beginning never means two months.
 _BEGINNINGS = {
@@ -299,3 +316,29 @@ def read_period(text: pd.Series, form: str) -> pd.Series:
         return pd.to_datetime(week, format="%G-%V-%u", errors="coerce")
     joined = parts["year"] + month.astype("Int64").astype("string").str.zfill(2)
     return pd.to_datetime(joined.astype(object), format="%Y%m", errors="coerce")
+
+
+def counts_units(text: pd.Series) -> bool:
+    """Whether most texts count weeks, days or the like in words, such as "Week 2" or "14 days"."""
+    counted = counted_units(text)
+    words = counted["word"].str.len() > 1
+    return bool(2 * (counted["unit"].notna() & words).sum() > len(text))
+
+
+def counted_units(text: pd.Series) -> pd.DataFrame:
+    """The unit, the number and the word for the unit of each text; NaN for what counts none."""
+    form = f"^(?:{_COUNTED})$"
+    parts: pd.DataFrame = text.astype(object).str.extract(form, flags=re.IGNORECASE)
+    word = parts["unit"].fillna(parts["behind"]).str.lower()
+    number = parts["number"].fillna(parts["before"]).str.replace(",", ".", regex=False)
+    return pd.DataFrame({"unit": word.map(_UNIT_OF), "number": pd.to_numeric(number), "word": word})
+
+
+def read_counted(text: pd.Series) -> pd.Series:
+    """Durations such as "Week 2"; NaT for what is none."""
+    counted = counted_units(text)
+    read = pd.Series(pd.NaT, index=text.index, dtype="timedelta64[us]")
+    for unit in ("min", "h", "D", "W"):
+        own = (counted["unit"] == unit).to_numpy()
+        read[own] = pd.to_timedelta(counted["number"][own], unit=unit)
+    return read

@@ -19,12 +19,15 @@ from latentode.data.cells.clock_times import check_zone, is_clock, place_in_zone
 from latentode.data.cells.columns import cell_name, or_no_row, row_name
 from latentode.data.cells.number_cells import text_of
 from latentode.data.cells.time_formats import (
+    counted_units,
     found_format,
     in_english,
     period_form,
+    read_counted,
     read_period,
     written_usually,
 )
+from latentode.data.cells.usual_names import SUMMARY
 from latentode.errors import SchemaError
 
 __all__ = [
@@ -32,13 +35,12 @@ __all__ = [
     "ISO",
     "TEXT_FORMS",
     "TimeText",
-    "counts_units",
     "is_elapsed",
     "read_text",
 ]
 
 FIX = "correct it, or give time_format= (such as '%d/%m/%Y %H:%M') if the whole column is written so"
-TEXT_FORMS = ("elapsed", "week", "quarter", "month")
+TEXT_FORMS = ("elapsed", "week", "quarter", "month", "interval")
 ISO = "ISO8601"
 # A clock time is needed before an offset: the last field of a bare date would look like one.
 _OFFSET = r"[Tt ].*?(Z|[+-]\d\d(?::?\d\d)?)$"
@@ -47,6 +49,10 @@ _ISLAMIC = re.compile(r"1[34]\d\d[-/.]\d{1,2}[-/.]\d{1,2}\b")
 _SHORT_ZONE = re.compile(r"\d\s*([A-Z]{3,5})$")  # CET, EST
 _BLANKS = "[\u00a0\u2009\u202f]"  # themselves: not every engine of patterns knows such escapes
 _GUESSES_ZONES = pd.__version__.startswith("2.")  # of times without one, after one that has it
+# Begin and end of an interval, both with their day.
+_INTERVAL = re.compile(
+    r"(?P<begin>\d.*\d:\d{2}(?::\d{2})?) ?[-–—/] ?\d+[-./]\d+[-./]\d+[T ]+\d.*:\d{2}"
+)
 _END_OF_DAY = r"(?<=\d)[Tt ]24:00(?::00(?:\.0+)?)?"
 _AT_LEAST_A_DAY = r"^(?:2[4-9]|[3-9]\d|\d{3,}):"
 _ELAPSED = re.compile(
@@ -55,20 +61,6 @@ _ELAPSED = re.compile(
 )
 _ISO_ELAPSED = re.compile(
     r"^(?P<sign>-?)P(?:(?P<w>\d+)W)?(?:(?P<d>\d+)D)?(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>[\d.]+)S)?)?$"
-)
-# What is counted from the begin of a study; months and years are not all of one length.
-_UNITS = {
-    "min": ("min", "mins", "minute", "minutes", "minuten", "minuto", "minutos"),
-    "h": ("h", "hr", "hrs", "hour", "hours", "stunde", "heure", "hora", "ora"),
-    "D": ("d", "day", "days", "tag", "tage", "jour", "día", "dia", "giorno", "dag"),
-    "W": ("w", "wk", "wks", "week", "weeks", "woche", "semaine", "semana", "settimana", "vecka"),
-    "months": ("m", "mo", "mos", "mon", "month", "months", "monat", "mois", "mes", "mese", "maand"),
-    "years": ("y", "yr", "yrs", "year", "years", "jahr", "année", "año", "anno", "jaar"),
-}
-_UNIT_OF = {word: unit for unit, words in _UNITS.items() for word in words}
-_COUNTED = (
-    r"(?:visit\s*[:-]?\s*)?(?P<unit>[^\W\d_]+)[\s._#-]*?(?P<number>-?\d+(?:[.,]\d+)?)"
-    r"|(?P<before>-?\d+(?:[.,]\d+)?)\s*(?P<behind>[^\W\d_]+)"
 )
 
 
@@ -170,7 +162,7 @@ def _other_iso(text: pd.Series, what: str) -> TimeText | None:
 
 def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | None:
     """Durations, weeks, quarters and other formats, where all cells are written in one of them."""
-    counted = _counted(text)
+    counted = counted_units(text)
     if 2 * counted["unit"].notna().sum() > len(text):
         _refuse_counts(column, counted, what)
         return TimeText(_in_form(column, text, what, "elapsed"), "elapsed")
@@ -186,12 +178,15 @@ def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | Non
             f"{what} holds times of day without a date, such as {text.iloc[0]!r}; name the column "
             "of dates with date="
         )
+    if text.str.fullmatch(_INTERVAL).all():
+        return TimeText(_in_form(column, text, what, "interval"), "interval")
     period = period_form(text)
     if period is not None:
         return TimeText(_in_form(column, text, what, period), period)
     if pd.to_datetime(text, format=ISO, errors="coerce", utc=True).notna().all():
         return None  # of several zones
     plain = text.str.replace(r"\s*(?:\([A-Za-z ]+\)|Uhr)$", "", regex=True)
+    plain = plain.str.replace(r"(:\d{2}),(\d+)$", r"\1.\2", regex=True)
     plain = plain.str.replace(r"(?<=\d) (?:GMT|UTC)$", " +0000", regex=True)
     plain = plain.str.replace(r"\s*([AaPp])\.\s?[Mm]\.?$", r" \1m", regex=True)
     form = found_format(plain, what)
@@ -203,6 +198,9 @@ def _other_form(column: pd.Series, text: pd.Series, what: str) -> TimeText | Non
 
 
 def _in_form(column: pd.Series, text: pd.Series, what: str, form: str) -> pd.Series:
+    if form == "interval":
+        begins = text.str.extract(_INTERVAL)["begin"].fillna("")
+        return read_text(begins, what, None, False).column
     read = read_elapsed(text) if form == "elapsed" else read_period(text, form)
     lost = read.isna().to_numpy()
     if lost.any():
@@ -243,6 +241,8 @@ def _refuse_unreadable(column: pd.Series, text: pd.Series, what: str, chosen: st
     zone = _SHORT_ZONE.search(str(text.iloc[int((~readable).argmax())]))
     if zone is not None:
         fix = f"write the UTC offset, such as +01:00, for {zone[1]!r}, which may mean several zones"
+    elif text[~readable].str.fullmatch(SUMMARY).all() and not or_no_row(~readable):
+        fix = "remove it, or in a text file say with comment= how lines begin that sum up others"
     elif text[~readable].str.match(_ISLAMIC).all():
         fix = f"write it in the Gregorian calendar if its year is a Persian or an Islamic one; {fix}"
     raise SchemaError(
@@ -282,7 +282,7 @@ def read_elapsed(text: pd.Series) -> pd.Series:
     whole = text.str.replace(",", ".", regex=False).where(~short, text + ":00")
     whole = whole.str.replace(r"(?<=\d)\s*d(?:ays?)?\b[.,]?", " days", regex=True)
     plain = text.str.fullmatch(r"[+-]?[\d.]+")  # which pandas takes for nanoseconds
-    counted = _of_counts(text)
+    counted = read_counted(text)
     unread = plain | text.str.contains("P") | counted.notna()
     read = pd.to_timedelta(whole.mask(unread), errors="coerce").fillna(counted)
     return read.fillna(_of_iso(text)) if text.str.contains("P").any() else read
@@ -296,32 +296,6 @@ def _of_iso(text: pd.Series) -> pd.Series:
     seconds = amounts @ np.array([7 * 86_400, 86_400, 3600, 60, 1])
     signed = seconds.where(parts["sign"] != "-", -seconds)
     return pd.to_timedelta((signed * 10**6).round().where(told), unit="us")
-
-
-def counts_units(text: pd.Series) -> bool:
-    """Whether most texts count weeks, days or the like in words, such as "Week 2" or "14 days"."""
-    counted = _counted(text)
-    words = counted["word"].str.len() > 1
-    return bool(2 * (counted["unit"].notna() & words).sum() > len(text))
-
-
-def _counted(text: pd.Series) -> pd.DataFrame:
-    """The unit, the number and the word for the unit of each text; NaN for what counts none."""
-    form = f"^(?:{_COUNTED})$"
-    parts: pd.DataFrame = text.astype(object).str.extract(form, flags=re.IGNORECASE)
-    word = parts["unit"].fillna(parts["behind"]).str.lower()
-    number = parts["number"].fillna(parts["before"]).str.replace(",", ".", regex=False)
-    return pd.DataFrame({"unit": word.map(_UNIT_OF), "number": pd.to_numeric(number), "word": word})
-
-
-def _of_counts(text: pd.Series) -> pd.Series:
-    """Durations such as "Week 2"; NaT for what is none."""
-    counted = _counted(text)
-    read = pd.Series(pd.NaT, index=text.index, dtype="timedelta64[us]")
-    for unit in ("min", "h", "D", "W"):
-        own = (counted["unit"] == unit).to_numpy()
-        read[own] = pd.to_timedelta(counted["number"][own], unit=unit)
-    return read
 
 
 def _refuse_counts(column: pd.Series, counted: pd.DataFrame, what: str) -> None:

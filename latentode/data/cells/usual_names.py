@@ -24,6 +24,7 @@ __all__ = [
     "PARTS_OF_TIME",
     "RANGE_NAMES",
     "STATE_NAMES",
+    "SUMMARY",
     "SURE_ID_NAMES",
     "SURE_LONG_NAMES",
     "SURE_TIME_NAMES",
@@ -54,6 +55,15 @@ ID_NAMES = (
     *(f"{thing}id" for thing in _THINGS if thing != "item"),
     *(thing for thing in _THINGS if thing != "unit"),
     *("ric", "cusip", "mrn", "pid", "sid", "uid", "uuid", "usubjid", "rid", "subj", "ts_id"),
+    *(
+        "pat_id",
+        "pat_mrn_id",
+        "pat_enc_csn_id",
+        "csn",
+        "person_source_value",
+        "stations_id",
+        "stationsid",
+    ),
     *("serial", "serial_number", "serialnumber", "mpan", "mprn", "imei", "vin"),
     *("station_name", "sensor_name", "device_name", "site_name", "store_nbr", "unit_number", "unit_nr"),
     *("unit",),
@@ -85,6 +95,7 @@ SURE_TIME_NAMES = ("time", "timestamp", "ds", "datetime", "date")
 TIME_NAMES = (
     *SURE_TIME_NAMES[:-1],
     *("date_time", "date"),
+    *("unix_time", "unixtime", "unix_timestamp", "epoch_time", "timestamp_ms", "time_ms", "adtm"),
     *("ts", "time_stamp", "charttime", "chart_time", "measured_at", "observed_at", "recorded_at"),
     *("sampled_at", "read_at", "taken_at", "measurement_time", "measurement_datetime", "observed"),
     *("observation_time", "observation_datetime", "obs_time", "valid_time", "valid", "event_time"),
@@ -252,6 +263,13 @@ MEASURES = (
     *("bpm", "ppm", "ppb", "db", "dba", "n", "kn", "lux", "lx", "rpm", "eur", "usd", "gbp"),
 )
 OFFSET_NAMES = ("utc_offset", "utcoffset", "tz_offset", "gmt_offset", "gmtoffset", "timezone_offset")
+# What rows are called that sum up others, in several languages.
+SUMMARY = re.compile(
+    r"(?:(?:grand|sub)?[ -]?total[es]?|totaux|sum|mean|average|avg|overall|gesamt|insgesamt|summe"
+    r"|zwischensumme|mittel(?:wert)?|durchschnitt|somme|moyenne|suma|media|promedio|somma|soma|média"
+    r"|totaal|som|gemiddelde|summa)\s*:?",
+    re.IGNORECASE,
+)
 _BRACKETS = re.compile(r"\s*[(\[{].*?[)\]}]\s*$")
 
 

@@ -15,7 +15,14 @@ from collections.abc import Sequence
 
 from latentode.errors import SchemaError
 
-__all__ = ["as_utf8", "offset_of", "without_comments", "without_lines", "without_rules"]
+__all__ = [
+    "as_utf8",
+    "offset_of",
+    "with_plain_rules",
+    "without_comments",
+    "without_lines",
+    "without_rules",
+]
 
 MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -26,6 +33,9 @@ MARKS = {
 }
 _RULE = re.compile(rb"^[ \t]*[|+]?-{3,}[-+|=]*[ \t]*$", re.MULTILINE)
 _COUNT = re.compile(rb"^\(?\d+ rows?(?: in set.*)?\)?[ \t]*$", re.MULTILINE)
+_CORNERS = tuple(corner.encode() for corner in "┌╭╒╔┏")
+_BOX = dict.fromkeys(range(0x250C, 0x2570), "+")
+_BOX |= {ord(c): "|" for c in "│║┃"} | {ord(c): "-" for c in "─═━"}
 UTF_8 = "utf-8"
 WESTERN = "cp1252"
 FOREIGN_RUN = re.compile(rb"[\x80-\xff]{3}")
@@ -149,6 +159,14 @@ def offset_of(content: bytes, line: int) -> int:
     for _ in range(line - 1):
         begin = content.find(b"\n", begin) + 1 or len(content)
     return begin
+
+
+def with_plain_rules(content: bytes) -> bytes:
+    """The text of a table in a box as clients of databases draw it, of plain characters."""
+    if not content.lstrip().startswith(_CORNERS):
+        return content
+    text = content.decode()
+    return text.translate(_BOX).encode()
 
 
 def without_comments(content: bytes, signs: Sequence[str]) -> bytes:

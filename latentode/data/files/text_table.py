@@ -21,13 +21,14 @@ from latentode.data.cells.columns import column_of, detect
 from latentode.data.cells.number_cells import exact_numbers, without_codes, without_thousands
 from latentode.data.files.text_encoding import (
     offset_of,
+    with_plain_rules,
     without_comments,
     without_lines,
     without_rules,
 )
 from latentode.data.files.text_layout import TextLayout, find_layout, lines_from, records_of
 from latentode.data.tables.file_format import WHITESPACE, FileFormat, empty_rows, header_within
-from latentode.data.tables.header_rows import UNNAMED, Record
+from latentode.data.tables.header_rows import TIME, UNNAMED, Record, kind_of
 from latentode.data.tables.joined_columns import parts_of
 from latentode.data.tables.resolution import resolve
 from latentode.data.tables.schema import ID_NAMES, VALUE_NAMES, VARIABLE_NAMES, Schema
@@ -38,6 +39,7 @@ __all__ = ["MISSING", "labels_of", "read_text_table"]
 # What is usually written where nothing was observed; "" is an empty cell.
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "null", "NULL", "None", "<NA>", "#N/A")
 MISSING += ("#NA", "NaT", "NAN", "-NAN", "Null", r"\N")
+_YEAR = re.compile(r"(?:1[5-9]|20)\d{2}")
 _BLANK_LINE = re.compile(rb"^[ \t]*$", re.MULTILINE)
 
 
@@ -58,6 +60,7 @@ def read_text_table(
     Raises:
         SchemaError: naming line and fix.
     """
+    content = without_rules(with_plain_rules(content))
     layout = find_layout(content, name, told)
     said = list(layout.found)
     content, n_repeated = _without_marked(content, layout)
@@ -89,7 +92,7 @@ def read_text_table(
 
 def _without_marked(content: bytes, layout: TextLayout) -> tuple[bytes, int]:
     """The text with its comments and whatever repeats the header blanked, and how often that does."""
-    content = without_rules(without_comments(content, layout.format.comments))
+    content = without_comments(content, layout.format.comments)
     header = layout.header.encode()
     begin = offset_of(content, layout.first_line)
     repeated = 0
@@ -286,8 +289,10 @@ class _Text:
             SchemaError: where they hold anything else.
         """
         records = self._records()
-        if extra == 1 and _counts([cells[0] for _, cells in records]):
-            return [f"{UNNAMED}0", *names]
+        first = [cells[0] for _, cells in records if len(cells) > len(names)]
+        if extra == 1 and (_counts(first) or _are_times(first)) and len(first) == len(records):
+            years = all(map(_YEAR.fullmatch, first)) and "year" not in names
+            return ["year" if years else f"{UNNAMED}0", *names]  # as R names its rows
         self._refuse_long(records, len(names))
         return [*names, *(f"{UNNAMED}{len(names) + i}" for i in range(extra))]
 
@@ -318,6 +323,10 @@ class _Text:
 
 def _rows(n: int) -> str:
     return f"{n} row{'s' * (n != 1)}"
+
+
+def _are_times(cells: Sequence[str]) -> bool:
+    return all(kind_of(cell) == TIME or _YEAR.fullmatch(cell) for cell in cells)
 
 
 def _counts(cells: Sequence[str]) -> bool:

@@ -7,7 +7,6 @@ series, and rows that may be of several series.
 
 from __future__ import annotations
 
-import re
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +16,7 @@ from latentode.data.cells.clock_times import pass_twice_a_day
 from latentode.data.cells.columns import column_of, row_name, some_names
 from latentode.data.cells.number_cells import far_code, is_far_code
 from latentode.data.cells.time_axis import TimeAxis
-from latentode.data.cells.usual_names import PARTS_OF_TIME, usual
+from latentode.data.cells.usual_names import PARTS_OF_TIME, SUMMARY, usual
 from latentode.data.tables.joined_columns import codes_of, joined
 from latentode.data.tables.roles import taken_in_turn
 from latentode.data.tables.schema import Schema
@@ -42,13 +41,6 @@ SPANS = 10  # of the bulk, beyond which a time is pointed out
 CALENDAR_NAMES = (  # numbers that follow from the time
     *(name for names in PARTS_OF_TIME.values() for name in names),
     *("weekday", "day_of_week", "dow", "week", "weekofyear", "quarter", "season", "shift"),
-)
-# What rows below a table are called that sum it up, in several languages.
-_SUMMARY = re.compile(
-    r"(?:(?:grand|sub)?[ -]?total[es]?|totaux|sum|mean|average|avg|overall|gesamt|insgesamt|summe"
-    r"|zwischensumme|mittel(?:wert)?|durchschnitt|somme|moyenne|suma|media|promedio|somma|soma|média"
-    r"|totaal|som|gemiddelde|summa)\s*:?",
-    re.IGNORECASE,
 )
 PLACES = ("lat", "latitude", "lon", "long", "lng", "longitude")  # of which few are come back to
 TWELVE_HOURS = "write AM and PM into the times, or hours of 24, if they are by a clock of 12"
@@ -94,10 +86,13 @@ def _other_calendar(column: pd.Series, axis: TimeAxis) -> str | None:
         return None
     first, last = pd.Timestamp(column.min()), pd.Timestamp(column.max())
     if first > pd.Timestamp.now(tz=first.tz) + pd.Timedelta(days=1):  # of all zones
-        return (
-            f"column `{column.name}` has all its times in the future, from {first} on; write them in "
-            "the Gregorian calendar if its years are of another, such as the Buddhist one"
+        fix = (
+            "write them in the Gregorian calendar if its years are of another, such as the Buddhist one"
         )
+        epoch, _, unit = (axis.form or "").partition("-")
+        if epoch == "epoch":  # as SAS and Stata count
+            fix = f"give time_format='{unit} since 1960-01-01' if they are counted since 1960"
+        return f"column `{column.name}` has all its times in the future, from {first} on; {fix}"
     if first.year < ISLAMIC_YEARS[0] or last.year > ISLAMIC_YEARS[1]:
         return None
     return (
@@ -296,7 +291,7 @@ def summary_rows(codes: np.ndarray, ids: pd.Index, schema: Schema) -> str | None
     """
     rows = np.bincount(codes, minlength=len(ids))
     alone = ids[rows == 1]
-    single = [i for i in alone if isinstance(i, str) and _SUMMARY.fullmatch(i.strip())]
+    single = [i for i in alone if isinstance(i, str) and SUMMARY.fullmatch(i.strip())]
     if not single or len(alone) == len(ids):
         return None
     return (

@@ -290,7 +290,7 @@ def _variable_by_structure(search: Search, labels: list[str], ticks: np.ndarray)
 
 
 def _refuse_labels(search: Search, labels: Sequence[str]) -> None:
-    name, numeric = labels[0], search.numeric()
+    name, numeric = labels[0], [c for c in search.numeric() if not usual(c).endswith("_id")]
     likely = [*labels, *(c for c in numeric if not pd.api.types.is_bool_dtype(search.column(c)))]
     ticks = search.ticks()
     together = [] if ticks is None else telling_together(search.frame, likely, search.base(), ticks)

@@ -16,10 +16,10 @@ import pandas as pd
 
 from latentode.data.cells.columns import some_names
 from latentode.data.cells.number_text import is_text
-from latentode.data.cells.time_formats import month_of
-from latentode.data.cells.time_numbers import DIGITS, form_of_numbers
+from latentode.data.cells.time_formats import counts_units, month_of
+from latentode.data.cells.time_numbers import DIGITS, doubtful_form, form_of_numbers
 from latentode.data.cells.time_parts import clock_parts, parts_of_time, refuse_words_in_parts
-from latentode.data.cells.time_text import counts_units, is_elapsed
+from latentode.data.cells.time_text import is_elapsed
 from latentode.data.cells.usual_names import (
     CLOCK_NAMES,
     DATE_NAMES,
@@ -64,6 +64,12 @@ BEGINS = frozenset(
 ENDS = frozenset(("end", "stop", "to", "until", "bis", "ende", "a", "hasta", "fin"))
 # When a row was kept, rather than what it tells of.
 KEPT_NAMES = ("created_at", "storetime", "last_changed", "last_updated", "updated_at", "imported_at")
+HALVES = frozenset(("AM", "PM", "am", "pm", "a.m.", "p.m.", "A.M.", "P.M."))
+# Within names that are longer, such as "R.Time (min)" and "hours_from_dose".
+TIME_WORDS = {
+    *("time", "date", "datetime", "timestamp", "hour", "hours", "minutes", "seconds", "days", "weeks"),
+    *("datenum", "epiweek", "zeit", "datum", "fecha", "hora", "heure", "elapsed", "visit"),
+}
 WHOLE_DAY = ("year", "month", "day")
 PARTS = ("year", "month", "day", "hour")  # none of which is a time alone
 
@@ -74,6 +80,7 @@ def find_time(search: Search) -> None:
     Raises:
         SchemaError: where there is none, or one of several may be meant.
     """
+    _refuse_halves(search)
     if search.schema.time is None:
         names = every(search.frame.columns, TIME_NAMES, search.taken())
         weak = ("t", *(name for part in PARTS_OF_TIME.values() for name in part))
@@ -140,6 +147,19 @@ def refuse_times_for_columns(names: Sequence[str], others: Sequence[str]) -> Non
     )
 
 
+def _refuse_halves(search: Search) -> None:
+    """Raises for a column of AM and PM, without which the times beside it mean either half of a day."""
+    for column in map(search.column, search.free() if not search.complete else ()):
+        if is_text(column) and set(column.iloc[:PROBED].dropna().astype(str).str.strip()) & HALVES:
+            cells = column.dropna().astype(str).str.strip()
+            if cells.isin(HALVES).all():
+                raise SchemaError(
+                    f"column `{column.name}` says which half of the day times are of; write it behind "
+                    f"them, as with frame['Time'] + ' ' + frame[{column.name!r}], or give "
+                    f"leave_out='{column.name}' if times are by a clock of 24 hours"
+                )
+
+
 def _leave_out_the_same(search: Search, parts: Sequence[str]) -> None:
     """Leaves out columns that say what a part of the times says, as `yr` beside `year`."""
     known = [search.column(part).to_numpy() for part in parts]
@@ -184,10 +204,24 @@ def _time_by_contents(search: Search) -> str:
     free = free or [c for c in search.free() if _counts_units(search.column(c))]
     if free:
         return _only(search, free)
+    likely = [c for c in search.free() if _may_be_times(search.column(c))]
+    shown = f"it, maybe {some_names(likely, 3)}," if likely else "it"
     raise SchemaError(
         f"no time column: none of {some_names(SURE_TIME_NAMES)} is among "
-        f"{some_names(search.frame.columns)}; name it with time="
+        f"{some_names(search.frame.columns)}; name {shown} with time="
     )
+
+
+def _may_be_times(column: pd.Series) -> bool:
+    """Whether a column has a word for times in its name, or numbers that are often times."""
+    if {*re.split(r"[\W_]+", usual(str(column.name)))} & TIME_WORDS:
+        return True
+    if not pd.api.types.is_numeric_dtype(column) or column.isna().any():
+        return False
+    try:
+        return (form_of_numbers(column, "") or doubtful_form(column)) is not None
+    except SchemaError:
+        return True
 
 
 def _only(search: Search, times: Sequence[str]) -> str:
