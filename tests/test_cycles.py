@@ -6,8 +6,16 @@ import pytest
 from making import same, tiny
 from scipy.signal import lombscargle
 
-from latentode import Forecasting, IrregularDataModule, Schema, SchemaError, SeriesDataset
-from latentode.data.cycles import find_cycles
+from latentode import (
+    Forecasting,
+    IrregularDataModule,
+    LatentODEError,
+    ModelConfig,
+    Schema,
+    SchemaError,
+    SeriesDataset,
+)
+from latentode.data.cycles import find_cycles, harmonics_needed
 from latentode.data.periodogram import periodogram, tracks_of
 from latentode.data.report import inspect
 from latentode.data.split import split_validation
@@ -298,3 +306,70 @@ def test_a_fit_looks_at_values_as_it_models_them_and_at_all_of_the_time_of_few_s
         with_outlier = table if schema is plain else pd.concat([table, beyond])
         (said,) = inspect(with_outlier, schema).cycles
         assert said.period == expected.period
+
+
+def shifts(t):
+    return 5.0 * ((t % 24 >= 8) & (t % 24 < 18))
+
+
+SHAPES = {
+    "a sine": (lambda rng, t: np.sin(2 * np.pi * t / 24), 4),
+    "three sines": (lambda rng, t: sum(np.sin(2 * np.pi * k * t / 24 + k) for k in (1, 2, 4)), 4),
+    "on and off": (lambda rng, t: shifts(t), 12),
+    "a spike": (lambda rng, t: 10.0 * (np.floor(t) % 24 == 7), 12),
+    "nothing": (lambda rng, t: 0 * t, 4),
+    "a walk": (lambda rng, t: np.cumsum(rng.normal(size=len(t))), 4),
+    "shifts that come at random": (lambda rng, t: 5.0 * (rng.random(len(t)) < 0.3), 4),
+}
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("regular", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_sharp_cycle_is_made_of_more_sines(shape, regular, n):
+    rng, (values, count) = np.random.default_rng(1), SHAPES[shape]
+    rows = []
+    for i in range(n):
+        t = np.arange(480.0) if regular else np.sort(rng.uniform(0, 480, 700))
+        rows.append(
+            pd.DataFrame({"id": i, "time": t, "y": values(rng, t) + 0.3 * rng.normal(size=len(t))})
+        )
+    dataset = SeriesDataset.from_frame(pd.concat(rows), Schema(id="id"))
+    assert harmonics_needed(dataset, [24.0]) == (count,)
+
+
+def test_more_sines_are_taken_only_where_rows_can_show_them_and_by_any_variable():
+    t = np.arange(600.0)
+    load = pd.DataFrame({"time": t, "x": np.sin(2 * np.pi * t / 24), "y": shifts(t)})
+    load += 0.1 * np.random.default_rng(0).normal(size=load.shape) * [0, 1, 1]
+    dataset = SeriesDataset.from_frame(load)
+    assert harmonics_needed(dataset, [24.0, 100.0]) == (12, 4)
+    every_third = SeriesDataset.from_frame(load[::3])
+    assert harmonics_needed(every_third, [24.0]) == (4,)
+    assert harmonics_needed(SeriesDataset.from_frame(load[:40]), [24.0]) == (4,)
+    assert harmonics_needed(dataset, []) == ()
+
+
+@pytest.mark.parametrize("latent", ["per-variable", "joint"])
+def test_shifts_of_work_are_forecast_as_sharply_as_they_are(latent, tmp_path):
+    time = pd.date_range("2024-01-01", periods=480, freq="h")
+    noise = 0.2 * np.random.default_rng(0).normal(size=480)
+    frame = pd.DataFrame({"time": time, "y": shifts(np.arange(480.0)) + noise})
+    off = {}
+    for harmonics in (None, 4):
+        model = tiny(
+            max_epochs=0, horizon="48h", context_length="300h", latent=latent, harmonics=harmonics
+        )
+        made = model.fit(frame[:432]).predict(frame[:432], frame[["time"]][432:])
+        off[harmonics] = np.abs(made["mean"] - shifts(np.arange(432.0, 480.0))).mean() / 0.2
+        model.save(tmp_path / "model")
+        again = LatentODEForecaster.load(tmp_path / "model").predict(frame[:432], frame[["time"]][432:])
+        same(again, made)
+    assert off[None] < 0.5 < 1 < off[4]
+
+
+def test_sizes_whose_harmonics_are_not_one_number_for_each_cycle_are_refused():
+    data = IrregularDataModule(hourly(weeks=3), task=Forecasting(horizon="12h"))
+    assert len(data.sizes.cycle_harmonics) == len(data.sizes.periods)
+    with pytest.raises(LatentODEError, match="1 cycle_harmonics for 2 periods"):
+        ModelConfig().build(data.sizes.replace(periods=(24.0, 168.0), cycle_harmonics=(4,)))

@@ -119,7 +119,7 @@ def dense(block, time, value, query, control):
 @pytest.mark.parametrize("n", [1, 2, 25])
 def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n, kind):
     time, value = cell(n)
-    control, block = path(), kind(StructuralBlock(1, 1, PERIODS, harmonics=2))
+    control, block = path(), kind(StructuralBlock(1, 1, PERIODS, harmonics=[2, 3]))
     between = np.linspace(time[0], time[-1], 7)[1:-1] if n > 1 else np.zeros(0)
     query = np.r_[between, time[-1], 0.0, 0.4, 2.5, 20.0]
     outlook = block(observed(time, value), asked(query), 1, control)
@@ -134,7 +134,7 @@ def test_ahead_and_inside_it_says_what_the_normal_density_of_everything_says(n, 
 def test_values_in_units_of_each_cells_own_are_answered_in_those_of_the_table(kind):
     zero, least = -3.0, 0.4
     control, query = path(), asked(np.array([-3.0, -0.5, 0.0, 0.7, 5.0]))
-    blocks = [kind(StructuralBlock(1, 1, PERIODS, harmonics=2, zero=[zero])) for _ in range(2)]
+    blocks = [kind(StructuralBlock(1, 1, PERIODS, harmonics=[3, 2], zero=[zero])) for _ in range(2)]
     blocks[0].least_size += least
     for factor in (1e-4, 1.0, 50.0):
         time, value = cell(25)
@@ -184,7 +184,7 @@ def undisturbed(block, time, value, control=None):
 
 @pytest.mark.parametrize("ago", [3, 9])
 def test_a_level_that_jumped_is_as_the_density_with_a_step_says(ago):
-    rng, block = np.random.default_rng(0), steady(StructuralBlock(1, 1, PERIODS, harmonics=1))
+    rng, block = np.random.default_rng(0), steady(StructuralBlock(1, 1, PERIODS, harmonics=[1, 1]))
     time, control = np.sort(rng.uniform(-6, 0, 60)), path()
     value = 0.2 * rng.normal(size=60) + 5.0 * (np.arange(60) >= 60 - ago)
     query = np.r_[time[20] + 1e-3, time[-ago] - 1e-3, time[-2] + 1e-3, time[-1], 0.5, 3.0]
@@ -202,7 +202,7 @@ def test_a_level_that_jumped_is_as_the_density_with_a_step_says(ago):
 
 def calm_rows(n=60, seed=0):
     """Times and values of noise about 0, and a block that knows it to be."""
-    rng, block = np.random.default_rng(seed), steady(StructuralBlock(1, 1, PERIODS, harmonics=1))
+    rng, block = np.random.default_rng(seed), steady(StructuralBlock(1, 1, PERIODS, harmonics=[1, 1]))
     return block, np.sort(rng.uniform(-6, 0, n)), 0.2 * rng.normal(size=n)
 
 
@@ -567,7 +567,7 @@ def test_cells_that_say_little_are_harmless(time, value):
 
 
 def test_a_decoder_is_told_where_the_clock_stands_and_what_is_known():
-    block, time = StructuralBlock(1, 1, PERIODS, harmonics=3), np.array([-0.7, 0.2, 1.9])
+    block, time = StructuralBlock(1, 1, PERIODS, harmonics=[3, 1]), np.array([-0.7, 0.2, 1.9])
     control, phase = path(), torch.tensor([[0.4, -1.0]])
     given = block(observed(*cell(5)), asked(time), 1, control, phase).given
     angle = 2 * np.pi * time[:, None] / np.array(PERIODS) + phase.numpy()
@@ -931,7 +931,7 @@ def test_slopes_of_its_distribution_in_time_are_right(latent):
 
 
 def test_phases_are_those_of_the_clock():
-    block = StructuralBlock(1, 0, (2.0,), harmonics=2)
+    block = StructuralBlock(1, 0, (2.0,), harmonics=[2])
     none, time = np.zeros(5, dtype=int), np.linspace(-1, 1, 5)
     moved = block.columns(none, time, Clocks.of(1, None, torch.tensor([[np.pi / 2]])))
     np.testing.assert_allclose(moved, block.columns(none, time + 0.5, Clocks.of(1)), atol=1e-12)

@@ -247,7 +247,7 @@ def refined(tracks: Tracks, f: float) -> float:
     return f
 
 
-def polished(tracks: Tracks, period: float) -> float:
+def polished(tracks: Tracks, period: float, count: int) -> float:
     """The period at which its harmonics, a level and a slope of each track fit best together."""
     rows = np.arange(len(tracks.track))
     if len(rows) > MOST_POLISHED:
@@ -257,9 +257,7 @@ def polished(tracks: Tracks, period: float) -> float:
     trend = np.stack([np.ones_like(time), time / tracks.span], axis=1)
 
     def explained(f: float) -> float:
-        columns = np.concatenate(
-            [trend, harmonics(time, 1 / f, count_harmonics(tracks, period))], axis=1
-        )
+        columns = np.concatenate([trend, harmonics(time, 1 / f, count)], axis=1)
         gram = np.add.reduceat(columns[:, :, None] * columns[:, None, :], begin)
         cross = np.add.reduceat(columns * value[:, None], begin)
         return float((solved(gram + 1e-6 * np.eye(columns.shape[1]), cross) * cross).sum())

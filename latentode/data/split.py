@@ -35,7 +35,7 @@ FEWEST_VALUES, NEIGHBOURS = 8, 3
 WILD = 5.0  # usual differences from its neighbours that a value may be off
 STILL = 2.0  # likewise, that it is off once it is drawn in
 RECENT, GROWN = 5, 1.25  # at an end also so many times what the last few were off
-RARE = 0.05  # share of values that may be wild, else such are what the series is made of
+FEW, RARE = 2, 0.02  # runs of wild values, and for how many values; more are what the series is made of
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,8 @@ def _wildness(x: np.ndarray) -> np.ndarray:
     alike = (off > 0).all(axis=0) | (off < 0).all(axis=0)
     least = np.abs(off).min(axis=0)
     wild = alike & (least > limit)
-    few = np.count_nonzero(wild) <= max(1, RARE * len(x))
+    runs = np.count_nonzero(np.diff(np.r_[False, wild].astype(int)) > 0)
+    few = runs <= max(FEW, RARE * len(x))
     drawn = np.where(wild, np.sign(off[0]) * (least - STILL * usual), 0.0)
     return drawn if usual > 0 and few else np.zeros(len(x))
 

@@ -25,6 +25,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from latentode.data.cycles import describe
+from latentode.data.periodogram import MOST_HARMONICS
 from latentode.errors import LatentODEError
 from latentode.estimators.judging import left_behind
 from latentode.forecast.fitted import FittedForecaster
@@ -100,7 +101,9 @@ def train_ensemble(
         LatentODEError: for callbacks that cannot be copied for further members.
     """
     if estimator.verbose and data.found_cycles is not None:
-        tqdm.write(f"cycles found: {describe(data.found_cycles)}", file=sys.stderr)
+        sines = zip(data.schema.periods, data.cycle_harmonics, strict=True)
+        sharp = [f"; {period} is sharp, of {n} sines" for period, n in sines if n > MOST_HARMONICS]
+        tqdm.write(f"cycles found: {describe(data.found_cycles)}{''.join(sharp)}", file=sys.stderr)
     begin, members = time.monotonic(), estimator.members
     callbacks = _copies(lightning.get("callbacks", ()), members)
     try:

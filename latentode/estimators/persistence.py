@@ -319,7 +319,7 @@ def _precision(parameters: list[Tensor]) -> torch.dtype:
 def _small(config: ModelConfig) -> bool:
     """Whether the memory of a network, whatever data it is for, is no question."""
     wide = (config.latent_size, config.hidden_size, config.encoder_size or 0, config.embedding_size)
-    deep = (config.attention_layers, config.attention_heads, config.harmonics)
+    deep = (config.attention_layers, config.attention_heads, config.harmonics or 0)
     return max(wide) <= SMALL_WIDTH and max(deep) <= SMALL_DEPTH
 
 

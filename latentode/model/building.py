@@ -224,7 +224,12 @@ def _structure(config: ModelConfig, sizes: Sizes, likelihood: Likelihood) -> Str
     periods = [p / sizes.time_scale for p in sizes.periods or ()]
     zero = [_nothing(units) for units in (sizes.variables or {}).values()] or None
     counting = [family.counting for family in likelihood.families(sizes.n_variables)]
-    return StructuralBlock(sizes.n_variables, sizes.n_known, periods, config.harmonics, zero, counting)
+    counts = [config.harmonics] * len(periods) if config.harmonics else sizes.cycle_harmonics
+    if len(counts or periods) != len(periods):
+        raise LatentODEError(
+            f"sizes have {len(counts or ())} cycle_harmonics for {len(periods)} periods"
+        )
+    return StructuralBlock(sizes.n_variables, sizes.n_known, periods, counts, zero, counting)
 
 
 def _nothing(units: Any) -> float:

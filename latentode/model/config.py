@@ -170,6 +170,7 @@ class Sizes(Config):
         labels: "series" or "times": what has a class; None where nothing is to be classified.
         n_classes: number of classes.
         periods: of the schema's cycles, in time units of the data; None for none.
+        cycle_harmonics: of how many sines each cycle's shape asks; None for four.
     """
 
     n_variables: int = 1
@@ -183,6 +184,7 @@ class Sizes(Config):
     labels: str | None = None
     n_classes: int = 0
     periods: Sequence[float] | None = None
+    cycle_harmonics: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -268,7 +270,8 @@ class ModelConfig(Config):
             which the latent state corrects in units of its deviation; "last-value", each variable's
             last observed value; None for nothing: then z(t) holds where a system is, as in the 2018
             paper.
-        harmonics: how many sines each cycle of that forecast is made of.
+        harmonics: how many sines each cycle of that forecast is made of; None for four, or eight or
+            twelve where a cycle is so sharp that held-out blocks of time ask for them.
         variational: False makes z(t0) a point, as it is per variable; True a normal distribution, as it
             is jointly; None takes what suits the latent state.
         posterior: "normal", or "cnf": a continuous normalising flow that is told what the encoder has
@@ -298,7 +301,7 @@ class ModelConfig(Config):
     likelihood: str | Mapping[str, str] = field(default=AUTO, hash=False)
     t0: str = "origin"
     structure: str | None = "state-space"
-    harmonics: int = 4
+    harmonics: int | None = None
     variational: bool | None = None
     posterior: str = "normal"
     prior: str = "normal"
@@ -309,7 +312,7 @@ class ModelConfig(Config):
     def check(self) -> None:
         sizes = ("latent_size", "hidden_size", "embedding_size", "attention_heads", "harmonics")
         for name in sizes:
-            if getattr(self, name) < 1:
+            if (given := getattr(self, name)) is not None and given < 1:
                 raise LatentODEError(f"{name} must be at least 1, got {getattr(self, name)!r}")
         if not 0 <= self.label_dropout < 1:
             raise LatentODEError(

@@ -271,7 +271,7 @@ class Emission(nn.Module):
         if block is None or believed.all():
             return
         kept = {name: own.clone() for name, own in block.named_buffers()}
-        fresh = StructuralBlock(block.n_variables, block.n_known, block.periods, len(block.harmonics))
+        fresh = StructuralBlock(block.n_variables, block.n_known, block.periods, block.harmonics)
         block.load_state_dict(fresh.state_dict())
         own = self.unit, self.static_weight, self.static_share
         before = [x.clone() for x in own]

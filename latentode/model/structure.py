@@ -30,6 +30,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -51,6 +52,7 @@ from latentode.ode import StepControl
 
 __all__ = ["N_FEATURES", "Outlook", "StructuralBlock"]
 
+HARMONICS = 4  # sines of a cycle
 COEFFICIENT = 0.5  # initial variance of first harmonics and of effects of known columns
 N_FEATURES = 7
 STATE_NAMES = ("level", "trend", "deviation", "oscillation")  # before cycles and known columns
@@ -103,7 +105,7 @@ class StructuralBlock(nn.Module):
         n_variables: number of variables.
         n_known: number of known columns.
         periods: of the clock's cycles, in units of model time.
-        harmonics: how many sines a cycle is made of.
+        harmonics: how many sines each cycle is made of; None for four.
         zero: what no value at all is in scaled units, of each variable; None where nothing is known.
         counting: which variables are counts; None for none.
     """
@@ -120,7 +122,7 @@ class StructuralBlock(nn.Module):
         n_variables: int,
         n_known: int = 0,
         periods: Sequence[float] = (),
-        harmonics: int = 4,
+        harmonics: Sequence[int] | None = None,
         zero: Sequence[float] | None = None,
         counting: Sequence[bool] | None = None,
     ) -> None:
@@ -128,9 +130,10 @@ class StructuralBlock(nn.Module):
         self.zero = np.asarray(zero or [math.nan] * n_variables, dtype=float)
         self.counting = np.asarray(counting or [False] * n_variables)
         self.n_variables, self.n_known, self.periods = n_variables, n_known, tuple(periods)
-        self.harmonics = np.arange(1, harmonics + 1)
-        waves = np.tile(np.repeat(self.harmonics, 2), len(self.periods))
-        sizes = np.r_[1.0 / waves**2, np.ones(2 * n_known)] * COEFFICIENT
+        self.harmonics = tuple(harmonics or [HARMONICS] * len(self.periods))
+        self.begins = np.cumsum([0, *(2 * n for n in self.harmonics)])  # columns of cycles and of known
+        waves = [np.repeat(np.arange(1, n + 1), 2) for n in self.harmonics]
+        sizes = np.r_[*(1.0 / own**2 for own in waves), np.ones(2 * n_known)] * COEFFICIENT
         self.register_buffer("lag", torch.zeros((), dtype=torch.float64))
         initial = torch.tensor([INITIAL[name] for name in PARAMETERS], dtype=torch.float64)
         self.register_buffer("log_theta", initial.log().repeat(n_variables, 1))
@@ -189,9 +192,9 @@ class StructuralBlock(nn.Module):
             turn = 2 * math.pi * (time + shift) / period
             if clocks.phase.shape[1]:
                 turn = turn + clocks.phase[series, place]
-            angle = turn[:, None] * self.harmonics
+            angle = turn[:, None] * np.arange(1, self.harmonics[place] + 1)
             waves = np.stack([np.cos(angle), np.sin(angle)], axis=2)
-            parts.append(waves.reshape(len(time), 2 * len(self.harmonics)))
+            parts.append(waves.reshape(len(time), 2 * self.harmonics[place]))
         return np.concatenate([*parts, *clocks.effects(series, time, self.n_known, shift)], axis=1)
 
     def theta(self) -> np.ndarray:
@@ -210,18 +213,15 @@ class StructuralBlock(nn.Module):
     @property
     def told(self) -> np.ndarray:
         """Which columns a decoder is told: first harmonics of cycles, and known columns at once."""
-        width, cycles = 2 * len(self.harmonics), len(self.periods)
-        waves = (width * np.arange(cycles)[:, None] + np.arange(2)).ravel()
-        return np.r_[waves, width * cycles + np.arange(self.n_known)].astype(int)
+        waves = (self.begins[:-1, None] + np.arange(2)).ravel()
+        return np.r_[waves, self.begins[-1] + np.arange(self.n_known)].astype(int)
 
     def gather(self, parts: np.ndarray) -> np.ndarray:
         """Columns of a cycle added up: `(n, state)` to `(n, 4 + cycles + known)`."""
-        width = 2 * len(self.harmonics)
-        end = COLUMNS + width * len(self.periods)
-        cycles = parts[:, COLUMNS:end].reshape(len(parts), len(self.periods), width).sum(axis=2)
-        known = parts[:, end:-2].reshape(len(parts), 2, self.n_known).sum(axis=1)
-        oscillation = parts[:, -2, None]
-        return np.concatenate([parts[:, :COLUMNS], oscillation, cycles, known], axis=1)
+        begins = COLUMNS + self.begins
+        cycles = [parts[:, a:b].sum(axis=1) for a, b in itertools.pairwise(begins)]
+        known = parts[:, begins[-1] : -2].reshape(len(parts), 2, self.n_known).sum(axis=1)
+        return np.column_stack([parts[:, :COLUMNS], parts[:, -2], *cycles, known])
 
 
 class _Answer(torch.autograd.Function):

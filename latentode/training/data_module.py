@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from latentode.data.batch import Batch, Series
 from latentode.data.climatology import Climatology, observation_rates, rate_of
-from latentode.data.cycles import FoundCycle, find_cycles
+from latentode.data.cycles import find_cycles, harmonics_needed
 from latentode.data.dataset import SeriesDataset
 from latentode.data.files.table_files import read_table
 from latentode.data.labels import SeriesLabels, as_frame, read_labels
@@ -62,8 +62,7 @@ class IrregularDataModule(LightningDataModule):
             the series span if these are more, but no fewer than 512 and, for their sake, no more than
             4,096.
         seed: of the places of the windows and of their order.
-        bucketed: whether a training batch holds contexts of like length, so that little is padded;
-            batches come in random order.
+        bucketed: whether a batch holds contexts of like length, to pad little; in random order.
         **loading: `num_workers`, `pin_memory`, `persistent_workers` and `prefetch_factor` of torch's
             loaders, which change no batch.
 
@@ -99,10 +98,12 @@ class IrregularDataModule(LightningDataModule):
         train = _read(train, schema)
         train.require_observed()
         self.scaling = Scaling.fit(train)
-        auto = train.schema.cycles == AUTO
-        self.found_cycles = self._find_cycles(train, validation) if auto else None
+        shown = self._shown(train, validation) if train.schema.cycles else train
+        self.found_cycles = find_cycles(shown) if train.schema.cycles == AUTO else None
         train = self._with_cycles(train)
         self.schema, self.axis = train.schema, train.axis
+        self.periods = [float(train.axis.duration(c, "cycles")) for c in train.schema.periods]
+        self.cycle_harmonics = harmonics_needed(shown, self.periods)
         self.training_task = task.resolve(train.axis)
         self.task = self.training_task.undropped()
         self.train = Series(train, self.scaling)
@@ -148,14 +149,14 @@ class IrregularDataModule(LightningDataModule):
         _check_alike(self.train.dataset, held_out, what)
         return Series(held_out, self.scaling)
 
-    def _find_cycles(self, train: SeriesDataset, validation: Any) -> tuple[FoundCycle, ...]:
-        """The cycles of a table, its values scaled; of few series the held-out ends show some more."""
+    def _shown(self, train: SeriesDataset, validation: Any) -> SeriesDataset:
+        """What shows cycles of a table, its values scaled: of few series the held-out ends, too."""
         train = some_of(train)
         if isinstance(validation, HeldOut) and validation.begin is not None:
             _check_alike(train, validation.dataset, "validation")
             train = validation.dataset
         self.scaling.refuse_outside(train)
-        return find_cycles(replace(train, value=self.scaling.scale_values(train.value, train.variable)))
+        return replace(train, value=self.scaling.scale_values(train.value, train.variable))
 
     def _with_cycles(self, dataset: SeriesDataset) -> SeriesDataset:
         """A dataset whose schema names the cycles that were found, where it left them to be found."""
@@ -185,22 +186,21 @@ class IrregularDataModule(LightningDataModule):
     def sizes(self) -> Sizes:
         """What a network has to know of the data: `LatentODEModule(data.sizes)`."""
         reach = self.task.reach()
-        span = float(np.max(self.train.last - self.train.first, initial=0.0)) or 1.0
-        known, labels = len(self.schema.known_future), self.train.labels
-        axis = self.train.dataset.axis
-        periods = [float(axis.duration(c, "cycles")) for c in self.schema.periods]
+        span, labels = self.train.last - self.train.first, self.train.labels
+        known = len(self.schema.known_future)
         return Sizes(
             n_variables=len(self.schema.targets or ()),
             n_static=self.scaling.n_static + 2 * len(self.schema.periods),
             n_known=known,
-            time_scale=span if reach is None else reach,
+            time_scale=(float(span.max(initial=0.0)) or 1.0) if reach is None else reach,
             variables=self._variables(),
             known_zero=self.scaling.scale_known(np.zeros((1, known)))[0].tolist() if known else None,
             event_rate=self.event_rate,
             variable_rates=self.variable_rates,
             labels=None if labels is None else "series" if labels.time is None else "times",
             n_classes=len(self.classes or ()),
-            periods=periods or None,
+            periods=self.periods or None,
+            cycle_harmonics=self.cycle_harmonics or None,
         )
 
     def _variables(self) -> dict[str, dict[str, Any]]:
