@@ -22,6 +22,7 @@ BETTER = 0.02  # by how many nats a value another family has to be better than n
 FEW = 50.0  # median of whole numbers from which they are as good as continuous
 FEWEST_TRANSFORMED = 20  # values; a mean grows with the exponent of a variance, which few tell badly
 TOLD = 1e-9  # a probability that a difference of two still tells
+EVEN = 0.25  # of its mean: no count of events varies less, but a sensor of coarse steps does
 SKEWED = 3.0  # ratio of the 95 % to the 5 % quantile of positive values from which logarithms may pay
 
 
@@ -61,14 +62,15 @@ def looks_like(value: np.ndarray) -> str:
     """What a variable's values look like: a key of `KINDS`.
 
     Example:
-        >>> [looks_like(np.array(x)) for x in ([0.0, 1, 1], [0.0, 4, 2], [0.1, 0.7], [-1.0, 2.0])]
+        >>> [looks_like(np.array(x)) for x in ([0.0, 1, 1], [0.0, 4, 2], [0.1, 0.7], [20.0, 21, 20])]
         ['0 or 1', 'count', 'share', 'any value']
     """
     if len(value) == 0 or value.min() == value.max():
         return "any value"
     if np.isin(value, (0.0, 1.0)).all():
         return "0 or 1"
-    if value.min() >= 0 and (value == np.round(value)).all() and np.median(value) < FEW:
+    whole = value.min() >= 0 and (value == np.round(value)).all() and np.median(value) < FEW
+    if whole and value.var() > EVEN * value.mean():
         return "count"
     if value.min() > 0 and value.max() < 1:
         return "share"

@@ -67,15 +67,15 @@ FREQUENCY, SPREAD = PARAMETERS.index("frequency"), PARAMETERS.index("frequency_s
 THINNED, FEWEST_CELLS = 3, 8  # starts are tried on every third cell, if these are so many
 WORTHWHILE = 0.1  # of the variance: less may be chance where errors go together
 LAGS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # in units of the model
-TINY = 1e-300
-ALIKE = 12  # rows on end, of which the values say whether they are rows met before
+TINY, ALIKE = 1e-300, 12  # rows on end, of which the values say whether they are rows met before
 
 
 @dataclass(frozen=True)
 class Sample:
     """Contexts and targets of the cells of one variable, and room for their states.
 
-    Its cells' variances are alike by at most so many degrees of freedom; `heavy` are tails of errors.
+    Its cells' variances are alike by at most so many degrees of freedom; `heavy` are tails of errors,
+    and `rounding` is the least variance of a forecast, that of what values were rounded by.
     """
 
     seen: Cells
@@ -91,6 +91,7 @@ class Sample:
     n_series: int
     most_alike: float = math.inf
     heavy: bool = True
+    rounding: float = 0.0
 
     def in_own_units(self, zero: float, counting: bool) -> OwnUnits | None:
         """The sample in units of each cell's own; None if these cannot matter.
@@ -154,7 +155,7 @@ class Sample:
         n = len(self.seen.variable)
         chosen = np.arange(0, n, THINNED if n >= THINNED * FEWEST_CELLS else 1)
         some = Sample.of(self.seen.some(chosen), self.later.some(chosen), self.n_series)
-        return replace(some, most_alike=self.most_alike, heavy=self.heavy)
+        return replace(some, most_alike=self.most_alike, heavy=self.heavy, rounding=self.rounding)
 
     @classmethod
     def of(cls, seen: Cells, later: Cells, n_series: int) -> Sample:

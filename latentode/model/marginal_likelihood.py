@@ -36,6 +36,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -93,6 +94,7 @@ WORK = 2e9  # operations that an estimate without cycles may take, all variables
 
 VARIANCES = "noise", "walk", "slope_walk", "deviation", "cycle"
 PRIORS = "level_precision", "scale", "memory", "excess", "coefficient_walk"  # that few values decide
+STEPPED = 0.1  # share of cells whose values are on steps
 LEAST_FREE = 0.5  # of n values, whatever a model's parameters
 
 _known: dict[bytes, tuple[Any, ...]] = {}  # estimates by the digest of what they are from
@@ -128,6 +130,21 @@ def estimate(block: StructuralBlock, seen: Cells, later: Cells, n_series: int) -
     block.size_rows.copy_(torch.from_numpy(more))
     block.prior_mean.copy_(torch.from_numpy(prior[0]))
     block.log_prior_variance.copy_(torch.from_numpy(np.log(prior[1])))
+
+
+def rounding_of(cells: Cells) -> float:
+    """The variance of what values were rounded by; 0 where they are not on a few steps.
+
+    Of values that are mostly the same few, the density of heavy tails is highest where it is all but a
+    point, and the next step is then as good as impossible.
+    """
+    steps = []
+    for begin, end in itertools.pairwise(cells.begins):
+        values, counts = np.unique(cells.value[begin:end], return_counts=True)
+        often = values[counts > 1]
+        if len(often) > 1 and 2 * counts[counts > 1].sum() > end - begin:
+            steps.append(np.diff(often).min())
+    return float(np.median(steps)) ** 2 / 12 if len(steps) > STEPPED * len(cells.variable) else 0.0
 
 
 def _kept(
@@ -182,6 +199,7 @@ def _estimate(
     Coefficients may walk where there are `cycles` of a schema, whose shape may change. Those of known
     columns alone do not: promotions that sell unevenly would each be taken for a change.
     """
+    sample = replace(sample, rounding=rounding_of(sample.seen) if sample.heavy else 0.0)
     centre = np.log(np.array([INITIAL[name] for name in PARAMETERS]))
     kept = CYCLE_PARAMETERS if cycles else (*CYCLE_PARAMETERS, "coefficient_walk")
     if len(sample.seen.variable) < FEWEST_CELLS:
@@ -239,6 +257,8 @@ def _improved(sample: Sample, model: Candidate, rounds: int, steps: int = STEPS)
     # Nor do windows of one series, all of one noise, say how alike the noise of other series is.
     alike = sample.most_alike if sample.n_series < SEVERAL else PER_SERIES_ALIKE * sample.n_series
     bounds[SCALE, 1] = min(bounds[SCALE, 1], math.log(min(sample.most_alike, alike)))
+    if sample.rounding > 0:
+        bounds[EXCESS, 0] = max(bounds[EXCESS, 0], math.log(min(sample.rounding, BOUNDS["excess"][1])))
     bounds[FREQUENCY] = model.centre[FREQUENCY] + np.log([1 / NEAR, NEAR])
 
     def with_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:

@@ -282,11 +282,11 @@ class _Context:
         self.omega = frequencies(self.cells, self.theta, self.prior, flat)
         how = block.counting[variable] & cells.reach(zero), block.n_known, self.theta, self.prior
         self.undisturbed = Undisturbed.of(self.cells, *how, self.omega)
-        if self.undisturbed.cells is not self.cells:  # of which the frequencies are known better
-            self.cells, self.prior = self.undisturbed.cells, self.undisturbed.prior
-            self.omega = frequencies(self.cells, self.theta, self.prior, flat)
-            self.undisturbed = self.undisturbed.filtered(self.theta, self.omega)
-        self.found = self.undisturbed.found
+        if self.undisturbed.cells is not self.cells and self.omega.any():  # which are then known better
+            self.omega = frequencies(self.undisturbed.cells, self.theta, self.undisturbed.prior, flat)
+            self.undisturbed = Undisturbed.of(self.cells, *how, self.omega)
+        own = self.undisturbed
+        self.cells, self.prior, self.found = own.cells, own.prior, own.found
 
     def answer(self, shift: float = 0.0) -> tuple[Tensor, ...]:
         """Location, variance, the cell's own, and parts of queries moved on by `shift`."""

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from latentode.nn.outliers import UNKNOWN, explained, outliers
+from latentode.nn.compiled_filter import forecast
+from latentode.nn.outliers import LEARNT, UNKNOWN, explained, outliers, wild_at_first
 from latentode.nn.state_space import Cells, Filtered
 from latentode.ode.kernels.machine_code import compiled_in_order
 
@@ -129,21 +130,74 @@ class Undisturbed:
         own = cells.basis.shape[1]
         known = own - 2 * n_known, own - n_known
         made = cls(cells, Filtered.of(cells, theta, prior, omega), prior, np.zeros((len(omega), 0)))
+        made, undecided = made._begun(told, known, theta, omega), np.zeros(0, dtype=bool)
         for _ in range(PASSES):
             now = made.cells
             rows = now.begins, now.variable, now.time, now.value, now.basis
             how = theta, omega, *made.prior, made.found.innovations, told, known
-            wild, shifted = outliers(*rows, *how)
+            wild, shifted, undecided = outliers(*rows, *how)
             if not wild.any() and not shifted.any():
                 break
             made = made._jumping(shifted)
             made = replace(made, cells=made.cells.without(wild)).filtered(theta, omega)
+            undecided = undecided[~wild]
         now, last = made.cells, np.zeros(len(made.cells.time), dtype=bool)
         for cell, row in enumerate(jumps(now.begins, made.found.innovations)):
             if row >= 0:
                 begin, end = now.begins[cell : cell + 2]
                 last[row] = not explained(now.basis[begin:end], row - begin, known)
-        return made._jumping(last).filtered(theta, omega) if last.any() else made
+        undecided = undecided & ~np.isin(now.owner, now.owner[last])
+        made = made._jumping(last).filtered(theta, omega) if last.any() else made
+        return made._in_doubt(undecided, theta, omega) if undecided.any() else made
+
+    def _begun(
+        self, told: np.ndarray, known: tuple[int, int], theta: np.ndarray, omega: np.ndarray
+    ) -> Self:
+        """Without wild rows at the beginning of cells, which are judged by the rows after them."""
+        cells = self.cells
+        chosen = np.flatnonzero(wild_at_first(cells.begins, self.found.innovations) & ~told)
+        if not len(chosen):
+            return self
+        rows = np.concatenate([np.arange(*cells.begins[c : c + 2])[::-1] for c in chosen])
+        begins = np.r_[0, np.cumsum(np.diff(cells.begins)[chosen])]
+        basis = np.ascontiguousarray(cells.basis[rows])
+        back = Cells(begins, cells.variable[chosen], -cells.time[rows], cells.value[rows], basis)
+        found = Filtered.of(back, theta, self.prior, omega[chosen])
+        of = back.begins, back.variable, back.time, back.value, back.basis
+        how = theta, omega[chosen], *self.prior, found.innovations, told[chosen], known
+        wild, _, undecided = outliers(*of, *how)
+        mask = np.zeros(len(cells.time), dtype=bool)
+        mask[rows] = wild | undecided
+        mask &= np.arange(len(mask)) - cells.begins[cells.owner] <= LEARNT
+        return replace(self, cells=cells.without(mask)).filtered(theta, omega) if mask.any() else self
+
+    def _in_doubt(self, rows: np.ndarray, theta: np.ndarray, omega: np.ndarray) -> Self:
+        """With levels as uncertain as it is whether last rows are wild or levels have jumped.
+
+        The filter follows them by a share s of how far they are off, d. As the probability that levels
+        have jumped that share leaves its mean as it is, and has the variance $s (1 - s) d^2$.
+
+        Args:
+            rows: that may be either.
+            theta, omega: as for `Filtered.of`.
+        """
+        cells, cell = self.cells, np.unique(self.cells.owner[rows])
+        without = cells.without(rows)
+        clean = Filtered.of(without, theta, self.prior, omega)
+        at, expected = cells.begins[cell + 1] - 1, []
+        for found, since in ((clean, cells.last - without.last), (self.found, 0 * cells.last)):
+            parts, spread = np.zeros((len(cell), found.means.shape[1])), np.zeros(len(cell))
+            forecast(
+                cell, since[cell], cells.basis[at], theta[cells.variable], omega, found.means,
+                found.covs, parts, spread,
+            )  # fmt: skip
+            expected.append(parts.sum(axis=1))
+        off = cells.value[at] - expected[0]
+        share = np.clip((expected[1] - expected[0]) / np.where(off == 0, 1.0, off), 0.0, 1.0)
+        covs, own = self.found.covs.copy(), self.found.variance.copy()
+        own[cell] = clean.variance[cell]
+        covs[cell, 0, 0] += share * (1 - share) * off**2 / own[cell]
+        return replace(self, found=replace(self.found, covs=covs, variance=own))
 
     def beside(self, basis: np.ndarray, cell: np.ndarray, time: np.ndarray) -> np.ndarray:
         """Columns of rows of cells, and those of jumps after them."""

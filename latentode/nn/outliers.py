@@ -28,7 +28,7 @@ from latentode.nn.compiled_filter import (
 )
 from latentode.ode.kernels.machine_code import compiled_in_order
 
-__all__ = ["UNKNOWN", "explained", "outliers"]
+__all__ = ["LEARNT", "UNKNOWN", "explained", "outliers", "wild_at_first"]
 
 WILD, AS_BEFORE = (
     6.0,
@@ -44,6 +44,7 @@ EVENTS, EVENT_SHARE, ROW_SHARE = (
 )  # runs and shifts of a cell, as a share of rows, and rows in runs
 ALIKE = 0.5  # share of what rows after a shift are off in the mean, that each may be off it
 QUIET, MEDIAN = (0.25, 0.3186), (0.5, 0.6745)  # quantiles of sizes, also those of the standard normal
+FAMILIAR = 3  # moves of a known column, after which one more is no news
 ABRUPT = 0.5  # of a known column's range in a cell, by which it moves when it explains what happens
 UNKNOWN = 1e6  # variance of a jump beforehand, in units of the training data: as good as unknown
 
@@ -74,14 +75,32 @@ def _scale(x: Any) -> float:
 
 
 @compiled_in_order
+def wild_at_first(begins: Any, innovations: Any) -> np.ndarray:
+    """Cells with a row far off among the first, which a filter has too little before to judge by."""
+    found = np.zeros(len(begins) - 1, dtype=np.bool_)
+    for c in range(len(begins) - 1):
+        own = innovations[begins[c] : begins[c + 1]]
+        if len(own) >= FEWEST:
+            usual = _usual(own)
+            first = np.abs(own[: LEARNT + 1])
+            found[c] = usual.min() > 0.0 and (first > AS_BEFORE * usual[: LEARNT + 1]).any()
+    return found
+
+
+@compiled_in_order
 def explained(basis: Any, row: int, known: tuple[int, int]) -> bool:
-    """Whether a known column has just moved by much of its range in a cell, whose rows are given."""
+    """Whether a known column has just moved by much of its range in a cell, whose rows are given.
+
+    What it does then is known of a column that moved so several times before.
+    """
     for j in range(known[0], known[1]):
-        own = basis[:, j]
+        own, before = basis[:, j], 0
         least = ABRUPT * (own.max() - own.min())
-        for i in range(max(row - 2, 0), min(row + 1, len(own) - 1)):
-            if abs(basis[i + 1, j] - basis[i, j]) > least:
-                return True
+        for i in range(min(row + 1, len(own) - 1)):
+            if abs(own[i + 1] - own[i]) > least:
+                if i >= row - 2 and before < FAMILIAR:
+                    return True
+                before += 1
     return False
 
 
@@ -96,8 +115,10 @@ def _alike(off: Any, usual: float) -> bool:
 def outliers(
     begins: Any, variable: Any, time: Any, value: Any, basis: Any, theta: Any, omega: Any,
     prior_mean: Any, prior_variance: Any, innovations: Any, told: Any, known: tuple[int, int],
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Which rows are wild, and at which the level has shifted; arguments as `run` has and fills them.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Which rows are wild, at which the level has shifted, and which last ones may be either.
+
+    Arguments are as `run` has and fills them, and
 
     Args:
         told: cells that are told as they are, `(cells,)`: of few counts large ones are no outliers.
@@ -105,9 +126,10 @@ def outliers(
             happens.
 
     Returns:
-        Two masks of shape `(rows,)`.
+        Three masks of shape `(rows,)`.
     """
     wild, shifted = np.zeros(len(time), dtype=np.bool_), np.zeros(len(time), dtype=np.bool_)
+    undecided = np.zeros(len(time), dtype=np.bool_)
     for c in range(len(variable)):
         first, end = begins[c], begins[c + 1]
         if end - first < FEWEST or told[c]:
@@ -117,22 +139,24 @@ def outliers(
         beyond = np.abs(innovations[first:end]) > np.maximum(WILD * usual, limit)
         if usual.min() > 0.0 and beyond[LEARNT:].any():
             v = variable[c]
-            events, rows = _outliers_of_a_cell(
+            events, rows, last = _outliers_of_a_cell(
                 time[first:end], value[first:end], basis[first:end], theta[v], omega[c], prior_mean[v],
                 prior_variance[v], usual, limit, known, wild[first:end], shifted[first:end],
             )  # fmt: skip
             if events > max(EVENTS, EVENT_SHARE * (end - first)) or rows > ROW_SHARE * (end - first):
                 wild[first:end] = False
                 shifted[first:end] = False
-    return wild, shifted
+            else:
+                undecided[end - last : end] = True
+    return wild, shifted, undecided
 
 
 @compiled_in_order
 def _outliers_of_a_cell(
     time: Any, value: Any, basis: Any, theta: Any, omega: float, prior_mean: Any, prior_variance: Any,
     usual: Any, limit: float, known: tuple[int, int], wild: Any, shifted: Any,
-) -> tuple[Any, Any]:  # fmt: skip
-    """Fills the masks of one cell; how many runs and shifts there are, and rows in runs."""
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Fills the masks of a cell; how many runs and shifts there are, rows in runs, and undecided."""
     whole, n, off = DYNAMIC + basis.shape[1], len(time), np.zeros(len(time))
     size = in_use(whole, omega)
     look, gain = np.zeros(size), np.zeros(size)
@@ -141,7 +165,7 @@ def _outliers_of_a_cell(
     look_at(basis[0], look)
     tell_first(mean, cov, look, gain, value[0], theta)
     kept_mean, kept_cov = mean.copy(), cov.copy()  # before the first row that is suspected
-    i, suspect, told_until, calm, after, events, rows = 1, -1, 0, 1, 0, 0, 0
+    i, suspect, told_until, calm, after, events, rows, last = 1, -1, 0, 1, 0, 0, 0, 0
     while i < n:
         if suspect < 0:
             kept_mean[:], kept_cov[:] = mean, cov
@@ -171,8 +195,13 @@ def _outliers_of_a_cell(
         elif i == n or i - suspect > LONGEST + AFTER:
             wild[suspect:i] = False
             mean[:], cov[:] = kept_mean, kept_cov
-            shifted[suspect] = i - suspect > LONGEST + AFTER and _alike(off[suspect:i], usual[suspect])
+            away = suspect
+            while away < i and abs(off[away]) > AS_BEFORE * usual[away]:
+                away += 1
+            stays = away - suspect > LONGEST
+            shifted[suspect] = stays and _alike(off[suspect:away], usual[suspect])
             events += shifted[suspect]
             told_until = suspect if shifted[suspect] else i - 1
+            last = n - suspect if i == n and not shifted[suspect] else 0
             i, suspect, calm = suspect, -1, 0
-    return events, rows
+    return events, rows, last
