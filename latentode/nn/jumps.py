@@ -1,7 +1,8 @@
 """Jumps: levels that moved at once and stayed, told by the last innovations of a filter.
 
 A level that hardly ever walks would take as many rows to follow a jump as there were before it. Where
-the last rows tell of one, its step is one more column of the cell's rows.
+the last rows tell of one, its step is one more column of the cell's rows. `Undisturbed` has cells
+without outliers (`latentode.nn.outliers`), and with a column for every jump.
 """
 
 from __future__ import annotations

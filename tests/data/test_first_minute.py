@@ -585,3 +585,32 @@ def test_a_flowsheet_is_offered_to_be_long(tmp_path):
     found, notes = read(table)
     assert found.schema.id == "PAT_ENC_CSN_ID" and found.schema.variable == "FLO_MEAS_NAME"
     assert "a long table" in notes
+
+
+def test_codes_of_letters_and_a_digit_are_names_and_no_money():
+    rows = [
+        (region, f"2024-03-14 {h:02d}:00", 40.0 + h)
+        for h in range(6)
+        for region in ("NSW1", "VIC1", "QLD1")
+    ]
+    frame = pd.DataFrame(rows, columns=["REGIONID", "SETTLEMENTDATE", "RRP"])
+    read = SeriesDataset.from_frame(frame, Schema())
+    assert read.schema.id == "REGIONID" and read.schema.targets == ("RRP",)
+    paid = frame.assign(RRP=[f"AUD{x:g}" for x in frame["RRP"]])
+    assert SeriesDataset.from_frame(paid, Schema()).value.max() == 45.0
+
+
+@pytest.mark.parametrize("hour", [True, False])
+def test_a_temperature_called_t_is_no_time_beside_dates_that_are_numbers(hour):
+    dates = [20240314 + n for n in range(4)]
+    frame = pd.DataFrame({"YYYYMMDD": dates, "T": [100, 103, 99, 110], "FH": [30, 31, 32, 33]})
+    if hour:
+        frame.insert(1, "HH", [1, 2, 3, 4])
+    read = SeriesDataset.from_frame(frame, Schema())
+    assert {"T", "FH"} <= set(read.schema.targets) and "YYYYMMDD" not in read.schema.targets
+    assert read.axis.is_calendar
+    counted = frame.rename(columns={"YYYYMMDD": "n"}).assign(n=[5, 6, 7, 9])
+    assert (
+        SeriesDataset.from_frame(counted.drop(columns="HH", errors="ignore"), Schema()).schema.time
+        == "T"
+    )

@@ -47,9 +47,14 @@ _PAIRS = (
 _GROUPED = re.compile(r"\s*[-+]?\d{1,3}(?:\.\d{3})*(?:,\d+)?\s*")
 _LETTERS = ("t", "f")  # of databases, where both occur: one alone may be any code
 _EXPONENT = r"[eE][+-]?\d+|[dD][+-]\d+"  # Fortran writes a D
+# Other letters before digits are codes, as NSW1 of a region is.
+_CURRENCIES = (
+    "AED|ARS|AUD|BRL|BTC|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|ETH|EUR|GBP|HKD|HUF|IDR|ILS|INR|ISK|JPY|KES|"
+    "KRW|MAD|MXN|MYR|NGN|NOK|NZD|PEN|PHP|PKR|PLN|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
+)
 _CELL = re.compile(
     r"^(?P<open>\()?\s*(?P<before>[+-]?)\s*"
-    r"(?P<currency>[$€£¥₹]|(?:US|R|A|C|NZ|HK)\$|[A-Z]{3}(?=\s*[\d+-]))?\s*(?P<after>[+-]?)\s*"
+    rf"(?P<currency>[$€£¥₹]|(?:US|R|A|C|NZ|HK)\$|(?:{_CURRENCIES})(?=\s*[\d+-]))?\s*(?P<after>[+-]?)\s*"
     rf"(?P<digits>(?:\d[\d.,' _]*|[.,]\d+)(?:{_EXPONENT})?)\s*(?P<minus>-)?"
     # A unit begins with a letter or one of a few signs: "08:00" is not 8 in the unit ":00".
     r"(?P<unit>(?:\s*[^\W\d_][^<>=]*|\s*[%‰°℃℉/$€£¥₹¢*\"'\[{#][^<>=]*)?)\s*(?P<close>\))?$"

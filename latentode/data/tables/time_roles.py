@@ -96,7 +96,9 @@ def find_time(search: Search) -> None:
                 return
             if not parts and not whole:
                 refuse_words_in_parts(search.frame, free)
-            names = [] if parts else names
+            # A temperature `T` beside dates that are whole numbers, as weather services write them.
+            dated = first == "t" and any(_is_dated(search.column(c)) for c in free if usual(c) != "t")
+            names = [] if parts or dated else names
         time = _rather_times(search, names[0]) if names else _time_by_contents(search)
         _refuse_parts(search, time)
         search.schema = replace(search.schema, time=time)
@@ -210,6 +212,12 @@ def _time_by_contents(search: Search) -> str:
         f"no time column: none of {some_names(SURE_TIME_NAMES)} is among "
         f"{some_names(search.frame.columns)}; name {shown} with time="
     )
+
+
+def _is_dated(column: pd.Series) -> bool:
+    """Whether a column has dates that are whole numbers."""
+    whole = pd.api.types.is_integer_dtype(column) and not column.isna().any()
+    return whole and form_of_numbers(column, "") == "yyyymmdd"
 
 
 def _may_be_times(column: pd.Series) -> bool:
