@@ -216,8 +216,7 @@ def _time_by_contents(search: Search) -> str:
 
 def _is_dated(column: pd.Series) -> bool:
     """Whether a column has dates that are whole numbers."""
-    whole = pd.api.types.is_integer_dtype(column) and not column.isna().any()
-    return whole and form_of_numbers(column, "") == "yyyymmdd"
+    return pd.api.types.is_integer_dtype(column) and form_of_numbers(column, "") == "yyyymmdd"
 
 
 def _may_be_times(column: pd.Series) -> bool:
