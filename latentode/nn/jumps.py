@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from latentode.nn.compiled_filter import forecast
-from latentode.nn.outliers import LEARNT, UNKNOWN, explained, outliers, wild_at_first
+from latentode.nn.outliers import LEARNT, QUIET, UNKNOWN, explained, outliers, wild_at_first
 from latentode.nn.state_space import Cells, Filtered
 from latentode.ode.kernels.machine_code import compiled_in_order
 
@@ -26,7 +26,6 @@ CLEAR, UNSEEN = 5.0, 1.5  # times what is usual, and the most that there was bef
 # How far the first and the last of a run may be off its mean: shares of that, as a filter that learns
 # follows a jump by and by, and times what is usual of so many.
 FIRST_SHARE, LAST_SHARE, CHANCE = 0.5, 0.35, 3.0
-QUIET = 0.25, 0.3186  # a quantile of sizes of innovations, and that of the standard normal distribution
 PASSES = 3  # what is usual is known better once the wildest are out
 
 

@@ -28,7 +28,7 @@ from latentode.nn.compiled_filter import (
 )
 from latentode.ode.kernels.machine_code import compiled_in_order
 
-__all__ = ["LEARNT", "UNKNOWN", "explained", "outliers", "wild_at_first"]
+__all__ = ["LEARNT", "QUIET", "UNKNOWN", "explained", "outliers", "wild_at_first"]
 
 WILD, AS_BEFORE = (
     6.0,
