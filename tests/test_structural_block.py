@@ -17,8 +17,9 @@ from latentode.model import marginal_likelihood
 from latentode.model.candidate import BOUNDS, INITIAL, Sample, response_time
 from latentode.model.marginal_likelihood import estimate
 from latentode.model.structure import StructuralBlock
-from latentode.nn import compiled_filter, state_space
+from latentode.nn import compiled_filter, outliers, sine_gains, smoother, state_space
 from latentode.nn import frequency as own_frequency
+from latentode.nn import jumps as jumps_of_levels
 from latentode.nn.compiled_filter import PARAMETERS
 from latentode.nn.frequency import NO_CYCLE, ONE_FREQUENCY, frequencies
 from latentode.nn.jumps import jumps
@@ -710,7 +711,18 @@ def test_intervals_know_that_few_values_were_to_decide():
     assert 0.73 < np.mean(inside) < 0.87
 
 
-@pytest.mark.parametrize("module", [compiled_filter, own_frequency, state_space])
+IN_ORDER = (
+    compiled_filter,
+    jumps_of_levels,
+    outliers,
+    own_frequency,
+    sine_gains,
+    smoother,
+    state_space,
+)
+
+
+@pytest.mark.parametrize("module", IN_ORDER)
 def test_sums_of_estimates_have_one_order_whoever_compiles_them(module):
     """Else a first fit on a fresh machine differs from those after it, by much more than rounding."""
     own = [f for f in vars(module).values() if isinstance(f, Dispatcher)]

@@ -33,7 +33,7 @@ ROOMS = (
 )
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
 WITHIN_DATA = ("cells", "tables", "files")  # its folders in the same order, before what is beside them
-MOST_ENTRIES, MOST_FILES, MOST_LINES = 14, 196, 350
+MOST_ENTRIES, MOST_FILES, MOST_LINES = 14, 198, 350
 MOST_ARGUMENTS, MOST_OF_ESTIMATORS = 8, 15
 
 

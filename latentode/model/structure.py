@@ -43,10 +43,10 @@ from torch import Tensor, nn
 
 from latentode.data.batch import Observations, Queries
 from latentode.model.candidate import INITIAL
-from latentode.nn import compiled_filter
-from latentode.nn.compiled_filter import COLUMNS, PAIR, PARAMETERS
+from latentode.nn.compiled_filter import COLUMNS, PAIR, PARAMETERS, forecast
 from latentode.nn.frequency import FLAT, frequencies
 from latentode.nn.jumps import Undisturbed
+from latentode.nn.smoother import smooth
 from latentode.nn.state_space import Cells, Clocks, array_of
 from latentode.ode import StepControl
 
@@ -317,7 +317,7 @@ class _Context:
         """Fills parts and relative variances of queries after their cell's last row."""
         cell, own, spread = self.cell[q], np.zeros((len(q), parts.shape[1])), np.zeros(len(q))
         elapsed = time[q] - self.cells.last[cell]
-        compiled_filter.forecast(
+        forecast(
             cell, elapsed, np.ascontiguousarray(basis[q]), self.theta[self.cells.variable],
             self.omega, self.found.means, self.found.covs, own, spread,
         )  # fmt: skip
@@ -341,7 +341,7 @@ class _Context:
         columns = np.ascontiguousarray(np.concatenate([cells.basis[rows], basis[q]])[order])
         begins = np.r_[0, np.cumsum(np.bincount(owner, minlength=len(names)))]
         own, spread = np.zeros((len(order), parts.shape[1])), np.zeros(len(order))
-        compiled_filter.smooth(
+        smooth(
             begins, cells.variable[names], times[order], value, observed[order], columns,
             self.theta, self.omega[names], *self.prior, own, spread,
         )  # fmt: skip

@@ -20,7 +20,6 @@ first row is told in a form that does not cancel.
 
 References:
     Forecasting, Structural Time Series Models and the Kalman Filter (Harvey, 1989); chapter 2: cycles.
-    A fixed interval smoother for state space models (de Jong, 1989): the way back of `smooth`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from latentode.ode.kernels.compiled import Array
 from latentode.ode.kernels.machine_code import compiled_in_order
 
 __all__ = ["COLUMNS", "DYNAMIC", "NOISE", "PAIR", "PARAMETERS", "advance", "begin", "forecast"]
-__all__ += ["in_use", "look_at", "run", "smooth", "tell", "tell_first"]
+__all__ += ["in_use", "keep", "look_at", "run", "tell", "tell_first", "times", "turn"]
 
 Number = Any  # one of an array's, which to type checkers is an array
 COLUMNS, PAIR = 3, 2  # after level, slope and deviation come the coefficients, and at the end the pair
@@ -71,7 +70,7 @@ def in_use(state: int, omega: Number) -> int:
 
 
 @compiled_in_order
-def _turn(vector: Array, matrix: Array, cosine: float, sine: float) -> None:
+def turn(vector: Array, matrix: Array, cosine: float, sine: float) -> None:
     """Turns the pair of a vector, and of a symmetric matrix from both sides."""
     u, w = len(vector) - 2, len(vector) - 1
     vector[u], vector[w] = cosine * vector[u] + sine * vector[w], cosine * vector[w] - sine * vector[u]
@@ -119,13 +118,22 @@ def advance(mean: Array, cov: Array, elapsed: Number, theta: Array, omega: Numbe
         cov[j, j] += theta[DRIFT] * elapsed
     if omega > 0.0:
         left, angle = math.exp(-theta[DECAY] * elapsed), omega * elapsed
-        _turn(mean, cov, left * math.cos(angle), left * math.sin(angle))
+        turn(mean, cov, left * math.cos(angle), left * math.sin(angle))
         for j in range(size - PAIR, size):
             cov[j, j] += theta[CYCLE] * (1 - left * left)
 
 
 @compiled_in_order
-def _times(matrix: Array, vector: Array, product: Array) -> float:
+def keep(mean: Array, cov: Array, new_mean: Array, new_cov: Array) -> None:
+    """Fills a state with another: a loop, since assignments of arrays take long to compile."""
+    for j in range(len(mean)):
+        mean[j] = new_mean[j]
+        for k in range(len(mean)):
+            cov[j, k] = new_cov[j, k]
+
+
+@compiled_in_order
+def times(matrix: Array, vector: Array, product: Array) -> float:
     """Fills the product of a matrix and a vector; the vector's product with it."""
     size, both = len(vector), 0.0
     for j in range(size):
@@ -166,7 +174,7 @@ def begin(mean: Array, cov: Array, theta: Array, prior_mean: Array, prior_varian
 def tell_first(mean: Array, cov: Array, look: Array, gain: Array, value: Number, theta: Array) -> tuple:
     """Tells the first value; its innovation and that one's variance."""
     size, precision, innovation = len(look), theta[PRECISION], value
-    spread = theta[NOISE] + _times(cov, look, gain)
+    spread = theta[NOISE] + times(cov, look, gain)
     for j in range(1, size):
         innovation -= look[j] * mean[j]
     share = 1.0 / (1.0 + precision * spread)
@@ -185,7 +193,7 @@ def tell_first(mean: Array, cov: Array, look: Array, gain: Array, value: Number,
 def tell(mean: Array, cov: Array, look: Array, gain: Array, value: Number, noise: float) -> tuple:
     """Tells a value; its innovation and that one's variance."""
     size, expected, variance = len(look), 0.0, noise
-    for j in range(size):  # not by `_times`, which takes longer
+    for j in range(size):  # not by `times`, which takes longer
         total = 0.0
         for k in range(size):
             total += cov[j, k] * look[k]
@@ -266,85 +274,7 @@ def forecast(
         look_at(basis[q], look)
         level = mean[0]
         advance(mean, cov, elapsed[q], theta[c], omega[c])
-        variance[q] = theta[c][NOISE] + _times(cov, look, room)
+        variance[q] = theta[c][NOISE] + times(cov, look, room)
         for j in range(size):
             parts[q, j] = look[j] * mean[j]
         parts[q, 0], parts[q, 1] = level, mean[0] - level
-
-
-@compiled_in_order
-def smooth(
-    begins: Array, variable: Array, time: Array, value: Array, observed: Array, basis: Array,
-    theta: Array, omega: Array, prior_mean: Array, prior_variance: Array, parts: Array,
-    variances: Array,
-) -> None:  # fmt: skip
-    """What all rows of a cell say of each; rows not `observed` are places that are asked for.
-
-    Args: as for `run`, with the mask `observed`, `(rows,)`, true of each cell's first row; `parts`,
-    `(rows, state)`, and `variances`, `(rows,)`, are filled as by `forecast`, of every row.
-    """
-    for c in range(len(variable)):
-        first, count = begins[c], begins[c + 1] - begins[c]
-        v, turn = variable[c], omega[c]
-        own, whole = theta[v], parts.shape[1]
-        size = in_use(whole, turn)
-        look, gain, moved = np.zeros(size), np.zeros(size), np.zeros(size)
-        r, n = np.zeros(size), np.zeros((size, size))
-        means, covs = np.zeros((count, whole)), np.zeros((count, whole, whole))
-        gains, errors, spreads = np.zeros((count, size)), np.zeros(count), np.ones(count)
-        mean, cov = np.zeros(whole), np.zeros((whole, whole))
-        begin(mean, cov, own, prior_mean[v], prior_variance[v])
-        for i in range(count):
-            look_at(basis[first + i], look)
-            if i == 0:
-                tell_first(mean, cov, look, gain, value[first], own)
-            else:
-                advance(mean, cov, time[first + i] - time[first + i - 1], own, turn)
-                if observed[first + i]:
-                    errors[i], spreads[i] = tell(mean, cov, look, gain, value[first + i], own[NOISE])
-                    gains[i] = gain / spreads[i]
-            means[i], covs[i] = mean, cov
-        for i in range(count - 1, -1, -1):
-            # r and n belong to the state after row i was told, seen from later rows.
-            look_at(basis[first + i], look)
-            _times(covs[i], r, moved)
-            for j in range(size):
-                parts[first + i, j] = look[j] * (means[i, j] + moved[j])
-            known = _times(covs[i], look, gain)
-            variances[first + i] = own[NOISE] + known - _times(n, gain, moved)
-            if i == 0:
-                break
-            if observed[first + i]:  # back through telling: r becomes h v / F + (I - k h)' r
-                both, dot = _times(n, gains[i], moved), 0.0
-                for j in range(size):
-                    dot += gains[i, j] * r[j]
-                for j in range(size):
-                    r[j] += look[j] * (errors[i] / spreads[i] - dot)
-                    for k in range(size):
-                        n[j, k] += (
-                            look[j] * look[k] * (both + 1.0 / spreads[i])
-                            - look[j] * moved[k]
-                            - moved[j] * look[k]
-                        )
-            _back(r, n, time[first + i] - time[first + i - 1], own, turn)
-
-
-@compiled_in_order
-def _back(r: Array, n: Array, elapsed: Number, theta: Array, omega: Number) -> None:
-    """Takes r and n back over a gap: the transposed transition."""
-    if elapsed <= 0.0:
-        return
-    kept = math.exp(-theta[DAMPING] * elapsed)
-    reach = -math.expm1(-theta[DAMPING] * elapsed) / theta[DAMPING]
-    left = math.exp(-theta[RETURN] * elapsed)
-    r[1] = reach * r[0] + kept * r[1]
-    r[2] *= left
-    for j in range(len(r)):
-        n[1, j] = reach * n[0, j] + kept * n[1, j]
-        n[2, j] *= left
-    for j in range(len(r)):
-        n[j, 1] = reach * n[j, 0] + kept * n[j, 1]
-        n[j, 2] *= left
-    if omega > 0.0:
-        left, angle = math.exp(-theta[DECAY] * elapsed), omega * elapsed
-        _turn(r, n, left * math.cos(angle), -left * math.sin(angle))

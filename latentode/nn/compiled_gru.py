@@ -18,6 +18,7 @@ from latentode.ode.kernels.compiled import (
     Network,
     Span,
     add,
+    copy,
     matrix,
     tanh,
 )
@@ -151,7 +152,7 @@ def read(
             own = state[r * size : (r + count) * size]
             if solve.steps:
                 knots = _of_step(solve.states, (solve.steps + 1) * size, begin, n)
-                knots[r * size : (r + count) * size] = own
+                copy(knots[r * size : (r + count) * size], own)
                 forward(
                     solve.plan,
                     solve.net,
@@ -167,9 +168,9 @@ def read(
                     _of_step(solve.hidden, evaluations * solve.net.sizes[1:-1].sum(), begin, n),
                 )
                 end = (solve.steps * n + r) * size
-                own[:] = knots[end : end + count * size]
+                copy(own, knots[end : end + count * size])
             at = (begin + r) * size
-            before[at : at + count * size] = own
+            copy(before[at : at + count * size], own)
             h = own.reshape(count, size)
             np.dot(h, matrix(cell.transposed, 0, size, 3 * size), matrix(product, 0, count, 3 * size))
             _update(gates[3 * at :], product, cell.bias, own, mixed[at:], count, size)
@@ -213,7 +214,7 @@ def _downdate(
             of_update[j] *= update[j] - update[j] * update[j]
         for j in range(size):
             own[j] *= update[j]
-        kept[: 2 * size] = of_gates[: 2 * size]
+        copy(kept[: 2 * size], of_gates[: 2 * size])
 
 
 @compiled
@@ -286,7 +287,7 @@ def pull(
                 _clear_rows(of_knots, solve.steps, n, r, count, size)
                 _clear_rows(kappa, evaluations, n, r, count, size)
                 end = (solve.steps * n + r) * size
-                of_knots[end : end + count * size] = own
+                copy(of_knots[end : end + count * size], own)
                 backward(
                     solve.plan,
                     solve.net,
@@ -301,4 +302,4 @@ def pull(
                     kappa,
                     found,
                 )
-                own[:] = of_knots[r * size : (r + count) * size]
+                copy(own, of_knots[r * size : (r + count) * size])

@@ -1,25 +1,15 @@
 r"""Frequencies of stochastic cycles: a periodogram, and each cell's own frequency by likelihood.
 
-Of a cell's values $y$, with a line and what columns explain taken away, the periodogram is the gain of
-least squares by a sine, with a small ridge since slow sines look like lines,
-
-$$G(\omega) = -\tfrac{n}{2} \log\!\Big(1 -
-    \frac{p_\omega^\top (A_\omega + \eta n I)^{-1} p_\omega}{y^\top y}\Big), \qquad
-  p_\omega = \sum_i y_i \binom{\cos \omega t_i}{\sin \omega t_i},$$
-
-with $A_\omega$ the matrix of products of cosine and sine without their lines, on a grid as fine as the
-cell's span asks for, from a period of one and a half spans to one of two median gaps. Where frequencies
-differ from cell to cell, the few highest peaks of $G$ plus the log-normal prior are compared by the
-marginal likelihood of the whole state-space model, with the cell's variance profiled out, so that the
-size of values does not matter,
+The periodogram (`latentode.nn.sine_gains`) is taken on a grid as fine as a cell's span asks for, from a
+period of one and a half spans to one of two median gaps. Where frequencies differ from cell to cell,
+the few highest of its peaks plus the log-normal prior are compared by the marginal likelihood of the
+whole state-space model, with the cell's variance profiled out, so that the size of values does not
+matter,
 
 $$L(\omega) = \tfrac12 \sum_i \log F_i + \tfrac{n}{2} \log \sum_i e_i^2 / F_i
   + \tfrac12 (\log \omega - \mu)^2 / s^2,$$
 
 and the best is refined by parabolas. A cell of few rows has the frequency of the prior.
-
-References:
-    The generalised Lomb-Scargle periodogram (Zechmeister and Kürster, 2009), here with a line.
 """
 
 from __future__ import annotations
@@ -32,6 +22,7 @@ import numpy as np
 
 from latentode.nn import compiled_filter
 from latentode.nn.compiled_filter import COLUMNS, PARAMETERS
+from latentode.nn.sine_gains import peaks, periodogram, refined
 from latentode.nn.state_space import Cells, Filtered
 from latentode.ode.kernels.compiled import Array
 from latentode.ode.kernels.machine_code import compiled_in_order
@@ -54,76 +45,12 @@ FEWEST = 6  # rows of a cell that a frequency is looked for in
 SPANS = 1.5  # that a period may take
 FINENESS = 5.0  # points of the grid in the width of a peak, 2 pi over the span
 POINTS = 1024  # of a grid at most; where there are more, only the last rows are looked at
-RIDGE = 1e-3
 WIDTH = 3.0  # deviations of the prior that are looked at
-PEAKS = 4  # that are compared by likelihood
 GOLDEN, TINY = 0.3819660112501051, 1e-300
 MOST_STEPS, NEAR, FLAT = 24, 1e-6, 1e-3  # steps, of the interval that is searched, and nats
 LEAST_GAIN = 5.0  # of a cell's periodogram at a clear peak
 FEWEST_CELLS = 3  # with one, for frequencies of cells' own to be suggested
 POOLED_PEAKS = 2  # that are suggested
-
-
-@compiled_in_order
-def _periodogram(time: Array, value: Array, low: float, step: float, gain: Array) -> None:
-    """Fills the gains of one cell at `low`, `low + step`, ..."""
-    n = len(time)
-    t, y = time - time.mean(), value - value.mean()
-    square = (t * t).sum()
-    if square > 0.0:
-        y -= (t * y).sum() / square * t
-    else:
-        square = 1.0
-    power = (y * y).sum()
-    cosine, sine = np.cos(low * t), np.sin(low * t)
-    turn_c, turn_s = np.cos(step * t), np.sin(step * t)
-    for k in range(len(gain)):
-        c1, s1, ct, st, cc, cs, yc, ys = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for i in range(n):
-            c, s = cosine[i], sine[i]
-            c1 += c
-            s1 += s
-            ct += c * t[i]
-            st += s * t[i]
-            cc += c * c
-            cs += c * s
-            yc += c * y[i]
-            ys += s * y[i]
-            cosine[i] = c * turn_c[i] - s * turn_s[i]
-            sine[i] = c * turn_s[i] + s * turn_c[i]
-        a = cc - c1 * c1 / n - ct * ct / square + RIDGE * n
-        b = cs - c1 * s1 / n - ct * st / square
-        d = n - cc - s1 * s1 / n - st * st / square + RIDGE * n
-        told = (yc * yc * d - 2 * yc * ys * b + ys * ys * a) / (a * d - b * b)
-        gain[k] = -0.5 * n * math.log(max(1.0 - told / power, 1e-12)) if power > 0.0 else 0.0
-
-
-@compiled_in_order
-def _refined(gain: Array, k: int) -> float:
-    """Where between its neighbours the top at k lies, by a parabola, in steps of the grid."""
-    if k == 0 or k == len(gain) - 1:
-        return 0.0
-    bend = gain[k - 1] - 2 * gain[k] + gain[k + 1]
-    return 0.5 * (gain[k - 1] - gain[k + 1]) / bend if bend < 0.0 else 0.0
-
-
-@compiled_in_order
-def _peaks(gain: Array) -> Array:
-    """The places of the highest tops, the highest first; at most `PEAKS`."""
-    places = np.zeros(PEAKS, dtype=np.int64)
-    found, last = 0, len(gain) - 1
-    for k in range(len(gain)):
-        if (k > 0 and gain[k] < gain[k - 1]) or (k < last and gain[k] <= gain[k + 1]):
-            continue
-        j = min(found, PEAKS - 1)
-        if found == PEAKS and gain[k] <= gain[places[j]]:
-            continue
-        while j > 0 and gain[places[j - 1]] < gain[k]:
-            places[j] = places[j - 1]
-            j -= 1
-        places[j] = k
-        found = min(found + 1, PEAKS)
-    return places[:found]
 
 
 @compiled_in_order
@@ -179,28 +106,36 @@ def _search(
     room = np.zeros((1, size)), np.zeros((1, size, size)), np.zeros((1, 2)), np.zeros(len(time))
     for c in chosen:
         t, spread = time[begins[c] : begins[c + 1]], theta[variable[c], SPREAD]
-        gaps, centre = np.diff(t), math.log(omega[c])
-        gaps = gaps[gaps > 0.0]
-        if len(gaps) < FEWEST:
+        gaps, some, centre = np.zeros(len(t)), 0, math.log(omega[c])
+        for i in range(1, len(t)):
+            if t[i] > t[i - 1]:
+                gaps[some] = t[i] - t[i - 1]
+                some += 1
+        if some < FEWEST:
             continue
+        gaps = gaps[:some]
+        gaps.sort()
+        median = (gaps[(some - 1) // 2] + gaps[some // 2]) / 2
         reach, reach_of_prior = t[-1] - t[0], math.exp(WIDTH * spread)
         low = max(2 * math.pi / (SPANS * reach), omega[c] / reach_of_prior)
-        high = min(math.pi / np.median(gaps), omega[c] * reach_of_prior)
+        high = min(math.pi / median, omega[c] * reach_of_prior)
         if low >= high:
             continue
         step = 2 * math.pi / (FINENESS * reach)
         coarser = max(1.0, (high - low) / step / POINTS)
-        begin = np.searchsorted(t, t[-1] - reach / coarser)
+        begin = 0
+        while t[begin] < t[-1] - reach / coarser:
+            begin += 1
         step *= coarser
         gain = np.zeros(int((high - low) / step) + 2)
-        _periodogram(t[begin:], residual[begins[c] + begin : begins[c + 1]], low, step, gain)
+        periodogram(t[begin:], residual[begins[c] + begin : begins[c + 1]], low, step, gain)
         for k in range(len(gain)):
             gain[k] -= 0.5 * ((math.log(low + k * step) - centre) / spread) ** 2
         own = begins[c : c + 2], variable[c : c + 1], time, value, basis, theta
         how = centre, spread, own, (prior_mean, prior_variance), room
         best, cost = omega[c], _cost(omega[c], *how)
-        for k in _peaks(gain):
-            at = low + (k + _refined(gain, k)) * step
+        for k in peaks(gain):
+            at = low + (k + refined(gain, k)) * step
             found = _cost(at, *how)
             if found < cost:
                 best, cost = at, found
@@ -344,6 +279,6 @@ def _periodograms(cells: Cells, residual: np.ndarray) -> tuple[np.ndarray, np.nd
         begin = np.searchsorted(t, t[-1] - reach / coarser)
         if len(t) - begin > FEWEST and t[-1] > t[begin]:
             own = residual[begins[c] : begins[c + 1]]
-            _periodogram(t[begin:], own[begin:], low, step * coarser, gains[c])
+            periodogram(t[begin:], own[begin:], low, step * coarser, gains[c])
             gains[c, grid < 2 * math.pi / (SPANS * span)] = 0.0
     return grid, gains

@@ -70,7 +70,10 @@ def jumps(begins: Any, innovations: Any) -> np.ndarray:
         for i in range(n):
             sums[i + 1] = sums[i] + innovations[first + i]
             squares[i + 1] = squares[i] + innovations[first + i] ** 2
-        sizes = np.sort(np.abs(innovations[first : first + n]))
+        sizes = np.zeros(n)
+        for i in range(n):
+            sizes[i] = abs(innovations[first + i])
+        sizes.sort()
         quiet = sizes[int(QUIET[0] * n)] / QUIET[1]  # also where many innovations are after a jump
         found, most, largest = 0, CLEAR, 0.0
         for k in range(1, min(3 * n // 4, n - BEFORE) + 1):  # longer runs have too little before them

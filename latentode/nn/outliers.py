@@ -22,6 +22,7 @@ from latentode.nn.compiled_filter import (
     advance,
     begin,
     in_use,
+    keep,
     look_at,
     tell,
     tell_first,
@@ -59,17 +60,26 @@ def _usual(innovations: Any) -> np.ndarray:
     n, least, usual = len(innovations), np.inf, np.zeros(len(innovations))
     parts = PARTS if n >= FEWEST * PARTS else 1
     for k in range(parts):
-        own = innovations[k * n // parts : (k + 1) * n // parts]
-        least = min(least, _scale(own))
-        usual[k * n // parts : (k + 1) * n // parts] = _scale(np.diff(own)) / math.sqrt(2.0)
-    return np.maximum(usual, least)
+        first, end = k * n // parts, (k + 1) * n // parts
+        changes = np.zeros(end - first - 1)
+        for i in range(len(changes)):
+            changes[i] = innovations[first + i + 1] - innovations[first + i]
+        least = min(least, _scale(innovations[first:end]))
+        changed = _scale(changes) / math.sqrt(2.0)
+        for i in range(first, end):
+            usual[i] = changed
+    for i in range(n):
+        usual[i] = max(usual[i], least)
+    return usual
 
 
 @compiled_in_order
 def _scale(x: Any) -> float:
     """The deviation of normal numbers, also where a part of them is spoilt; 0 where many are 0."""
-    sizes = np.sort(np.abs(x))
-    n = len(sizes)
+    sizes, n = np.zeros(len(x)), len(x)
+    for i in range(n):
+        sizes[i] = abs(x[i])
+    sizes.sort()
     quiet, half = sizes[int(QUIET[0] * n)] / QUIET[1], sizes[int(MEDIAN[0] * n)] / MEDIAN[1]
     return max(quiet, half / 2) if quiet > 0.0 else 0.0
 
@@ -82,8 +92,10 @@ def wild_at_first(begins: Any, innovations: Any) -> np.ndarray:
         own = innovations[begins[c] : begins[c + 1]]
         if len(own) >= FEWEST:
             usual = _usual(own)
-            first = np.abs(own[: LEARNT + 1])
-            found[c] = usual.min() > 0.0 and (first > AS_BEFORE * usual[: LEARNT + 1]).any()
+            for i in range(LEARNT + 1):
+                found[c] |= abs(own[i]) > AS_BEFORE * usual[i]
+            for i in range(len(own)):
+                found[c] &= usual[i] > 0.0
     return found
 
 
@@ -94,10 +106,11 @@ def explained(basis: Any, row: int, known: tuple[int, int]) -> bool:
     What it does then is known of a column that moved so several times before.
     """
     for j in range(known[0], known[1]):
-        own, before = basis[:, j], 0
-        least = ABRUPT * (own.max() - own.min())
-        for i in range(min(row + 1, len(own) - 1)):
-            if abs(own[i + 1] - own[i]) > least:
+        low, high, before = np.inf, -np.inf, 0
+        for i in range(len(basis)):
+            low, high = min(low, basis[i, j]), max(high, basis[i, j])
+        for i in range(min(row + 1, len(basis) - 1)):
+            if abs(basis[i + 1, j] - basis[i, j]) > ABRUPT * (high - low):
                 if i >= row - 2 and before < FAMILIAR:
                     return True
                 before += 1
@@ -107,8 +120,14 @@ def explained(basis: Any, row: int, known: tuple[int, int]) -> bool:
 @compiled_in_order
 def _alike(off: Any, usual: float) -> bool:
     """Whether rows are off what was expected by about as much each."""
-    mean = off.mean()
-    return np.abs(off - mean).max() <= ALIKE * abs(mean) + AS_BEFORE * usual
+    total = 0.0
+    for x in off:
+        total += x
+    mean = total / len(off)
+    most = 0.0
+    for x in off:
+        most = max(most, abs(x - mean))
+    return most <= ALIKE * abs(mean) + AS_BEFORE * usual
 
 
 @compiled_in_order
@@ -134,10 +153,14 @@ def outliers(
         first, end = begins[c], begins[c + 1]
         if end - first < FEWEST or told[c]:
             continue
-        usual = _usual(innovations[first:end])
-        limit = math.sqrt(np.square(innovations[first + 1 : end]).mean())  # also where few are noise
-        beyond = np.abs(innovations[first:end]) > np.maximum(WILD * usual, limit)
-        if usual.min() > 0.0 and beyond[LEARNT:].any():
+        usual, square, beyond, least = _usual(innovations[first:end]), 0.0, False, np.inf
+        for i in range(first + 1, end):
+            square += innovations[i] ** 2
+        limit = math.sqrt(square / (end - first - 1))  # also where few are noise
+        for i in range(end - first):
+            least = min(least, usual[i])
+            beyond |= i >= LEARNT and abs(innovations[first + i]) > max(WILD * usual[i], limit)
+        if least > 0.0 and beyond:
             v = variable[c]
             events, rows, last = _outliers_of_a_cell(
                 time[first:end], value[first:end], basis[first:end], theta[v], omega[c], prior_mean[v],
@@ -161,19 +184,21 @@ def _outliers_of_a_cell(
     size = in_use(whole, omega)
     look, gain = np.zeros(size), np.zeros(size)
     mean, cov = np.zeros(whole), np.zeros((whole, whole))
+    kept_mean, kept_cov = np.zeros(whole), np.zeros((whole, whole))  # before the first suspected row
+    ahead_mean, ahead_cov = np.zeros(whole), np.zeros((whole, whole))
     begin(mean, cov, theta, prior_mean, prior_variance)
     look_at(basis[0], look)
     tell_first(mean, cov, look, gain, value[0], theta)
-    kept_mean, kept_cov = mean.copy(), cov.copy()  # before the first row that is suspected
+    keep(kept_mean, kept_cov, mean, cov)
     i, suspect, told_until, calm, after, events, rows, last = 1, -1, 0, 1, 0, 0, 0, 0
     while i < n:
         if suspect < 0:
-            kept_mean[:], kept_cov[:] = mean, cov
+            keep(kept_mean, kept_cov, mean, cov)
         look_at(basis[i], look)
         advance(mean, cov, time[i] - time[i - 1], theta, omega)
         if shifted[i]:
             cov[0, 0] += UNKNOWN
-        ahead_mean, ahead_cov = mean.copy(), cov.copy()
+        keep(ahead_mean, ahead_cov, mean, cov)
         innovation, variance = tell(mean, cov, look, gain, value[i], theta[NOISE])
         off[i] = innovation / math.sqrt(variance)
         beyond = abs(off[i]) > max(limit, WILD * usual[i]) and i >= LEARNT
@@ -186,15 +211,16 @@ def _outliers_of_a_cell(
         wild[i] = abs(off[i]) > AS_BEFORE * usual[i]
         after = 0 if wild[i] else after + 1
         if wild[i]:
-            mean[:], cov[:] = ahead_mean, ahead_cov
+            keep(mean, cov, ahead_mean, ahead_cov)
         i += 1
         # At the end of a series one row as before is all that there may be.
         if after >= AFTER or (i == n and after > 0):
-            events, rows = events + 1, rows + np.count_nonzero(wild[suspect:i])
-            suspect, calm = -1, after
+            for j in range(suspect, i):
+                rows += wild[j]
+            events, suspect, calm = events + 1, -1, after
         elif i == n or i - suspect > LONGEST + AFTER:
             wild[suspect:i] = False
-            mean[:], cov[:] = kept_mean, kept_cov
+            keep(mean, cov, kept_mean, kept_cov)
             away = suspect
             while away < i and abs(off[away]) > AS_BEFORE * usual[away]:
                 away += 1

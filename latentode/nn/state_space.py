@@ -97,7 +97,9 @@ def window_losses(
         if frequency >= 0:
             for c in range(cells):
                 turning[c] = theta[0, frequency] if omega[c] > 0 else 0.0
-        each[:] = theta[0]
+        for c in range(cells):
+            for j in range(size):
+                each[c, j] = theta[0, j]
         run(
             begins, variable, time, value, basis, theta, turning, mean, variance,
             means, covs, sums, innovations,

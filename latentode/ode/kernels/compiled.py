@@ -37,6 +37,7 @@ __all__ = [
     "add_to_rows",
     "block_of",
     "coefficients",
+    "copy",
     "damp",
     "each",
     "flat",
@@ -125,6 +126,13 @@ def damp(g: Array, h: Array) -> None:
     """g (1 - h^2) in place; without a 1, an integer, which would make single precision double."""
     for i in range(g.size):
         g[i] -= g[i] * h[i] * h[i]
+
+
+@compiled
+def copy(out: Array, a: Array) -> None:
+    """out = a; numba's own takes seconds to compile, as it may refuse shapes in words."""
+    for i in range(out.size):
+        out[i] = a[i]
 
 
 @compiled

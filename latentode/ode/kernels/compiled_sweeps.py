@@ -25,6 +25,7 @@ from latentode.ode.kernels.compiled import (
     add_rows,
     add_times,
     add_to_rows,
+    copy,
     damp,
     matrix,
 )
@@ -114,7 +115,7 @@ def forward(
             for e in range(plan.first[n], plan.first[n] + plan.stages[n]):
                 slot = (e - e0 if keep else 0) * rows + r
                 x = y[slot * latent : slot * latent + numbers]
-                x[:] = z
+                copy(x, z)
                 for p in range(plan.pair_begins[e], plan.pair_begins[e + 1]):
                     at = ((plan.pair_slopes[p] - e0) * rows + r) * latent
                     add_product(x, w, k[at : at + numbers], plan.pair_weights[p])
@@ -126,7 +127,7 @@ def forward(
                 )
             if move and plan.begins[n + 1] > plan.begins[n]:
                 after = states[((n + 1) * rows + r) * latent : ((n + 1) * rows + r + count) * latent]
-                after[:] = z
+                copy(after, z)
                 for i in range(plan.begins[n], plan.begins[n + 1]):
                     if plan.weights[i] != 0:
                         at = ((plan.first[n] - e0 + i - plan.begins[n]) * rows + r) * latent
@@ -177,7 +178,7 @@ def _pull(
             x = matrix(y, slot * size, count, size)
             add_rows(first[(row if by_row else 0) * out :], g, by_row)
             if found.varying.size:
-                found.varying[slot * out : (slot + count) * out] = g.reshape(count * out)
+                copy(found.varying[slot * out : (slot + count) * out], g.reshape(count * out))
         change = matrix(product, 0, out, size)
         np.dot(g.T, x, change)
         add(found.weights[at : at + out * size], product)
@@ -246,7 +247,7 @@ def backward(
             for e in range(plan.first[n] + plan.stages[n] - 1, plan.first[n] - 1, -1):
                 g[:] = 0
                 if e == plan.first[n]:
-                    g[:] = of_slopes[knot : knot + numbers]
+                    copy(g, of_slopes[knot : knot + numbers])
                 at = ((e - e0) * rows + r) * latent
                 add_product(g, w, kappa[at : at + numbers], one)
                 slot = (e - e0) * rows + r
