@@ -67,7 +67,7 @@ DOORS = {
     ),
     "cutoffs": lambda m, d: m.backtest(d, cutoffs=HUGE),
     "lazy cutoffs": lambda m, d: m.backtest(d, cutoffs=range(10**12)),
-    "many cutoffs": lambda m, d: m.backtest(d, cutoffs=np.arange(10**8) / 1e7),
+    "many cutoffs": lambda m, d: m.backtest(d, cutoffs=np.arange(10**7) / 1e6),
     "odd cutoffs": lambda m, d: m.backtest(d, cutoffs="\ud800"),
     "origins": lambda m, d: m.backtest(d, origins=2**63),
     "bins": lambda m, d: m.evaluate(d, bins=HUGE),

@@ -48,10 +48,12 @@ class HeldOut:
             after, since the series' start in time units, shape `(series,)`. What was observed by then
             may have been trained on: it is context, and never a target. None where whole series are
             held out.
+        whole: what is held out together with what is not; None where that is too large.
     """
 
     dataset: SeriesDataset
     begin: np.ndarray | None = None
+    whole: SeriesDataset | None = None
 
 
 def split_validation(
@@ -76,13 +78,13 @@ def split_validation(
         n = round(HELD_OUT * len(dataset))
         train = dataset.select(np.sort(order[n:]))
         if _all_observed(train):
-            return train, HeldOut(dataset.select(np.sort(order[:n])))
+            return train, HeldOut(dataset.select(np.sort(order[:n])), whole=dataset)
     else:
         part = horizon * _horizons_held_out(dataset, horizon)
         begin = np.maximum(dataset.last - part, dataset.first)
         train = dataset.until(begin)
         if _all_observed(train) and (train.last > train.first).any():
-            return train, HeldOut(dataset, begin)
+            return train, HeldOut(dataset, begin, dataset)
     warn(
         "too little data to hold any out: training goes on for all epochs without early stopping; "
         "shorten the horizon, or pass validation=",

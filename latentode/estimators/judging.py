@@ -73,23 +73,26 @@ def judged(
     asked = judging(fitted, data)
     if data.validation is not None and len(asked[1].actual):
         fitted = judged_by(fitted, asked[0], training, asked[1])
+        fitted = _estimated_again(fitted, data)
         if data.held_out_after is None:
-            return fitted
-        fitted = _estimated_again(fitted, data)  # of whose forecasts the residuals are to be
+            return fitted  # with the residuals of series that it had not met
     answer = fitted.forecast(asked[0], asked[1].queries, asked[1].keys)
     return replace(fitted, residuals=fit_residuals(fitted, *asked, answer))
 
 
 def _estimated_again(fitted: FittedForecaster, data: IrregularDataModule) -> FittedForecaster:
-    """The model whose structural forecasts know the ends of few series too, now that it is judged.
+    """The model whose structural forecasts know what was held out too, now that it is judged.
 
-    Of a short table they are what says most about its future, and a good part of it. A variable of
-    which something learnt is believed keeps the forecast that it was learnt about.
+    Of a short table the end is what says most about its future; of few series each is a good part, and
+    which of them were held out is no more than chance. A variable of which something learnt is believed
+    keeps the forecast that it was learnt about.
     """
+    if data.whole is data.train.dataset:
+        return fitted
     batch, engine = data.examples(whole=True), fitted.engine
     network, *others = (deepcopy(own) for own in engine.networks)
     for own in (network, *others):
-        own.emission.estimate_again(batch, own.time_scale, len(data.train))
+        own.emission.estimate_again(batch, own.time_scale, len(data.whole))
     return replace(fitted, engine=replace(engine, network=network, others=tuple(others)))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from latentode.data.dataset import SeriesDataset
-from latentode.data.queries import At, listed
+from latentode.data.queries import COLUMNS, At, listed
 from latentode.errors import SchemaError, check_size, check_whole, understood
 from latentode.forecast.queries import ForecastQueries
 
@@ -84,7 +84,7 @@ def observed_after(dataset: SeriesDataset, horizon: float, cutoffs: At) -> Backt
             within a horizon after it.
     """
     times = [cutoffs] if pd.api.types.is_scalar(cutoffs) else listed(cutoffs, "cutoffs")
-    check_size("series and cutoffs", len(dataset), len(times))
+    check_size("series, cutoffs and columns", len(dataset), len(times), COLUMNS)
     column = dataset.axis.parse(pd.Series(times), "cutoffs").drop_duplicates()
     ticks = np.tile(np.sort(dataset.axis.query_ticks(column)), len(dataset))
     owner = np.repeat(np.arange(len(dataset)), len(column))
@@ -121,6 +121,7 @@ def _pairs(
     cutoff: np.ndarray | None = None,
 ) -> BacktestPairs:
     """Each origin with so many observations from `begin` on, named by its cutoff if it has one."""
+    check_size("origins, observations after each and columns", float(counts.sum()), COLUMNS)
     owner = np.repeat(np.arange(len(origin)), counts)
     target = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + begin[owner]
     series, time = dataset.series[target], dataset.time[target]

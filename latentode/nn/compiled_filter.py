@@ -134,14 +134,18 @@ def keep(mean: Array, cov: Array, new_mean: Array, new_cov: Array) -> None:
 
 @compiled_in_order
 def times(matrix: Array, vector: Array, product: Array) -> float:
-    """Fills the product of a matrix and a vector; the vector's product with it."""
+    """Fills the product of a symmetric matrix and a vector; the vector's product with it.
+
+    Row after row, so that a processor takes several numbers at once and sums keep their order.
+    """
     size, both = len(vector), 0.0
+    product[:] = 0.0
+    for k in range(size):
+        if vector[k] != 0.0:
+            for j in range(size):
+                product[j] += matrix[k, j] * vector[k]
     for j in range(size):
-        total = 0.0
-        for k in range(size):
-            total += matrix[j, k] * vector[k]
-        product[j] = total
-        both += vector[j] * total
+        both += vector[j] * product[j]
     return both
 
 
@@ -192,14 +196,8 @@ def tell_first(mean: Array, cov: Array, look: Array, gain: Array, value: Number,
 @compiled_in_order
 def tell(mean: Array, cov: Array, look: Array, gain: Array, value: Number, noise: float) -> tuple:
     """Tells a value; its innovation and that one's variance."""
-    size, expected, variance = len(look), 0.0, noise
-    for j in range(size):  # not by `times`, which takes longer
-        total = 0.0
-        for k in range(size):
-            total += cov[j, k] * look[k]
-        gain[j] = total
+    size, expected, variance = len(look), 0.0, noise + times(cov, look, gain)
     for j in range(size):
-        variance += gain[j] * look[j]
         expected += look[j] * mean[j]
     innovation = value - expected
     for j in range(size):

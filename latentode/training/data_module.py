@@ -108,7 +108,10 @@ class IrregularDataModule(LightningDataModule):
         self.task = self.training_task.undropped()
         self.train = Series(train, self.scaling)
         self.validation_task, self.held_out_after = self.task.fixed(), None
+        self.whole = train  # what may be known in the end: what was held out of few series, too
         if isinstance(validation, HeldOut):
+            if validation.whole is not None and len(train) < MOST_EXAMPLES:
+                self.whole = self._with_cycles(validation.whole)
             if validation.begin is not None:
                 self.validation_task = self.task.rolling(validation.begin)
                 self.held_out_after = validation.begin
@@ -230,14 +233,8 @@ class IrregularDataModule(LightningDataModule):
         """What was read: training series, and validation series if there are any."""
         return [s.dataset for s in (self.train, self.validation) if s is not None]
 
-    @property
-    def whole(self) -> SeriesDataset:
-        """All that training may know in the end: of few series the parts that are held out too."""
-        held_out = None if self.held_out_after is None else self.validation
-        return (self.train if held_out is None else held_out).dataset
-
     def examples(self, whole: bool = False) -> Batch:
-        """Some windows to estimate from, alike for any seed; `whole` for ends that are held out too."""
+        """Some windows to estimate from, alike for any seed; `whole` for what is held out too."""
         tame = tamed(self.whole if whole else self.train.dataset)
         of = self.train if tame is self.train.dataset else Series(tame, self.scaling)
         series = np.argsort(of.keys, kind="stable")[:MOST_EXAMPLES].tolist()
