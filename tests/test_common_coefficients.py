@@ -43,7 +43,7 @@ def weekend_effects(model, table):
     return means[True] - means[False]
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-9])
+@pytest.mark.parametrize("scale", [1e-9, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_what_all_series_share_is_that_of_all(scale):
     table = panel(24, lambda rng: 1.5)
     table["y"] *= scale

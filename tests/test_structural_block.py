@@ -426,7 +426,7 @@ def one_step(model, frame):
     return found["q0.9"] - found["q0.1"], found["mean"]
 
 
-@pytest.mark.parametrize("jump", [10.0, 1000.0])
+@pytest.mark.parametrize("jump", [pytest.param(10.0, marks=pytest.mark.slow), 1000.0])
 @pytest.mark.parametrize("latent", LAYOUTS)
 def test_one_series_that_jumps_does_not_say_how_far_the_others_may_be_off(jump, latent):
     _, (usual, _) = ahead_of(calm(), latent=latent)
@@ -486,7 +486,9 @@ def sales(seed):
     return table, rate
 
 
-@pytest.mark.parametrize("family", ["poisson", "negative-binomial"])
+@pytest.mark.parametrize(
+    "family", [pytest.param("poisson", marks=pytest.mark.slow), "negative-binomial"]
+)
 def test_effects_on_counts_are_shares_of_each_ones_size(family, monkeypatch):
     table, rate = sales(0)
     seen, asked_at = table[table["time"] < 70], table.loc[table["time"] >= 70, ["id", "time"]]

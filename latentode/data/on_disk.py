@@ -118,7 +118,12 @@ class ParquetFolder:
                 kept.add(part, ~held)
         held_out = _together(others, begun) if others else None
         train = kept.dataset(begun, by_key(_together(sample, begun)))
-        return train, None if held_out is None else HeldOut(held_out)
+        if held_out is None:
+            return train, None
+        few = len(kept) <= SAMPLE
+        return train, HeldOut(
+            held_out, whole=by_key(_together(sample + others, begun)) if few else None
+        )
 
     @cached_property
     def _dataset(self) -> Any:

@@ -18,7 +18,7 @@ from latentode.data.cells.columns import IntoFrame
 from latentode.data.dataset import SeriesDataset
 from latentode.data.files.whole_files import require_writable
 from latentode.data.on_disk import ParquetFolder
-from latentode.data.split import durations
+from latentode.data.split import HeldOut, durations
 from latentode.data.stored import some_of
 from latentode.data.tables.schema import Schema
 from latentode.data.task import Forecasting
@@ -158,7 +158,8 @@ def fit_forecaster(
     if validation is not None:
         held = read_training(validation, dataset.schema, estimator.duplicates, dataset.notes)
     with gradients(num_threads):
-        families = _families(estimator, some, held, spans)
+        judge = held.dataset if isinstance(held, HeldOut) else held
+        families = _families(estimator, some, judge, spans)
     dataset, held = (_transformed(t, families) for t in (dataset, held))
     data = forecasting_data(estimator, dataset, held, *spans)
     say_what_is_decided(estimator, data, families)
@@ -230,6 +231,9 @@ def _transformed(table: Any, families: Mapping[str, Family]) -> Any:
     chosen = {name: own.transform for name, own in families.items() if own.transform is not None}
     if table is None or not chosen:
         return table
+    if isinstance(table, HeldOut):
+        own = (_transformed(t, families) for t in (table.dataset, table.whole))
+        return HeldOut(next(own), table.begin, next(own))
     named = {**table.schema.transforms, **chosen}
     return replace(table, schema=replace(table.schema, transforms=named))
 

@@ -84,8 +84,8 @@ def _estimated_again(fitted: FittedForecaster, data: IrregularDataModule) -> Fit
     """The model whose structural forecasts know what was held out too, now that it is judged.
 
     Of a short table the end is what says most about its future; of few series each is a good part, and
-    which of them were held out is no more than chance. A variable of which something learnt is believed
-    keeps the forecast that it was learnt about.
+    which of them were held out is no more than chance. Where something learnt is believed all forecasts
+    stay, since it was learnt about these.
     """
     if data.whole is data.train.dataset:
         return fitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from latentode.data.cells.columns import IntoFrame
@@ -40,12 +41,12 @@ def read_training(
 
 def read_folder(
     estimator: Any, folder: ParquetFolder, schema: Schema | None, hold_out: bool
-) -> tuple[StoredDataset, SeriesDataset | None]:
+) -> tuple[StoredDataset, HeldOut | None]:
     """Training series on disk, and held-out ones in memory where these are to be chosen."""
     dataset, held = folder.stored(schema, estimator.duplicates, hold_out, estimator.random_state)
     dataset.require_observed()
     _say_merged(dataset)
-    return dataset, None if held is None else by_key(held.dataset)
+    return dataset, None if held is None else replace(held, dataset=by_key(held.dataset))
 
 
 def _say_merged(dataset: SeriesDataset) -> None:
@@ -59,13 +60,13 @@ def _say_merged(dataset: SeriesDataset) -> None:
 def forecasting_data(
     estimator: Any,
     dataset: SeriesDataset,
-    validation: SeriesDataset | None,
+    validation: SeriesDataset | HeldOut | None,
     horizon: float,
     context_length: float,
 ) -> IrregularDataModule:
     """Training and held-out windows of a forecaster; what to hold out is chosen where not given."""
     training, seed = estimator.training, estimator.random_state
-    held_out: SeriesDataset | HeldOut | None = validation
+    held_out = validation
     if held_out is None:
         dataset, held_out = split_validation(dataset, horizon, seed)
     return IrregularDataModule(

@@ -177,10 +177,7 @@ class Sample:
 
     @cached_property
     def distinct(self) -> int:
-        """How many rows there are, of which windows of one series may have the same.
-
-        The same are those of which the last `ALIKE` values are: of whole numbers many values are equal.
-        """
+        """How many rows there are, those of several windows once: their last `ALIKE` values agree."""
         value, begins = self.seen.value, self.seen.begins
         place = np.arange(len(value)) - np.repeat(begins[:-1], np.diff(begins))
         runs = [np.where(place >= k, np.roll(value, k), np.nan) for k in range(ALIKE)]
@@ -195,8 +192,9 @@ class Sample:
 
     def gradient(self, z: np.ndarray, model: Candidate) -> np.ndarray:
         """Differences of the sum of `losses` by the free parameters, and the sum itself first."""
-        found = self._at(z, model.free, model, DIFFERENCE).sum(axis=1)
-        return np.r_[found[0], (found[1:] - found[0]) / DIFFERENCE]
+        ascending, place = np.unique(model.free, return_inverse=True)
+        found = self._at(z, ascending, model, DIFFERENCE).sum(axis=1)
+        return np.r_[found[0], (found[1:][place] - found[0]) / DIFFERENCE]
 
     def _at(self, z: np.ndarray, moved: np.ndarray, model: Candidate, step: float) -> np.ndarray:
         c, later = self.seen, self.later

@@ -193,16 +193,13 @@ class Emission(nn.Module):
             made, location=made.location + level, deviation=made.deviation * left, parts=parts
         )
 
-    def estimate(
-        self, batch: Batch, time_scale: float, n_series: int, lag: float | None = None
-    ) -> None:
+    def estimate(self, batch: Batch, time_scale: float, n_series: int) -> None:
         """Estimates the structural block, if there is one, from training windows.
 
         Args:
             batch: of training series, with targets.
             time_scale: length of one unit of model time, in time units.
             n_series: from how many series the windows are.
-            lag: of slow responses to known columns, in units of model time; None to find it too.
         """
         if self.structure is None:
             return
@@ -212,9 +209,7 @@ class Emission(nn.Module):
         every = Observations.cat([batch.context, batch.target]).rescale_time(time_scale, torch.float64)
         of = (x.numpy() for x in (every.series, every.variable, every.time, every.value))
         series, kind, time, value = of
-        if lag is None:
-            lag = response_time(series * n + kind, kind, (series, time, value), clocks)
-        block.lag.fill_(lag)
+        block.lag.fill_(response_time(series * n + kind, kind, (series, time, value), clocks))
         clocks = replace(clocks, lag=float(block.lag))
 
         def cells_of(rows: Observations) -> Cells:
@@ -266,18 +261,13 @@ class Emission(nn.Module):
                 self.static_share[v] = min(float(share), 1 - LEAST_LEFT)
 
     def estimate_again(self, batch: Batch, time_scale: float, n_series: int) -> None:
-        """As `estimate`, from more data, of the variables whose forecasts training adds nothing to."""
-        block, believed = self.structure, self.strength != 0
-        if block is None or believed.all():
+        """As `estimate`, from more data, where training adds nothing to the forecast of any variable.
+
+        What is learnt of one is told by the structural forecasts of all.
+        """
+        block = self.structure
+        if block is None or self.strength.any():
             return
-        kept = {name: own.clone() for name, own in block.named_buffers()}
         fresh = StructuralBlock(block.n_variables, block.n_known, block.periods, block.harmonics)
         block.load_state_dict(fresh.state_dict())
-        own = self.unit, self.static_weight, self.static_share
-        before = [x.clone() for x in own]
-        self.estimate(batch, time_scale, n_series, float(kept["lag"]) if believed.any() else None)
-        for now, then in zip(own, before, strict=True):
-            now[believed] = then[believed]
-        for name, own in block.named_buffers():
-            if own.dim():
-                own[believed] = kept[name][believed]
+        self.estimate(batch, time_scale, n_series)

@@ -73,7 +73,7 @@ def window_losses(
 
     Args:
         z: logarithms of the parameters of one variable.
-        moved: which are moved by `step`, one after the other.
+        moved: which are moved by `step`, ascending: the last ones do not move the filter.
         frequency: place of the frequency that all cells share; -1 where each has its own.
         begins, variable, time, value, basis, omega: of contexts, as for the filter.
         mean, variance: of coefficients, each of shape `(1, columns)`.
@@ -89,7 +89,8 @@ def window_losses(
     found = np.zeros((len(moved) + 1, 2))
     cells, size = len(variable), len(z)
     theta, each, turning = np.empty((1, size)), np.empty((cells, size)), omega.copy()
-    for k in range(len(moved) + 1):
+    for i in range(len(moved) + 1):
+        k = (len(moved) + 1 - i) % (len(moved) + 1)
         for j in range(size):
             theta[0, j] = math.exp(z[j])
         if k:
@@ -100,10 +101,12 @@ def window_losses(
         for c in range(cells):
             for j in range(size):
                 each[c, j] = theta[0, j]
-        run(
-            begins, variable, time, value, basis, theta, turning, mean, variance,
-            means, covs, sums, innovations,
-        )  # fmt: skip
+        again = k == 0 or moved[k - 1] < SCALE
+        if again:
+            run(
+                begins, variable, time, value, basis, theta, turning, mean, variance,
+                means, covs, sums, innovations,
+            )  # fmt: skip
         freedom, total = theta[0, SCALE], 0.0
         for c in range(cells):
             n = begins[c + 1] - begins[c]
@@ -113,7 +116,8 @@ def window_losses(
         found[k, 0] = total / len(time)
         if len(owner) == 0:
             continue
-        forecast(owner, elapsed, later_basis, each, turning, means, covs, parts, spread)
+        if again:
+            forecast(owner, elapsed, later_basis, each, turning, means, covs, parts, spread)
         ahead, own = 0.0, own_variances(begins, variable, time, innovations, theta)
         for q in range(len(owner)):
             wide, error = spread[q] * own[owner[q]] + theta[0, EXCESS], later[q]

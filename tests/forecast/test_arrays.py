@@ -98,7 +98,7 @@ TIMES = {
 
 
 @pytest.mark.parametrize("kind", TIMES)
-@pytest.mark.parametrize("made", [arrays_of, lists_of])
+@pytest.mark.parametrize("made", [arrays_of, pytest.param(lists_of, marks=pytest.mark.slow)])
 def test_arrays_of_any_kind_of_time_are_answered_as_tables_are(kind, made):
     frame = TIMES[kind](wide().drop_duplicates(["id", "time"]))
     horizon = {"numbers": 2.0, "whole numbers": 2000}.get(kind, "2h")
