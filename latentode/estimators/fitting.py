@@ -232,8 +232,8 @@ def _transformed(table: Any, families: Mapping[str, Family]) -> Any:
     if table is None or not chosen:
         return table
     if isinstance(table, HeldOut):
-        own = (_transformed(t, families) for t in (table.dataset, table.whole))
-        return HeldOut(next(own), table.begin, next(own))
+        whole = _transformed(table.whole, families)
+        return replace(table, dataset=_transformed(table.dataset, families), whole=whole)
     named = {**table.schema.transforms, **chosen}
     return replace(table, schema=replace(table.schema, transforms=named))
 

@@ -263,7 +263,8 @@ class Emission(nn.Module):
     def estimate_again(self, batch: Batch, time_scale: float, n_series: int) -> None:
         """As `estimate`, from more data, where training adds nothing to the forecast of any variable.
 
-        What is learnt of one is told by the structural forecasts of all.
+        What is learnt of one is told by the structural forecasts of all. Where it is believed of series
+        without observations alone, which have none to tell, they are estimated.
         """
         block = self.structure
         if block is None or self.strength.any():
