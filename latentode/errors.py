@@ -22,6 +22,7 @@ __all__ = [
     "as_float",
     "as_numbers",
     "as_path",
+    "check_choice",
     "check_draws",
     "check_flag",
     "check_length",
@@ -68,6 +69,13 @@ def check_whole(
         raise error(f"{name} must be at least {least}, got {shown(value)}")
     if int(value) > MOST_WHOLE:
         raise error(f"{name} must be below 2 ** 63, got {shown(value)}")
+
+
+def check_choice(what: str, name: object, choices: object) -> None:
+    """Raises a `LatentODEError` that lists the choices unless the name is one of them."""
+    known = list(choices)  # type: ignore[call-overload]
+    if name not in known:
+        raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(map(str, known))}")
 
 
 def check_flag(name: str, value: object) -> None:

@@ -10,6 +10,7 @@ from making import batch_of, built, network, noise_for, piece
 from latentode.data.batch import Queries
 from latentode.errors import LatentODEError
 from latentode.model.building import LAYOUTS
+from latentode.model.config import AUTO, FAMILIES
 from latentode.model.objective import elbo_terms, negative_elbo
 from latentode.nn import ENCODERS, LIKELIHOODS
 from latentode.ode import FIELDS, Context, CoupledDynamics, Solver
@@ -227,6 +228,8 @@ def test_the_defaults_are_those_of_the_layout():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"likelihood": "gauss"}, "likelihood 'gauss' is unknown; choose from auto, normal"),
+        ({"likelihood": {"x": "auto"}}, "likelihood 'auto' is unknown; choose from normal"),
         ({"latent": "stacked"}, "latent 'stacked' is unknown; choose from joint, per-variable"),
         ({"latent": "per-variable", "encoder": "linear"}, "goes with latent='joint'"),
         ({"latent": "per-variable", "interaction": "all"}, "choose from encoder, dynamics"),
@@ -236,6 +239,10 @@ def test_the_defaults_are_those_of_the_layout():
 def test_what_does_not_go_together_is_refused(options, message):
     with pytest.raises(LatentODEError, match=message):
         built(3, **options)
+
+
+def test_a_configuration_knows_every_likelihood_without_loading_one():
+    assert list(FAMILIES) == [AUTO, *LIKELIHOODS]
 
 
 # ------------------------------------------------------------------ dynamics

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from latentode.errors import LatentODEError
-from latentode.model.config import AUTO, ModelConfig, Sizes, check_choice
+from latentode.errors import LatentODEError, check_choice
+from latentode.model.config import AUTO, ModelConfig, Sizes
 from latentode.model.emission import STRUCTURES, Emission
 from latentode.model.layouts import JointLayout, Layout, PerVariableLayout
 from latentode.model.network import LatentODE

@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Any, Self, get_args, get_origin, get_type_hint
 
 import numpy as np
 
-from latentode.errors import LatentODEError, shown
+from latentode.errors import LatentODEError, check_choice, shown
 
 if TYPE_CHECKING:
     from latentode.model.network import LatentODE
 
-__all__ = ["AUTO", "Config", "ModelConfig", "Sizes", "SolverConfig", "check_choice"]
+__all__ = ["AUTO", "Config", "ModelConfig", "Sizes", "SolverConfig"]
 
 MOST_OF_ANY = 10**9  # of any setting
 
 AUTO = "auto"
+# Of `latentode.nn.likelihoods`, known here without it, so that a wrong name is refused at once.
+FAMILIES = (AUTO, "normal", "student-t", "laplace", "quantile", "log-normal", "bernoulli", "poisson",
+            "negative-binomial", "beta")  # fmt: skip
 WIDEST, DEEPEST = 1 << 16, 1 << 10
 MOST = dict.fromkeys(("latent_size", "hidden_size", "encoder_size", "embedding_size"), WIDEST)
 MOST |= dict.fromkeys(("attention_layers", "attention_heads", "harmonics"), DEEPEST)
@@ -322,6 +325,10 @@ class ModelConfig(Config):
             raise LatentODEError(f"encoder_size must be at least 1, or None; got {self.encoder_size}")
         if self.attention_layers < 0:
             raise LatentODEError(f"attention_layers must not be negative, got {self.attention_layers}")
+        told = self.likelihood
+        by_variable = isinstance(told, Mapping)
+        for name in told.values() if by_variable else (told,):
+            check_choice("likelihood", name, FAMILIES[by_variable:])
         for name, most in MOST.items():  # so that no network is begun that memory cannot hold
             if (getattr(self, name) or 0) > most:
                 raise LatentODEError(f"{name} must be at most {most}, got {getattr(self, name)!r}")
@@ -339,10 +346,3 @@ class ModelConfig(Config):
         from latentode.model.building import build_latent_ode
 
         return build_latent_ode(self, sizes)
-
-
-def check_choice(what: str, name: object, choices: object) -> None:
-    """Raises a `LatentODEError` that lists the choices unless the name is one of them."""
-    known = list(choices)  # type: ignore[call-overload]
-    if name not in known:
-        raise LatentODEError(f"{what} {name!r} is unknown; choose from {', '.join(map(str, known))}")

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from latentode.errors import LatentODEError
-from latentode.model.config import Config, check_choice
+from latentode.errors import LatentODEError, check_choice
+from latentode.model.config import Config
 
 __all__ = ["BALANCES", "METRICS", "MONITORS", "SCHEDULES", "TrainingConfig"]
 

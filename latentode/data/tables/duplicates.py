@@ -135,8 +135,9 @@ def with_new_rows(
             at = ", ".join(f"{k}={column_of(added, k).iloc[row]}" for k in keys)
             raise SchemaError(
                 f"{row_name(column_of(added, keys[0]), again)} of the new rows is known already "
-                f"({at}); give it once, or say forecaster.set_params(duplicates='last'), by which a "
-                "later row revises an earlier one"
+                f"({at}); give it once, or let a later row revise an earlier one by "
+                "forecaster.set_params(duplicates='last'), of a ServedForecaster by "
+                "dataclasses.replace(served, duplicates='last')"
             )
     places = (f"{label} of the new rows" for label in added.index)
     table.index = pd.Index([*range(len(history)), *places], dtype=object)
