@@ -375,6 +375,10 @@ SAID = {
         .reset_index(drop=True),
         "goes back at row 12 and runs through the same times again.*id=",
     ),
+    "what is known beforehand": (
+        frame(x=VALUES, **{"Is Holiday": [0, 0, 1] * 4}),
+        "forecast as all others are: `Is Holiday`; .*beforehand in known_future=",
+    ),
     "labels that change": (
         frame(x=VALUES, y=VALUES).assign(status=["ok", "bad", "ok"] * 8),
         "looks like data: `status`",

@@ -15,6 +15,7 @@ __all__ = [
     "DATE_NAMES",
     "HOUR_NAMES",
     "ID_NAMES",
+    "KNOWN_AHEAD",
     "MAY_BE_MEASURED",
     "MAY_MEASURE",
     "MEASURES",
@@ -263,6 +264,12 @@ MEASURES = (
     *("bpm", "ppm", "ppb", "db", "dba", "n", "kn", "lux", "lx", "rpm", "eur", "usd", "gbp"),
 )
 OFFSET_NAMES = ("utc_offset", "utcoffset", "tz_offset", "gmt_offset", "gmtoffset", "timezone_offset")
+# Of 0 and 1, and known beforehand more often than forecast.
+KNOWN_AHEAD = (
+    *("holiday", "is_holiday", "public_holiday", "school_holiday", "bank_holiday", "feiertag"),
+    *("weekend", "is_weekend", "workday", "is_workday", "working_day", "is_working_day", "school_day"),
+    *("promo", "promotion", "is_promo", "onpromotion", "on_promotion", "campaign", "on_sale", "closed"),
+)
 # What rows are called that sum up others, in several languages.
 SUMMARY = re.compile(
     r"(?:(?:grand|sub)?[ -]?total[es]?|totaux|sum|mean|average|avg|overall|gesamt|insgesamt|summe"

@@ -16,7 +16,7 @@ from latentode.data.cells.clock_times import pass_twice_a_day
 from latentode.data.cells.columns import column_of, row_name, some_names
 from latentode.data.cells.number_cells import far_code, is_far_code
 from latentode.data.cells.time_axis import TimeAxis
-from latentode.data.cells.usual_names import PARTS_OF_TIME, SUMMARY, usual
+from latentode.data.cells.usual_names import KNOWN_AHEAD, PARTS_OF_TIME, SUMMARY, usual
 from latentode.data.tables.joined_columns import codes_of, joined
 from latentode.data.tables.roles import taken_in_turn
 from latentode.data.tables.schema import Schema
@@ -74,7 +74,7 @@ def cautions(
             order = np.argsort(codes, kind="stable")
             table, codes = table.iloc[order], codes[order]
         if schema.layout == "wide":
-            notes.append(_constant_within(table, values, codes))
+            notes += [_known_ahead(table, values), _constant_within(table, values, codes)]
             notes.append(None if odd else _run_through_again(table, schema, axis, codes))
             notes.append(_in_turn(table, schema, axis, codes))
     return [note for note in notes if note is not None]
@@ -199,6 +199,17 @@ def _constant_within(table: pd.DataFrame, names: list[str], codes: np.ndarray) -
     return (
         f"constant within each series: {some_names(found)}; name what is known of a series "
         "beforehand in static_covariates=, or say leave_out="
+    )
+
+
+def _known_ahead(table: pd.DataFrame, names: list[str]) -> str | None:
+    """Points out variables of 0 and 1, such as holidays, that somebody may know beforehand."""
+    found = [n for n in names if usual(n) in KNOWN_AHEAD and column_of(table, n).nunique() <= 2]
+    if not found or len(found) == len(names):
+        return None
+    return (
+        f"forecast as all others are: {some_names(found)}; name what is known beforehand in "
+        "known_future=, and give its later values with the times that you ask for"
     )
 
 
