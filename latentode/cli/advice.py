@@ -60,20 +60,23 @@ def in_options(message: str, door: Door = Door()) -> str:
         >>> convert = Door(frozenset({"--set"}), frozenset({"duplicates"}), frozenset({"--timezone"}))
         >>> in_options("choose duplicates='mean', or give timezone='UTC'", convert)
         "choose --set duplicates='mean', or give --timezone 'UTC' of `latentode fit`"
+        >>> in_options("fit with Schema(timezone=...)"), in_options("'units=60' names no level")
+        ('fit with --timezone', "'units=60' names no level")
     """
     message = re.sub(r" of the estimator, as in Latent\w+\(.*?\)", "", message)
     message = re.sub(r"Latent\w+\((\w+='[^']*')\)", r"\1", message)
+    message = re.sub(r"Schema\((\w+=)\.\.\.\)", r"\1", message)
     for name in (*ARGUMENTS, *RENAMED):
         option = door.option(name)
         head, _, place = option.partition(" of ")
         place = f" of {place}" if place else ""
         gap = "" if head.endswith("=") else " "
-        message = re.sub(rf"(?<![\w`]){name}=('[^']*')", rf"{head}{gap}\1{place}", message)
+        message = re.sub(rf"(?<![\w`']){name}=('[^']*')", rf"{head}{gap}\1{place}", message)
         if name not in COLUMN_ROLES:
-            message = re.sub(rf"(?<![\w`]){name}=(\d+)\b", rf"{head}{gap}\1{place}", message)
-        message = re.sub(rf"(?<!set )(?<![\w`-]){name}=(?![\w'])", option, message)
+            message = re.sub(rf"(?<![\w`']){name}=(\d+)\b", rf"{head}{gap}\1{place}", message)
+        message = re.sub(rf"(?<!set )(?<![\w`'-]){name}=(?![\w'])", option, message)
         if "_" in name:
-            message = re.sub(rf"(?<![\w`]){name}\b(?!=)", option, message)
+            message = re.sub(rf"(?<![\w`']){name}\b(?!=)", option, message)
         elif name not in COLUMN_ROLES:
             message = re.sub(rf"^{name}(?= ('|must|is unknown))", option, message)
     message = re.sub(r"^at (?=has no)", "--queries ", message)

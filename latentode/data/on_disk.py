@@ -99,8 +99,8 @@ class ParquetFolder:
         schema = begun.schema
         if schema.known_future:
             raise SchemaError(
-                f"known_future=({some_names(schema.known_future)}) is read in memory only; read the "
-                "folder by read_table (--in-memory), or leave these columns out"
+                f"known beforehand: {some_names(schema.known_future)}, which is read in memory only; "
+                "read the folder by read_table (--in-memory), or leave it out"
             )
         self._refuse_other_columns()
         series = self._series(schema)

@@ -269,7 +269,7 @@ class OnlineForecaster:
 
         if not isinstance(self.forecaster, LatentODEForecaster):
             raise LatentODEError(
-                f"forecaster is a fitted LatentODEForecaster, such as one that load gives; got "
-                f"{shown(self.forecaster)}"
+                "forecaster is a fitted LatentODEForecaster or a ServedForecaster, such as load gives; "
+                f"got {shown(self.forecaster)}"
             )
         return self.forecaster.served_
