@@ -74,7 +74,7 @@ def test_of_two_known_columns_one_may_be_of_all_and_one_each_ones_own():
     assert promo <= TINY < 0.1 < heat
 
 
-@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("n", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_few_series_do_not_say_what_all_have(n):
     model = fitted(panel(n, lambda rng: 1.5, days=140), cycles=("7D",))
     assert (variances(model) > TINY).all()

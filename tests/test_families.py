@@ -105,7 +105,9 @@ def test_what_never_changes_lies_within_its_intervals_and_counts_nothing():
         assert (found["std"] < 0.5).all()
 
 
-@pytest.mark.parametrize("rate", [0.05, pytest.param(0.2, marks=pytest.mark.slow), 1.0])
+@pytest.mark.parametrize(
+    "rate", [0.05, pytest.param(0.2, marks=pytest.mark.slow), pytest.param(1.0, marks=pytest.mark.slow)]
+)
 def test_rare_events_are_counts_however_dense_a_normal_is_at_none(rate):
     random = np.random.default_rng(1)
     table = pd.DataFrame(

@@ -79,7 +79,9 @@ def good(kind, axis):
 
 
 @pytest.mark.filterwarnings("ignore:known-future column")
-@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize(
+    "axis", [pytest.param(a, marks=[pytest.mark.slow] * (a in ("date", "duration"))) for a in AXES]
+)
 def test_every_kind_is_drawn_on_every_time_axis(axis, models):
     for kind in KINDS:
         figure = models(axis).plot(table_of(axis), kind, **good(kind, axis))

@@ -427,7 +427,7 @@ def one_step(model, frame):
 
 
 @pytest.mark.parametrize("jump", [pytest.param(10.0, marks=pytest.mark.slow), 1000.0])
-@pytest.mark.parametrize("latent", LAYOUTS)
+@pytest.mark.parametrize("latent", ["per-variable", pytest.param("joint", marks=pytest.mark.slow)])
 def test_one_series_that_jumps_does_not_say_how_far_the_others_may_be_off(jump, latent):
     _, (usual, _) = ahead_of(calm(), latent=latent)
     _, (wide, mean) = ahead_of(calm(jump), latent=latent)
@@ -435,8 +435,17 @@ def test_one_series_that_jumps_does_not_say_how_far_the_others_may_be_off(jump, 
     assert (np.abs(mean[1:] - np.arange(1, 8)) < 0.3).all()
 
 
-@pytest.mark.parametrize("rows", [[60], [60, 61, 62, 63], [30, 90], [118]])
-@pytest.mark.parametrize("series", [1, 8])
+WILD_ROWS = ([60], [60, 61, 62, 63], [30, 90], [118])
+
+
+@pytest.mark.parametrize(
+    ("series", "rows"),
+    [
+        *((1, rows) for rows in WILD_ROWS),
+        (8, WILD_ROWS[1]),
+        *(pytest.param(8, WILD_ROWS[k], marks=pytest.mark.slow) for k in (0, 2, 3)),
+    ],
+)
 def test_a_wild_value_spoils_no_forecast(series, rows):
     some = calm().query("id < @series")
     spoilt = some["id"].eq(0) & some["time"].isin(rows)
@@ -819,7 +828,7 @@ def test_a_pseudo_period_that_series_share_is_estimated():
     assert error < 0.75 * plain
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "make",
     [
@@ -1048,7 +1057,7 @@ def trained(frame, schema, horizon, epochs=1, **options):
     ).fit(frame, schema)
 
 
-@pytest.mark.parametrize("latent", LAYOUTS)
+@pytest.mark.parametrize("latent", ["joint", pytest.param("per-variable", marks=pytest.mark.slow)])
 def test_a_sine_of_known_period_is_forecast_from_the_first_epoch(latent):
     rng = np.random.default_rng(0)
     t = np.r_[np.sort(rng.uniform(0, 120, 120)), np.linspace(120, 160, 41)[1:]]

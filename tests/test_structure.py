@@ -286,7 +286,7 @@ print(*sys.modules)
 """
 
 
-@pytest.mark.parametrize("latent", ["per-variable", "joint"])
+@pytest.mark.parametrize("latent", ["per-variable", pytest.param("joint", marks=pytest.mark.slow)])
 def test_a_served_model_answers_without_lightning_and_without_scikit_learn(latent, tmp_path):
     frame = waves(3, 12, seed=1)
     tiny(latent=latent).fit(frame).save(tmp_path)
