@@ -1,42 +1,19 @@
 """Files of a first table: comments, headers within, boxes, missing cells and pipes."""
 
-import contextlib
-import io
 import json
 import os
 import threading
 import time
 
-import numpy as np
 import pandas as pd
 import pytest
+from first_tables import ROWS, WAVE, in_this_process, read, written
 
-from latentode.cli import main
 from latentode.data import Schema
 from latentode.data.files import sources
 from latentode.data.files.table_files import read_table
 from latentode.data.tables.file_format import FileFormat
-from latentode.data.tables.reading import read_columns
 from latentode.errors import SchemaError
-
-HOURS = pd.date_range("2024-03-01", periods=96, freq="h")
-
-
-WAVE = np.round(20 + 3 * np.sin(np.arange(96) / 4), 1)
-
-
-def read(table, **schema):
-    found = read_columns(table, Schema(**schema))
-    return found, " ".join(found.notes)
-
-
-def written(path, text):
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-ROWS = [(f"{hour:%Y-%m-%d %H:%M}", value) for hour, value in zip(HOURS, WAVE, strict=True)]
-
 
 SUMMARY = "Mean,20.1\nMax value,23\nStd. dev.,1.2\n"
 
@@ -57,16 +34,6 @@ def test_lines_of_several_beginnings_are_no_rows(kind, tmp_path):
     assert FileFormat.of(json.loads(json.dumps(told.to_dict()))) == told
     table = read_table(path, Schema(file_format=told))
     assert len(table) == 96 and table["x"].dtype.kind == "f"
-
-
-def in_this_process(*arguments):
-    """What the command line prints."""
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.setattr("sys.argv", ["latentode", *map(str, arguments)])
-        with contextlib.suppress(SystemExit):
-            main()
-    return out.getvalue()
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "xlsx", "parquet"])
@@ -125,26 +92,6 @@ def test_a_header_within_a_frame_is_named():
     assert len(read(table.drop(index=1))[0].table) == 2
     labels = pd.DataFrame({"id": ["id", "x", "id"], "time": [1, 2, 3], "x": [1.5, 2.5, 3.5]})
     assert len(read(labels)[0].table) == 3
-
-
-MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-
-
-WIDE = {
-    "years": (["country"], ["2019", "2020", "2021"], "year"),
-    "years and their codes": (["country"], [f"{y} [YR{y}]" for y in (2000, 2001, 2002)], "year"),
-    "years of R": (["country"], ["X1990", "X1991", "X1992"], "year"),
-    "years of the FAO": (["Area", "Unit"], ["Y1990", "Y1991", "Y1992"], "year"),
-    "months": (["year"], MONTHS, "year+month"),
-    "quarters": (["year"], ["Q1", "Q2", "Q3", "Q4"], "year+quarter"),
-    "quarters of years": (["country"], ["Q1 2000", "Q2 2000", "Q3 2000", "Q4 2000"], "time"),
-    "quarters behind years": (["country"], ["2000-Q1", "2000-Q2", "2000-Q3", "2000-Q4"], "time"),
-    "days": (["country"], ["1/22/20", "1/23/20", "1/24/20"], "time"),
-    "days of R": (["country"], ["X2020.01.22", "X2020.01.23", "X2020.01.24"], "time"),
-    "months of years": (["country"], ["2024-01", "2024-02", "2024-03"], "time"),
-    "times of day": (["date"], ["00:00", "00:30", "01:00"], "time"),
-    "hours": (["meter", "date"], [f"H{i}" for i in range(1, 25)], "hour"),
-}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")

@@ -5,26 +5,15 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from first_tables import HOURS, ROWS, WAVE, read, written
 
 from latentode.data import Schema, SeriesDataset
 from latentode.data.files.table_files import read_table
 from latentode.data.plain_tables import read_plain
 from latentode.data.report import inspect
-from latentode.data.tables.reading import read_columns
 from latentode.errors import SchemaError
 
-HOURS = pd.date_range("2024-03-01", periods=96, freq="h")
-
-
 DAYS = pd.date_range("2024-01-01", periods=80, freq="D")
-
-
-WAVE = np.round(20 + 3 * np.sin(np.arange(96) / 4), 1)
-
-
-def read(table, **schema):
-    found = read_columns(table, Schema(**schema))
-    return found, " ".join(found.notes)
 
 
 def turned(day):
@@ -77,14 +66,6 @@ def test_years_of_the_persian_calendar_are_pointed_out():
     assert "such as the Persian" in read(pd.DataFrame({"date": dates, "y": np.arange(28.0)}))[1]
     old = [f"{year}-06-01" for year in range(1400, 1900)]
     assert "Persian" not in read(pd.DataFrame({"date": old, "y": np.arange(500.0)}))[1]
-
-
-def written(path, text):
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-ROWS = [(f"{hour:%Y-%m-%d %H:%M}", value) for hour, value in zip(HOURS, WAVE, strict=True)]
 
 
 def visits(cells):

@@ -1,30 +1,17 @@
 """Values and columns of a first table: codes, flags, places, labels of quality and names."""
 
-import contextlib
-import io
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from first_tables import HOURS, ROWS, WAVE, in_this_process, read, written
 
 from latentode.adapters.weather import global_hourly
-from latentode.cli import main
 from latentode.data import Schema, SeriesDataset
 from latentode.data.files.table_files import read_table
 from latentode.data.tables.file_format import FileFormat
-from latentode.data.tables.reading import read_columns
 from latentode.errors import SchemaError
-
-HOURS = pd.date_range("2024-03-01", periods=96, freq="h")
-
-
-WAVE = np.round(20 + 3 * np.sin(np.arange(96) / 4), 1)
-
-
-def read(table, **schema):
-    found = read_columns(table, Schema(**schema))
-    return found, " ".join(found.notes)
 
 
 def with_code(values, code):
@@ -69,24 +56,6 @@ def test_few_places_in_turn_name_series():
     assert "few places" not in read(moving)[1]
 
 
-def written(path, text):
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-ROWS = [(f"{hour:%Y-%m-%d %H:%M}", value) for hour, value in zip(HOURS, WAVE, strict=True)]
-
-
-def in_this_process(*arguments):
-    """What the command line prints."""
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
-        patch.setattr("sys.argv", ["latentode", *map(str, arguments)])
-        with contextlib.suppress(SystemExit):
-            main()
-    return out.getvalue()
-
-
 @pytest.mark.parametrize(
     ("flags", "marks"),
     [("e", ["e"]), ("*", ["*"]), ("A,P", [" A", " P"]), ("R,s", ["s", "R", ""]), ("(e)", ["(e)", ""])],
@@ -126,26 +95,6 @@ def test_units_and_words_are_no_flags(cells):
 def test_a_flag_is_no_digit():
     with pytest.raises(SchemaError, match="flags='e1' holds a digit"):
         FileFormat(flags="e1")
-
-
-MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-
-
-WIDE = {
-    "years": (["country"], ["2019", "2020", "2021"], "year"),
-    "years and their codes": (["country"], [f"{y} [YR{y}]" for y in (2000, 2001, 2002)], "year"),
-    "years of R": (["country"], ["X1990", "X1991", "X1992"], "year"),
-    "years of the FAO": (["Area", "Unit"], ["Y1990", "Y1991", "Y1992"], "year"),
-    "months": (["year"], MONTHS, "year+month"),
-    "quarters": (["year"], ["Q1", "Q2", "Q3", "Q4"], "year+quarter"),
-    "quarters of years": (["country"], ["Q1 2000", "Q2 2000", "Q3 2000", "Q4 2000"], "time"),
-    "quarters behind years": (["country"], ["2000-Q1", "2000-Q2", "2000-Q3", "2000-Q4"], "time"),
-    "days": (["country"], ["1/22/20", "1/23/20", "1/24/20"], "time"),
-    "days of R": (["country"], ["X2020.01.22", "X2020.01.23", "X2020.01.24"], "time"),
-    "months of years": (["country"], ["2024-01", "2024-02", "2024-03"], "time"),
-    "times of day": (["date"], ["00:00", "00:30", "01:00"], "time"),
-    "hours": (["meter", "date"], [f"H{i}" for i in range(1, 25)], "hour"),
-}
 
 
 @pytest.mark.parametrize("name", ["status", "Quality Flag", "qc_flag", "Messwertstatus"])
