@@ -20,11 +20,23 @@ def ahead(model, walks):
     return model.predict(walks, pd.DataFrame({"id": range(N), "time": AT}))["mean"]
 
 
-@pytest.mark.parametrize("latent", ["joint", "per-variable"])
-def test_which_of_few_series_were_held_out_does_not_decide_what_all_are_forecast(latent, walks):
-    models = [tiny(latent=latent, max_epochs=0, random_state=s).fit(walks) for s in (0, 1)]
+KINDS = {
+    "joint": {"latent": "joint"},
+    "per variable": {"latent": "per-variable"},
+    "student-t": {"likelihood": "student-t"},
+    "quantile": {"likelihood": "quantile"},
+    "of two members": {"members": 2},
+    "tiny": {},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_which_of_few_series_were_held_out_does_not_decide_what_all_are_forecast(kind, walks):
+    unit = 1e-9 if kind == "tiny" else 1.0
+    walks = walks.assign(y=unit * walks["y"])
+    models = [tiny(**KINDS[kind], max_epochs=0, random_state=s).fit(walks) for s in (0, 1)]
     first, other = (ahead(model, walks) for model in models)
-    assert (first - other).abs().max() < 0.01  # but for units, which are those of training
+    assert (first - other).abs().max() < 0.01 * unit  # but for units, which are those of training
     judged = [model.leaderboard_.set_index("model")["crps"]["last value"] for model in models]
     assert judged[0] != judged[1]  # by series of their own
 
